@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, calendar, config, daemon, run, sched, show, spool, why
+from schedappliance.commands import authz, calendar, config, daemon, hold, run, sched, show, spool, why
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
@@ -32,6 +32,8 @@ PERFORM: dict[str, Perform] = {
     "sched_wait": run.wait,
     "sched_pause": sched.pause,
     "sched_resume": sched.resume,
+    "sched_hold": hold.hold,
+    "sched_release": hold.release,
     "run": run.run_program,
     "run_wait": run.run_and_wait,
     "config_get": config.get,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.phrases import hold_data, hold_text
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.effects import Answer
@@ -42,15 +43,17 @@ def pid(view: View, _command: Command) -> Outcome:
 
 
 def health(view: View, _command: Command) -> Outcome:
-    """What is wrong, one line for each trouble. It is answered by the thread that decides, so an answer shows that it lives."""
+    """What is wrong, one line for each trouble, and a hold. The thread that decides answers, so an answer shows that it lives."""
     status, troubles = view.status, view.status.trouble_list
     if (reload := status.last_reload).outcome == "rejected":
         reason = reload.lines[0] if reload.lines else "see `config status`"
         troubles = (*troubles, f"the stanza files were rejected: {reason}")
     if loss := view.store.loss:
         troubles = (*troubles, loss)
-    text = "".join(f"{trouble}\n" for trouble in troubles) or "ok\n"
-    answer = view.answer(text, {"live": True, "ready": status.is_ready, "troubles": list(troubles)})
+    lines = [*troubles, *([f"held {hold_text(status.hold)}"] if status.hold else [])]
+    text = "".join(f"{line}\n" for line in lines) or "ok\n"
+    data = {"live": True, "ready": status.is_ready, "troubles": list(troubles), "held": hold_data(status.hold)}
+    answer = view.answer(text, data)
     return Outcome(answer._replace(exit_status=0 if status.is_ready else 1))
 
 
@@ -73,6 +76,7 @@ def summary(view: View, _command: Command) -> Outcome:
         "Spool in progress": spool.in_progress if spool else None,
         "Spool done": done,
         "Spool failed": failed,
+        "Held": hold_text(status.hold) if status.hold else None,
         "Degraded": status.troubles,
         "Data loss": view.store.loss,
         "Store": str(view.store.path or "memory; lost at a restart"),
@@ -85,7 +89,7 @@ def summary(view: View, _command: Command) -> Outcome:
     data = {label.lower().replace(" ", "_"): value for label, value in rows.items()}
     data |= {"statistics_last_reset_s": reset_s, "uptime_s": uptime_s}
     data |= {"started_ms": status.started.wall, "ready": status.is_ready}
-    return Outcome(view.answer(text, data))
+    return Outcome(view.answer(text, {**data, "held": hold_data(status.hold)}))
 
 
 def _count_jobs(store: Store) -> dict[str, int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
     from schedappliance.engine.options import Options
     from schedappliance.engine.reasons import Reason
-    from schedappliance.engine.records import Job, RunKey, User
+    from schedappliance.engine.records import Hold, Job, RunKey, User
     from schedappliance.engine.schedule import Due
 
 
@@ -58,8 +58,8 @@ class Outcome:
     `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
     run. `call_off`: a job whose waiting runs are cancelled, and the reason. `stops_run`: a run to stop. `missed`: the due
-    times of a job that passed without a run. `resets`: the statistics are reset. `watches`: the client watches from now on. `stops`: the
-    appliance stops.
+    times of a job that passed without a run. `hold`: the new last hold. `resets`: the statistics are reset. `watches`: the
+    client watches from now on. `stops`: the appliance stops.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
     """
@@ -73,6 +73,7 @@ class Outcome:
     call_off: tuple[int, Reason] | None = None
     stops_run: RunKey | None = None
     missed: tuple[Job, Due] | None = None
+    hold: Hold | None = None
     resets: bool = False
     watches: bool = False
     stops: bool = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.view import View
-from schedappliance.engine.records import Job, job_id, run_id
+from schedappliance.engine.records import Hold, Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
@@ -29,6 +29,15 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 def time_text(milliseconds: int) -> str:
     return f"{milliseconds // 1000} ({iso(milliseconds)})"
+
+
+def hold_text(hold: Hold) -> str:
+    """Since when the appliance is held, by whom and why."""
+    return f"since {time_text(hold.since_ms)} by {hold.user.name}" + (f": {hold.reason}" if hold.reason else "")
+
+
+def hold_data(hold: Hold | None) -> dict[str, Any] | None:
+    return hold and {"since_ms": hold.since_ms, "user": hold.user.name, "reason": hold.reason or None}
 
 
 def due_text(view: View, job: Job, milliseconds: int) -> str:

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 def run_program(view: View, command: Command) -> Outcome:
     check_room(view)
     now, mark = view.moment.wall, view.order.on_failure_of
-    job = NewJob("run", now, None, command, view.order.user, view.order.origin, on_failure_of=mark)
-    number = view.store.jobs.add(job, now)
-    text = run_id(view.store.node, RunKey(number, 1))
+    # While the appliance is held, no due job is claimed, but this run must be known: one can wait for it, and stop it.
+    is_claimed = view.status.hold is not None
+    due = None if is_claimed else now
+    job = NewJob("run", due, None, command, view.order.user, view.order.origin, on_failure_of=mark)
+    key = RunKey(view.store.jobs.add(job, now), 1)
+    if is_claimed:
+        return Outcome(claim=key)
+    text = run_id(view.store.node, key)
     return Outcome(view.answer(text, {"run": text}))
 
 

@@ -18,6 +18,7 @@ from schedappliance.commands.phrases import (
     as_now,
     calendar_data,
     due_text,
+    hold_text,
     never_runs,
     outcome_text,
     run_data,
@@ -319,6 +320,10 @@ def claimed(view: View, key: RunKey) -> Answer:
     assert run is not None, key
     name = run_id(view.store.node, key)
     answer = view.answer(name, {"run": name, "state": run.state, "reason": run.reason})
+    if run.state == RunState.QUEUED and view.status.hold is not None:
+        return answer._replace(
+            note=f"it waits until `sched release`: the appliance is held {hold_text(view.status.hold)}"
+        )
     if run.state not in (RunState.SKIPPED, RunState.FAILED):
         return answer
     return answer._replace(error=f"run {outcome_text(view, run)}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedappliance.commands.outcome import Transaction
     from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
     from schedappliance.engine.options import Options
-    from schedappliance.engine.records import KnownUser, Origin, RunKey, User
+    from schedappliance.engine.records import Hold, KnownUser, Origin, RunKey, User
     from schedappliance.engine.schedule import Schedules
     from schedappliance.engine.states import Statistics
     from schedappliance.model.commands import Command
@@ -64,7 +64,8 @@ class Status:
     outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool cannot be
     used, None if it can. `unstored`: the drops that were read and wait for the store. `warnings`: about the changes of the
-    active generation.
+    active generation. `hold`: the hold that lasts, None if the appliance is
+    not held. `last_hold`: also one that is over.
     """
 
     pid: int
@@ -81,6 +82,8 @@ class Status:
     without_spool: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
+    last_hold: Hold | None = None
+    hold: Hold | None = None
 
     @property
     def trouble_list(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from schedappliance.commands.phrases import (
     calendar_data,
     due_notes,
     due_of,
+    hold_data,
+    hold_text,
     job_state,
     never_runs,
     outcome_text,
@@ -74,8 +76,9 @@ def explain(view: View, command: Command) -> Outcome:
     live = as_now(view, [run for run in past if run.state in LIVE])[::-1]
     ended = [run for run in past if run.state not in LIVE]
     failure = next((run for run in ended if run.state in NO_SUCCESS), None)
+    next_lines = _next(view, job, bool(live)) if job else [LAST if live else _gone(view, past[0])]
     lines = {
-        "next": _next(view, job, bool(live)) if job else [LAST if live else _gone(view, past[0])],
+        "next": [*_held(view), *next_lines] if job or live else next_lines,
         "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
         "past": _past(view, ended, failure),
     }
@@ -86,6 +89,7 @@ def explain(view: View, command: Command) -> Outcome:
         "state": job_state(job) if job else "gone",
         "next_run_ms": job.next_run_ms if job else None,
         "interval_ms": job.interval_ms if job else None,
+        "held": hold_data(view.status.hold),
         **calendar_data(job.schedule if job and job.kind == "calendar" else None),
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
@@ -100,7 +104,15 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
         raise unknown_run(view, text, key)
     (run,) = as_now(view, [run])
     lines = {"now": [_now(view, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(view, run)]}
+    if run.state == RunState.QUEUED:
+        lines["now"] += _held(view)
     return Outcome(view.answer(_joined(lines), run_data(view.store.node, run) | lines))
+
+
+def _held(view: View) -> list[str]:
+    """Why nothing new starts; no line if the appliance is not held."""
+    hold = view.status.hold
+    return [f"the appliance is held {hold_text(hold)}; nothing new starts until `sched release`"] if hold else []
 
 
 def _joined(parts: dict[str, list[str]]) -> str:
@@ -130,6 +142,8 @@ def _what_is_next(view: View, job: Job) -> str:
     due = when_text(view, job, job.next_run_ms)
     if unknown := _unknown_schedule(view, job):
         return f"its next due time is {due}, but it does not run: {unknown}"
+    if job.next_run_ms <= view.moment.wall and view.status.hold:
+        return f"it has been due since {due}; after `sched release` it runs or is missed, as `catch_up` says"
     if job.next_run_ms <= view.moment.wall:
         when = f"as soon as the run can be stored: {view.status.degraded}" if view.status.degraded else "at once"
         return f"it has been due since {due}; it runs {when}"

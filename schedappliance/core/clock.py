@@ -99,6 +99,7 @@ def _follow_back(state: State, back: int) -> None:
     state.store.jobs.set_back(back)
     set_calendars_back(state, back, is_first=len(steps) == 1)
     state.store.runs.set_back(back)
+    _move_hold(state, -back)
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
 
@@ -108,6 +109,7 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
+        _move_hold(state, step)
     if steps and known:
         put_calendars_right(state, known.before_ms)
         state.store.settings.set_meta("steps_back", "[]")
@@ -116,6 +118,15 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
 def _steps_back(state: State) -> StepsBack | None:
     before, *steps = json.loads(state.store.settings.meta("steps_back") or "[]") or [0]
     return StepsBack(before, tuple(steps)) if steps else None
+
+
+def _move_hold(state: State, by: int) -> None:
+    """Moves the last hold with the jobs, so that it still covers the due times that passed in it."""
+    if hold := state.store.settings.hold():
+        until = None if hold.until_ms is None else hold.until_ms + by
+        moved = hold._replace(since_ms=hold.since_ms + by, until_ms=until)
+        state.store.settings.set_hold(moved)
+        state.set_hold(moved)
 
 
 def _move_start(state: State, by: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands import PERFORM
 from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
+from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
@@ -23,7 +24,7 @@ from schedappliance.engine.declared import Boot, Change, Reconciliation, reconci
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
-from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, rejected
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import (
     CatchUp,
@@ -211,6 +212,9 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
             state.close_transaction(connection)
     if outcome.watches:
         state.watch(True)
+    if outcome.hold is not None:
+        state.set_hold(outcome.hold)
+        state.tell("hold", held=hold_data(state.status.hold))
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:
@@ -393,16 +397,24 @@ def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> No
         row, new = change.job, change.new
         assert row.next_run_ms is not None
         schedule = schedule_before(row, before)
-        if row.paused:
+        if reason := _why_not_now(state, change):
             due = what_is_due(schedule, row.next_run_ms, now)
-            _record_passed(state, row, due._replace(next_ms=new.next_run_ms), WHILE_PAUSED)
+            _record_passed(state, row, due._replace(next_ms=new.next_run_ms), reason)
             continue
         job = row._replace(command=new.command, text=new.command.text)
         catch_up = catch_up_of(state.configuration, job)
-        decision = claim(job, schedule, now, started, catch_up, state.status.degraded)
+        decision = claim(job, schedule, now, started, catch_up, state.status.degraded, state.status.last_hold)
         decision = decision._replace(next_run_ms=new.next_run_ms)
         _pass(state, job, decision)
         claims.append((job, decision))
     # A run can carry out a command that changes the jobs again, so all jobs are advanced before the first run begins.
     for job, decision in claims:
         _begin_runs(state, job, decision)
+
+
+def _why_not_now(state: State, change: Change) -> Reason | None:
+    """Why the passed due times of a changed job are missed; None if they can be claimed now. Only programs can wait."""
+    if change.job.paused:
+        return WHILE_PAUSED
+    hold = state.status.hold
+    return None if hold is None or change.new.command.bare.form == "run" else held(hold.reason)

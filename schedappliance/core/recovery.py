@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from schedappliance.commands.phrases import hold_text
 from schedappliance.commands.view import ReloadResult
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import follow_clock_since_last_tick
@@ -49,6 +50,8 @@ def recover(state: State, event: Started) -> None:
         generation = state.store.settings.add_generation(event.digest, state.moment.wall, event.texts)
     state.attempted_digest = event.digest
     state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
+    if hold := state.status.hold:
+        state.log("warning", f"the appliance is held {hold_text(hold)}; nothing new starts until `sched release`")
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

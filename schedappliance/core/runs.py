@@ -41,7 +41,7 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
 )
-from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason, stopped_by
+from schedappliance.engine.reasons import AFTER_EARLIER, HELD, NEWER, NO_PLACE, UNREADABLE, Reason, stopped_by
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
@@ -65,6 +65,9 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.SKIP:
         not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
+    if admission is Admission.REPLACE and state.status.hold is not None:
+        # What runs goes on, since the run that replaces it would not start.
+        admission, reason = Admission.BLOCK, AFTER_EARLIER
     first = AttemptKey(key, FIRST_ATTEMPT)
     if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
@@ -108,7 +111,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
 def _queue(
     state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
 ) -> None:
-    why = reason or NO_PLACE
+    why = reason or (NO_PLACE if state.status.hold is None else HELD)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)
@@ -165,7 +168,7 @@ def terminate(state: State, running: Running, why: Ending) -> None:
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order of their claims."""
-    while len(state.running) < state.max_running and not state.is_short:
+    while len(state.running) < state.max_running and state.may_start:
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
@@ -202,7 +205,7 @@ def _start(state: State, waiter: Waiter) -> None:
 
 
 def _has_room(state: State, program: str) -> bool:
-    return len(state.running) < state.max_running and not state.is_short and _program_has_room(state, program)
+    return len(state.running) < state.max_running and state.may_start and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:

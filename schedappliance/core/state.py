@@ -26,7 +26,7 @@ from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, 
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.options import Options, with_overrides
-from schedappliance.engine.records import RunKey, run_id
+from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import MOVES, RunState, Statistics
 from schedappliance.model.calendars.zones import Machine, Zones
@@ -142,6 +142,11 @@ class State:
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
+    def may_start(self) -> bool:
+        """Whether a program may start if there is a place for it."""
+        return not self.is_short and self.status.hold is None
+
+    @property
     def configuration(self) -> Configuration:
         return self.options.configuration
 
@@ -176,6 +181,8 @@ class State:
             return reasons.LOOKED_UP
         if waits.where == "blocked":
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
+        if self.status.hold is not None:
+            return reasons.HELD
         if waits.where == "limited":
             return reasons.no_place_for(waits.program, self.running.count(waits.program), waits.number)
         if self.status.outputs:
@@ -324,6 +331,12 @@ class State:
         self.live = Counter(run.key.job for run in runs)
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = with_overrides(self.options.files, self.store.settings.overrides())
+        self.set_hold(self.store.settings.hold())
+
+    def set_hold(self, last: Hold | None) -> None:
+        """Sets the last hold, which may be over."""
+        lasts = last is not None and last.until_ms is None
+        self.status = replace(self.status, last_hold=last, hold=last if lasts else None)
 
     def read_queue(self, busy: set[int]) -> None:
         """Reads the waiting runs from their rows. Runs of a job in `busy` wait for it, unless their program is parallel."""
@@ -363,6 +376,8 @@ def new_state(
     options = with_overrides(configuration, store.settings.overrides())
     places, statistics = 8 * cores, Statistics(moment)
     schedules = Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days)
-    return State(
+    state = State(
         store, options, status, boot_id, places, moment, statistics, schedules, steady=moment, pruning=Pruning(keep)
     )
+    state.set_hold(store.settings.hold())
+    return state

@@ -194,7 +194,8 @@ class Core:
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
-                return state.store.jobs.next_due(state.held_jobs()), min(deadlines, default=None)
+                due = state.store.jobs.next_due(state.held_jobs()) if state.status.hold is None else None
+                return due, min(deadlines, default=None)
             except StoreFailed:
                 degraded.retry_soon()
         elif degraded.retry_at is None:
@@ -246,9 +247,10 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.release_delayed(state.moment.boot)
-    if not state.stopping:
+    may_begin = not state.stopping and state.status.hold is None
+    if may_begin:
         tick(state)
-    if state.queue.number and not state.stopping:
+    if state.queue.number and may_begin:
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
@@ -283,6 +285,7 @@ def tick(state: State) -> None:
         return
     state.remember_tick()
     guarded, schedules = state.configuration.authorization is not None, state.schedules
+    last_hold = state.status.last_hold
     for job in due:
         if job.number in state.removed or (guarded and await_user_of_job(state, job)):
             continue
@@ -292,7 +295,7 @@ def tick(state: State) -> None:
             _hold(state, job, reason)
             continue
         catch_up = catch_up_of(state.configuration, job)
-        claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded))
+        claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
         if state.stopping:
             return
 

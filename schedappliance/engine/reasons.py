@@ -28,6 +28,12 @@ def degraded(why: str) -> Reason:
     return Reason(f"{WHILE_BUSY}: {why}")
 
 
+def held(why: str, policy: Reason | None = None) -> Reason:
+    """Why the appliance was held at the due time, and the policy by which it was not caught up."""
+    text = f"the appliance was held: {why}" if why else "the appliance was held"
+    return Reason(f"{text}; {policy}" if policy else text)
+
+
 # Skipped, replaced.
 OVERLAP = Reason("the job's last run has not ended")
 OVERLAP_WAITING = Reason(f"{OVERLAP}: it waits")
@@ -47,6 +53,7 @@ def stopped_by(user: str) -> Reason:
 
 
 # Queued.
+HELD = Reason("it waits until the appliance is released")
 NO_PLACE = Reason("it waits for a place")
 SHORT = Reason("it waits, since the machine could not start another program a moment ago")
 NO_OUTPUT = Reason("it waits, since no output can be written")

@@ -27,6 +27,22 @@ class User(NamedTuple):
 CONFIG_USER = User(0, "@config")
 
 
+class Hold(NamedTuple):
+    """Maintenance, during which nothing new starts. Instants are wall milliseconds; `reason` may be empty.
+
+    `user` gave the reason. `until_ms`: when it ended; None while it lasts.
+    """
+
+    since_ms: int
+    user: User
+    reason: str
+    until_ms: int | None = None
+
+    def covers(self, instant_ms: int) -> bool:
+        """Whether an instant lies within the hold."""
+        return self.since_ms <= instant_ms and (self.until_ms is None or instant_ms < self.until_ms)
+
+
 class KnownUser(NamedTuple):
     """A user as the system knows them at one moment: the name, and the groups by name and by number.
 

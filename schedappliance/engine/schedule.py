@@ -8,8 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
-from schedappliance.engine.records import Job
+from schedappliance.engine.reasons import (
+    NO_SHUTDOWN,
+    NOT_MADE_UP,
+    TOO_OLD,
+    WHILE_BUSY,
+    WHILE_DOWN,
+    Reason,
+    degraded,
+    held,
+)
+from schedappliance.engine.records import Hold, Job
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import Calendars
 from schedappliance.model.calendars.day_lists import DayLists
@@ -147,17 +156,25 @@ class Claim(NamedTuple):
 
 
 def claim(
-    job: Job, schedule: Schedule, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None
+    job: Job,
+    schedule: Schedule,
+    now_ms: int,
+    started_ms: int,
+    catch_up: CatchUp,
+    trouble: str | None = None,
+    hold: Hold | None = None,
 ) -> Claim:
     """Decides about a due job.
 
     `started_ms`: when the daemon started; no appliance ran at earlier due times. `trouble`: why nothing could be claimed
-    until now.
+    until now. `hold`: the last one.
     """
     assert job.next_run_ms is not None
     due = what_is_due(schedule, job.next_run_ms, now_ms)
     passed = due.missed.count if due.missed else 0
-    count, why_not = _runs_to_claim(job, schedule, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
+    # Every due time before the end of a hold is late.
+    claims_since = started_ms if hold is None else max(started_ms, now_ms if hold.until_ms is None else hold.until_ms)
+    count, why_not = _runs_to_claim(job, schedule, due.due_ms, passed + 1, now_ms, claims_since, catch_up)
     last = job.occurrence + passed + 1
     if count == 1 and not passed:
         return Claim((Occurrence(last, due.due_ms),), None, last, due.next_ms)
@@ -168,8 +185,11 @@ def claim(
         latest = _before(schedule, latest, job.next_run_ms)
     missed = None
     if left := passed + 1 - count:
-        late = degraded(trouble) if trouble else WHILE_BUSY
-        reason = why_not or (WHILE_DOWN if latest < started_ms else late)
+        if hold is not None and hold.covers(latest):
+            reason = held(hold.reason, why_not)
+        else:
+            late = degraded(trouble) if trouble else WHILE_BUSY
+            reason = why_not or (WHILE_DOWN if latest < started_ms else late)
         missed = MissedOccurrences(last - count, Missed(left, job.next_run_ms, latest), reason)
     return Claim(tuple(reversed(runs)), missed, last, due.next_ms)
 

@@ -6,7 +6,7 @@ Rule: a Command is well formed by itself. references.py checks whether the progr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -116,6 +116,20 @@ FORMS: dict[str, CommandForm] = {
         "sched pause ID", "pause a job until it is resumed, and cancel its waiting runs", drop=True, changes=True
     ),
     "sched_resume": CommandForm("sched resume ID", "resume a paused job", drop=True, changes=True),
+    "sched_hold": CommandForm(
+        "sched hold [REASON]",
+        "let nothing new start until `sched release`; what runs goes on, and due times wait",
+        drop=True,
+        changes=True,
+    ),
+    "sched_release": CommandForm(
+        "sched release",
+        "end `sched hold`; due times that passed are caught up or missed as `catch_up` says",
+        drop=True,
+        changes=True,
+        schedulable=False,
+        instead="give it on the console or in a drop; no job runs while the appliance is held",
+    ),
     "run": CommandForm(
         "run PROGRAM [ARGS...]", "start a declared program now; print the run's id", drop=True, changes=True
     ),
@@ -352,11 +366,24 @@ def _check_number(words: Sequence[Word]) -> None:
             raise invalid.at(word.span) from None
 
 
+# The reason stands in each row of due times that were missed.
+LONGEST_REASON = 200
+
+
+def hold_reason(words: Iterable[str]) -> str:
+    """The reason in the words of `sched hold`. Raises InvalidValue."""
+    reason = " ".join(words)
+    if len(reason) > LONGEST_REASON:
+        raise InvalidValue(f"the reason has {len(reason)} characters", f"write at most {LONGEST_REASON}")
+    return reason
+
+
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
 _CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
     "sched_wait": _check_wait,
     "watch": _check_number,
+    "sched_hold": lambda words: hold_reason(word.value for word in words),
 }
 RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from schedappliance.engine.options import Override, Place
-from schedappliance.engine.records import User
+from schedappliance.engine.records import Hold, User
 from schedappliance.model.option_paths import Scope
 from schedappliance.store.database import Table
 
@@ -59,6 +59,14 @@ class Settings(Table):
     def last_generation(self) -> Generation | None:
         row = self._database.row(self._sql["last_generation"])
         return Generation(*row) if row else None
+
+    def hold(self) -> Hold | None:
+        """The last hold, even if it is over; None if there was none."""
+        since_ms, user, *rest = json.loads(self.meta("hold") or "[null, null]")
+        return None if user is None else Hold(since_ms, User(*user), *rest)
+
+    def set_hold(self, hold: Hold) -> None:
+        self.set_meta("hold", json.dumps(hold))
 
     def meta(self, key: str) -> Any:
         """A value that belongs to the store itself; None if it was never set."""

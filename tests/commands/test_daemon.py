@@ -112,7 +112,7 @@ def test_quit_stops_nothing(either: Appliance, line: str) -> None:
 
 def test_a_healthy_appliance_is_ok(either: Appliance) -> None:
     assert either.ask("health") == Answer("ok\n", exit_status=0)
-    assert either.data("health") == {"live": True, "ready": True, "troubles": []}
+    assert either.data("health") == {"live": True, "ready": True, "troubles": [], "held": None}
 
 
 def test_rejected_files_are_a_trouble_but_commands_still_run(either: Appliance) -> None:
@@ -127,5 +127,6 @@ def test_without_outputs_or_without_a_store_it_is_not_ready(appliance: Appliance
     appliance.turn(OutputsChecked("no space left on device"))
     answer = appliance.ask("health")
     assert (answer.output, answer.exit_status) == ("no space left on device\n", 1)
-    assert appliance.data("health") == {"live": True, "ready": False, "troubles": ["no space left on device"]}
+    data = {"live": True, "ready": False, "troubles": ["no space left on device"], "held": None}
+    assert appliance.data("health") == data
     assert appliance.data("summary")["ready"] is False

@@ -90,6 +90,21 @@ def while_paused(appliance: Appliance) -> Reason:
     return reasons.WHILE_PAUSED
 
 
+def while_held(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 pid")
+    appliance.say("sched hold a new disk")
+    appliance.after(3 * MINUTE)
+    appliance.say("sched release")
+    return reasons.held("a new disk")
+
+
+def until_release(appliance: Appliance) -> Reason:
+    scheduled(appliance, minutes=0)
+    appliance.say("sched hold")
+    appliance.say(f"sched run {ONE}")
+    return reasons.HELD
+
+
 def too_old(appliance: Appliance) -> Reason:
     down(appliance, "sched every 60 pid", "catch_up_within = 0.5")
     return reasons.TOO_OLD
@@ -390,6 +405,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "WHILE_BUSY": [while_busy],
     "degraded": [store_locked],
     "WHILE_PAUSED": [while_paused],
+    "held": [while_held],
     "TOO_OLD": [too_old],
     "NOT_MADE_UP": [not_made_up],
     "NO_SHUTDOWN": [no_shutdown],
@@ -402,6 +418,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "REMOVED": [removed],
     "SWITCHED_OFF": [switched_off],
     "stopped_by": [stopped_by],
+    "HELD": [until_release],
     "NO_PLACE": [any_place],
     "SHORT": [short],
     "NO_OUTPUT": [no_output],
@@ -589,6 +606,7 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
         "state": "waiting",
         "next_run_ms": START_MS + 4 * MINUTE,
         "interval_ms": MINUTE,
+        "held": None,
         "calendar": None,
         "zone": None,
         "live": [],

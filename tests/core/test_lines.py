@@ -302,6 +302,8 @@ EXAMPLES = {
     "sched_stop": "sched stop example.com-000000002/1",
     "sched_pause": "sched pause example.com-000000001",
     "sched_resume": "sched resume example.com-000000001",
+    "sched_hold": "sched hold a new disk",
+    "sched_release": "sched release",
     "run": "run hello",
     "config_get": "config get message_expiration",
     "config_set": "config set a 1",

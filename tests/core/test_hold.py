@@ -1,0 +1,314 @@
+"""`sched hold` and `sched release`: nothing new starts, what runs goes on, and no due time is forgotten."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from schedappliance.engine.effects import Answer, Happened, Reply
+from schedappliance.engine.records import RunKey
+from tests.support.core import (
+    MINUTE,
+    OPERATOR,
+    SECOND,
+    STANZAS,
+    START_MS,
+    Appliance,
+    agrees_with_its_store,
+    ended,
+    has_pid,
+    some,
+)
+
+FIRST = RunKey(1, 1)
+HELD = "since 1700000000 (2023-11-14T22:13:20Z) by operator: a new disk"
+
+
+def files(job: str = "", program: str = "", sched: str = "") -> str:
+    """One declared job with a program."""
+    return (
+        f"sched {{ {sched} }}\n{STANZAS}"
+        f'program "p" {{ argv = ( "/bin/work" ) {program} }}\njob "j" {{ every = 60 command = "run p" {job} }}\n'
+    )
+
+
+def held(appliance: Appliance, stanzas: str = STANZAS, hold: str = "sched hold a new disk") -> Appliance:
+    """An appliance that is held, with these files."""
+    appliance.turn(appliance.read(stanzas))
+    appliance.say(hold)
+    return appliance
+
+
+def outcomes(appliance: Appliance, job: int | None = None) -> list[tuple[str, str | None]]:
+    return [(run.state, run.reason) for run in appliance.history(job)]
+
+
+def test_a_due_job_waits_for_the_release_and_nothing_wakes_the_appliance_before(either: Appliance) -> None:
+    held(either)
+    either.say("sched every 60 run hello")
+    either.say("sched in 60 config set message_expiration 5")
+    either.after(3 * MINUTE)
+    assert (either.states(), either.started(), either.core.wake()) == ([], [], (None, None))
+    assert either.say("sched release") == "released; it was held " + HELD
+    assert [run.key for run in either.history() if run.state != "missed"] == [RunKey(1, 3), RunKey(2, 1)]
+    assert outcomes(either, 1) == [("missed", "the appliance was held: a new disk"), ("started", None)]
+    assert either.core.wake()[0] == START_MS + 4 * MINUTE
+    agrees_with_its_store(either)
+
+
+@pytest.mark.parametrize(
+    ("job", "ends"),
+    [
+        ("", [("missed", "the appliance was held: a new disk"), ("started", None)]),
+        ("catch_up = all", [("queued", None), ("queued", None), ("started", None)]),
+        ("catch_up = none", [("missed", "the appliance was held: a new disk; `catch_up = none`")]),
+        (
+            "catch_up = all catch_up_within = 90",
+            [
+                ("missed", "the appliance was held: a new disk; it is older than `catch_up_within`"),
+                ("queued", None),
+                ("started", None),
+            ],
+        ),
+    ],
+)
+def test_the_policy_of_the_job_decides_about_due_times_that_passed(
+    either: Appliance, job: str, ends: list[tuple[str, str | None]]
+) -> None:
+    held(either, files(job))
+    either.after(3 * MINUTE)
+    either.say("sched release")
+    assert sorted((state, reason if state == "missed" else None) for state, reason in outcomes(either)) == ends
+
+
+def test_a_due_time_of_a_short_hold_is_late_too(either: Appliance) -> None:
+    held(either, files("catch_up = none"))
+    either.after(50 * SECOND)
+    either.say("sched release")
+    assert outcomes(either) == [("missed", "the appliance was held: a new disk; `catch_up = none`")]
+
+
+def test_a_due_time_after_the_release_is_not_late(either: Appliance) -> None:
+    held(either, files("catch_up = none"))
+    either.say("sched release")
+    either.after(50 * SECOND)
+    assert outcomes(either) == [("started", None)]
+
+
+def test_due_times_outside_the_hold_have_another_reason(appliance: Appliance) -> None:
+    held(appliance, files("catch_up = none"))
+    appliance.say("sched release")
+    appliance.restart(5 * MINUTE, files("catch_up = none"))
+    appliance.turn()
+    assert outcomes(appliance) == [("missed", "`catch_up = none`")]
+
+
+@pytest.mark.parametrize("line", ["run hello", "run --wait hello", "sched run example.com-000000001"])
+def test_a_run_by_hand_waits_for_the_release(either: Appliance, line: str) -> None:
+    either.say("sched every 3600 run hello")
+    held(either)
+    event = either.typed(line)
+    either.turn(event)
+    if "--wait" in line:
+        assert some(Reply, either.effects) == []
+    else:
+        assert either.reply_to(event).note == f"it waits until `sched release`: the appliance is held {HELD}"
+    (run,) = either.history()
+    assert (run.state, run.reason, either.started()) == (
+        "queued",
+        "it waits until the appliance is released",
+        [],
+    )
+    assert either.say(f"sched why example.com-{run.key.job:09d}/1").splitlines()[1] == (
+        f"the appliance is held {HELD}; nothing new starts until `sched release`"
+    )
+    either.say("sched release")
+    assert [start.key.run for start in either.started()] == [run.key]
+
+
+def test_a_run_that_waits_can_be_stopped_while_the_appliance_is_held(either: Appliance) -> None:
+    held(either)
+    either.say("run hello")
+    assert either.say("sched stop example.com-000000001/1") == "example.com-000000001/1: cancelled"
+    either.say("sched release")
+    assert either.started() == []
+
+
+def test_what_runs_goes_on_but_gets_no_further_attempt(either: Appliance) -> None:
+    either.turn(either.read(files(program="retries = 2 retry_delay = 5")))
+    either.say("run p")
+    either.turn(has_pid(either.started()[0]))
+    key = either.history()[0].key
+    answer = either.say("sched hold")
+    assert answer == "held: nothing new starts until `sched release`; 1 program still running"
+    either.turn(ended(key, 3))
+    either.after(10 * SECOND)
+    assert (outcomes(either), either.started()) == ([("queued", outcomes(either)[0][1])], [])
+    assert "it waits until the appliance is released" in either.say(f"sched why example.com-{key.job:09d}/1")
+    either.say("sched release")
+    assert [start.key.attempt for start in either.started()] == [2]
+
+
+def test_a_timeout_and_a_stop_take_effect_while_the_appliance_is_held(either: Appliance) -> None:
+    either.say("run limited")
+    either.say("run hello")
+    for start in either.started():
+        either.turn(has_pid(start))
+    either.say("sched hold")
+    either.after(10 * SECOND)
+    assert either.signalled() == [(FIRST, signal.SIGTERM)]
+    either.say("sched stop example.com-000000002/1")
+    assert either.signalled() == [(RunKey(2, 1), signal.SIGTERM)]
+
+
+def test_a_run_by_hand_does_not_end_the_run_that_it_would_replace(either: Appliance) -> None:
+    either.turn(either.read(files(program="overlap = replace")))
+    either.after(MINUTE)
+    either.turn(has_pid(either.started()[0]))
+    either.say("sched hold")
+    either.say("sched run j")
+    assert (either.signalled(), either.states()) == ([], [(1, 1, "started"), (1, 2, "queued")])
+    either.turn(ended(FIRST))
+    assert either.started() == []
+    either.say("sched release")
+    assert either.states() == [(1, 1, "succeeded"), (1, 2, "started")]
+
+
+def test_on_failure_waits_for_the_release(either: Appliance) -> None:
+    either.turn(either.read(files(program='on_failure = "pid"')))
+    either.after(MINUTE)
+    either.say("sched hold")
+    either.turn(ended(FIRST, 1))
+    assert outcomes(either) == [("failed", "exit status 1")]
+    either.say("sched release")
+    assert outcomes(either, 2) == [("succeeded", None)]
+
+
+def test_a_restart_keeps_the_hold(appliance: Appliance) -> None:
+    held(appliance)
+    appliance.say("sched every 60 run hello")
+    appliance.restart(3 * MINUTE)
+    assert f"warning: the appliance is held {HELD}; nothing new starts until `sched release`" in appliance.logged()
+    assert (appliance.started(), appliance.core.wake()) == ([], (None, None))
+    appliance.restart(3 * MINUTE)
+    appliance.say("sched release")
+    assert outcomes(appliance) == [("missed", "the appliance was held: a new disk"), ("started", None)]
+
+
+def test_a_failed_commit_undoes_a_hold(either: Appliance) -> None:
+    either.say("sched every 60 run hello")
+    either.database.failing_commits = 2
+    assert "cannot be written" in either.error("sched hold")
+    either.after(MINUTE)
+    assert either.states() == [(1, 1, "started")]
+
+
+def test_a_second_hold_changes_the_reason(either: Appliance) -> None:
+    held(either)
+    either.clock.advance(MINUTE)
+    assert either.say("sched hold") == f"it was already held {HELD}"
+    assert either.say('sched hold "until  noon"') == f"it was already held {HELD}; the reason has changed"
+    assert either.state.status.hold == (START_MS, OPERATOR, "until  noon", None)
+    assert either.store.settings.hold() == either.state.status.hold
+
+
+def test_a_release_of_an_appliance_that_is_not_held_is_no_error(either: Appliance) -> None:
+    assert either.say("sched release") == "it was not held"
+    assert either.data("sched release") == {"held": None, "was_held": False, "was": None}
+
+
+def test_the_answers_after_json_are_data(either: Appliance) -> None:
+    hold = {"since_ms": START_MS, "user": "operator", "reason": None}
+    assert either.data("sched hold") == {"held": hold, "was_held": False, "running": 0}
+    assert either.data("summary")["held"] == hold
+    assert either.data("health") == {"live": True, "ready": True, "troubles": [], "held": hold}
+    either.say("sched every 60 run hello")
+    assert either.data("sched why example.com-000000001")["held"] == hold
+    assert either.data("sched release") == {"held": None, "was_held": True, "was": hold}
+    assert either.data("summary")["held"] is None
+
+
+def test_summary_and_why_say_that_the_appliance_is_held(either: Appliance) -> None:
+    held(either)
+    either.say("sched every 60 run hello")
+    summary = either.say("summary")
+    assert f"\tHeld:  {HELD}\n" in summary and "Degraded" not in summary
+    assert either.ask("health") == Answer(f"held {HELD}\n", exit_status=0)
+    assert either.say("sched why example.com-000000001").splitlines() == [
+        f"the appliance is held {HELD}; nothing new starts until `sched release`",
+        "it runs next at 1700000060 (2023-11-14T22:14:20Z): 60 seconds after its last due time",
+    ]
+    either.after(MINUTE)
+    assert either.say("sched why example.com-000000001").splitlines()[1] == (
+        "it has been due since 1700000060 (2023-11-14T22:14:20Z); "
+        "after `sched release` it runs or is missed, as `catch_up` says"
+    )
+
+
+def test_those_who_watch_are_told(either: Appliance) -> None:
+    either.ask("json watch")
+    either.say("sched hold")
+    (event,) = [event for told in some(Happened, either.effects) for event in told.events]
+    held = {"since_ms": START_MS, "user": "operator", "reason": None}
+    assert event == {"at_ms": START_MS, "kind": "hold", "held": held}
+
+
+def test_a_long_reason_is_rejected(either: Appliance) -> None:
+    assert "the reason has 201 characters" in either.error(f"sched hold {'x' * 201}")
+    assert either.state.status.hold is None
+
+
+@pytest.mark.parametrize("line", ["sched in 60 sched release", "sched every 60 json sched release"])
+def test_a_release_cannot_be_scheduled(either: Appliance, line: str) -> None:
+    assert "`sched release` cannot be scheduled" in either.error(line)
+
+
+def test_a_hold_can_be_scheduled(either: Appliance) -> None:
+    either.say("sched in 60 sched hold the night")
+    either.say("sched in 61 run hello")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    assert either.states() == [(1, 1, "succeeded")]
+    assert either.state.status.hold == (START_MS + MINUTE, OPERATOR, "the night", None)
+
+
+def test_a_drop_is_carried_out_and_its_runs_wait(either: Appliance) -> None:
+    held(either)
+    results = json.loads(either.drop("run hello\nsched in 5 run hello\n").result)["results"]
+    assert not any("error" in result for result in results)
+    assert (either.states(), either.started()) == ([(1, 1, "queued")], [])
+    either.drop("sched release\n", "2~b.cmd")
+    assert either.states() == [(1, 1, "started")]
+
+
+def test_other_files_miss_nothing_that_a_program_has_to_do(either: Appliance) -> None:
+    """Due times that passed are those of the old schedule, so they are decided with the reload: a program can wait."""
+    internal = 'job "note" { every = 60 command = "config set message_expiration 5" }\n'
+    held(either, files() + internal)
+    either.after(2 * MINUTE)
+    either.turn(either.read((files() + internal).replace("every = 60", "every = 3600")))
+    assert either.started() == []
+    assert outcomes(either, 1) == [
+        ("missed", "the appliance was held: a new disk"),
+        ("queued", "it waits until the appliance is released"),
+    ]
+    assert outcomes(either, 2) == [("missed", "the appliance was held: a new disk")]
+    assert either.say("config get message_expiration") == "Message_Expiration = 86400"
+    either.say("sched release")
+    assert [start.key.run.job for start in either.started()] == [1]
+
+
+def test_the_hold_moves_with_the_clock(appliance: Appliance) -> None:
+    held(appliance, files("catch_up = none"))
+    appliance.after(MINUTE)
+    appliance.clock.step(-10 * MINUTE)
+    appliance.turn()
+    assert appliance.state.status.hold == (START_MS - 10 * MINUTE, OPERATOR, "a new disk", None)
+    appliance.after(MINUTE)
+    appliance.say("sched release")
+    assert outcomes(appliance) == [("missed", "the appliance was held: a new disk; `catch_up = none`")]
+    appliance.after(MINUTE)
+    assert outcomes(appliance)[1:] == [("started", None)]
+    assert appliance.store.settings.hold() == appliance.state.status.last_hold
