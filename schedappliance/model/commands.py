@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
@@ -549,14 +549,26 @@ def required_lines(command: Command) -> Iterator[str]:
 
 def next_page(command: Command, name: str, value: str) -> str:
     """The line of a listing command that continues a list: with the filter `name` at this value."""
-    words = command.words
-    key, pairs = words[: len(words) % 2], zip(words[len(words) % 2 :: 2], words[len(words) % 2 + 1 :: 2], strict=True)
-    others = [word for pair in pairs if pair[0].lower() != name for word in pair]
+    key, pairs = _filters(command.words)
+    others = [word for pair in pairs if pair[0] != name for word in pair]
     return " ".join([FORMS[command.form].name, *map(_shown, (*key, *others, name, value))])
+
+
+def _filters(words: Sequence[str]) -> tuple[Sequence[str], list[tuple[str, str]]]:
+    """The id in a listing command, if there is one, and its filters."""
+    first = len(words) % 2
+    return words[:first], [
+        (name.lower(), value) for name, value in zip(words[first::2], words[first + 1 :: 2], strict=True)
+    ]
 
 
 def _words(command: Command) -> Sequence[str]:
     """The words of a command; the path of a `config` command in one spelling, without its empty parts."""
+    if command.form == "sched_wait" and len(command.words) == 2:
+        return command.words[0], "timeout", command.words[1]
+    if command.form in FILTERS:
+        key, pairs = _filters(command.words)
+        return *key, *chain.from_iterable(pairs)
     if not command.form.startswith("config_") or len(command.words) < 2:
         return command.words
     stanza, name, *rest = command.words
