@@ -40,15 +40,13 @@ from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import Listing, read_listing
 from schedappliance.model.moments import When, read_when, zone_of
 from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
-from schedappliance.store.runs import FIRST, LAST, PastRun, RunFilter, SelectedRuns
+from schedappliance.store.runs import FIRST, LAST, MORE_COUNTED, PastRun, RunFilter, SelectedRuns
 from schedappliance.syntax.command import Word
 
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
-# A list that is cut counts the rows that follow, up to this number.
-MORE_COUNTED = 10_000
 
 LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
@@ -280,7 +278,7 @@ def _more_runs(view: View, command: Command, selected: SelectedRuns) -> str | No
     following = f"`{next_page(command, 'before', run_id(view.store.node, key))}`"
     if not selected.more:
         return f"the runs before {run_id(view.store.node, key)} were not searched: {following}"
-    at_least = "at least " if selected.first_examined else ""
+    at_least = "at least " if selected.first_examined or selected.more == MORE_COUNTED else ""
     return f"{at_least}{counted(selected.more, 'more run')}: {following}"
 
 

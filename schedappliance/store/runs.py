@@ -21,8 +21,10 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 SWEPT_AT_ONCE = 1000
 # No due time comes before the first or after the last. A machine that boots without a clock may have some before 1970.
 FIRST, LAST = -(2**63), 2**63 - 1
-# One command examines at most this many rows of the history: 25 ms.
-EXAMINED_AT_ONCE = 200_000
+# One command examines at most this many rows of the history, or of one job, whose rows lie far from each other: 25 ms.
+EXAMINED_AT_ONCE, EXAMINED_OF_JOB = 200_000, 40_000
+# After the rows that are listed, at most this many are counted: 1 ms, if all are wanted.
+MORE_COUNTED = 10_000
 
 
 @dataclass(slots=True)
@@ -107,7 +109,8 @@ class RunFilter(NamedTuple):
 class SelectedRuns(NamedTuple):
     """The last runs that are wanted, the newest first, and how many more there are.
 
-    `first_examined`: earlier runs than this one were not examined; None if all were.
+    `more`: MORE_COUNTED if there may be more than that. `first_examined`: earlier runs than this one were not examined;
+    None if all were.
     """
 
     runs: list[PastRun]
@@ -272,12 +275,12 @@ class Runs(Table):
         if last is None:
             return SelectedRuns([], 0, None)
         end = last + 1
-        begin = max(0, end - EXAMINED_AT_ONCE)
+        begin = max(0, end - (EXAMINED_AT_ONCE if wanted.job is None else EXAMINED_OF_JOB))
         sought = (json.dumps(wanted.states) if wanted.states else None, wanted.since_ms, wanted.until_ms)
         rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job))
         runs, more = [_past_run(row) for row in rows], 0
         if len(runs) == limit:
-            rest = (begin, _place(runs[-1], wanted.job), *sought, *job)
+            rest = (begin, _place(runs[-1], wanted.job), *sought, MORE_COUNTED, *job)
             more = int(self._database.row(self._sql[f"count_selected_runs{suffix}"], rest)[0])
         first = self._database.row(self._sql[f"first_examined{suffix}"], (begin, *job)) if begin else None
         return SelectedRuns(runs, more, RunKey(*first) if first else None)

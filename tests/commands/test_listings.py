@@ -103,9 +103,17 @@ def test_one_command_examines_a_limited_number_of_runs(busy: Appliance, monkeypa
     assert "at least 2 more runs" in busy.say("sched history limit 2")
 
 
+def test_many_more_runs_are_not_all_counted(busy: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (runs, sched):
+        monkeypatch.setattr(module, "MORE_COUNTED", 4)
+    for key in ("", "example.com-000000001 "):
+        assert busy.say(f"sched history {key}limit 3").splitlines()[-1].startswith("at least 4 more runs: ")
+    assert busy.say("sched history limit 9").splitlines()[-1].startswith("3 more runs: ")
+
+
 def test_pages_go_on_where_places_are_empty(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run has a row, then come the due times of a pause, which are one row."""
-    monkeypatch.setattr(runs, "EXAMINED_AT_ONCE", 4)
+    monkeypatch.setattr(runs, "EXAMINED_OF_JOB", 4)
     either.say("sched every 60 pid")
     either.after(MINUTE)
     either.say("sched pause example.com-000000001")

@@ -98,9 +98,11 @@ WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value
 ORDER BY sequence DESC LIMIT ?6;
 
 -- name: count_selected_runs
-SELECT count(*) FROM runs
-WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
-  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5;
+SELECT count(*) FROM (
+  SELECT 1 FROM runs
+  WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+    AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
+  LIMIT ?6);
 
 -- name: selected_runs_of_job
 SELECT * FROM run_history
@@ -109,9 +111,11 @@ WHERE job = ?7 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state
 ORDER BY occurrence DESC LIMIT ?6;
 
 -- name: count_selected_runs_of_job
-SELECT count(*) FROM runs
-WHERE job = ?6 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
-  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5;
+SELECT count(*) FROM (
+  SELECT 1 FROM runs
+  WHERE job = ?7 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+    AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
+  LIMIT ?6);
 
 -- name: last_place
 SELECT max(sequence) FROM runs WHERE sequence < ?;
