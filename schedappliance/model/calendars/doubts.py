@@ -6,7 +6,7 @@ Rule: pure functions. Each doubt has a code, a message, a remedy and a place in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -41,16 +41,20 @@ _EVEN = {
     "hour": "`every = {}h`",
     "day of month": "`each = {}d`",
     "month": "`each = {}mo`",
-    "year": "`each = {}y`",
 }
 
 
-def _keeps(kind: str, step: int, even: str) -> str:
-    """What an option that goes on evenly does."""
+def _evenly(text: str, items: Sequence[Item], kind: Kind, step: int) -> str:
+    """What goes on evenly in place of the step that is the only item of a field."""
+    if kind is WEEKDAY or len(items) != 1:
+        return "write the numbers as a list"
+    even = _EVEN[kind.name].format(step)
     if not even.startswith("`each"):
-        return f"{even} has equal distances"
-    noun = {"day of month": "day"}.get(kind, kind)
-    return f"{even} keeps every {NTH.get(step, ordinal(step))} {noun}"
+        return f"{even} in place of the expression has equal distances"
+    (item,) = items
+    each_one = f"{text[: item.span.start]}*{text[item.span.end :]}"
+    noun = kind.name.partition(" ")[0]
+    return f"`{each_one}` with {even} keeps every {NTH.get(step, ordinal(step))} {noun}"
 
 
 class Doubt(NamedTuple):
@@ -95,7 +99,12 @@ def cron_doubts(text: str) -> list[Doubt]:
     day, weekday = fields[DAY.name], fields[WEEKDAY.name]
     return [
         *_either_day(text, day, weekday),
-        *(doubt for kind in kinds for doubt in _uneven(fields[kind.name].items, kind)),
+        *(
+            doubt
+            for kind in kinds
+            if kind not in (DAY, WEEKDAY) or _is_any(day) or _is_any(weekday)
+            for doubt in _uneven(text, fields[kind.name].items, kind)
+        ),
         *_first_of_six(text, tree),
         *_quartz_weekdays(tree, weekday),
         *_missing_days(day.items, months, "`L` is the last day of the month"),
@@ -109,12 +118,12 @@ def calendar_doubts(text: str) -> list[Doubt]:
         return []
     doubts: list[Doubt] = []
     if tree.date and not tree.date.from_end:
-        doubts += _uneven(tree.date.month, MONTH)
-        doubts += _uneven(tree.date.day, DAY)
+        doubts += _uneven(text, tree.date.month, MONTH)
+        doubts += [] if tree.names else _uneven(text, tree.date.day, DAY)
         doubts += _missing_days(tree.date.day, read_calendar(text).months, "`*-*~1` is the last day of the month")
     if tree.time:
         for items, kind in ((tree.time.hour, HOUR), (tree.time.minute, MINUTE), (tree.time.second or (), SECOND)):
-            doubts += _uneven(items, kind)
+            doubts += _uneven(text, items, kind)
         doubts += _minutes_like_times(text, tree.time)
     return doubts
 
@@ -249,8 +258,11 @@ def _days_of(text: str) -> str:
     return expression_words(read_cron(text)).partition(", ")[2] or "it is due on either"
 
 
-def _uneven(items: Iterable[Item], kind: Kind) -> Iterator[Doubt]:
-    """Steps that do not divide the range, and steps that lead past it."""
+def _uneven(text: str, items: Sequence[Item], kind: Kind) -> Iterator[Doubt]:
+    """Steps that do not divide the range, and steps that lead past it.
+
+    Nobody expects even distances of days that must have a number and a weekday, so these are left out.
+    """
     size = 7 if kind is WEEKDAY else len(kind.all_numbers)
     for item in items:
         if item.step is None or (step := int(item.step.text)) < 2:
@@ -268,8 +280,7 @@ def _uneven(items: Iterable[Item], kind: Kind) -> Iterator[Doubt]:
         elif (kind is DAY or size % step) and kind.name != "year":
             numbers = list(range(first, last + 1, step))
             message = f"the steps of `{written}` are uneven: after {kind.name} {numbers[-1]} comes {numbers[0]}"
-            even = _EVEN.get(kind.name, "").format(step)
-            yield Doubt("W416", message, _keeps(kind.name, step, even) if even else "write the days as a list", span)
+            yield Doubt("W416", message, _evenly(text, items, kind, step), span)
 
 
 def _ends(item: Item, kind: Kind) -> tuple[int | None, int | None]:

@@ -207,7 +207,7 @@ def _union(days: Days, months: str) -> list[str]:
     # Weekdays come first if they stand alone, else last, with a preposition as the other phrases.
     numbers = [name for index, name, _ in chosen if index == 0]
     if numbers and len(phrases) > 1:
-        return [*phrases[1:], f"on {joined([f'{WEEKDAYS[number]}s' for number in numbers])}"]
+        return [*phrases[1:], f"on {joined([f'{WEEKDAYS[number]}s' for number in numbers])}{of_month}"]
     return phrases
 
 

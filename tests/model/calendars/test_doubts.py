@@ -25,6 +25,7 @@ from schedappliance.model.calendars.doubts import (
 )
 from schedappliance.model.calendars.oncalendar import read_calendar, read_dates
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
+from schedappliance.syntax.expressions import is_cron_form
 from tests.model.calendars.random_expressions import random_cron
 
 ZONES = Zones(this_machine())
@@ -47,13 +48,15 @@ def test_an_expression_without_doubts_at_first_sight_has_none(seeds: range, monk
     ("text", "doubts"),
     [
         ("0 0 1 * MON", [("W414", "1 * MON")]),
-        ("0 0 */2 * MON", [("W414", "*/2 * MON"), ("W416", "*/2")]),
-        ("0 0 1 * */2", [("W414", "1 * */2"), ("W416", "*/2")]),
+        ("0 0 */2 * MON", [("W414", "*/2 * MON")]),
+        ("0 0 1 * */2", [("W414", "1 * */2")]),
         ("*/35 * * * *", [("W416", "*/35")]),
         ("5/25 * * * *", [("W416", "5/25")]),
         ("*/60 * * * *", [("W416", "*/60")]),
         ("50-55/10 * * * *", [("W416", "50-55/10")]),
         ("0 */5 * * *", [("W416", "*/5")]),
+        ("0 0 */2 * *", [("W416", "*/2")]),
+        ("0 0 * * */2", [("W416", "*/2")]),
         ("0 0 1 */5 *", [("W416", "*/5")]),
         ("*/15 * * * * *", [("W417", "*/15")]),
         ("0,30 * * * * *", [("W417", "0,30")]),
@@ -78,6 +81,7 @@ def test_a_doubtful_cron_expression(text: str, doubts: list[tuple[str, str]]) ->
         "7-59/10 * * * *",
         "~/7 * * * *",
         "0 0 1 * +MON",
+        "0 0 */2 * +SUN",
         "0 0 1 * ?",
         "0 0 * * MON",
         "0 0 28-31 * *",
@@ -114,6 +118,7 @@ def test_an_ordinary_cron_expression_causes_no_doubt(text: str) -> None:
         ("*:0/15", []),
         ("*-*~1", []),
         ("*-*~31/2", []),
+        ("Sun *-*-1/2", []),
         ("*-*-1..7/2", []),
         ("2026/3-1-1", []),
         ("Mon..Fri 7:00", []),
@@ -122,6 +127,25 @@ def test_an_ordinary_cron_expression_causes_no_doubt(text: str) -> None:
 )
 def test_doubts_about_calendar_expressions(text: str, doubts: list[tuple[str, str]]) -> None:
     assert shown(text, calendar_doubts(text)) == doubts
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("0 0 */2 * *", "`0 0 * * *` with `each = 2d` keeps every second day"),
+        ("0 9 1-31/7 * ?", "`0 9 * * ?` with `each = 7d` keeps every 7th day"),
+        ("0 0 1 */5 *", "`0 0 1 * *` with `each = 5mo` keeps every fifth month"),
+        ("0 0 */2,31 * *", "write the numbers as a list"),
+        ("0 0 * * */2", "write the numbers as a list"),
+        ("*/35 * * * *", "`every = 35m` in place of the expression has equal distances"),
+        ("*-*-1/7 09:00", "`*-*-* 09:00` with `each = 7d` keeps every 7th day"),
+        ("*-1/5-1", "`*-*-1` with `each = 5mo` keeps every fifth month"),
+    ],
+)
+def test_the_remedy_of_an_uneven_step_replaces_the_step(text: str, remedy: str) -> None:
+    doubts = cron_doubts(text) if is_cron_form(text) else calendar_doubts(text)
+    (uneven,) = [doubt for doubt in doubts if doubt.code == "W416"]
+    assert uneven.remedy == remedy
 
 
 LATER = "give later times, or remove the job"

@@ -29,6 +29,8 @@ from tests.support.random_seeds import few_and_many
         ("30 */2 * * *", "every 2 hours from 00:30 to 22:30"),
         ("15 8-18 * * *", "every hour from 08:15 to 18:15"),
         ("*/10 8-17 1 * MON", "every 10 minutes from 08:00 to 17:50, on the 1st and on Mondays"),
+        ("0 9 1 1 MON", "at 09:00, on the 1st of January and on Mondays of January"),
+        ("0 0 L 6,7 FRI", "at 00:00, on the last day of June and July and on Fridays of June and July"),
         ("* * * * * *", "every second"),
         ("*/15 * * * * *", "every 15 seconds"),
         ("0,5 30 2 * * *", "at the seconds 0 and 5 of minute 30 of hour 2, every day"),
