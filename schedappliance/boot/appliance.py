@@ -100,7 +100,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
         descriptors = _prepare_process()
         clock = SystemClock()
-        log = Log(file.log_level, file.log_format, clock)
+        log = Log(file.log_level, file.log_format, clock, fields=file.log_fields)
         stack.callback(log.close)
         log.take_over()
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Set
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.authorization import await_user_of_run, why_not
@@ -93,7 +93,10 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
     """Records a run that ends when it is claimed, with the reason."""
     state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
     state.note_claim(key, how)
-    state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
+    text = f"run {state.named(key)} {how.value}: {reason}"
+    state.log(
+        "warning", text if job.declared is None else f"{text} ({job.declared})", **_fields(state, key, how), **_of(job)
+    )
 
 
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
@@ -131,7 +134,7 @@ def call_off(state: State, job: int, reason: Reason) -> None:
 def _cancel(state: State, key: RunKey, reason: Reason) -> None:
     state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
     state.note_end(key, RunState.CANCELLED)
-    state.log("info", f"run {state.named(key)} cancelled: {reason}")
+    _log_end(state, key, RunState.CANCELLED, reason)
 
 
 def stop_run(state: State, key: RunKey, user: str) -> None:
@@ -151,6 +154,7 @@ def _replace_siblings(state: State, job: int) -> None:
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.note_end(key, RunState.REPLACED)
+        _log_end(state, key, RunState.REPLACED, NEWER)
     for running in state.running.of_job(job):
         if running.ending in (Ending.REPLACED, Ending.CANCELLED):
             continue
@@ -197,7 +201,7 @@ def _start(state: State, waiter: Waiter) -> None:
         state.store.runs.end(key, RunState.FAILED, prepared.reason, state.moment.wall)
         state.note_end(key, RunState.FAILED)
         state.queue.release_program(program)
-        state.log("warning", f"run {state.named(key)} failed: {prepared.reason}")
+        _log_end(state, key, RunState.FAILED, prepared.reason)
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
@@ -347,18 +351,41 @@ def _queue_again(state: State, running: Running, again: Again, is_logged: bool) 
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
     state.queue.delay(state.moment.boot + again.delay_ms, Waiter(sequence, running.key.run, running.program))
     level = "warning" if is_logged else "debug"
-    state.log(level, f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
+    key = running.key.run
+    text = f"run {state.named(key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds"
+    state.log(level, text, **_fields(state, key, RunState.QUEUED), program=running.program)
 
 
 def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
     state.store.runs.end(key, how, reason, state.moment.wall)
     state.note_end(key, how)
-    text = f"run {state.named(key)} {how.value.replace('_', ' ')}"
-    if how is RunState.SUCCEEDED:
-        state.log("debug", text)
-    else:
-        state.log("warning", f"{text}: {reason}")
-        answer_failure(state, key, program, how)
+    _log_end(state, key, how, reason)
+    answer_failure(state, key, program, how)
+
+
+def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) -> None:
+    """Logs the end of a run with the name of its job or program, and how long its last attempt took."""
+    run = state.store.runs.past(key)
+    assert run is not None, key
+    duration_ms = None
+    if run.started_ms is not None and run.ended_ms is not None:
+        duration_ms = max(0, run.ended_ms - run.started_ms)
+    lasted = None if duration_ms is None else f"{duration_ms / 1000:.1f} s"
+    about = ", ".join(filter(None, (run.name or run.program, lasted)))
+    text = f"run {state.named(key)} {how.value.replace('_', ' ')}{f': {reason}' if reason else ''}"
+    fields = _fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": duration_ms}
+    level = "info" if how in (RunState.SUCCEEDED, RunState.CANCELLED) else "warning"
+    state.log(level, f"{text} ({about})" if about else text, **fields, user=run.user, origin=run.origin)
+
+
+def _fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:
+    """The fields of a log line about a run."""
+    job = job_id(state.store.node, key.job)
+    return {"event": "run", "job": job, "run": state.named(key), "state": how.value}
+
+
+def _of(job: Job) -> dict[str, Any]:
+    return {"job_name": job.declared, "user": job.user.name, "origin": job.origin}
 
 
 def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:

@@ -211,8 +211,10 @@ class State:
         if self.is_watched:
             self.news.append({"kind": kind, **data})
 
-    def log(self, level: str, message: str) -> None:
-        self.effects.append(LogMessage(level, message))
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        """Logs a line. `fields`: what it is about, for programs that read the log; those that are None are left out."""
+        known = tuple([(name, value) for name, value in fields.items() if value is not None]) if fields else ()
+        self.effects.append(LogMessage(level, message, fields=known))
 
     def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
         """Answers a console line. `as_json`: the line was `json COMMAND`, so an error is data too."""

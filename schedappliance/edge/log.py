@@ -15,11 +15,12 @@ import threading
 import traceback
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import accumulate
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from schedappliance.clock import local_time, utc_time
 from schedappliance.edge.threads import start_thread
@@ -39,20 +40,24 @@ LAST_LINES_SECONDS = 2.0
 
 
 class Line(NamedTuple):
-    """A line to be written: its level in lower case, wall time in milliseconds, the traceback with its line ends."""
+    """A line to be written: its level in lower case, wall time in milliseconds, the traceback with its line ends.
+
+    `fields`: what the line is about, for a log in JSON.
+    """
 
     level: str
     message: str
     wall_ms: int
     trace: str = ""
+    fields: tuple[tuple[str, Any], ...] = ()
 
 
 def _as_text(line: Line) -> str:
     return f"{local_time(line.wall_ms)} {line.level} {visible(line.message.replace(chr(10), BREAK))}\n{visible_lines(line.trace)}"
 
 
-def _as_json(line: Line) -> str:
-    row = {"time": utc_time(line.wall_ms), "level": line.level, "message": line.message}
+def _as_json(line: Line, static: Mapping[str, str]) -> str:
+    row = {"time": utc_time(line.wall_ms), "level": line.level, "message": line.message, **static, **dict(line.fields)}
     if line.trace:
         row["traceback"] = line.trace.rstrip("\n")
     return f"{json_text(row)}\n"
@@ -65,7 +70,15 @@ class Log:
     are those of the present turn.
     """
 
-    def __init__(self, level: str, log_format: str, clock: Clock, descriptor: int = 2) -> None:
+    def __init__(
+        self,
+        level: str,
+        log_format: str,
+        clock: Clock,
+        descriptor: int = 2,
+        fields: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`fields`: what each line of a log in JSON has, beside the fields of its own."""
         self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
         self._descriptor = descriptor
         self._path = _file_of(descriptor)
@@ -80,7 +93,7 @@ class Log:
         self._second = 0
         self._lines_of_second: set[Line] = set()
         self._is_reopening = False
-        self._format = _as_json if log_format == "json" else _as_text
+        self._format = partial(_as_json, static=fields) if log_format == "json" else _as_text
         self._is_logged = {name.lower(): number >= LEVELS[level.upper()] for name, number in LEVELS.items()}
         self._deciding_thread = threading.get_ident()
         self.logger = logging.getLogger(LOGGER)
@@ -94,7 +107,7 @@ class Log:
         if self._is_logged[effect.level]:
             if not self.lines:
                 self._turn_ms = self._clock.moment().wall
-            line = Line(effect.level, effect.message, self._turn_ms)
+            line = Line(effect.level, effect.message, self._turn_ms, fields=effect.fields)
             if not (effect.once and self._is_repeated(line)):
                 self.lines.append(line)
 

@@ -156,11 +156,15 @@ class EndWatches(NamedTuple):
 
 
 class LogMessage(NamedTuple):
-    """A line for the log. `once`: it is left out if the same line was logged in this second already."""
+    """A line for the log. `once`: it is left out if the same line was logged in this second already.
+
+    `fields`: names and values that a log in JSON has beside the message.
+    """
 
     level: str
     message: str
     once: bool = False
+    fields: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

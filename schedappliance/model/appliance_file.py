@@ -6,9 +6,10 @@ Rule: a relative path in the file is relative to the directory of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from schedappliance.diagnostics import (
@@ -52,13 +53,15 @@ class ApplianceFile:
     keep_results: int
     log_level: str
     log_format: str
+    log_fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of the file. `read` turns its text into the value, and raises InvalidValue.
 
-    `schema`: the JSON Schema of the value, with which editors check while typing.
+    `schema`: the JSON Schema of the value, with which editors check while typing. `is_mapping`: its value is a mapping of
+    any names to texts; `read` reads a name.
     """
 
     read: Callable[[str], Any]
@@ -66,6 +69,7 @@ class Key:
     default: Any = None
     required: bool = False
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "string", "minLength": 1})
+    is_mapping: bool = False
 
 
 def _node(text: str) -> str:
@@ -88,6 +92,14 @@ def _word(text: str) -> str:
     return text
 
 
+def _field(text: str) -> str:
+    if not _FIELD.fullmatch(text):
+        raise InvalidValue(f"invalid name of a field `{text}`", "use letters, digits and `_`", "E208")
+    if text in LOG_KEYS:
+        raise InvalidValue(f"lines of the log have a field `{text}` of their own", "choose another name", "E208")
+    return text
+
+
 def _drop_size(text: str) -> int:
     """A drop is one event. During a larger one, all other users would wait too long."""
     size = values.size(text)
@@ -104,6 +116,12 @@ def _number(text: str) -> int:
 SPOOL_FOLDERS = ("tmp", "new", "work", "done", "failed")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+# The fields that a line of the log may have of its own.
+LOG_KEYS = (
+    *("time", "level", "message", "traceback", "event", "job", "job_name", "run", "program", "state", "duration_ms"),
+    *("user", "origin"),
+)
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 _DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
 _MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
@@ -143,6 +161,17 @@ KEYS: dict[str, Key] = {
         "format of the log: text, or one JSON object on each line",
         "text",
         schema={"enum": [*LOG_FORMATS]},
+    ),
+    "log.fields": Key(
+        _field,
+        "names and values that each line of a log in JSON has",
+        MappingProxyType({}),
+        schema={
+            "type": "object",
+            "propertyNames": {"pattern": f"^{_FIELD.pattern}$", "not": {"enum": [*LOG_KEYS]}},
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+        },
+        is_mapping=True,
     ),
 }
 
@@ -239,7 +268,9 @@ class _Reader:
                 self.report("E203", f"`{full_name}` is a section", remedy, node.span)
 
     def key(self, name: str, span: Span, node: YamlNode) -> None:
-        if not isinstance(node, YamlScalar):
+        if KEYS[name].is_mapping:
+            self.free_mapping(name, span, node)
+        elif not isinstance(node, YamlScalar):
             self.report("E203", f"key `{name}` takes one value", "write it as text", node.span)
         elif not node.text and not node.quoted:
             self.report("E203", f"missing value for key `{name}`", KEYS[name].help, span)
@@ -248,6 +279,22 @@ class _Reader:
                 self.values[name] = (KEYS[name].read(node.text), span)
             except InvalidValue as invalid:
                 self.diagnostics.append(invalid.diagnostic(self.source, node.span))
+
+    def free_mapping(self, name: str, span: Span, node: YamlNode) -> None:
+        """A key whose value is a mapping of any names to texts."""
+        if not isinstance(node, YamlMapping):
+            self.report("E203", f"`{name}` is a section", f"write `{name}: {{ name: value }}`", node.span)
+            return
+        entries: dict[str, str] = {}
+        for key, (place, value) in node.entries.items():
+            if not isinstance(value, YamlScalar):
+                self.report("E203", f"`{key}` takes one value", "write it as text", value.span)
+                continue
+            try:
+                entries[KEYS[name].read(key)] = value.text
+            except InvalidValue as invalid:
+                self.diagnostics.append(invalid.diagnostic(self.source, place))
+        self.values[name] = (entries, span)
 
     def appliance_file(self, path: Path) -> ApplianceFile:
         def get(name: str) -> Any:
@@ -273,4 +320,5 @@ class _Reader:
             keep_results=get("spool.keep_results"),
             log_level=get("log.level"),
             log_format=get("log.format"),
+            log_fields=get("log.fields"),
         )

@@ -50,7 +50,7 @@ def test_a_stopped_program_gets_term_and_its_run_no_further_attempt(either: Appl
         {},
         [(1, either.next_runs()[0][1])],
     )
-    assert f"run {ONE} cancelled: {WHY}" in either.logged()
+    assert f"info: run {ONE} cancelled: {WHY} (p, 0.0 s)" in either.logged()
     agrees_with_its_store(either)
 
 

@@ -310,3 +310,19 @@ def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_one
     assert first.endswith(" info the first is whole")
     assert len(f"{first}\n{torn}") == 60
     assert sorted(line.split(" ", 2)[2] for line in rest) == ["later", "log lines missing here: 2"]
+
+
+def test_lines_in_json_have_fields_of_their_own_and_static_ones(pipe: tuple[int, int]) -> None:
+    log = Log("info", "json", SystemClock(), pipe[1], {"env": "prod"})
+    log.write(LogMessage("info", "a run ended", fields=(("run", "x/1"), ("duration_ms", 7))))
+    log.write(LogMessage("info", "the end"))
+    log.close()
+    first, second = [json.loads(line) for line in os.read(pipe[0], 65536).splitlines()]
+    assert {key: first[key] for key in first.keys() - {"time"}} == {
+        "level": "info",
+        "message": "a run ended",
+        "env": "prod",
+        "run": "x/1",
+        "duration_ms": 7,
+    }
+    assert second.keys() == {"time", "level", "message", "env"}

@@ -31,12 +31,12 @@ def test_every_key_is_read() -> None:
     file = _good(
         "node: n-1.example.com\nconfig: sched.conf\n"
         'console: { listen: ../var/s.sock, mode: "0600", group: adm, timeout: 2m }\n'
-        "spool: { path: ../var/spool }\nlog: { level: DEBUG, format: json }\n"
+        "spool: { path: ../var/spool }\nlog: { level: DEBUG, format: json, fields: { env: prod, rack: 7 } }\n"
     )
     assert (file.node, file.config) == ("n-1.example.com", FOLDER / "sched.conf")
     assert (file.listen, file.mode, file.group) == (Path("/nowhere/var/s.sock"), 0o600, "adm")
     assert (file.idle_timeout_ms, file.spool) == (120_000, Path("/nowhere/var/spool"))
-    assert (file.log_level, file.log_format) == ("debug", "json")
+    assert (file.log_level, file.log_format, file.log_fields) == ("debug", "json", {"env": "prod", "rack": "7"})
 
 
 def test_every_key_of_the_spool_is_read() -> None:
@@ -115,6 +115,10 @@ def test_every_key_has_help_and_its_place(key: str) -> None:
         ("config: c\nconsole: { timeout: 12:30:00 }\n", "E203", "12:30:00"),
         ("config: c\nconsole: { group: a b }\n", "E203", "a b"),
         ("config: c\nlog: { level: loud }\n", "E203", "loud"),
+        ("config: c\nlog: { fields: prod }\n", "E203", "prod"),
+        ("config: c\nlog: { fields: { env: [ a ] } }\n", "E203", "[ a ]"),
+        ("config: c\nlog: { fields: { message: a } }\n", "E208", "message"),
+        ("config: c\nlog: { fields: { a b: c } }\n", "E208", "a b"),
         ("config: c\nlog: { format: on }\n", "E203", "on"),
         ("config: c\nlisten: x\n", "E209", "listen"),
         ("config: c\nconsole: { lisen: x }\n", "E209", "lisen"),
