@@ -301,6 +301,7 @@ class State:
     def restore(self, before: Snapshot) -> None:
         """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
+        self.store.watch(self.is_watched)
         self.statistics, self.pruning, self.removed = before.statistics, before.pruning, before.removed
         del self.effects[before.effects :], self.news[before.news :]
         self.users.undo(before.waiting)

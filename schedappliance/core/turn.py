@@ -21,6 +21,7 @@ from schedappliance.core.pruning import next_history_prune, next_results_prune, 
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.core.waits import end_waits
+from schedappliance.engine.effects import EndWatches
 from schedappliance.engine.events import (
     AuditDue,
     ConnectionClosed,
@@ -306,6 +307,12 @@ def _hold(state: State, job: Job, reason: NoSchedule) -> None:
     state.log("error", f"job {job_id(state.store.node, job.number)} cannot run: {reason}")
 
 
+def _nobody_watches(state: State, _event: NobodyWatches) -> None:
+    """Ends the notes for those who watch. A client whose `watch` came just before would get no events, so it is disconnected."""
+    state.watch(False)
+    state.effects.append(EndWatches())
+
+
 def _stop_requested(state: State, event: StopRequested) -> None:
     runs.stop(state, event.reason)
 
@@ -334,6 +341,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ReloadRequested: reload_requested,
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
-    NobodyWatches: lambda state, _event: state.watch(False),
+    NobodyWatches: _nobody_watches,
     AuditDue: release_held,
 }

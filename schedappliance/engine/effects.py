@@ -152,7 +152,7 @@ class Happened(NamedTuple):
 
 
 class EndWatches(NamedTuple):
-    """Disconnects the clients that watch, since the roles may have changed. They connect again, and are judged again."""
+    """Disconnects the clients that watch: the roles may have changed, or nothing is noted for them. They connect again."""
 
 
 class LogMessage(NamedTuple):

@@ -101,7 +101,15 @@ def test_other_roles_end_the_watches(watched: Appliance) -> None:
     assert some(EndWatches, watched.effects) == []
 
 
+def test_a_watch_that_is_undone_notes_nothing(either: Appliance) -> None:
+    before = either.state.remember()
+    either.state.watch(True)
+    either.state.restore(before)
+    assert either.database.changes is None
+
+
 def test_when_nobody_has_watched_for_a_while_nothing_is_noted(watched: Appliance) -> None:
     watched.turn(NobodyWatches())
+    assert some(EndWatches, watched.effects) == [EndWatches()]
     watched.say("sched in 60 pid")
     assert (told(watched), watched.database.changes) == ([], None)

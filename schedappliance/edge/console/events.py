@@ -121,6 +121,9 @@ class Watchers(Generic[Client]):
 
     def publish(self, effect: Happened) -> None:
         """Performs the effect Happened."""
+        if self._watched_ms is None:
+            # The client of `watch` has left before the answer, or was rejected.
+            self._watched_ms = self._loop.clock.moment().boot
         self._ring.add(effect.events)
         if not self._is_flush_due:
             self._is_flush_due = True

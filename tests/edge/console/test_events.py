@@ -104,6 +104,13 @@ def test_the_events_of_many_turns_are_sent_together(room: Room) -> None:
     assert (room.watchers.next_bytes("bob", 10**6), room.watchers.next_bytes("eve", 10**6)) == (b"", b"")
 
 
+def test_the_core_is_told_that_the_client_of_a_watch_has_never_come(room: Room) -> None:
+    room.watchers.publish(Happened(({"kind": "gap"},)))
+    room.after(REMEMBERED_MS)
+    room.watchers.audit()
+    assert NobodyWatches() in room.after(0)
+
+
 def test_the_core_is_told_when_nobody_has_watched_for_a_while(room: Room) -> None:
     room.watchers.begin("bob", "1", 0)
     room.watchers.leave("bob")
