@@ -29,12 +29,12 @@ def not_a_file(path: Path) -> Unusable | None:
     Links are not followed: SQLite does not follow them for the files beside a store, and a lock does not.
     """
     try:
-        return refusal(path, path.lstat().st_mode)
+        return unusable_kind(path, path.lstat().st_mode)
     except OSError:
         return None
 
 
-def refusal(path: Path, mode: int) -> Unusable | None:
+def unusable_kind(path: Path, mode: int) -> Unusable | None:
     """The exception for something that has a mode; None for a regular file."""
     if (kind := other_kind(mode)) is None:
         return None

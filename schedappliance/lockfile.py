@@ -41,8 +41,8 @@ def lock_file(path: Path) -> int:
     Raises LockHeld, Unusable if something else than a file has its name, and OSError with the path if the file cannot be
     opened or locked.
     """
-    if refused := not_a_file(path):
-        raise refused
+    if unusable := not_a_file(path):
+        raise unusable
     opened: list[int] = []
     try:
         for _ in range(_TRIES):

@@ -12,7 +12,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
 from schedappliance.edge.spool.folders import UNMOUNT
-from schedappliance.kinds import other_kind, refusal
+from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
@@ -198,8 +198,8 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
 
 def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.locks:
-        if refused := refusal(step.path, step.mode):
-            yield path_diagnostic("E616", step.path, refused.message, refused.help)
+        if unusable := unusable_kind(step.path, step.mode):
+            yield path_diagnostic("E616", step.path, unusable.message, unusable.help)
         elif step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             message = (
                 f"its mode is {_mode(step)}, not {MODE:04o}: others may lock it, and the appliance cannot start then"

@@ -239,8 +239,8 @@ class _Observer:
         try:
             if self.store and not self._serve_creates(self.store.parent):
                 check_place(self.store)
-        except Unusable as refused:
-            return refused.message, refused.help
+        except Unusable as unusable:
+            return unusable.message, unusable.help
         except OSError:
             # `access` reports the permissions on the way to the store.
             pass

@@ -176,8 +176,8 @@ class Database:
             raise StoreFailed(Gone(files.why_gone()))
         if (lost := files.lost()) is not None:
             self._save_log(lost)
-        elif refused := files.obstacle():
-            raise StoreFailed(Gone(str(refused)))
+        elif unusable := files.obstacle():
+            raise StoreFailed(Gone(str(unusable)))
         elif files.check_log_size():
             assert self.path is not None
             remember_loss(self.path, WHILE_USED)
@@ -322,8 +322,8 @@ class Database:
 
 def _check_names(path: Path) -> None:
     """Raises StoreFailed if SQLite cannot open the files beside the store."""
-    if refused := obstacle(path):
-        raise StoreFailed(Gone(str(refused)))
+    if unusable := obstacle(path):
+        raise StoreFailed(Gone(str(unusable)))
 
 
 class _File(NamedTuple):

@@ -64,8 +64,8 @@ def check_place(path: Path) -> None:
         raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
     if os.path.lexists(path) and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
-    if refused := obstacle(path):
-        raise refused
+    if unusable := obstacle(path):
+        raise unusable
     if is_mount_point(path):
         remedy = "mount its directory instead: SQLite keeps its log beside the file, and all processes must share it"
         raise Unusable(f"the store is a mount of its own: {path}", remedy)

@@ -45,8 +45,8 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Resul
         raise Unusable(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
         raise Unusable(f"cannot read the store {path}: permission denied", "run this as the appliance's user")
-    if refused := obstacle(path):
-        raise refused
+    if unusable := obstacle(path):
+        raise unusable
     for tries_left in reversed(range(TRIES)):
         files = _files(path)
         try:
