@@ -89,7 +89,7 @@ CODES: dict[str, str] = {
     "W423": "all due times have passed",
     "W424": "range of minutes that looks like times of day",
     # E5xx: rejected by the running appliance
-    "E501": "no such job",
+    "E501": "no such job or run",
     "E502": "job is declared in a file",
     "E503": "time is in the past",
     "E504": "the store cannot be written",
