@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, calendar, config, daemon, hold, run, sched, show, spool, why
+from schedappliance.commands import authz, calendar, config, daemon, hold, output, run, sched, show, spool, why
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
@@ -26,6 +26,7 @@ PERFORM: dict[str, Perform] = {
     "sched_delete": sched.delete,
     "sched_history": sched.history,
     "sched_show": show.show_job,
+    "sched_output": output.show_output,
     "sched_why": why.explain,
     "sched_run": sched.run_now,
     "sched_stop": run.stop,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
     from schedappliance.engine.options import Options
     from schedappliance.engine.reasons import Reason
-    from schedappliance.engine.records import Hold, Job, RunKey, User
+    from schedappliance.engine.records import AttemptKey, Hold, Job, RunKey, User
     from schedappliance.engine.schedule import Due
 
 
@@ -38,6 +38,13 @@ class AfterRetry(NamedTuple):
 
     name: str
     uid: int
+
+
+class AfterReading(NamedTuple):
+    """The answer follows when the output of this running attempt has been read, from a place on."""
+
+    attempt: AttemptKey
+    begin: int
 
 
 class Transaction(NamedTuple):
@@ -69,7 +76,7 @@ class Outcome:
     transaction: Transaction | None = None
     ends_transaction: bool = False
     claim: RunKey | None = None
-    pending: AfterRun | AfterReload | AfterRetry | None = None
+    pending: AfterRun | AfterReload | AfterRetry | AfterReading | None = None
     call_off: tuple[int, Reason] | None = None
     stops_run: RunKey | None = None
     missed: tuple[Job, Due] | None = None

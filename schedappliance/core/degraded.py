@@ -16,7 +16,7 @@ from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
 from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
-from schedappliance.core.orders import line_typed
+from schedappliance.core.orders import line_typed, output_read
 from schedappliance.core.reload import reload_failed
 from schedappliance.core.waits import end_waits
 from schedappliance.diagnostics import Diagnostic, Source
@@ -26,6 +26,7 @@ from schedappliance.engine.events import (
     Event,
     FilesRead,
     LineTyped,
+    OutputRead,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -147,7 +148,7 @@ class Degraded:
         self.is_full = failure.full
         self.retry_soon()
         stops = [event for event in events if isinstance(event, StopRequested)]
-        self.backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
+        self.backlog = [event for event in events if not isinstance(event, LineTyped | OutputRead | StopRequested)]
         effects: list[Effect] = []
         why = f"the store cannot be written: {failure}"
         drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
@@ -161,6 +162,8 @@ class Degraded:
         for event in events:
             if isinstance(event, LineTyped):
                 effects += self._answer(event, failure)
+            elif isinstance(event, OutputRead):
+                effects += self._show_output(event)
         ended = _ends(self.backlog)
         for stop in stops:
             runs.stop(state, stop.reason, ended)
@@ -183,11 +186,22 @@ class Degraded:
         try:
             if writes:
                 return self._commit(lambda: line_typed(self._state, event))
-            return self._read(event)
+            return self._read(partial(line_typed, self._state, event))
         except StoreFailed as again:
             return _reject_unstored(self._state, event, again, "written" if writes else "read")
 
-    def _read(self, event: LineTyped) -> list[Effect]:
+    def _show_output(self, event: OutputRead) -> list[Effect]:
+        """Answers a command that has waited for an output."""
+        order = self._state.parked[event.reply_to].order
+        try:
+            return self._read(partial(output_read, self._state, event))
+        except StoreFailed as failure:
+            del self._state.parked[event.reply_to]
+            assert order.reply_to is not None
+            line = LineTyped(order.text, order.user, order.reply_to, order.connection or 0)
+            return _reject_unstored(self._state, line, failure, "read")
+
+    def _read(self, answer: Callable[[], None]) -> list[Effect]:
         """Answers a command that writes nothing. If no row can be read either, commands that need none are still answered.
 
         Raises StoreFailed after undoing all of it.
@@ -197,7 +211,7 @@ class Degraded:
         with suppress(StoreFailed):
             self._refresh()
         try:
-            line_typed(self._state, event)
+            answer()
         except StoreFailed:
             self._state.restore(before)
             raise

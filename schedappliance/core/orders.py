@@ -11,7 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from schedappliance.commands import PERFORM
-from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
+from schedappliance.commands.outcome import AfterReading, AfterReload, AfterRetry, AfterRun, Outcome, Rejected
+from schedappliance.commands.output import show_output
 from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
@@ -21,9 +22,10 @@ from schedappliance.core.runs import answer_failure, call_off, claim_program, no
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
-from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
-from schedappliance.engine.events import ConnectionClosed, LineTyped
+from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, ReadOutput, rejection
+from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead
 from schedappliance.engine.options import Options
+from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import (
@@ -184,9 +186,31 @@ def _view(state: State, order: Order) -> View:
     )
 
 
-def _park(state: State, order: Order, pending: AfterReload | AfterRetry) -> None:
+def output_read(state: State, event: OutputRead) -> None:
+    """Answers a `sched output` after the edge has read the output of a running attempt, which may have ended meanwhile."""
+    parked = state.parked.pop(event.reply_to, None)
+    if parked is None:
+        return
+    order = parked.order
+    view = _view(state, order)
+    try:
+        outcome = show_output(view, order.command.bare, event)
+    except Rejected as error:
+        outcome = Outcome(error.answer)
+    if isinstance(outcome.pending, AfterReading):
+        _park(state, order, outcome.pending)
+        return
+    _audit_order(state, view, outcome, outcome.answer)
+    state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
+
+
+def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading) -> None:
     number = state.park(order)
-    if isinstance(pending, AfterReload):
+    if isinstance(pending, AfterReading):
+        # A client may ask for many parts before it reads one, so the parts get shorter.
+        most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
+        state.effects.append(ReadOutput(number, pending.attempt, pending.begin, most))
+    elif isinstance(pending, AfterReload):
         state.effects.append(ReadFiles(number, pending.typed))
     else:
         state.effects.append(PutBack(number, pending.name, pending.uid))

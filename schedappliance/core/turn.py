@@ -16,7 +16,7 @@ from schedappliance.core.calendars import release_held, zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed
+from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed, output_read
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -32,6 +32,7 @@ from schedappliance.engine.events import (
     LineTyped,
     NobodyWatches,
     OutputEmptied,
+    OutputRead,
     OutputsChecked,
     OutputUnreadable,
     ProgramEnded,
@@ -334,6 +335,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     OutputsChecked: runs.outputs_checked,
     OutputEmptied: runs.output_emptied,
     OutputUnreadable: runs.output_unreadable,
+    OutputRead: output_read,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

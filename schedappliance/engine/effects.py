@@ -104,6 +104,16 @@ class DiscardOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOutput:
+    """Reads a part of the output of a running attempt on a worker: at most so many bytes; the result is the event OutputRead."""
+
+    reply_to: int
+    key: AttemptKey
+    begin: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFiles:
     """Reads and checks the stanza files on a worker; the result is the event FilesRead."""
 
@@ -185,6 +195,7 @@ Effect = (
     | StartProgram
     | SignalProgram
     | DiscardOutput
+    | ReadOutput
     | ReadFiles
     | LookUpUser
     | FilesAccepted

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.intake import SpoolBacklog
+from schedappliance.engine.output_parts import OutputPart
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, User
 from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.commands import Command
@@ -166,6 +167,15 @@ class NobodyWatches:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputRead:
+    """A part of an output was read, or cannot be read (`part` is the reason). `reply_to`: the order that waits for it."""
+
+    reply_to: int
+    key: AttemptKey
+    part: OutputPart | str
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsChecked:
     """Whether files for outputs can be created now. `problem`: why not, None if they can."""
 
@@ -258,6 +268,7 @@ Event = (
     | OutputsChecked
     | OutputEmptied
     | OutputUnreadable
+    | OutputRead
     | ProgramEnded
     | ProgramOutput
     | FilesRead

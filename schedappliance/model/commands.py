@@ -14,7 +14,7 @@ from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.listings import FILTERS, read_listing
+from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -97,6 +97,11 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_show": CommandForm(
         "sched show ID", "show everything about a job, or about a run (ID/OCCURRENCE) with its output", drop=True
+    ),
+    "sched_output": CommandForm(
+        "sched output RUN [attempt NUMBER] [from BYTE] [as base64]",
+        "show the output of a run, also while it runs: of its last attempt, from its beginning",
+        schedulable=False,
     ),
     "sched_why": CommandForm("sched why ID", "explain why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not change", drop=True, changes=True),
@@ -381,6 +386,7 @@ def hold_reason(words: Iterable[str]) -> str:
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
 _CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
+    "sched_output": read_wanted_output,
     "sched_wait": _check_wait,
     "watch": _check_number,
     "sched_hold": lambda words: hold_reason(word.value for word in words),

@@ -1,5 +1,7 @@
 """The words of `sched list` and `sched history`, which say which rows are listed: an id, and filters with their values.
 
+The words of `sched output` are read in the same way: they say which part of an output is shown.
+
 Rule: each filter is a pair of words. Therefore an odd number of words begins with an id, even if it looks like a filter.
 """
 
@@ -7,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
 from schedappliance.model.moments import When, read_past
-from schedappliance.model.values import integer
+from schedappliance.model.values import choice, integer
 from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_LIMIT = 10_000
+MAX_ATTEMPT, MAX_PLACE = 10**9, 10**17
 # The states of a run (engine/states.py).
 STATES = (
     *("queued", "started", "succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled", "skipped"),
@@ -43,12 +46,33 @@ class Listing:
     limit: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """Which part of an output is shown, of this attempt (None: of the last one). `as_base64`: as bytes, not as text."""
+
+    run: str
+    attempt: int | None
+    begin: int
+    as_base64: bool
+
+
 def read_listing(form: str, words: Sequence[Word]) -> Listing:
     """The meaning of the words after `sched list` or `sched history`. Raises InvalidValue at the place of a word."""
     filters = FILTERS[form]
     has_key = bool(words) and form == "sched_history" and (len(words) % 2 == 1 or words[0].value.lower() not in filters)
-    values: dict[str, object] = {"key": words[0].value} if has_key else {}
-    for position in range(has_key, len(words), 2):
+    key = words[0].value if has_key else None
+    return Listing(key, **_read_filters(filters, words[has_key:]))
+
+
+def read_wanted_output(words: Sequence[Word]) -> WantedOutput:
+    """The meaning of the words after `sched output`. Raises InvalidValue at the place of a word."""
+    values = _read_filters(FILTERS["sched_output"], words[1:])
+    return WantedOutput(words[0].value, values.get("attempt"), values.get("from", 0), "as" in values)
+
+
+def _read_filters(filters: Mapping[str, _Filter], words: Sequence[Word]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for position in range(0, len(words), 2):
         word = words[position]
         name = word.value.lower()
         if name not in filters:
@@ -62,7 +86,7 @@ def read_listing(form: str, words: Sequence[Word]) -> Listing:
             values[name] = filters[name].read(words[position + 1].value)
         except InvalidValue as invalid:
             raise invalid.at(words[position + 1].span) from None
-    return Listing(**values)  # type: ignore[arg-type]  # each filter reads the type of its field
+    return values
 
 
 def _states(text: str) -> tuple[str, ...]:
@@ -83,7 +107,7 @@ class _Filter(NamedTuple):
     read: Callable[[str], object]
 
 
-# For each form: its filters, by the name of their field.
+# For each form: its filters. Those of a listing have the names of their fields.
 FILTERS: Mapping[str, dict[str, _Filter]] = {
     "sched_history": {
         "state": _Filter("state STATE[,STATE...]", _states),
@@ -96,5 +120,10 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "find": _Filter("find TEXT", str),
         "limit": _Filter("limit NUMBER", _limit),
         "after": _Filter("after ID", str),
+    },
+    "sched_output": {
+        "attempt": _Filter("attempt NUMBER", lambda text: integer(text, 1, MAX_ATTEMPT)),
+        "from": _Filter("from BYTE", lambda text: integer(text, 0, MAX_PLACE)),
+        "as": _Filter("as base64", lambda text: choice(text, ("base64",))),
     },
 }

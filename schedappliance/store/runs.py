@@ -295,6 +295,10 @@ class Runs(Table):
         rows = self._database.rows(self._sql["last_attempts"], (*key, limit))
         return [_attempt(row) for row in reversed(rows)]
 
+    def attempt(self, key: AttemptKey) -> Attempt | None:
+        row = self._database.row(self._sql["attempt"], (*key.run, key.attempt))
+        return _attempt(row) if row else None
+
     def answer(self, key: RunKey) -> str | None:
         """The stored answer of an internal command; None if there is none."""
         row = self._database.row(self._sql["answer"], key)

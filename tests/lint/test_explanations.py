@@ -16,7 +16,9 @@ from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
-from schedappliance.engine.effects import Answer, ReadFiles, Reply, rejection
+from schedappliance.edge.programs.outputs import REPLACED
+from schedappliance.engine.effects import Answer, ReadFiles, ReadOutput, Reply, rejection
+from schedappliance.engine.events import OutputRead
 from schedappliance.lint import explanations
 from schedappliance.lint.explanations import Example, examples, page
 from schedappliance.lint.linter import Linter
@@ -95,6 +97,8 @@ class Explained(Appliance):
         event = self.typed(request.command)
         for reading in some(ReadFiles, self.turn(event)):
             self.turn(self.read(self.files, reading.reply_to, reading.typed))
+        for asked in some(ReadOutput, self.effects):
+            self.turn(OutputRead(asked.reply_to, asked.key, REPLACED))
         if not some(Reply, self.effects):
             # Something that ends in an hour is waited for.
             self.after(3_600_000)
@@ -160,7 +164,7 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
         appliance.fill_disk()
     if code == "E512":
         appliance.give_roles()
-    if code == "E514":
+    if code in ("E514", "E515"):
         appliance.run_hello()
     if code == "E509":
         appliance.fill_jobs()

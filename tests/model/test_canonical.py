@@ -25,6 +25,7 @@ def read(line: str) -> Command:
         ("sched list FIND 'A b' Limit 5", 'sched list find "A b" limit 5'),
         ("sched history LIMIT 5", "sched history limit 5"),
         ("sched history Limit STATE failed", "sched history Limit state failed"),
+        ("sched output a/1 FROM 5 As base64", "sched output a/1 from 5 as base64"),
         ("sched wait a/1", "sched wait a/1"),
         ("sched WAIT a/1 TIMEOUT 10s", "sched wait a/1 timeout 10s"),
         ("run hello", "run hello"),

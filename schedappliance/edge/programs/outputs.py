@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.edge import linux
+from schedappliance.engine.output_parts import OutputPart, cut, left_out
 from schedappliance.engine.records import AttemptKey, RunKey
 
 # The name of the directory is that of the store with this suffix.
@@ -28,6 +29,8 @@ _REMOVED = " (deleted)"
 SPARE_BYTES = 4 * 1024 * 1024
 # The unit of st_blocks.
 BLOCK_BYTES = 512
+# Of the usual file systems.
+LARGEST_BLOCK = 64 * 1024
 
 REPLACED = "the output file was replaced; what the program wrote is lost"
 
@@ -152,7 +155,24 @@ class Outputs:
             file.seek(size - (limit - limit // 2))
             tail = file.read(limit - limit // 2)
             file.truncate(0)
-            return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
+            return head + left_out(size - limit) + tail, size
+
+    def part(self, key: AttemptKey, begin: int, most: int, inode: int | None) -> OutputPart:
+        """A part of the output of a running attempt. Raises OSError, as `read` does."""
+        path = self.checked_path(key)
+        _status(path, inode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            size = os.fstat(descriptor).st_size
+            return cut(
+                lambda place, count: os.pread(descriptor, count, place),
+                size,
+                _hole(descriptor, begin, size),
+                begin,
+                most,
+            )
+        finally:
+            os.close(descriptor)
 
     def remove(self, keys: Iterable[AttemptKey]) -> None:
         for key in keys:
@@ -240,6 +260,20 @@ def _is_open_elsewhere(descriptor: int) -> bool:
 def _open(path: str | Path) -> int:
     """Opens an output that its program may still use. Without O_NONBLOCK, a lease of the program would stop this thread."""
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _hole(descriptor: int, begin: int, size: int) -> tuple[int, int]:
+    """The first part of a file from a place on that `punch` has freed. Its ends are zeros in blocks that are in use."""
+    try:
+        first = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        last = os.lseek(descriptor, first, os.SEEK_DATA)
+    except OSError:
+        # There is no hole, or the file system does not know.
+        return size, size
+    before = os.pread(descriptor, min(first, LARGEST_BLOCK), max(0, first - LARGEST_BLOCK))
+    after = os.pread(descriptor, LARGEST_BLOCK, last)
+    first, last = first - len(before) + len(before.rstrip(b"\0")), last + len(after) - len(after.lstrip(b"\0"))
+    return min(first, size), min(last, size)
 
 
 def _target(link: str) -> str:

@@ -22,18 +22,21 @@ from schedappliance.edge.programs.survivors import in_group, start_ticks
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import (
     OutputEmptied,
+    OutputRead,
     OutputUnreadable,
     ProgramEnded,
     ProgramNotStarted,
     ProgramStarted,
 )
+from schedappliance.engine.output_parts import NOTHING
 from schedappliance.engine.records import ProcessKey
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.worker import Worker
-    from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
+    from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram, StartProgram
+    from schedappliance.engine.output_parts import OutputPart
     from schedappliance.engine.records import AttemptKey
 
 # These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
@@ -215,6 +218,23 @@ class Supervisor:
         if process.is_child or _is_alive(process.pidfd):
             _kill_group(process.pid, effect.signal)
         return True
+
+    def read_output(self, effect: ReadOutput) -> None:
+        """Performs the effect ReadOutput."""
+        process = self._processes.get(effect.key)
+        self.collector.submit(partial(self._read_part, effect, process))
+
+    def _read_part(self, effect: ReadOutput, process: Process | None) -> None:
+        """Runs on the collector. The event comes after that of the end, if the collector has read the whole output before."""
+        part: OutputPart | str
+        try:
+            part = self.outputs.part(effect.key, effect.begin, effect.most, process.inode if process else None)
+        except OSError as error:
+            # A program that is not started yet has no file.
+            is_new = process is None and isinstance(error, FileNotFoundError)
+            part = NOTHING if is_new else note(error)[0]
+        # The end of a group whose leader has ended is put in by a call, too.
+        self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
 
     def discard(self, effect: DiscardOutput) -> None:
         """Performs the effect DiscardOutput."""

@@ -189,3 +189,6 @@ SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 -- name: last_attempts
 -- The last attempts of a run, the newest first.
 SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
+
+-- name: attempt
+SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? AND attempt = ?;

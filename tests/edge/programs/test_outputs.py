@@ -1,4 +1,4 @@
-"""The hole in a long output: it frees disk space and leaves the head and the tail as they are."""
+"""The files of outputs: the hole in a long one leaves its head and its tail as they are, and parts are read beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.programs.outputs import SPARE_BYTES, punch
+from schedappliance.edge.programs.outputs import REPLACED, SPARE_BYTES, Outputs, punch
+from schedappliance.engine.output_parts import OutputPart, left_out
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.fsync import fsync_path
 
 MEGABYTE = 1024 * 1024
@@ -31,3 +33,48 @@ def test_a_hole_leaves_the_head_and_the_tail(tmp_path: Path, limit: int, more: i
     assert left[: limit // 2] == written[: limit // 2]
     assert left[size - (limit - limit // 2) :] == written[size - (limit - limit // 2) :]
     assert (path.stat().st_blocks < room) is (more > 0)
+
+
+KEY = AttemptKey(RunKey(1, 1), 1)
+
+
+def part(outputs: Outputs, begin: int, inode: int | None = None) -> OutputPart:
+    return outputs.part(KEY, begin, 10 * MEGABYTE, inode)
+
+
+@pytest.mark.parametrize("limit", [1000, 65_536, 100_001])
+def test_a_part_of_a_running_output_leaves_the_hole_out(tmp_path: Path, limit: int) -> None:
+    outputs = Outputs(tmp_path)
+    path = Path(outputs.path(KEY))
+    size = 2 * limit + SPARE_BYTES + MEGABYTE
+    written = pattern(size)[:size]
+    path.write_bytes(written)
+    assert part(outputs, 0).content == written[: 10 * MEGABYTE]
+    outputs.punch(KEY, limit)
+    whole = part(outputs, 0)
+    head, line, tail = whole.content.partition(left_out(whole.lost))
+    assert line
+    assert (whole.begin, whole.next, whole.size) == (0, size, size)
+    assert head == written[: len(head)] and tail == written[-len(tail) :]
+    assert len(head) >= limit and len(tail) >= limit
+    assert whole.lost > MEGABYTE
+    in_hole, after = part(outputs, 2 * limit), part(outputs, size - 10)
+    assert in_hole == OutputPart(left_out(in_hole.lost) + tail, 2 * limit, size, size, size - 2 * limit - len(tail))
+    assert after == OutputPart(written[-10:], size - 10, size, size)
+    assert part(outputs, 2 * size) == OutputPart(b"", size, size, size)
+
+
+def test_a_part_of_a_file_that_is_not_the_programs_own(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        part(outputs, 0)
+    path = Path(outputs.path(KEY))
+    path.write_bytes(b"out")
+    inode = path.stat().st_ino
+    assert part(outputs, 1, inode) == OutputPart(b"ut", 1, 3, 3)
+    with pytest.raises(OSError, match=REPLACED):
+        part(outputs, 0, inode + 1)
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match=REPLACED):
+        part(outputs, 0)
