@@ -20,15 +20,18 @@ from schedappliance.syntax.printer import word
 
 # PATH that cron sets, and that the appliance sets.
 CRON_PATH = "/usr/bin:/bin"
+# Without SHELL, a program would get the login shell of its user, which may be nologin.
+CRON_SHELL = "/bin/sh"
 OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 DIFFERENCES = (
     "Output is kept with each run, and `sched show` prints it. Nothing is mailed.",
+    "A run with an exit status other than 0 has failed; `success` names others that mean success. cron ignores them.",
     "A run is skipped while the earlier run of its job has not ended. `overlap = parallel` starts both, as cron does.",
     f"Where the crontab sets no PATH, it is {OWN_PATH} and not {CRON_PATH}.",
 )
 ANACRON_DIFFERENCES = (
-    *DIFFERENCES[:2],
+    *DIFFERENCES[:3],
     "anacron starts a job when its period has passed since its last start. Here it is due at fixed times, and a due time"
     " that passed while the appliance was down is caught up once.",
 )
@@ -37,7 +40,11 @@ _ASSIGNMENT = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="'@#][^\s=]*))[ 
 _FIELDS = re.compile(r"[ \t]*(-?)(@\w+|(?:\S+[ \t]+){4}\S+)(?:[ \t]+|$)")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
 _ANACRON = re.compile(r"[ \t]*(\d+|@\w+)[ \t]+(\d+)[ \t]+([^\s/]+)[ \t]+(\S.*)")
-_DAY_FIELD = re.compile(r"[\d*?,/~LW-]+")
+_DAY_FIELD = re.compile(r"[\d*?,/~LW+#-]+")
+# A field that Debian's cron reads as the appliance does.
+_VALUE = r"(?:\d+|[A-Za-z]{3})"
+_ITEM = rf"(?:(?:\*|{_VALUE}-{_VALUE})(?:/\d+)?|{_VALUE})"
+_FIELD = re.compile(rf"{_ITEM}(?:,{_ITEM})*", re.ASCII)
 _COMMAND = re.compile(r"(?:[^\\%]|\\.?)*+")
 _ESCAPE = re.compile(r"\\(.)")
 _NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
@@ -45,7 +52,7 @@ _SECONDS = re.compile(r"@(\d{1,9})", re.ASCII)
 _PERIODS = {"@daily": 1, "@weekly": 7}
 # What cron itself reads. A command receives one of them only if it names it.
 _OF_CRON = frozenset(
-    {"MAILTO", "MAILFROM", "SHELL", "HOME", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "LOGNAME", "USER"}
+    {"MAILTO", "MAILFROM", "HOME", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "LOGNAME", "USER"}
     | {"CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING", "NO_MAIL_OUTPUT", "PERIODIC_START"}
 )
 # Comments of the files that distributions install; they explain crontabs and say nothing about a job.
@@ -152,6 +159,7 @@ class _Reader:
             _note_stdin(command, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
             entry.notes.append(f"`{user_column}` is a user: if the file has a column of users, use `import cron.d`")
+        entry.notes += shell.guard(command)
         self._add_tips(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
 
@@ -180,8 +188,7 @@ class _Reader:
             return options
         expression = "* * * * *" if expression == "@every_minute" else expression
         self._check(expression, line, start)
-        if "~" in expression:
-            entry.notes.append("`~` is one value that stays the same for this job; crond picks one at each start")
+        entry.notes += _extensions(expression, line[start - 1 : start] == "-")
         options = {"cron": stanzas.text(expression), "zone": self._zone(), "catch_up": "none"}
         return options | self._spread()
 
@@ -238,7 +245,7 @@ class _Reader:
 
     def _environment(self, command: str, user: str | None) -> dict[str, str]:
         variables = {}
-        for name, value in self.variables.items():
+        for name, value in {"SHELL": CRON_SHELL, **self.variables}.items():
             is_named = name not in _OF_CRON or re.search(rf"\$\{{?{name}\b", command)
             if name in ("LOGNAME", "USER") or not is_variable(name):
                 continue
@@ -249,7 +256,7 @@ class _Reader:
         return variables
 
     def _argv(self, command: str) -> list[str]:
-        program = self.variables.get("SHELL", "/bin/sh")
+        program = self.variables.get("SHELL", CRON_SHELL)
         if not program.startswith("/"):
             raise NotPossible(f"SHELL={shortened(program)} is not an absolute path", "write it as `/bin/sh`")
         if len(command.encode()) > shell.LONGEST_ARGUMENT:
@@ -271,6 +278,7 @@ class _Reader:
             raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
         period, delay, name, command = match.groups()
         options = self._anacron_schedule(period, int(delay[:9]), entry)
+        entry.notes += shell.guard(command)
         options["catch_up"] = "once"
         if spread := self._spread():
             options |= spread
@@ -372,6 +380,23 @@ def _note_stdin(command: str, entry: Entry) -> None:
             "cron ends the command at the first `%`, and the rest is its standard input; this was probably not meant:"
             " write `\\%` in the crontab and import it again"
         )
+
+
+def _extensions(expression: str, has_mark: bool) -> list[str]:
+    """Notes on what Debian's cron rejects or reads in another way. `has_mark`: a `-` stands before the fields."""
+    notes = ["Debian's cron rejects a line that begins with `-`"] if has_mark else []
+    if expression.startswith("@"):
+        rejected = [] if expression in _NICKNAMES else [expression]
+    else:
+        rejected = [text for text in expression.split(" ") if not _FIELD.fullmatch(text)]
+    for text in rejected:
+        if "~" in text:
+            notes.append("`~` is one value that stays the same for this job; crond picks one at each start")
+        elif "#" in text:
+            notes.append(f"`{text}`: Debian's cron ignores `#` and what follows it, and starts the job each week")
+        else:
+            notes.append(f"Debian's cron rejects `{text}`")
+    return notes
 
 
 def _interval(expression: str, entry: Entry) -> dict[str, str] | None:

@@ -26,8 +26,15 @@ _SIMPLE_SHELLS = frozenset({"sh", "bash", "dash", "ksh", "mksh", "ash"})
 
 _SUBSTITUTION = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
 _OPERATOR = re.compile(r"[;&|()<>\n]+")
+_OPERATORS = re.compile(r"[<>]+[&|]?|&>>?|&&|\|\||[;&|()\n]")
+_SEPARATORS = frozenset({"&&", "||", ";", "&", "|", "(", "\n"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "time", "exec"})
+_OPENING = frozenset({"if", "case", "while", "until", "for", "{"})
+_INNER = frozenset({"then", "else", "elif", "do", "!"})
+_CLOSING = frozenset({"fi", "esac", "done", "}"})
+# Commands whose exit status is an answer. The shells disagree whether `command -v` says 1 or 127.
+_TEST = re.compile(r"\[\[?|test|command|which|type|hash|[ef]?grep|pgrep")
 # Commands that prepare others, or that say nothing about a job.
 _PREPARING = re.compile(
     r"cd|command|test|\[\[?|export|set|umask|sleep|true|:|source|\.|for|mkdir|echo|printf|unset|exit|fi|done|touch"
@@ -72,19 +79,9 @@ def _is_preparing(words: list[str]) -> bool:
 
 def _simple_commands(command: str) -> list[list[str]]:
     """The words of each simple command, without what stands before its program."""
-    # What a substitution runs is not what the command is about.
-    while (shorter := _SUBSTITUTION.sub("", command)) != command:
-        command = shorter
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()<>\n")
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
-    try:
-        words = list(lexer)
-    except ValueError:
-        # A quote that is not closed.
-        words = command.split()
     commands: list[list[str]] = [[]]
     is_target = False
-    for word in words:
+    for word in _words(command):
         if _OPERATOR.fullmatch(word):
             is_target = word[-1] in "<>" or word.endswith((">&", ">|"))
             if not is_target:
@@ -94,6 +91,42 @@ def _simple_commands(command: str) -> list[list[str]]:
         else:
             is_target = False
     return [_without_runners(words) for words in commands]
+
+
+def _words(command: str) -> list[str]:
+    """The words and operators of a command, without the commands that it substitutes: it is not about them."""
+    while (shorter := _SUBSTITUTION.sub("", command)) != command:
+        command = shorter
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        return list(lexer)
+    except ValueError:
+        # A quote that is not closed.
+        return command.split()
+
+
+def guard(command: str) -> list[str]:
+    """A note if the exit status can be that of a test before `&&` which does not hold: cron ignores it."""
+    depth, is_start = 0, True
+    first, tests = "", set[str]()
+    for word in _words(command[:_LONGEST_LOOK].rstrip(" \t;")):
+        for part in _OPERATORS.findall(word) if _OPERATOR.fullmatch(word) else (word,):
+            if is_start and word != "!":
+                first = first if depth else PurePosixPath(part).name
+                depth += (part in _OPENING) - (part in _CLOSING)
+            depth += (part == "(") - (part == ")")
+            is_start = part in _SEPARATORS or (is_start and (part in _OPENING | _INNER))
+            if not depth and part in _SEPARATORS:
+                tests = tests | {first} if part == "&&" else tests if part in ("|", "(") else set()
+    tests = {name for name in tests if _TEST.fullmatch(name)}
+    if not tests:
+        return []
+    statuses = "1 127" if tests & {"command", "type", "hash"} else "1"
+    return [
+        "a run in which the test before `&&` does not hold has failed, and cron ignores that."
+        f" `success = ( 0 {statuses} )` makes it a success, also if another command ends with this status"
+    ]
 
 
 def _without_runners(words: list[str]) -> list[str]:

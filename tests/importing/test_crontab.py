@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from schedappliance.importing.stanzas import Entry, Imported, Job, Wishes, give_
 from schedappliance.model.templates import expand
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import ListValue, Option, Scalar, Stanza
-from tests.support.imports import EXPRESSIONS, HOMES, importer
+from tests.support.imports import EXPRESSIONS, HOMES, accepted_by_cron, importer
 
 
 def imported(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Imported:
@@ -210,30 +211,39 @@ def test_a_user_may_have_a_group() -> None:
         ("HOME=/srv", '[ HOME = "/srv" ]'),
         ("MAILTO=root", None),
         ("LOGNAME=x", None),
-        ("SHELL=/bin/sh", None),
     ],
 )
 def test_a_variable_is_one_of_the_programs_below_it(assignment: str, environment: str | None) -> None:
     above, below = imported(f"@daily root a\n{assignment}\n@daily root a\n").entries
-    assert above.jobs[0].variables == {}
-    variables = below.jobs[0].variables
+    assert above.jobs[0].variables == {"SHELL": "/bin/sh"}
+    variables = {name: value for name, value in below.jobs[0].variables.items() if name != "SHELL"}
     assert (stanzas.environment(variables) if variables else None) == environment
 
 
 def test_a_variable_of_cron_is_given_to_a_command_that_names_it() -> None:
-    assert job_of("MAILTO=ops\nMAILFROM=x\n@daily root date | mail $MAILTO").variables == {"MAILTO": "ops"}
+    assert job_of("MAILTO=ops\nMAILFROM=x\n@daily root date | mail $MAILTO").variables == {
+        "SHELL": "/bin/sh",
+        "MAILTO": "ops",
+    }
 
 
 def test_variables_that_all_jobs_share_can_be_written_once() -> None:
     crontab = imported("A=a\nB=b\n@daily root x\nC=c\nB=d\n@daily root y\n")
     common = stanzas.take_common_variables([crontab])
-    assert common == {"A": "a"}
+    assert common == {"SHELL": "/bin/sh", "A": "a"}
     assert [job.variables for entry in crontab.entries for job in entry.jobs] == [{"B": "b"}, {"B": "d", "C": "c"}]
-    assert '\ndefaults {\n  env = [ A = "a" ]\n}\n' in written([crontab], common)
+    assert '\ndefaults {\n  env = [ SHELL = "/bin/sh" A = "a" ]\n}\n' in written([crontab], common)
 
 
 def test_a_home_is_where_a_program_starts() -> None:
     assert options_of("HOME=/srv\n@daily root a")["cwd"] == '"/srv"'
+
+
+def test_a_program_gets_the_shell_that_cron_gives_it() -> None:
+    """Its own would be the login shell of the user: each run of `flock -c` as www-data failed with nologin."""
+    assert job_of("* * * * * www-data /usr/bin/flock -n /x -c a").variables == {"SHELL": "/bin/sh"}
+    assert job_of("SHELL=/bin/bash\n@daily root a").variables == {"SHELL": "/bin/bash"}
+    assert job_of("1 5 a x", Form.ANACRON).variables == {"SHELL": "/bin/sh"}
 
 
 def test_a_shell_runs_the_command() -> None:
@@ -328,6 +338,31 @@ def test_a_percent_sign_that_was_probably_not_meant_has_a_note(command: str) -> 
 
 def test_a_percent_sign_that_begins_standard_input_has_no_note() -> None:
     assert entry_of("@daily root mail -s 'Hi' bob%Hello%there").notes == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ("0 0 * * MON#1", "`MON#1`: Debian's cron ignores `#` and what follows it, and starts the job each week"),
+        ("0 0 * * 5#2", "`5#2`: Debian's cron ignores `#`"),
+        ("0 0 L * *", "Debian's cron rejects `L`"),
+        ("0 0 * * 1,5L", "Debian's cron rejects `1,5L`"),
+        ("0 0 15W * *", "Debian's cron rejects `15W`"),
+        ("0 0 ? * 1", "Debian's cron rejects `?`"),
+        ("0 0 1 * +5", "Debian's cron rejects `+5`"),
+        ("5/10 0 * * *", "Debian's cron rejects `5/10`"),
+        ("-0 0 * * *", "Debian's cron rejects a line that begins with `-`"),
+        ("@Daily", "Debian's cron rejects `@Daily`"),
+        ("@daily", ""),
+        ("0,*/20 1-6/2 1,2-3 jan-mAr mon,Fri", ""),
+    ],
+)
+def test_what_debians_cron_reads_otherwise_has_a_note(fields: str, note: str, tmp_path: Path) -> None:
+    notes = entry_of(f"{fields} root /bin/true").notes
+    assert len(notes) == bool(note)
+    assert all(text.startswith(note) for text in notes)
+    if shutil.which("crontab"):
+        assert accepted_by_cron(fields, tmp_path / "crontab") != ("rejects" in note)
 
 
 def test_comments_directly_above_a_job_are_kept() -> None:

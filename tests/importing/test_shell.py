@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.importing.shell import date_test, first_sleep, name_of, random_sleep
+from schedappliance.importing.shell import date_test, first_sleep, guard, name_of, random_sleep
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,32 @@ def test_a_test_of_the_date_has_a_hint(fields: str, command: str, part: str | No
     tip = date_test(command, fields.split())
     assert (tip is None) == (part is None)
     assert part is None or part in str(tip)
+
+
+@pytest.mark.parametrize(
+    ("command", "statuses"),
+    [
+        ("[ -x /no ] && a", "0 1"),
+        ("[ $(id -u) -eq 9999 ]&&(a;b)", "0 1"),
+        ("! test -d / && a;", "0 1"),
+        ("/usr/bin/test -d / && [ ! -d / ] && a", "0 1"),
+        ("command -v no-such-program >/dev/null && a", "0 1 127"),
+        ("cd /; [ -x /no ] && { a; b; }", "0 1"),
+        ("[ -x /no ] && if [ ! -d /run ]; then a; fi > /dev/null 2>&1", "0 1"),
+        ("echo x | grep -q y && mail", "0 1"),
+        ("test -x /no || true", None),
+        ("[ -x /no ] && a || true", None),
+        ("[ -x /no ] && a; true", None),
+        ("if [ -x /no ] && [ -d / ]; then a; fi", None),
+        ("for x in 1 2; do [ -x /no ] && a; done; true", None),
+        ("case x in x) [ -x /no ] && a;; esac; true", None),
+        ("cd / && true", None),
+        ("echo test && true", None),
+    ],
+)
+def test_a_test_before_a_command_has_a_note_if_it_decides_the_exit_status(command: str, statuses: str | None) -> None:
+    status = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=30).returncode
+    assert (status != 0) == (statuses is not None)
+    notes = guard(command)
+    assert [f"`success = ( {statuses} )`" in note for note in notes] == [True] * bool(statuses)
+    assert statuses is None or str(status) in statuses.split()

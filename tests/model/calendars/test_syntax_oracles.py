@@ -22,6 +22,7 @@ from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.zones import Zones, this_machine
 from tests.model.calendars.random_expressions import random_calendar, random_cron
+from tests.support.imports import accepted_by_cron
 from tests.support.random_seeds import few_and_many
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,12 +132,6 @@ def test_the_normal_form_of_a_random_expression_means_the_same(seed: int, count:
         cron, calendar = read_cron(random_cron(random)), read_calendar(random_calendar(random))
         assert read_cron(cron.normal) == cron
         assert read_calendar(calendar.normal) == calendar
-
-
-def accepted_by_cron(text: str, path: Path) -> bool:
-    """Whether Debian's cron accepts the fields. It stops at the first mistake, so each text is a file of its own."""
-    path.write_text(f"{text} /bin/true\n")
-    return subprocess.run(["crontab", "-n", str(path)], capture_output=True).returncode == 0
 
 
 def changed(text: str, random: Random) -> str:
