@@ -142,6 +142,11 @@ class State:
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
+    def may_begin(self) -> bool:
+        """Whether due jobs are claimed, and waiting runs start."""
+        return not self.stopping and self.status.hold is None
+
+    @property
     def may_start(self) -> bool:
         """Whether a program may start if there is a place for it."""
         return not self.is_short and self.status.hold is None

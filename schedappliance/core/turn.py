@@ -249,10 +249,10 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.release_delayed(state.moment.boot)
-    may_begin = not state.stopping and state.status.hold is None
-    if may_begin:
+    if state.may_begin:
         tick(state)
-    if state.queue.number and may_begin:
+    # A job of the tick may have stopped or held the appliance.
+    if state.queue.number and state.may_begin:
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
@@ -298,7 +298,7 @@ def tick(state: State) -> None:
             continue
         catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
-        if state.stopping:
+        if not state.may_begin:
             return
 
 

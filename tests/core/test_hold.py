@@ -274,6 +274,32 @@ def test_a_hold_can_be_scheduled(either: Appliance) -> None:
     assert either.state.status.hold == (START_MS + MINUTE, OPERATOR, "the night", None)
 
 
+def test_jobs_that_are_due_with_a_hold_wait_for_the_release(either: Appliance) -> None:
+    either.say("sched in 60 sched hold the night")
+    either.say("sched in 60 config set message_expiration 5")
+    either.after(MINUTE)
+    assert either.states() == [(1, 1, "succeeded")]
+    either.say("sched release")
+    assert either.states() == [(1, 1, "succeeded"), (2, 1, "succeeded")]
+
+
+def test_a_run_that_waits_does_not_start_after_a_hold_or_a_stop_of_the_same_turn(either: Appliance) -> None:
+    """Its place becomes free in the turn in which the job is due."""
+    for command in ("sched hold", "shutdown"):
+        either.turn(either.read(files(sched="max_running = 1")))
+        either.say("sched pause j")
+        either.say("run hello")
+        (first,) = either.started()
+        either.say("run hello")
+        either.say(f"sched in 60 {command}")
+        either.after(MINUTE, ended(first.key.run))
+        assert either.started() == []
+        if either.state.status.hold is not None:
+            either.say("sched release")
+            (second,) = either.started()
+            either.turn(ended(second.key.run))
+
+
 def test_a_drop_is_carried_out_and_its_runs_wait(either: Appliance) -> None:
     held(either)
     results = json.loads(either.drop("run hello\nsched in 5 run hello\n").result)["results"]
