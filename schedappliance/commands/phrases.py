@@ -17,7 +17,7 @@ from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import UNREADABLE, read_rule
 from schedappliance.model.calendars.texts import iso_in
-from schedappliance.model.calendars.words import rule_words
+from schedappliance.model.calendars.words import option_words, rule_words
 
 if TYPE_CHECKING:
     from schedappliance.store.runs import PastRun
@@ -114,6 +114,14 @@ def calendar_words(text: str | None) -> str | None:
         return None if text is None else rule_words(cached_rule(text))
     except UNREADABLE:
         return None
+
+
+def calendar_options(text: str | None) -> list[str]:
+    """What the options of a calendar decide besides its expressions and its zone, from its text in the store."""
+    try:
+        return [] if text is None else list(option_words(cached_rule(text)))
+    except UNREADABLE:
+        return []
 
 
 cached_rule = lru_cache(1024)(read_rule)

@@ -13,6 +13,8 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
     calendar_data,
+    calendar_options,
+    calendar_words,
     due_notes,
     due_of,
     hold_data,
@@ -83,6 +85,7 @@ def explain(view: View, command: Command) -> Outcome:
         "past": _past(view, ended, failure),
     }
     node = view.store.node
+    schedule = job.schedule if job and job.kind == "calendar" else None
     data = {
         "id": job_id(node, number),
         "name": job.declared if job else None,
@@ -90,7 +93,8 @@ def explain(view: View, command: Command) -> Outcome:
         "next_run_ms": job.next_run_ms if job else None,
         "interval_ms": job.interval_ms if job else None,
         "held": hold_data(view.status.hold),
-        **calendar_data(job.schedule if job and job.kind == "calendar" else None),
+        **calendar_data(schedule),
+        "words": calendar_words(schedule),
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
         "last_not_done": run_data(node, failure) if failure else None,
@@ -160,13 +164,14 @@ def _what_is_next(view: View, job: Job) -> str:
 
 
 def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
-    """The next due time with the expression that gives it, and what is special about it."""
+    """The next due time with the expression and the options that give it, and what is special about it."""
     calendar = view.schedules.calendar_of(job)
     special = due_notes(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
     data = calendar_data(job.schedule)
     zone = f" in {_zone_text(view, data['zone'])}" if data["zone"] else ""
     expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])
-    return "; ".join([f"it runs next at {due}: {expressions}{zone}", *special])
+    decided_by = ", ".join([f"{expressions}{zone}", *calendar_options(job.schedule)])
+    return "; ".join([f"it runs next at {due}: {decided_by}", *special])
 
 
 def _zone_text(view: View, name: str) -> str:

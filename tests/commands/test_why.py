@@ -609,6 +609,7 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
         "held": None,
         "calendar": None,
         "zone": None,
+        "words": None,
         "live": [],
         "last_run": runs[3],
         "last_not_done": runs[2],

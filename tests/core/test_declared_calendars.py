@@ -111,15 +111,22 @@ def test_an_interval_within_windows_is_planned_explained_and_kept(appliance: App
     (delay,) = {one % (15 * MINUTE) for one in due}
     assert 0 <= delay < 5 * MINUTE
     why = appliance.say("sched why poll")
-    assert "`every 900` in Europe/Berlin" in why
+    assert "`every 900` in Europe/Berlin, within `08:00..18:00`, plus a fixed delay of less than 5m; " in why
     assert "of its own (spread)" in why
     meaning = "every 15 minutes, Europe/Berlin, within `08:00..18:00`, plus a fixed delay of less than 5m"
     assert f"when: {meaning}\n" in appliance.say("sched show poll")
-    assert appliance.data("sched show poll")["words"] == meaning
+    assert appliance.data("sched show poll")["words"] == appliance.data("sched why poll")["words"] == meaning
     appliance.restart(stanzas=FILES + OTHER)
     assert planned(appliance, "poll", 100) == due
     appliance.turn(appliance.read(FILES + OTHER.replace("15m", "900")))
     assert planned(appliance, "poll", 100) == due
+
+
+def test_why_names_all_options_that_decide(appliance: Appliance) -> None:
+    month_end = 'job "end" { calendar = "Mon..Fri 09:00" except = holidays nth = 3 command = "version" }\n'
+    appliance.turn(appliance.read(FILES + month_end))
+    options = "not on days in `holidays`, of these the third in each month"
+    assert f": `Mon..Fri *-*-* 09:00:00` in Europe/Berlin, {options}" in appliance.say("sched why end")
 
 
 def test_after_until_a_job_is_done(appliance: Appliance) -> None:

@@ -5,7 +5,7 @@ Rule: the words come from the sets of days and times, so that two expressions wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import or_
 
@@ -67,17 +67,18 @@ def rule_words(rule: CalendarRule) -> str:
     expressions = rule.read_expressions()
     if every := rule.every:
         zones = [rule.zone] if rule.within and rule.zone else []
-        return ", ".join([_interval(every), *zones, *_options(rule)])
+        return ", ".join([_interval(every), *zones, *option_words(rule)])
     texts = [expression_words(expression) for expression in expressions]
     zones = [expression.zone or rule.zone or "" for expression in expressions]
     if len(set(zones)) == 1:
         parts = ["; ".join(texts), zones[0]]
     else:
         parts = ["; ".join(f"{text}, {zone}" for text, zone in zip(texts, zones, strict=True))]
-    return ", ".join(part for part in (*parts, *_options(rule)) if part)
+    return ", ".join(part for part in (*parts, *option_words(rule)) if part)
 
 
-def _options(rule: CalendarRule) -> Iterable[str]:
+def option_words(rule: CalendarRule) -> Iterator[str]:
+    """What the options besides the expressions, the zone and the clock rule decide."""
     if rule.each:
         number, unit = rule.each
         yield f"only each {ordinal(number)} {_UNITS[unit]}"
