@@ -34,23 +34,25 @@ _STEPS: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
 class CalendarChecks:
     """Checks the calendars of one configuration. Jobs with the same calendar are alike, so it is computed once.
 
+    `zone`: that of `sched`.
     `is_whole` False: `sched` with a zone and `days` may stand elsewhere, so a job that lacks one is not judged.
     """
 
     zones: Zones
     days: DayLists
+    zone: str | None
     is_whole: bool = True
     _due: dict[CalendarRule, bool] = field(default_factory=dict)
 
     def mistakes(self, job: DeclaredJob, suggest: bool = True) -> list[Diagnostic]:
         """The wrong references of a job's calendar, or else the reason why it is never due."""
         rule = job.schedule
-        if not isinstance(rule, CalendarRule):
+        if not isinstance(rule, CalendarRule) and not job.local_times:
             return []
         diagnostics = [*self._unknown_days(job, suggest), *self._wrong_zones(job, rule)]
         if diagnostics:
             return [one for one in diagnostics if self.is_whole or one.code not in ("E205", "E311")]
-        return list(self._never(job, rule))
+        return list(self._never(job, rule)) if isinstance(rule, CalendarRule) else []
 
     def _unknown_days(self, job: DeclaredJob, suggest: bool) -> Iterator[Diagnostic]:
         for option in ("only", "except"):
@@ -61,20 +63,26 @@ class CalendarChecks:
                     message = f"days `{shortened(item.value)}` are not declared"
                     yield Diagnostic("E311", message, remedy, read.source, item.span)
 
-    def _wrong_zones(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+    def _wrong_zones(self, job: DeclaredJob, schedule: object) -> Iterator[Diagnostic]:
         """Unknown zones; or the first place that needs a zone, if the job and `sched` name none."""
-        inside = list(expressions_in(job, rule))
-        for read, item, expression in inside:
-            if expression.zone is not None and (error := self._error(expression.zone)):
-                span = item.inner(zone_inside(item.value, expression.zone))
+        rule = schedule if isinstance(schedule, CalendarRule) else None
+        inside = [
+            (read, item, expression.zone) for read, item, expression in (expressions_in(job, rule) if rule else ())
+        ]
+        for option, when in job.local_times.items():
+            inside += [(read, item, when.zone) for read, item in items_in(job.times, option)]
+        for read, item, name in inside:
+            if name is not None and (error := self._error(name)):
+                span = item.inner(zone_inside(item.value, name))
                 yield unknown_zone(error, self.zones, span).diagnostic(read.source)
         own = job.times.get("zone")
         if own and (error := self._error(own.value)):
             yield unknown_zone(error, self.zones, own.node.span).diagnostic(own.source)
-        if rule.zone is not None:
+        if own or self.zone is not None:
             return
-        needing = next(((read, item) for read, item, expression in inside if expression.zone is None), None)
-        needing = needing or (next(items_in(job.times, "within"), None) if rule.syntax == "every" else None)
+        needing = next(((read, item) for read, item, name in inside if name is None), None)
+        if rule and rule.syntax == "every":
+            needing = needing or next(items_in(job.times, "within"), None)
         if needing:
             read, item = needing
             remedy = f"{zone_remedy(self.zones)} here or once in `sched`"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.diagnostics import Source, Span, counted, shortened
+from schedappliance.model.moments import LocalTime
 
 if TYPE_CHECKING:
     from schedappliance.model.calendars.day_lists import DayLists
@@ -167,6 +168,12 @@ class DeclaredJob:
     catch_up: str | None = None
     catch_up_within_ms: int | None = None
     times: ReadOptions = field(default_factory=dict)
+
+    @property
+    def local_times(self) -> dict[str, LocalTime]:
+        """The options that are local times. Their instants depend on the zone."""
+        read = {option: self.times[option].value for option in ("at", "from", "until") if option in self.times}
+        return {option: value for option, value in read.items() if isinstance(value, LocalTime)}
 
     @property
     def needs_zone(self) -> bool:

@@ -13,6 +13,7 @@ from schedappliance.diagnostics import Source, Span, joined, nearest, shortened
 from schedappliance.model.calendars.rule import CalendarRule, Syntax, every_text
 from schedappliance.model.closure import Block, Setting
 from schedappliance.model.configuration import ReadOptions
+from schedappliance.model.moments import LocalTime
 from schedappliance.model.options import BOOT, STANZAS, TIME_OPTIONS
 from schedappliance.model.schedules import AtBoot, Every, Once
 from schedappliance.model.stanza_options import StanzaReader
@@ -98,7 +99,10 @@ def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], nam
 
 
 def _check_needs(reader: StanzaReader, options: ReadOptions, names: set[str], name: str) -> None:
+    local = [option for option in ("at", "from", "until") if isinstance(_value(options, option), LocalTime)]
     for option, needed in _NEEDS.items():
+        if option == "zone" and local:
+            continue
         if option in options and not names.intersection(needed):
             others = joined([f"`{other}`" for other in needed], "or")
             read = options[option]
@@ -138,11 +142,11 @@ def schedule_of(options: ReadOptions, name: str) -> Once | Every | AtBoot | Cale
     """The due times of a job.
 
     None for a job without a time. That is no error of its own if a part of the stanza could not be read. The zone of
-    `sched` is not filled in yet.
+    `sched` is not filled in yet, nor are local times.
     """
     if "at" in options:
         at = options["at"].value
-        return AtBoot(_value(options, "delay", 0)) if at == BOOT else Once(at)
+        return AtBoot(_value(options, "delay", 0)) if at == BOOT else Once(_instant(options, "at") or 0)
     zone = _value(options, "zone")
     if "every" in options:
         every = Every(options["every"].value, _value(options, "offset", 0))
@@ -171,12 +175,17 @@ def _rule(
         move=None if move == "none" else move,
         nth=_value(options, "nth", ()),
         each=_value(options, "each"),
-        from_ms=_value(options, "from"),
-        until_ms=_value(options, "until"),
+        from_ms=_instant(options, "from"),
+        until_ms=_instant(options, "until"),
         spread=_value(options, "spread", 0),
         jitter=_value(options, "jitter", 0),
         seed=name,
     )
+
+
+def _instant(options: ReadOptions, option: str) -> int | None:
+    value = _value(options, option)
+    return None if isinstance(value, LocalTime) else value
 
 
 def _value(options: ReadOptions, option: str, default: Any = None) -> Any:

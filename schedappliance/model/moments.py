@@ -14,10 +14,11 @@ from schedappliance.model.values import duration, instant
 from schedappliance.syntax.command import TIME_REMEDY, UNIT_REMEDY
 
 _LOCAL = re.compile(
-    r"(?:(?P<day>yesterday|today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)[ \t]+)?"
+    r"(?:(?P<day>yesterday|today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)(?:[ \t]+|T))?"
     r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:[ \t]+(?P<zone>[^ \t]+))?",
     re.ASCII | re.IGNORECASE,
 )
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?", re.ASCII)
 _AFTER_NOW = re.compile(r"now[ \t]*\+[ \t]*(\d{1,9})[ \t]*([a-z]+)", re.ASCII | re.IGNORECASE)
 _NO_UNIT = re.compile(r"now[ \t]*\+[ \t]*\d+", re.ASCII | re.IGNORECASE)
 # Texts without a date, such as `noon`, `next monday` and `8am`.
@@ -73,7 +74,7 @@ def read_when(text: str) -> When:
         raise InvalidValue(f"`{shortened(text)}` has no unit", UNIT_REMEDY, "E203")
     if not text[:4].isdigit() and _WORDS.fullmatch(text):
         raise InvalidValue(f"invalid time `{shortened(text)}`", TIME_REMEDY, "E203")
-    return instant(text)
+    return _instant(text)
 
 
 def read_past(text: str) -> When:
@@ -87,6 +88,28 @@ def read_past(text: str) -> When:
         return read_when(text)
     except InvalidValue as invalid:
         raise InvalidValue(invalid.message, PAST_REMEDY, invalid.code) from None
+
+
+def _instant(text: str) -> int:
+    if _DATE.fullmatch(text):
+        raise InvalidValue(f"`{text}` has no time of day", f"append it: `{text}T08:00`")
+    return instant(text)
+
+
+def at_option(text: str) -> int | LocalTime:
+    """The meaning of `at` in a stanza: an instant in milliseconds, or a date with a time of day. Raises InvalidValue."""
+    local = _LOCAL.fullmatch(text)
+    return _local_time(text, local) if local and local["date"] else _instant(text)
+
+
+def from_option(text: str) -> int | LocalTime:
+    """As `at_option`; a date alone is the first second of that day. Raises InvalidValue."""
+    return at_option(f"{text} 00:00" if _DATE.fullmatch(text) else text)
+
+
+def until_option(text: str) -> int | LocalTime:
+    """As `at_option`; a date alone is the last second of that day. Raises InvalidValue."""
+    return at_option(f"{text} 23:59:59" if _DATE.fullmatch(text) else text)
 
 
 def _local_time(text: str, match: re.Match[str]) -> LocalTime:

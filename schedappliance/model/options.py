@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
-from schedappliance.model import time_options, values
+from schedappliance.model import moments, time_options, values
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, this_machine
+from schedappliance.model.moments import LocalTime
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
@@ -262,9 +263,9 @@ def or_none(read: Read) -> Read:
 BOOT = "boot"
 
 
-def boot_or_instant(value: str) -> int | str:
-    """An instant, or BOOT."""
-    return BOOT if value.lower() == BOOT else values.instant(value)
+def boot_or_instant(value: str) -> int | LocalTime | str:
+    """An instant, a local time, or BOOT."""
+    return BOOT if value.lower() == BOOT else moments.at_option(value)
 
 
 def statuses(value: Value) -> tuple[int, ...]:
@@ -358,7 +359,8 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     "offset": OptionSpec(scalar(values.duration), "delay of the due times of `every`", default="0"),
     "at": OptionSpec(
         scalar(boot_or_instant),
-        "one due time, a Unix timestamp or an ISO 8601 time with zone; or `boot`: once in each boot of the machine",
+        'one due time: a Unix timestamp, an ISO 8601 time with zone, or a local time such as `"2026-12-24 08:00"`; or'
+        " `boot`: once in each boot of the machine",
     ),
     "delay": OptionSpec(scalar(values.duration), "delay of the due time of `at = boot`", default="0"),
     "cron": OptionSpec(
@@ -371,7 +373,7 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     ),
     "zone": OptionSpec(
         scalar(time_options.zone_name),
-        "time zone of expressions that name none, and of `within`: an IANA name, `UTC` or `local`; default: that of"
+        "time zone of expressions and local times that name none, and of `within`: an IANA name, `UTC` or `local`; default: that of"
         " `sched`",
     ),
     "dst_skipped": OptionSpec(
@@ -401,8 +403,8 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
         scalar(time_options.each),
         "only every nth day, week, month or year since `from`: `3d`, `2w`, `6mo`, `1y`",
     ),
-    "from": OptionSpec(scalar(values.instant), "first instant at which it may be due, as for `at`"),
-    "until": OptionSpec(scalar(values.instant), "last instant at which it may be due, as for `at`"),
+    "from": OptionSpec(scalar(moments.from_option), "first instant at which it may be due, as for `at`, or a date"),
+    "until": OptionSpec(scalar(moments.until_option), "last instant at which it may be due, as for `at`, or a date"),
     "spread": OptionSpec(
         scalar(time_options.delay), "limit of a delay that this job always has on this node", default="0"
     ),

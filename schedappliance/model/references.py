@@ -122,7 +122,7 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
     from schedappliance.model.calendar_references import CalendarChecks
 
     number = 0
-    calendars = CalendarChecks(Zones(this_machine()), configuration.days, is_whole)
+    calendars = CalendarChecks(Zones(this_machine()), configuration.days, configuration.zone, is_whole)
     for job in configuration.jobs.values():
         for mistake in calendars.mistakes(job, number < MOST_SUGGESTIONS):
             number += 1

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
 from schedappliance.model.calendars.day_lists import DayList, DayLists
+from schedappliance.model.calendars.instants import instant_in
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
@@ -38,6 +39,7 @@ from schedappliance.model.option_paths import (
 from schedappliance.model.options import STANZA_OF, STANZAS, stanzas_with
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.roles import read_role
+from schedappliance.model.schedules import Once
 from schedappliance.model.stanza_options import StanzaReader
 from schedappliance.syntax.tree import Dictionary, Option, Scalar, Stanza, Value
 
@@ -105,15 +107,15 @@ def _files_only(command: str) -> Diagnostic:
     return command_diagnostic("E508", "`command` of a job can be set only in the stanza files", remedy, command)
 
 
-def _calendar_checks(days: DayLists) -> CalendarChecks:
+def _calendar_checks(days: DayLists, zone: str | None) -> CalendarChecks:
     # Imported here, since whatever reads a command imports this module.
     from schedappliance.model.calendar_references import CalendarChecks
 
-    return CalendarChecks(Zones(this_machine()), days)
+    return CalendarChecks(Zones(this_machine()), days, zone)
 
 
 def _job_references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:
-    checks = _calendar_checks(configuration.days)
+    checks = _calendar_checks(configuration.days, configuration.zone)
     for job in new.jobs.values():
         yield from command_mistakes(job.tree, Source.of_command(job.command.text), configuration)
         yield from checks.mistakes(job)
@@ -121,7 +123,7 @@ def _job_references(new: Configuration, configuration: Configuration) -> Iterato
 
 def _mistakes_with_days(configuration: Configuration, name: str, days: DayLists) -> Iterator[Diagnostic]:
     """The jobs that would never be due if a list of days were another one."""
-    checks = _calendar_checks(days)
+    checks = _calendar_checks(days, configuration.zone)
     for job in configuration.jobs.values():
         rule = job.schedule
         if isinstance(rule, CalendarRule) and name in (*rule.only, *rule.excluded):
@@ -320,13 +322,27 @@ class _Reader:
 
 
 def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, DeclaredJob]:
-    """The jobs with the zone of `sched` for the calendars that have none of their own."""
+    """The jobs with the zone of `sched` for the calendars and the local times that have none of their own."""
     zoned = {
         name: replace(job, schedule=replace(job.schedule, zone=zone))
         for name, job in jobs.items()
         if isinstance(job.schedule, CalendarRule) and job.needs_zone and job.schedule.zone != zone
     }
+    zones = Zones(this_machine())
+    for name, job in jobs.items():
+        if local_times := job.local_times:
+            own = job.times["zone"].value if "zone" in job.times else zone
+            instants = {option: instant_in(when, own or "UTC", zones) for option, when in local_times.items()}
+            zoned[name] = _at_instants(zoned.get(name, job), instants)
     return {**jobs, **zoned} if zoned else jobs
+
+
+def _at_instants(job: DeclaredJob, instants: dict[str, int]) -> DeclaredJob:
+    """A job with the instants of its local times."""
+    if isinstance(job.schedule, CalendarRule):
+        fields: dict[str, Any] = {f"{option}_ms": instant for option, instant in instants.items()}
+        return replace(job, schedule=replace(job.schedule, **fields))
+    return replace(job, schedule=Once(instants["at"]))
 
 
 def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.loading import load
-from schedappliance.model.schedules import Every
+from schedappliance.model.option_paths import Scope
+from schedappliance.model.schedules import Every, Once
+from schedappliance.model.stanzas import with_options
 from schedappliance.syntax.printer import quoted
 from schedappliance.visible import visible
 from tests.model.calendars import bad_expressions
@@ -102,6 +105,42 @@ def test_dates_may_be_one_or_several_or_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "sched", "instant"),
+    [
+        ('at = "2026-12-24 08:00"', "Europe/Berlin", "2026-12-24T08:00+01:00"),
+        ("at = 2026-12-24T08:00:30 zone = Asia/Tokyo", "Europe/Berlin", "2026-12-24T08:00:30+09:00"),
+        ('at = "2026-12-24 08:00 UTC"', "Europe/Berlin", "2026-12-24T08:00Z"),
+        ("at = 2026-12-24T08:00-05:00", "Europe/Berlin", "2026-12-24T08:00-05:00"),
+        ("at = 2027-03-28T02:30", "Europe/Berlin", "2027-03-28T03:00+02:00"),
+        ("at = 1970-01-01T00:00", "Europe/Berlin", "1970-01-01T00:00Z"),
+        ("at = 9999-12-31T12:00", "Europe/Berlin", "9999-12-31T12:00Z"),
+    ],
+)
+def test_a_local_time_is_read_in_the_zone_of_the_job(options: str, sched: str, instant: str) -> None:
+    schedule = read_stanzas(f"{job(options)}\nsched {{ zone = {sched} }}").jobs["j"].schedule
+    assert schedule == Once(int(datetime.fromisoformat(instant).timestamp()) * 1000)
+
+
+def test_the_day_of_from_and_until_belongs_to_their_range() -> None:
+    rule = rule_of("calendar = daily each = 2w from = 2026-11-30 until = 2026-12-31 zone = America/New_York")
+    ends = [datetime(2026, 11, 30, 5, tzinfo=UTC), datetime(2027, 1, 1, 4, 59, 59, tzinfo=UTC)]
+    assert [rule.from_ms, rule.until_ms] == [int(end.timestamp()) * 1000 for end in ends]
+
+
+def test_another_zone_of_sched_moves_local_times_and_instants_stay() -> None:
+    files = f"{job('every = 1h from = 2026-11-30')}\nsched {{ zone = UTC }}"
+    before = read_stanzas(files)
+    after = with_options(before, Scope("sched"), {"zone": "America/New_York"})
+    moved = with_options(after, Scope("job", "j"), {"from": "2026-11-30 02:00"})
+    rules = [one.jobs["j"].schedule for one in (before, after, moved)]
+    assert [isinstance(rule, CalendarRule) and rule.from_ms for rule in rules] == [
+        1_795_996_800_000,
+        1_796_014_800_000,
+        1_796_022_000_000,
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "code", "place"),
     [
         # one of four
@@ -162,6 +201,14 @@ def test_dates_may_be_one_or_several_or_none() -> None:
         (job('cron = "0 8 * * *" zone = UTC spread = 0.5'), "E204", "0.5"),
         (job('cron = "0 8 * * *" zone = UTC jitter = long'), "E203", "long"),
         (job('cron = "0 8 * * *" zone = UTC from = tomorrow'), "E203", "tomorrow"),
+        (job('cron = "0 8 * * *" zone = UTC until = 2026-02-30'), "E203", "2026-02-30"),
+        (job("at = 2026-12-24"), "E203", "2026-12-24"),
+        (job("at = 2026-12-24T08:00"), "E205", "2026-12-24T08:00"),
+        (job('every = 60 from = "2026-12-24 08:00"'), "E205", '"2026-12-24 08:00"'),
+        (job('cron = "0 8 * * *" from = 2026-12-24'), "E205", '"0 8 * * *"'),
+        (job("at = 2026-12-24T08:00 zone = Europe/Berln"), "E213", "Europe/Berln"),
+        (job('at = "2026-12-24 08:00 Europe/Berln"'), "E213", "Europe/Berln"),
+        (job("at = 2026-12-24T08:00Z zone = UTC"), "E211", "zone = UTC"),
         (job("every = 60 catch_up = never"), "E203", "never"),
         (job("every = 60 catch_up_within = 0"), "E204", "0"),
         # options without the one that they need

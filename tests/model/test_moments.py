@@ -33,6 +33,7 @@ def ms(text: str) -> int:
         ("today 23:59", "2026-11-28T23:59:00+01:00"),
         ("tomorrow 00:00 Asia/Tokyo", "2026-11-30T00:00:00+09:00"),
         ("2026-12-24 18:30", "2026-12-24T18:30:00+01:00"),
+        ("2026-12-24T18:30", "2026-12-24T18:30:00+01:00"),
         ("2026-12-24 18:30 local", "2026-12-24T18:30:00+01:00"),
         ("2027-07-01 18:30", "2027-07-01T18:30:00+02:00"),
         ("2027-03-28 02:30", "2027-03-28T03:00:00+02:00"),
@@ -58,9 +59,7 @@ def test_a_time_that_does_not_exist_is_rejected(text: str) -> None:
     assert raised.value.message and raised.value.help
 
 
-@pytest.mark.parametrize(
-    "text", ["tomorrow", "noon", "+5", "now - 5 minutes", "2026-12-24T18:30", "1.2.2027 08:00", ""]
-)
+@pytest.mark.parametrize("text", ["tomorrow", "noon", "+5", "now - 5 minutes", "2026-12-24", "1.2.2027 08:00", ""])
 def test_any_other_text_is_no_time(text: str) -> None:
     with pytest.raises(InvalidValue):
         read_when(text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.texts import local_datetime
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
-from schedappliance.model.moments import AfterNow, When
+from schedappliance.model.moments import AfterNow, LocalTime, When
 from schedappliance.model.values import MAX_TIME_MS
 
 _DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -43,6 +43,17 @@ def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones, looks_ba
     if due is None:
         raise InvalidValue(f"`{when.time}` is never due", "give a time before the year 9999", "E204")
     return due
+
+
+def instant_in(when: LocalTime, zone: str, zones: Zones) -> int:
+    """The instant of a local time with a date.
+
+    As in UTC, if the zone is unknown, which is reported elsewhere, or if the instant is not from 1970 to 9999.
+    """
+    try:
+        return instant_of(when, 0, zone, zones)
+    except (InvalidValue, UnknownZone):
+        return int(datetime.fromisoformat(f"{when.day} {when.time}Z").timestamp()) * 1000
 
 
 def zone_remedy(zones: Zones) -> str:
