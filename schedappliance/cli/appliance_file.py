@@ -1,4 +1,4 @@
-"""Finds the appliance file of a subcommand: `--config`, the variable, and the default paths."""
+"""Finds the appliance file of a subcommand, and the socket of its console: `--config`, the variable, and the default paths."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {places}"
     )
+
+
+def add_endpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint", metavar="SOCKET", type=Path, help="the console's socket; no appliance file is read then"
+    )
+
+
+def endpoint_of(options: argparse.Namespace) -> Path:
+    """The console's socket; raises Unusable if none is named."""
+    if options.endpoint:
+        return Path(options.endpoint)
+    file = appliance_file(options)
+    return path_in(file, "console.listen", file.listen, "--endpoint SOCKET")
 
 
 def config_path(options: argparse.Namespace) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
+from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import has_reader, stdin_lines
@@ -39,26 +39,19 @@ STATUSES = {
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     console = parser("console", DESCRIPTION, STATUSES, "[-h] [--config FILE] [--endpoint SOCKET] [COMMAND...]")
     add_config(console)
-    console.add_argument(
-        "--endpoint", metavar="SOCKET", type=Path, help="the console's socket; no appliance file is read then"
-    )
+    add_endpoint(console)
     console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
     return console.parse_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    endpoint = options.endpoint or _configured_endpoint(options)
+    endpoint = endpoint_of(options)
     if options.words:
         return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr)
     if sys.stdin.isatty():
         return prompt(endpoint)
     return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr)
-
-
-def _configured_endpoint(options: argparse.Namespace) -> Path:
-    file = appliance_file(options)
-    return path_in(file, "console.listen", file.listen, "--endpoint SOCKET")
 
 
 def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:

@@ -19,6 +19,7 @@ from schedappliance.cli.streams import discard_output, prepare_streams, use_utf8
 SUBCOMMANDS = {
     "serve": "run the appliance in the foreground",
     "console": "send a command to the appliance, or open a prompt",
+    "logs": "print the output of a run, and follow it",
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
     "import": "print stanzas for crontabs, systemd timers and at jobs",

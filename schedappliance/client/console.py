@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 from itertools import count
@@ -58,6 +59,11 @@ class Session:
             return False
         except OSError:
             return True
+
+    def pause(self, milliseconds: int) -> None:
+        """Waits so long, or until the appliance ends the connection."""
+        connections = [] if self._connection is None else [self._connection]
+        select.select(connections, [], [], milliseconds / 1000)
 
     def close(self) -> None:
         for part in (self._answers, self._connection):

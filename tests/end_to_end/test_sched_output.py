@@ -1,15 +1,17 @@
-"""`sched output` of a program that runs: what it has written so far, also under the next daemon."""
+"""`sched output` and `logs` of a program that runs: what it has written so far, also under the next daemon."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon
-from tests.support.waiting import eventually
+from tests.support.daemon import STANZAS, Daemon, command
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # It goes on when a line arrives in the pipe.
 GROW = """\
@@ -42,6 +44,11 @@ def shown(daemon: Daemon, run: str, begin: int, text: str) -> dict[str, Any]:
     return eventually(part, f"the output {text!r}")
 
 
+def logs(daemon: Daemon, *words: str) -> list[str]:
+    """The command line of `logs`."""
+    return [sys.executable, "-m", "schedappliance", "logs", "--endpoint", str(daemon.socket_path), *words]
+
+
 def test_the_output_of_a_running_program_grows(daemon: Daemon, gate: int) -> None:
     run = daemon.say("run grow").strip()
     part = shown(daemon, run, 0, "one\n")
@@ -64,6 +71,23 @@ def test_the_output_of_a_running_program_grows(daemon: Daemon, gate: int) -> Non
     assert daemon.say(f"sched output {run}") == "one\ntwo ü\n"
     assert shown(daemon, run, part["next"], "")["size"] == 11
     daemon.assert_healthy()
+
+
+def test_an_output_is_followed_until_the_run_ends(daemon: Daemon, gate: int) -> None:
+    run = daemon.say("run grow").strip()
+    job = run.partition("/")[0]
+    path = daemon.root / "out"
+    with path.open("w") as out:
+        following = subprocess.Popen(logs(daemon, "-f", job), stdout=out, stderr=subprocess.PIPE, text=True)
+    for text in ("one\n", "one\ntwo "):
+        eventually(lambda text=text: path.read_text() == text, f"the output {text!r}")  # type: ignore[misc]
+        os.write(gate, b"\n")
+    _, err = following.communicate(timeout=PATIENCE_SECONDS)
+    assert (following.returncode, path.read_text(), err) == (1, "one\ntwo ü\n", f"note: run {run}: failed\n")
+    done = command(*logs(daemon, run)[3:])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "one\ntwo ü\n", err)
+    done = command(*logs(daemon, "nightly")[3:])
+    assert (done.returncode, done.stderr.partition(";")[0]) == (1, "error: no job has the id or name `nightly`")
 
 
 @pytest.mark.usefixtures("gate")

@@ -1,0 +1,105 @@
+"""`schedappliance logs`: prints the output of a run, and follows it while it grows.
+
+Rule: a part is asked for when the one before it is written, so that a slow reader delays nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_note
+from schedappliance.cli.streams import has_reader
+from schedappliance.client.console import Session, Unavailable, line_of
+
+DESCRIPTION = """\
+Print the output of a run: of its last attempt, also while it runs. A JOB, by
+its id or name, stands for its newest run, apart from runs that were skipped or
+missed. With `-f`, print what the run writes until it ends, also in further
+attempts."""
+
+STATUSES = {
+    OK: "the output was printed; with -f, the run has succeeded",
+    FAILED: "there is no such run, or its output cannot be read; with -f, also: the run did\n       not succeed",
+    USAGE: "wrong usage",
+    UNAVAILABLE: "no appliance answers",
+    UNUSABLE: "no socket is configured, or the appliance file cannot be used",
+}
+
+# How long `-f` waits when there is nothing new.
+PAUSE_MS = 500
+STARTED = "queued,started,succeeded,failed,timed_out,interrupted,replaced,cancelled"
+_RUN = re.compile(".+/[0-9]+")
+
+# Sends a command as data, and returns the data of its answer.
+Ask = Callable[[list[str]], Any]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    logs = parser("logs", DESCRIPTION, STATUSES)
+    add_config(logs)
+    add_endpoint(logs)
+    logs.add_argument("-f", "--follow", action="store_true", help="wait for more until the run has ended")
+    logs.add_argument("name", metavar="RUN|JOB", help="such as example.com-000000001/7, or the name of a job")
+    return logs.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
+    with contextlib.closing(Session(endpoint_of(options))) as session:
+
+        def ask(words: list[str]) -> Any:
+            try:
+                response = session.ask(line_of(["json", *words]))
+            except Unavailable as unavailable:
+                raise Failure(str(unavailable), UNAVAILABLE) from None
+            if not response["ok"]:
+                raise Failure(str(response["error"]), FAILED)
+            return response["data"]
+
+        name = options.name if _RUN.fullmatch(options.name) else newest_run(ask, options.name)
+        return show(ask, name, options.follow, sys.stdout, session.pause)
+
+
+def newest_run(ask: Ask, job: str) -> str:
+    """The id of the newest run of a job. Raises Failure."""
+    runs = ask(["sched", "history", job, "state", STARTED, "limit", "1"])
+    if not runs:
+        raise Failure(f"job {job} has no runs", FAILED)
+    return str(runs[0]["run"])
+
+
+def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], None]) -> int:
+    """Prints the output of a run; returns the exit status. It ends early when nobody reads it."""
+    attempt: int | None = None
+    end: int | None = None
+    place = 0
+    while True:
+        wanted = [] if attempt is None else ["attempt", str(attempt)]
+        part = ask(["sched", "output", name, *wanted, "from", str(place)])
+        out.write(part["text"])
+        out.flush()
+        if not has_reader(out):
+            return OK
+        attempt, place = part["attempt"], part["next"]
+        # Without `-f`, what a program writes meanwhile is not printed: it may have no end.
+        end = part["size"] if follow or end is None else end
+        if part["text"] and place < end:
+            continue
+        if follow and part["ended"] and attempt is not None and attempt < part["attempts"]:
+            attempt, place = attempt + 1, 0
+            print_note(f"attempt {attempt}")
+        elif follow and part["state"] in ("queued", "started"):
+            pause(PAUSE_MS)
+        else:
+            break
+    if part["state"] == "succeeded":
+        return OK
+    print_note(f"run {name}: {part['state'].replace('_', ' ')}")
+    return FAILED if follow else OK
