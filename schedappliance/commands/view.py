@@ -64,8 +64,7 @@ class Status:
     outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool cannot be
     used, None if it can. `unstored`: the drops that were read and wait for the store. `warnings`: about the changes of the
-    active generation. `hold`: the hold that lasts, None if the appliance is
-    not held. `last_hold`: also one that is over.
+    active generation. `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over.
     """
 
     pid: int

@@ -122,14 +122,14 @@ def _move_creation(state: State, by_ms: int) -> None:
 def zones_changed(state: State, event: ZonesChanged) -> None:
     """Takes other time zone data. Jobs whose next due time differs get the first due time after now."""
     before, state.schedules = state.schedules, Schedules(event.zones, state.schedules.days)
-    state.held = frozenset()
+    state.unclaimable = frozenset()
     _follow_zones(state, before)
 
 
-def release_held(state: State, _event: AuditDue) -> None:
+def release_unclaimable(state: State, _event: AuditDue) -> None:
     """Lets jobs go whose time zone has appeared. The transaction of the turn checks the files of the store."""
-    if state.held:
-        state.held = frozenset(number for number in state.held if _is_unknown(state, number))
+    if state.unclaimable:
+        state.unclaimable = frozenset(number for number in state.unclaimable if _is_unknown(state, number))
 
 
 def _is_unknown(state: State, number: int) -> bool:

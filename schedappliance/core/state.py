@@ -31,7 +31,7 @@ from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import MOVES, RunState, Statistics
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
-from schedappliance.store.jobs import NONE_HELD, HeldJobs
+from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 from schedappliance.store.tables import Store
 
 EPOCH = Moment(0, 0)
@@ -123,7 +123,7 @@ class State:
     removed: set[int] = field(default_factory=set)
     users: KnownUsers = field(default_factory=KnownUsers)
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
-    held: frozenset[int] = frozenset()
+    unclaimable: frozenset[int] = frozenset()
 
     @property
     def max_running(self) -> int:
@@ -155,10 +155,14 @@ class State:
     def configuration(self) -> Configuration:
         return self.options.configuration
 
-    def held_jobs(self) -> HeldJobs:
+    def unclaimable_jobs(self) -> UnclaimableJobs:
         """The jobs that are not claimed although they are due: their users are looked up, or their calendars are unknown."""
-        held = self.users.held_jobs() if self.users.jobs else NONE_HELD
-        return HeldJobs(held.uids, [*held.numbers, *self.held]) if self.held else held
+        unclaimable = self.users.unclaimable_jobs() if self.users.jobs else NONE_UNCLAIMABLE
+        return (
+            UnclaimableJobs(unclaimable.uids, [*unclaimable.numbers, *self.unclaimable])
+            if self.unclaimable
+            else unclaimable
+        )
 
     def counts(self) -> Counts:
         return Counts(len(self.running), len(self.queue), self.statistics)

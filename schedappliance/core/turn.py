@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
 from schedappliance.core.authorization import await_user_of_job
-from schedappliance.core.calendars import release_held, zones_changed
+from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
@@ -196,7 +196,7 @@ class Core:
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
-                due = state.store.jobs.next_due(state.held_jobs()) if state.status.hold is None else None
+                due = state.store.jobs.next_due(state.unclaimable_jobs()) if state.status.hold is None else None
                 return due, min(deadlines, default=None)
             except StoreFailed:
                 degraded.retry_soon()
@@ -282,7 +282,7 @@ def _has_old_results(state: State) -> bool:
 def tick(state: State) -> None:
     """Claims at most one batch of due jobs, in the order (next run, id). If more are due, the next turn follows at once."""
     now, started = state.moment.wall, state.status.started.wall
-    due = state.store.jobs.due(now, BATCH, state.held_jobs())
+    due = state.store.jobs.due(now, BATCH, state.unclaimable_jobs())
     if not due:
         return
     state.remember_tick()
@@ -294,7 +294,7 @@ def tick(state: State) -> None:
         try:
             schedule = schedules.of(job)
         except NoSchedule as reason:
-            _hold(state, job, reason)
+            _leave_unclaimed(state, job, reason)
             continue
         catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
@@ -302,9 +302,9 @@ def tick(state: State) -> None:
             return
 
 
-def _hold(state: State, job: Job, reason: NoSchedule) -> None:
+def _leave_unclaimed(state: State, job: Job, reason: NoSchedule) -> None:
     """Keeps a due job as it is until other zone data or other stanza files arrive; then its due times are caught up."""
-    state.held |= {job.number}
+    state.unclaimable |= {job.number}
     state.log("error", f"job {job_id(state.store.node, job.number)} cannot run: {reason}")
 
 
@@ -344,5 +344,5 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
     NobodyWatches: _nobody_watches,
-    AuditDue: release_held,
+    AuditDue: release_unclaimable,
 }

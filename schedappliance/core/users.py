@@ -12,7 +12,7 @@ from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
 from schedappliance.engine.intake import WaitingDrop
 from schedappliance.engine.records import Job, KnownUser
-from schedappliance.store.jobs import NONE_HELD, HeldJobs
+from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 
 # An answer is used for this long, so that many commands in a row cause one question.
 FRESH_MS = 1000
@@ -122,13 +122,13 @@ class KnownUsers:
         self.events = events
         self._last = {event.user.uid: uids for uids, event in events if not isinstance(event, ConnectionClosed)}
 
-    def held_jobs(self) -> HeldJobs:
+    def unclaimable_jobs(self) -> UnclaimableJobs:
         """The jobs to skip: all jobs of a user while one of them waits, and each waiting job of the stanza files."""
         jobs = [job for waiting in self.jobs.values() for job in waiting.values()]
         if not jobs:
-            return NONE_HELD
+            return NONE_UNCLAIMABLE
         uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
-        return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
+        return UnclaimableJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
 
     def questions(self, boot_ms: int) -> list[LookUpUser]:
         """The new questions, as effects. Each user is asked for once at a time."""

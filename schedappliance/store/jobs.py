@@ -19,14 +19,14 @@ MANY = 10_000
 LAST_NUMBER = 2**63 - 1
 
 
-class HeldJobs(NamedTuple):
+class UnclaimableJobs(NamedTuple):
     """Jobs that are not claimed now, even if they are due: all jobs of these users, and the jobs with these numbers."""
 
     uids: list[int]
     numbers: list[int]
 
 
-NONE_HELD = HeldJobs([], [])
+NONE_UNCLAIMABLE = UnclaimableJobs([], [])
 
 
 # The place of a job in the list: its next run and its number.
@@ -96,19 +96,19 @@ class Jobs(Table):
         self._database.note_change(cursor.lastrowid)
         return cursor.lastrowid
 
-    def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
+    def due(self, now_ms: int, limit: int, unclaimable: UnclaimableJobs = NONE_UNCLAIMABLE) -> list[Job]:
         """The jobs that are due, in the order (next run, number)."""
-        if held == NONE_HELD:
+        if unclaimable == NONE_UNCLAIMABLE:
             return list(map(_job, self._database.rows(self._sql["due_jobs"], (now_ms, limit))))
-        users, numbers = map(json.dumps, held)
+        users, numbers = map(json.dumps, unclaimable)
         return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 
-    def next_due(self, held: HeldJobs = NONE_HELD) -> int | None:
+    def next_due(self, unclaimable: UnclaimableJobs = NONE_UNCLAIMABLE) -> int | None:
         """When the next job is due, in wall milliseconds; None if none is planned."""
-        if held == NONE_HELD:
+        if unclaimable == NONE_UNCLAIMABLE:
             row = self._database.row(self._sql["next_due"])
         else:
-            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, held)))
+            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, unclaimable)))
         return int(row[0]) if row else None
 
     def get(self, number: int) -> Job | None:

@@ -327,7 +327,7 @@ def test_only_the_due_jobs_of_an_unknown_user_are_held(guarded: Appliance) -> No
     guarded.after(5 * SECOND)
     assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
     (question,) = some(LookUpUser, guarded.effects)
-    # The job is due but held: the loop sleeps until the answer or the next job of another user.
+    # The job is due but cannot be claimed: the loop sleeps until the answer or the next job of another user.
     assert guarded.core.wake()[0] == guarded.next_runs()[0][1] != guarded.next_runs()[1][1]
     guarded.after(GRACE_MS - 1)
     assert guarded.started() == [] and some(LookUpUser, guarded.effects) == []
@@ -336,7 +336,7 @@ def test_only_the_due_jobs_of_an_unknown_user_are_held(guarded: Appliance) -> No
     agrees_with_its_store(guarded)
 
 
-def test_a_thousand_held_jobs_of_one_user_delay_no_other_user(guarded: Appliance) -> None:
+def test_a_thousand_unclaimable_jobs_of_one_user_delay_no_other_user(guarded: Appliance) -> None:
     guarded.drop("sched in 5 run p\n" * 1500, user=BOB)
     guarded.say("sched in 6 pid")
     guarded.late = {BOB.uid}
@@ -564,7 +564,7 @@ def test_a_rejected_reading_command_is_logged_too(either: Appliance) -> None:
 
 @pytest.mark.parametrize("first", ["config begin", "pid"])
 def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: Appliance, first: str) -> None:
-    """Otherwise a held line of a transaction would be carried out after the rollback, outside the transaction."""
+    """Otherwise a line of a transaction that waits would be carried out after the rollback, outside the transaction."""
     either.people = dict(PEOPLE)
     either.turn(either.read(users_may("^config ", "^pid$")))
     either.turn(LineTyped(first, BOB, 101, 7))
