@@ -20,6 +20,16 @@ def visible_lines(text: str) -> str:
     return "\n".join([visible(line, "\t") for line in text.split("\n")])
 
 
+def width_of(text: str) -> int:
+    """How many columns of a terminal visible text takes: East Asian characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    # Every subcommand imports this module, and most print no table.
+    from unicodedata import category, east_asian_width
+
+    return sum(2 if east_asian_width(one) in "WF" else 1 for one in text if category(one) not in ("Mn", "Me", "Cf"))
+
+
 def json_text(data: Any) -> str:
     """The data as JSON on one line, with invisible characters as the escapes of JSON."""
     # Every subcommand imports this module, and most need no JSON.

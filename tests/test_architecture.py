@@ -48,7 +48,7 @@ RESERVED = {
     "yaml": {"syntax"},
     "re2": {"model"},
     "watchdog": {"edge", "doctor"},
-    "subprocess": {"edge", "doctor"},
+    "subprocess": {"edge", "doctor", "cli"},
     "select": {"edge", "boot", "client"},
     "socket": {"edge", "client", "doctor"},
     "time": {"clock"},

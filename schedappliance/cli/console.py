@@ -36,12 +36,18 @@ STATUSES = {
 }
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    console = parser("console", DESCRIPTION, STATUSES, "[-h] [--config FILE] [--endpoint SOCKET] [COMMAND...]")
+def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str] = ()) -> argparse.Namespace:
+    """`name`: a subcommand that is short for a console command, whose first words are `command`."""
+    what = "WORD..." if command else "[COMMAND...]"
+    description = f"Short for `schedappliance console {' '.join(command)} ...`." if command else DESCRIPTION
+    console = parser(name, description, STATUSES, f"[-h] [--config FILE] [--endpoint SOCKET] {what}")
     add_config(console)
     add_endpoint(console)
-    console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
-    return console.parse_args(arguments)
+    metavar, example = ("WORD", "the rest of the command") if command else ("COMMAND", "for example: sched list")
+    console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)
+    options = console.parse_args(arguments)
+    options.words = [*command, *options.words]
+    return options
 
 
 def run(options: argparse.Namespace) -> int:

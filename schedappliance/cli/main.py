@@ -15,11 +15,23 @@ from schedappliance import __version__
 from schedappliance.cli.errors import FAILED, INTERRUPTED, exit_status, print_error
 from schedappliance.cli.streams import discard_output, prepare_streams, use_utf8_mode
 
-# Each is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
+# Console commands that are subcommands too. Their arguments are those of the console command.
+SHORT = {
+    "why": "sched why",
+    "stop": "sched stop",
+    "pause": "sched pause",
+    "resume": "sched resume",
+    "next": "sched next",
+}
+# Each other is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {
     "serve": "run the appliance in the foreground",
     "console": "send a command to the appliance, or open a prompt",
+    "status": "show what is wrong, what runs, what failed and what is next",
+    "jobs": "show the jobs, with the end of their last runs",
+    "runs": "show the last runs",
     "logs": "print the output of a run, and follow it",
+    **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
     "import": "print stanzas for crontabs, systemd timers and at jobs",
@@ -62,8 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     if not words or words[0] not in SUBCOMMANDS:
         _print_overview(words)
-    subcommand = import_module(f"schedappliance.cli.{words[0]}")
-    return int(subcommand.run(subcommand.parse(words[1:])))
+    name, *arguments = words
+    if name in SHORT:
+        console = import_module("schedappliance.cli.console")
+        return int(console.run(console.parse(arguments, name, SHORT[name].split())))
+    subcommand = import_module(f"schedappliance.cli.{name}")
+    return int(subcommand.run(subcommand.parse(arguments)))
 
 
 def _print_overview(words: list[str]) -> None:

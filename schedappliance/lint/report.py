@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, counted
-from schedappliance.visible import visible
+from schedappliance.visible import visible, width_of
 
 TAB_WIDTH = 4
 MAX_EXCERPT = 160
@@ -156,6 +155,6 @@ def _width(text: str, start: int) -> int:
             column += TAB_WIDTH - column % TAB_WIDTH
         elif not character.isprintable():
             column += len(visible(character))
-        elif unicodedata.category(character) not in ("Mn", "Me", "Cf"):
-            column += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        else:
+            column += width_of(character)
     return column - start

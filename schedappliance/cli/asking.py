@@ -1,0 +1,58 @@
+"""What the subcommands for people share: their arguments, and questions to the console that are answered with data.
+
+Rule: the appliance decides; these subcommands only ask and show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure
+from schedappliance.client.console import Session, Unavailable
+from schedappliance.visible import json_text
+
+STATUSES = {
+    OK: "the appliance answered",
+    FAILED: "the command failed",
+    USAGE: "wrong usage",
+    UNAVAILABLE: "no appliance answers",
+    UNUSABLE: "no socket is configured, or the appliance file cannot be used",
+}
+
+
+def asking_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that name the appliance, and `--json`."""
+    asking = parser(name, description, STATUSES)
+    add_config(asking)
+    add_endpoint(asking)
+    asking.add_argument("--json", action="store_true", help="print the data as JSON on one line")
+    return asking
+
+
+@contextlib.contextmanager
+def session_of(options: argparse.Namespace) -> Iterator[Session]:
+    """A connection to the appliance that the options name. Raises Unusable and Failure."""
+    with contextlib.closing(Session(endpoint_of(options))) as session:
+        yield session
+
+
+def data_of(session: Session, line: str) -> tuple[Any, str | None]:
+    """The data that the appliance answers, and its note. Raises Failure if it rejects the line."""
+    try:
+        response = session.ask(f"json {line}")
+    except Unavailable as unavailable:
+        raise Failure(str(unavailable), UNAVAILABLE) from None
+    if not response["ok"]:
+        raise Failure(str(response["error"]), FAILED)
+    return response["data"], response.get("note")
+
+
+def print_json(data: Any) -> int:
+    sys.stdout.write(f"{json_text(data)}\n")
+    return OK

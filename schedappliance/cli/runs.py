@@ -1,0 +1,74 @@
+"""`schedappliance runs`: the last runs for people, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from schedappliance.cli import tables
+from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.errors import OK
+from schedappliance.client.console import quoted
+from schedappliance.visible import visible
+
+DESCRIPTION = """\
+Show the last runs, the newest first: of one job, or of all jobs.
+
+TIME is a time that a run was due: `12h` (ago), `yesterday`, `22:00`,
+`2026-11-28`, or `"yesterday 22:00"`."""
+FAILED_STATES = "failed,timed_out,interrupted"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    runs = asking_parser("runs", DESCRIPTION)
+    states = runs.add_mutually_exclusive_group()
+    states.add_argument(
+        "--failed", dest="state", action="store_const", const=FAILED_STATES, help=f"short for --state {FAILED_STATES}"
+    )
+    states.add_argument("--state", metavar="STATE[,STATE...]", help="only runs in these states")
+    runs.add_argument("--since", metavar="TIME", help="only runs that were due from TIME on")
+    runs.add_argument("--until", metavar="TIME", help="only runs that were due up to TIME")
+    runs.add_argument("--before", metavar="RUN", help="only runs that were claimed before RUN")
+    runs.add_argument("--limit", metavar="N", default="100", help="at most so many runs; default: 100")
+    runs.add_argument("job", metavar="JOB", nargs="?", help="name or id of a job; default: all jobs")
+    return runs.parse_args(arguments)
+
+
+def line_of(options: argparse.Namespace) -> str:
+    """The console command that the arguments mean."""
+    words = ["sched history", *([quoted(options.job)] if options.job is not None else [])]
+    for name in ("state", "since", "until", "before", "limit"):
+        if (value := getattr(options, name)) is not None:
+            words += [name, quoted(value)]
+    return " ".join(words)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
+    with session_of(options) as session:
+        rows, note = data_of(session, line_of(options))
+    if options.json:
+        return print_json(rows)
+    tables.show(tables.table(("JOB", "RUN", "STATE", "DUE", "TOOK", "REASON"), map(_cells, rows)))
+    if note:
+        sys.stdout.flush()
+        print(visible(note), file=sys.stderr)
+    return OK
+
+
+def _cells(run: dict[str, Any]) -> tuple[str, ...]:
+    return (name_of(run), run["run"], run["state"], tables.time_text(run["due_ms"]), took(run), run["reason"] or "")
+
+
+def name_of(run: dict[str, Any]) -> str:
+    """The name of a run for people: that of its job, or its command."""
+    return str(run["name"] or run["command"])
+
+
+def took(run: dict[str, Any]) -> str:
+    """How long the last attempt of a run took."""
+    if run["started_ms"] is None or run["ended_ms"] is None:
+        return ""
+    return tables.span_text(max(0, run["ended_ms"] - run["started_ms"]))

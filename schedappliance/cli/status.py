@@ -1,0 +1,83 @@
+"""`schedappliance status`: one screen for a person on call: what is wrong, what runs, what failed, what is next."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from schedappliance.cli import tables
+from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.errors import FAILED, OK
+from schedappliance.cli.runs import FAILED_STATES, name_of
+from schedappliance.clock import SystemClock
+from schedappliance.visible import visible
+
+DESCRIPTION = """\
+Show what is wrong, which programs run, which runs failed in the last 24 hours, and
+which jobs are next. The exit status is 1 if commands or programs cannot run."""
+SHOWN = 10
+FAILURES_COUNTED = 1000
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    return asking_parser("status", DESCRIPTION).parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
+    with session_of(options) as session:
+        facts = {
+            "health": data_of(session, "health")[0],
+            "summary": data_of(session, "summary")[0],
+            "live": data_of(session, f"sched history state started,queued limit {FAILURES_COUNTED}")[0],
+            "failed": data_of(session, f"sched history since 24h state {FAILED_STATES} limit {FAILURES_COUNTED}")[0],
+            "next": data_of(session, f"sched list limit {SHOWN}")[0],
+        }
+    if options.json:
+        print_json(facts)
+    else:
+        tables.show(list(_lines(facts, SystemClock().moment().wall)))
+    return OK if facts["health"]["ready"] else FAILED
+
+
+def _lines(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
+    summary, failed, live = facts["summary"], facts["failed"], facts["live"]
+    for trouble in facts["health"]["troubles"] or ["no trouble"]:
+        yield visible(trouble)
+    more = "+" if len(failed) == FAILURES_COUNTED else ""
+    yield (
+        f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"
+        f" {summary['runs_queued']} runs wait; {len(failed)}{more} runs failed in 24 h;"
+        f" up {tables.span_text(summary['uptime_s'] * 1000)}"
+    )
+    rows: list[tuple[str, ...]]
+    if live:
+        rows = [
+            (name_of(one), one["run"], one["state"], _since(one, now_ms), one["reason"] or "") for one in live[:SHOWN]
+        ]
+        yield from ("", *tables.table(("RUNNING", "RUN", "STATE", "SINCE", "REASON"), rows), *_rest(live))
+    if failed:
+        rows = [
+            (name_of(one), one["run"], one["state"], tables.time_text(one["due_ms"]), one["reason"] or "")
+            for one in failed[:SHOWN]
+        ]
+        yield from ("", *tables.table(("FAILED", "RUN", "STATE", "DUE", "REASON"), rows), *_rest(failed))
+    if facts["next"]:
+        rows = [
+            (job["name"] or job["command"], job["id"], "paused" if job["paused"] else _until(job, now_ms))
+            for job in facts["next"]
+        ]
+        yield from ("", *tables.table(("NEXT", "ID", "IN"), rows))
+
+
+def _since(run: dict[str, Any], now_ms: int) -> str:
+    return tables.span_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
+
+
+def _until(job: dict[str, Any], now_ms: int) -> str:
+    return tables.span_text(max(0, job["next_run_ms"] - now_ms))
+
+
+def _rest(runs: Sequence[Any]) -> list[str]:
+    return [f"and {len(runs) - SHOWN} more"] if len(runs) > SHOWN else []

@@ -1,0 +1,85 @@
+"""Tables and colours for people: aligned by display width, coloured on a terminal, in a pager if they are long.
+
+Rule: nothing of others controls the terminal; a pipe or a file gets no colours.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+from schedappliance.clock import local_time
+from schedappliance.visible import visible, width_of, write_as_is
+
+RED, GREEN, YELLOW, FAINT = "31", "32", "33", "2"
+# The colours of the states of runs and jobs. Other states have none.
+COLOURS = {
+    **dict.fromkeys(("failed", "timed_out", "interrupted"), RED),
+    **dict.fromkeys(("missed", "skipped", "queued", "paused", "replaced", "cancelled"), YELLOW),
+    **dict.fromkeys(("succeeded", "started"), GREEN),
+}
+GAP = "  "
+
+
+def is_coloured() -> bool:
+    """Whether colours are shown: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table. A cell that is the name of a state has its colour; the last column has no end."""
+    cells = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(width_of, column)) for column in zip(head, *cells, strict=True)]
+    coloured = is_coloured()
+    lines = [_line(head, widths, [FAINT] * len(head) if coloured else None)]
+    for row in cells:
+        lines.append(_line(row, widths, [COLOURS.get(cell, "") for cell in row] if coloured else None))
+    return lines
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], colours: Sequence[str] | None) -> str:
+    parts = []
+    for number, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        padding = "" if number == len(cells) - 1 else " " * (width - width_of(cell))
+        colour = colours[number] if colours else ""
+        parts.append(f"\x1b[{colour}m{cell}\x1b[0m{padding}" if colour and cell else cell + padding)
+    return GAP.join(parts).rstrip()
+
+
+def show(lines: Sequence[str]) -> None:
+    """Prints lines, in a pager if stdout is a terminal that they do not fit: $PAGER, or less."""
+    text = "".join(f"{line}\n" for line in lines)
+    pager = os.environ.get("PAGER", "less") if sys.stdout.isatty() else ""
+    if pager and len(lines) >= shutil.get_terminal_size().lines and shutil.which(pager.split()[0]):
+        import subprocess
+
+        # As git does: quit if it fits one screen, keep colours, leave the text on the screen.
+        environment = {"LESS": "FRX", **os.environ}
+        subprocess.run(pager, shell=True, input=text.encode(errors="backslashreplace"), env=environment, check=False)
+        return
+    write_as_is(sys.stdout, text)
+
+
+def time_text(milliseconds: int | None) -> str:
+    """An instant in the zone of this machine, with its offset; empty for None."""
+    if milliseconds is None:
+        return ""
+    day, _, clock = local_time(milliseconds).partition("T")
+    return f"{day} {clock[:8]}{clock[12:]}"
+
+
+def span_text(milliseconds: int | None) -> str:
+    """A time span in its two largest units, or seconds with a tenth if it is shorter than ten; empty for None."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 10_000:
+        return f"{milliseconds / 1000:.1f} s"
+    seconds = milliseconds // 1000
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if parts or count:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
