@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, calendar, config, daemon, hold, output, run, sched, show, spool, why
+from schedappliance.commands import authz, calendar, config, daemon, hold, output, pause, run, sched, show, spool, why
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
@@ -31,8 +31,8 @@ PERFORM: dict[str, Perform] = {
     "sched_run": sched.run_now,
     "sched_stop": run.stop,
     "sched_wait": run.wait,
-    "sched_pause": sched.pause,
-    "sched_resume": sched.resume,
+    "sched_pause": pause.pause,
+    "sched_resume": pause.resume,
     "sched_hold": hold.hold,
     "sched_release": hold.release,
     "run": run.run_program,

@@ -11,7 +11,8 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import hold_data, hold_text
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import Hold
-from schedappliance.model.commands import Command, hold_reason
+from schedappliance.model.command_words import hold_reason
+from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View

@@ -76,13 +76,13 @@ def _no_job(view: View, text: str) -> Exception:
     if run := find_run(view, text):
         remedy = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(view.store.node, run.job)}"
     else:
-        names = {job.declared: job for job in declared if job.declared is not None and _may_list(view)}
+        names = {job.declared: job for job in declared if job.declared is not None and may_list(view)}
         remedy = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_declared(names)}")
     message = f"no job has the id or name `{shortened(text)}`"
     return view.reject("E501", message, "; ".join([remedy, *rejected_files(view)]))
 
 
-def _may_list(view: View) -> bool:
+def may_list(view: View) -> bool:
     """Whether the user may see the names of declared jobs. With roles, this requires a role that allows `sched list`."""
     authorization = view.options.configuration.authorization
     listing = read_command("sched list").command

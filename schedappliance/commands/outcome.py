@@ -47,6 +47,13 @@ class AfterReading(NamedTuple):
     begin: int
 
 
+class CallOff(NamedTuple):
+    """The waiting runs of these jobs are cancelled for this reason. `jobs` None: all of them."""
+
+    jobs: tuple[int, ...] | None
+    reason: Reason
+
+
 class Transaction(NamedTuple):
     """Options that a console connection has set and not yet committed. `version`: that of the options before the transaction."""
 
@@ -64,8 +71,8 @@ class Outcome:
 
     `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
-    run. `call_off`: a job whose waiting runs are cancelled, and the reason. `stops_run`: a run to stop. `missed`: the due
-    times of a job that passed without a run. `hold`: the new last hold. `resets`: the statistics are reset. `watches`: the
+    run. `call_off`: jobs whose waiting runs are cancelled. `stops_run`: a run to stop. `missed`: jobs
+    with due times that passed without a run. `hold`: the new last hold. `resets`: the statistics are reset. `watches`: the
     client watches from now on. `stops`: the appliance stops.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
@@ -77,9 +84,9 @@ class Outcome:
     ends_transaction: bool = False
     claim: RunKey | None = None
     pending: AfterRun | AfterReload | AfterRetry | AfterReading | None = None
-    call_off: tuple[int, Reason] | None = None
+    call_off: CallOff | None = None
     stops_run: RunKey | None = None
-    missed: tuple[Job, Due] | None = None
+    missed: tuple[tuple[Job, Due], ...] = ()
     hold: Hold | None = None
     resets: bool = False
     watches: bool = False

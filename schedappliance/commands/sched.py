@@ -1,4 +1,4 @@
-"""`sched at|in|every|list|delete|history|run|pause|resume`: makes, lists and changes jobs.
+"""`sched at|in|every|list|delete|history|run`: makes, lists and changes jobs.
 
 Rule: the texts are byte for byte those of Momentum where it has one; the data after `json` may hold more.
 """
@@ -9,29 +9,26 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schedappliance.clock import iso
 from schedappliance.commands.lookup import find_job, find_past_run, is_unknown, number_of, unknown, unknown_zone
-from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.outcome import CallOff, Outcome
 from schedappliance.commands.phrases import (
     as_now,
     calendar_data,
     due_text,
     hold_text,
-    never_runs,
     outcome_text,
     run_data,
     time_text,
     understood,
-    when_text,
 )
 from schedappliance.commands.view import View, check_room
 from schedappliance.diagnostics import InvalidValue, counted, shortened
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.reasons import DELETED, PAUSED
-from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.schedule import Due, NoSchedule, what_is_due
+from schedappliance.engine.reasons import DELETED
+from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.pieces import Zone
@@ -246,7 +243,7 @@ def delete(view: View, command: Command) -> Outcome:
         message = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
         raise view.reject("E502", message, "remove the stanza, or set `enabled = false` in it")
     view.store.jobs.delete(number)
-    return Outcome(view.answer("", {"id": command.words[0], "deleted": True}), call_off=(number, DELETED))
+    return Outcome(view.answer("", {"id": command.words[0], "deleted": True}), call_off=CallOff((number,), DELETED))
 
 
 def history(view: View, command: Command) -> Outcome:
@@ -325,62 +322,3 @@ def claimed(view: View, key: RunKey) -> Answer:
     if run.state not in (RunState.SKIPPED, RunState.FAILED):
         return answer
     return answer._replace(error=f"run {outcome_text(view, run)}")
-
-
-def pause(view: View, command: Command) -> Outcome:
-    """Stores that the job is paused, so that a restart or a reload does not resume it, and cancels its queued runs."""
-    job = find_job(view, command.words[0])
-    view.store.jobs.pause(job.number, True)
-    note = "it was already paused" if job.paused else never_runs(view, job)
-    answer = view.answer(_noted(view, job, note), _paused_data(view, job) | {"paused": True})
-    return Outcome(answer, call_off=(job.number, PAUSED))
-
-
-def resume(view: View, command: Command) -> Outcome:
-    """Ends the pause. Due times that passed meanwhile are not caught up; one `missed` row in the history records them."""
-    job = find_job(view, command.words[0])
-    view.store.jobs.pause(job.number, False)
-    passed = _passed(view, job)
-    notes = [
-        None if job.paused else "it was not paused",
-        _missed(view, job, passed) if passed else None,
-        never_runs(view, job),
-    ]
-    data = _paused_data(view, job) | {
-        "paused": False,
-        "missed": _count(passed) if passed else 0,
-        "next_run_ms": passed.next_ms if passed else job.next_run_ms,
-    }
-    answer = view.answer(_noted(view, job, "; ".join(filter(None, notes))), data)
-    return Outcome(answer, missed=(job, passed) if passed else None)
-
-
-def _paused_data(view: View, job: Job) -> dict[str, Any]:
-    return {"id": job_id(view.store.node, job.number), "name": job.declared, "was_paused": job.paused}
-
-
-def _noted(view: View, job: Job, note: str | None) -> str:
-    """Momentum's empty text, or a note about something that the user may not expect."""
-    return f"{job_id(view.store.node, job.number)}: {note}" if note else ""
-
-
-def _passed(view: View, job: Job) -> Due | None:
-    """The due times that passed while the job was paused. If its calendar cannot be known now, they are caught up later."""
-    now = view.moment.wall
-    if not job.paused or job.next_run_ms is None or job.next_run_ms > now:
-        return None
-    try:
-        return what_is_due(view.schedules.of(job), job.next_run_ms, now)
-    except NoSchedule:
-        return None
-
-
-def _count(passed: Due) -> int:
-    return 1 + (passed.missed.count if passed.missed else 0)
-
-
-def _missed(view: View, job: Job, passed: Due) -> str:
-    missed = f"{counted(_count(passed), 'due time')} passed while it was paused and will not be caught up"
-    if passed.next_ms is None:
-        return f"{missed}; it does not run again"
-    return f"{missed}; the next is {when_text(view, job, passed.next_ms)}"

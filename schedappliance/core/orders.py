@@ -242,9 +242,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:
-        number, reason = outcome.call_off
-        call_off(state, number, reason)
-        state.removed.add(number)
+        _call_off(state, *outcome.call_off)
     if outcome.stops_run is not None:
         stop_run(state, outcome.stops_run, view.order.user.name)
     if isinstance(outcome.pending, AfterRun):
@@ -252,14 +250,25 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         state.await_run(view.order, outcome.pending)
     if outcome.claim is not None:
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
-    if outcome.missed is not None:
-        _record_passed(state, *outcome.missed, WHILE_PAUSED)
+    for job, due in outcome.missed:
+        _record_passed(state, job, due, WHILE_PAUSED)
     if outcome.pending is None:
         return claimed(view, outcome.claim) if outcome.claim is not None else outcome.answer
     if isinstance(outcome.pending, AfterRun):
         return outcome.answer
     _park(state, view.order, outcome.pending)
     return None
+
+
+def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> None:
+    """Cancels the waiting runs of jobs (None: of all), which this turn does not claim any more."""
+    for number in state.queue.jobs() if jobs is None else jobs:
+        call_off(state, number, reason)
+    if jobs is None:
+        state.claims_end = True
+        state.tell("gap")
+    else:
+        state.removed.update(jobs)
 
 
 def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:

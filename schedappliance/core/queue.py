@@ -218,6 +218,10 @@ class WaitingRuns:
         self.add(waiter)
         return True
 
+    def jobs(self) -> list[int]:
+        """The jobs with waiting runs."""
+        return list(self._places)
+
     def remove_job(self, job: int) -> list[RunKey]:
         """Removes every waiting run of a job, and returns them in their order."""
         return self._remove(self._places.get(job, {}).values())

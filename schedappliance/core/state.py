@@ -121,6 +121,8 @@ class State:
     answered: int = 0
     # The jobs that a command of this turn has handled, so that the tick skips them.
     removed: set[int] = field(default_factory=set)
+    # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
+    claims_end: bool = False
     users: KnownUsers = field(default_factory=KnownUsers)
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
     unclaimable: frozenset[int] = frozenset()
@@ -319,7 +321,7 @@ class State:
 
     def settle(self) -> list[Effect]:
         """Ends a turn, so that it cannot be undone any more. Returns its effects."""
-        effects, self.effects, self.removed = self.effects, [], set()
+        effects, self.effects, self.removed, self.claims_end = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
         if self.is_watched:

@@ -298,7 +298,7 @@ def tick(state: State) -> None:
             continue
         catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
-        if not state.may_begin:
+        if not state.may_begin or state.claims_end:
             return
 
 

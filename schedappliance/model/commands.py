@@ -6,26 +6,25 @@ Rule: a Command is well formed by itself. references.py checks whether the progr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output
+from schedappliance.model.command_words import CHECKS, is_pattern
+from schedappliance.model.listings import FILTERS
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import integer, period, positive_duration
-from schedappliance.syntax.command import CommandError, CommandTree, Word, outer_form, parse_command
+from schedappliance.model.values import period, positive_duration
+from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
 
 MAX_LINE_BYTES = 64 * 1024
-# JSON numbers are exact up to this one.
-MAX_EVENT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +117,13 @@ FORMS: dict[str, CommandForm] = {
         instead="remove it; no client waits for the answer",
     ),
     "sched_pause": CommandForm(
-        "sched pause ID", "pause a job until it is resumed, and cancel its waiting runs", drop=True, changes=True
+        "sched pause ID|PATTERN|--all",
+        "pause a job until it is resumed, and cancel its waiting runs; PATTERN, such as `backup-*`, matches names and ids of"
+        " declared jobs",
+        drop=True,
+        changes=True,
     ),
-    "sched_resume": CommandForm("sched resume ID", "resume a paused job", drop=True, changes=True),
+    "sched_resume": CommandForm("sched resume ID|PATTERN|--all", "resume paused jobs", drop=True, changes=True),
     "sched_hold": CommandForm(
         "sched hold [REASON]",
         "let nothing new start until `sched release`; what runs goes on, and due times wait",
@@ -307,7 +310,7 @@ def _meaning(tree: CommandTree, line: str) -> Command:
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
         if read_path := PATHS.get(level.form):
             words = read_path(level, line)
-        elif check := _CHECKS.get(level.form):
+        elif check := CHECKS.get(level.form):
             check(level.words)
         if level.form == "run_wait":
             command = Command("run", words, None, None, _awaited_line(level))
@@ -355,42 +358,6 @@ _TIMES: dict[str, Callable[[str], int | None]] = {
 }
 
 
-def _check_wait(words: Sequence[Word]) -> None:
-    for limit in words[1:]:
-        try:
-            positive_duration(limit.value)
-        except InvalidValue as invalid:
-            raise invalid.at(limit.span) from None
-
-
-def _check_number(words: Sequence[Word]) -> None:
-    for word in words:
-        try:
-            integer(word.value, 0, MAX_EVENT)
-        except InvalidValue as invalid:
-            raise invalid.at(word.span) from None
-
-
-# The reason stands in each row of due times that were missed.
-LONGEST_REASON = 200
-
-
-def hold_reason(words: Iterable[str]) -> str:
-    """The reason in the words of `sched hold`. Raises InvalidValue."""
-    reason = " ".join(words)
-    if len(reason) > LONGEST_REASON:
-        raise InvalidValue(f"the reason has {len(reason)} characters", f"write at most {LONGEST_REASON}")
-    return reason
-
-
-# For forms with words that are read when the command is carried out: what finds the mistakes in them.
-_CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
-    **{form: partial(read_listing, form) for form in FILTERS},
-    "sched_output": read_wanted_output,
-    "sched_wait": _check_wait,
-    "watch": _check_number,
-    "sched_hold": lambda words: hold_reason(word.value for word in words),
-}
 RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
 
 
@@ -407,7 +374,7 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 _milliseconds(level)
             elif read_path := PATHS.get(level.form):
                 read_path(level, source.text)
-            elif check := _CHECKS.get(level.form):
+            elif check := CHECKS.get(level.form):
                 check(level.words)
         except InvalidValue as invalid:
             mistake = _mistake(invalid, source, level)
@@ -545,7 +512,20 @@ def canonical_line(command: Command) -> str:
     if levels[0].form == "run_wait":
         # The inner `run` is the same command, without `--wait`.
         del levels[1:]
-    return " ".join(part for level in levels for part in (FORMS[level.form].name, *map(_shown, _words(level))))
+    return " ".join(part for level in levels for part in (FORMS[level.form].name, *_shown_words(level)))
+
+
+# The commands that also take a pattern of jobs.
+_OF_JOBS = ("sched_pause", "sched_resume")
+
+
+def _shown_words(command: Command) -> Iterator[str]:
+    """The words of a command, quoted where they need it.
+
+    The pattern of jobs is always quoted: a role that allows `sched pause job.` does not allow `sched pause job*`.
+    """
+    for word in _words(command):
+        yield quoted(word) if command.form in _OF_JOBS and is_pattern(word) else _shown(word)
 
 
 def required_lines(command: Command) -> Iterator[str]:

@@ -69,6 +69,12 @@ def read(line: str) -> Command:
         ("summary RESET", "summary reset"),
         ("help Sched", "help Sched"),
         ("authz roles LIST", "authz roles list"),
+        ("sched hold a 'new  disk'", 'sched hold a "new  disk"'),
+        ("sched PAUSE tidy", "sched pause tidy"),
+        ("sched pause 'tidy-*'", 'sched pause "tidy-*"'),
+        ("sched resume tidy-[ab]", 'sched resume "tidy-[ab]"'),
+        ("sched pause --all", "sched pause --all"),
+        ("run hello *", "run hello *"),
     ],
 )
 def test_a_canonical_line_does_not_depend_on_the_spelling(typed: str, line: str) -> None:

@@ -208,7 +208,7 @@ def test_valid_nesting_is_accepted(line: str) -> None:
     ("line", "remedy"),
     [
         ("sched show", "usage: `sched show ID`"),
-        ("sched in 5  SCHED   pause ", "usage: `sched pause ID`"),
+        ("sched in 5  SCHED   pause ", "usage: `sched pause ID|PATTERN|--all`"),
         ("json sched in", "usage: `sched in SECONDS COMMAND`"),
         ("run", "usage: `run PROGRAM [ARGS...]`"),
         ("run --wait", "usage: `run --wait PROGRAM [ARGS...]`"),

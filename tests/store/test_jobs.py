@@ -95,7 +95,7 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
     elif what == "delete":
         jobs.delete(number)
     elif what in ("pause", "resume"):
-        jobs.pause(number, what == "pause")
+        jobs.pause([number], what == "pause")
     elif what in ("on", "off") and (job := jobs.get(number)):
         new_row = new_job(DECLARED[what], 1, SCHEDULES, Boot("b", 0))
         jobs.change(Change(job, replace(new_row, next_run_ms=seconds * 1000)))
@@ -215,7 +215,7 @@ def test_many_jobs_are_moved_like_few_and_keep_their_index(store: Store, monkeyp
 
 def test_due_times_before_1970_are_listed(store: Store) -> None:
     store.jobs.add(new(-5000), 1)
-    store.jobs.pause(store.jobs.add(new(-(10**15)), 1), True)
+    store.jobs.pause([store.jobs.add(new(-(10**15)), 1)], True)
     assert [job.number for job in store.listed(1)] == [2, 1]
     assert [job.number for job in store.listed_here(5)] == [2, 1]
 

@@ -125,8 +125,20 @@ WHERE s.number >= ? AND s.kind = 'calendar' AND s.next_run_ms IS NOT NULL ORDER 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
 
--- name: pause_job
-UPDATE jobs SET paused = ? WHERE number = ?;
+-- name: pause_jobs
+UPDATE jobs SET paused = ? WHERE number IN (SELECT value FROM json_each(?));
+
+-- name: pause_all
+UPDATE jobs SET paused = ?1 WHERE paused <> ?1;
+
+-- name: names
+SELECT number, declared, paused FROM jobs WHERE declared IS NOT NULL ORDER BY declared;
+
+-- name: named_by_pause
+SELECT number, declared FROM jobs WHERE paused = ? ORDER BY number LIMIT ?;
+
+-- name: paused_and_due
+SELECT * FROM stored_jobs WHERE paused = 1 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: count_all
 SELECT count(*) FROM jobs;

@@ -1,0 +1,62 @@
+"""The words of commands that are read when the command is carried out, and what finds the mistakes in them before.
+
+Rule: a mistake is at the place of its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from schedappliance.diagnostics import InvalidValue
+from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output
+from schedappliance.model.values import integer, positive_duration
+from schedappliance.syntax.command import Word
+
+# JSON numbers are exact up to this one.
+MAX_EVENT = 2**53
+# The word for all jobs after `sched pause` and `sched resume`.
+ALL = "--all"
+
+
+def is_pattern(word: str) -> bool:
+    """Whether a word after `sched pause` and `sched resume` is a shell pattern."""
+    return any(character in "*?[" for character in word)
+
+
+def _check_wait(words: Sequence[Word]) -> None:
+    for limit in words[1:]:
+        try:
+            positive_duration(limit.value)
+        except InvalidValue as invalid:
+            raise invalid.at(limit.span) from None
+
+
+def _check_number(words: Sequence[Word]) -> None:
+    for word in words:
+        try:
+            integer(word.value, 0, MAX_EVENT)
+        except InvalidValue as invalid:
+            raise invalid.at(word.span) from None
+
+
+# The reason stands in each row of due times that were missed.
+LONGEST_REASON = 200
+
+
+def hold_reason(words: Iterable[str]) -> str:
+    """The reason in the words of `sched hold`. Raises InvalidValue."""
+    reason = " ".join(words)
+    if len(reason) > LONGEST_REASON:
+        raise InvalidValue(f"the reason has {len(reason)} characters", f"write at most {LONGEST_REASON}")
+    return reason
+
+
+# For forms with words that are read when the command is carried out: what finds the mistakes in them.
+CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
+    **{form: partial(read_listing, form) for form in FILTERS},
+    "sched_output": read_wanted_output,
+    "sched_wait": _check_wait,
+    "watch": _check_number,
+    "sched_hold": lambda words: hold_reason(word.value for word in words),
+}
