@@ -125,6 +125,7 @@ CODES: dict[str, str] = {
     "W618": "a long read lets the log of the store grow",
     "E619": "a program cannot run as its user",
     "E620": "a part of the store's log was lost",
+    "W621": "the appliance is held",
 }
 
 

@@ -38,6 +38,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _used_by_others(facts)
     yield from _lost(facts)
     yield from _degraded(facts)
+    yield from _held(facts)
     yield from _lost_log(facts)
     yield from _long_log(facts)
 
@@ -189,6 +190,12 @@ def _degraded(facts: Facts) -> Iterator[Diagnostic]:
         message = f"the running appliance is degraded: {facts.degraded}"
         remedy = "remove the cause: the appliance tries again by itself"
         yield path_diagnostic("E617", facts.files[0].named, message, remedy)
+
+
+def _held(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.held:
+        message = f"the running appliance is held {facts.held}; nothing new starts"
+        yield path_diagnostic("W621", facts.files[0].named, message, "end it with `sched release`")
 
 
 def _lost_log(facts: Facts) -> Iterator[Diagnostic]:

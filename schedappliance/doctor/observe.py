@@ -28,7 +28,7 @@ from schedappliance.doctor.facts import (
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
-from schedappliance.doctor.running import degraded, lost_files, readers_of
+from schedappliance.doctor.running import Summary, lost_files, readers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.outputs import output_directory
@@ -78,6 +78,7 @@ class _Observer:
         store = way_to(self.store) if self.store else None
         spool = way_to(self.file.spool) if self.file.spool else None
         console = self.console()
+        says = summary(self.file.listen) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
         executables = tuple(self.executables(user))
         folders = tuple(self.folders())
@@ -111,7 +112,8 @@ class _Observer:
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
-            degraded=degraded(self.file.listen) if daemon and self.file.listen else None,
+            degraded=says.degraded,
+            held=says.held,
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),

@@ -11,7 +11,9 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from schedappliance.clock import iso
 from schedappliance.doctor.facts import Lost, Reader
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.programs.survivors import command_of
@@ -52,8 +54,15 @@ def _opened(pid: int) -> set[tuple[int, int]]:
     return identities
 
 
-def degraded(endpoint: Path) -> str | None:
-    """What `summary` says about a degraded appliance. None if it is not degraded, or if it does not tell this user."""
+class Summary(NamedTuple):
+    """What `summary` says: why the appliance is degraded, and since when, by whom and why it is held; None if it is not."""
+
+    degraded: str | None = None
+    held: str | None = None
+
+
+def summary(endpoint: Path) -> Summary:
+    """What `summary` says. Empty if the appliance does not tell this user."""
     try:
         with connect(endpoint) as connection:
             connection.settimeout(PATIENCE_SECONDS)
@@ -61,9 +70,16 @@ def degraded(endpoint: Path) -> str | None:
             connection.shutdown(socket.SHUT_WR)
             answer = json.loads(b"".join(iter(lambda: connection.recv(65_536), b"")))
     except (OSError, ValueError):
-        return None
-    trouble = answer.get("degraded") if isinstance(answer, dict) else None
-    return str(trouble) if trouble else None
+        return Summary()
+    if not isinstance(answer, dict):
+        return Summary()
+    degraded, held = answer.get("degraded"), answer.get("held")
+    return Summary(str(degraded) if degraded else None, _held(held) if isinstance(held, dict) else None)
+
+
+def _held(hold: dict[str, Any]) -> str:
+    text = f"since {iso(hold['since_ms'])} by {hold['user']}"
+    return f"{text}: {hold['reason']}" if hold["reason"] else text
 
 
 def readers_of(store: Path) -> Iterator[Reader]:

@@ -20,7 +20,7 @@ from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
 from schedappliance.engine.events import Remains
-from schedappliance.engine.records import KnownUser, ProcessKey
+from schedappliance.engine.records import Hold, KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -35,6 +35,7 @@ from schedappliance.store.tables import Store, name_store
 IDENTITY = "preview"
 IN_MEMORY = "without a `backing_store`, jobs are in memory: only the declared jobs are known"
 NO_STORE = "there is no store yet: only the declared jobs are known"
+HELD = "the appliance is held: the preview assumes that it is released now"
 NOT_RUNNING = "no appliance uses the store: the preview assumes that one starts now"
 
 
@@ -67,9 +68,10 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), usable_processors()
         node = file.node or os.uname().nodename
+        hold = HELD if _lasting_hold(Store(database)) else None
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, path, boot, in_use))
-        yield simulation, _store_note(path, is_stored, in_use)
+        yield simulation, "; ".join(filter(None, (_store_note(path, is_stored, in_use), hold))) or None
 
 
 def simulation_from(point: StartingPoint) -> Simulation:
@@ -80,6 +82,9 @@ def simulation_from(point: StartingPoint) -> Simulation:
     started_ms = 0 if point.in_use else moment.wall
     runs = ObservedRuns(point.database, lambda: clock.moment().wall, started_ms)
     store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
+    if hold := _lasting_hold(store):
+        with store.transaction():
+            store.settings.set_hold(hold._replace(until_ms=moment.wall))
     configuration = point.loaded.configuration
     state = new_state(
         store,
@@ -94,6 +99,11 @@ def simulation_from(point: StartingPoint) -> Simulation:
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     runs.calendar_of = lambda job: state.schedules.calendar_of(job)
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
+
+
+def _lasting_hold(store: Store) -> Hold | None:
+    hold = store.settings.hold()
+    return None if hold is None or hold.until_ms is not None else hold
 
 
 def _running_programs(store: Store, path: Path | None, boot: str, in_use: bool) -> Remains:

@@ -370,14 +370,18 @@ def test_exhausted_inotify_of_the_appliance_s_user_is_found(of_nobody: Path) -> 
     assert (done.returncode, done.stdout.count("\n")) == (1, 2)
 
 
-def test_a_degraded_appliance_is_found(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_appliance_that_is_degraded_and_held_is_found(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.start()
+    daemon.say("sched hold a new disk")
     with closing(sqlite3.connect(daemon.var / "sched.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         daemon.say("sched in 900 version")
         assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
     trouble = "the store cannot be written: database is locked"
-    assert f"/appliance.yaml: E617 the running appliance is degraded: {trouble}; " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"/appliance.yaml: E617 the running appliance is degraded: {trouble}; " in out
+    assert "/appliance.yaml: W621 the running appliance is held since 20" in out
+    assert ": a new disk; nothing new starts; end it with `sched release`\n" in out
 
 
 REMOVABLE = ("sched.db", "sched.db-wal", "sched.db-shm", "sched.db.lock", "spool/.lock", "console.sock.lock")

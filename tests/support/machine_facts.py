@@ -67,11 +67,12 @@ _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
 _RUNS_AS = re.compile(r"program (\w+) runs as (\w+)")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
+_HELD = re.compile(r"Held:  (.+)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _LOSS, _LOG, _RUNS_AS),
+    *(_LOST, _DEGRADED, _HELD, _LOSS, _LOG, _RUNS_AS),
 )
 
 
@@ -145,6 +146,8 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))
     for (trouble,) in _found(_DEGRADED, lines):
         changes["degraded"] = None if trouble == "no" else trouble
+    for (hold,) in _found(_HELD, lines):
+        changes["held"] = None if hold == "no" else hold
     for (loss,) in _found(_LOSS, lines):
         changes["loss"] = None if loss == "no" else loss
     for size, pid, command in _found(_LOG, lines):
