@@ -49,13 +49,16 @@ def remember_new_jobs(state: State) -> None:
 def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
 
-    What was still to come stays so, and what was overdue stays overdue. `is_first`: the clock was right before this step.
+    What was still to come stays so, and what is overdue stays as it is: the local zone may have moved too, and then it
+    has another due time. `is_first`: the clock was right before this step.
     """
     now, jobs = state.moment.wall, state.store.jobs
     overdue = jobs.overdue_calendars(now + back_ms) if is_first else []
 
     def moved(job: Job, schedules: Schedules) -> int | None:
-        return None if job.next_run_ms is None else schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
+        if job.next_run_ms is None or job.next_run_ms <= now:
+            return None
+        return schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
 
     _move(state, moved)
     if is_first:

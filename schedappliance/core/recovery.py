@@ -13,6 +13,7 @@ from schedappliance.commands.view import ReloadResult
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
+from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.runs import finish_attempt, terminate
 from schedappliance.engine.attempts import Ending, Lost, Running
@@ -34,6 +35,8 @@ def recover(state: State, event: Started) -> None:
     is_new_boot = state.store.settings.meta("last_boot_id") != state.boot_id
     follow_clock_since_last_tick(state)
     state.steady = state.moment
+    # If this is the second try, the first one has read the waiting runs before the clock was followed.
+    state.queue = WaitingRuns()
     state.read_back()
     state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()

@@ -43,6 +43,13 @@ FOUND: dict[tuple[int, int], str] = {
     (651, 30): "a clock that stayed set back was taken for right when the appliance came back at the time it had shown",
     (543, 30): "a run that waited for its next attempt was held as if it ran, and then went before its time",
 }
+FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
+    (
+        1022,
+        30,
+    ): "a job that was overdue lost its due time when the clock was set back and the machine was moved at once",
+    (1028, 30): "a degraded start read the waiting runs before it followed the clock, and a next attempt came late",
+}
 # The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
 FINDERS: dict[object, int] = {
     a_replaced_run_is_tried_again: 14,
@@ -122,6 +129,11 @@ def test_histories_with_calendars(seed: int) -> None:
 def test_random_seeds_with_calendars(seed: int) -> None:
     print(f"seed {seed}")
     live(seed, 30, has_calendars=True)
+
+
+@pytest.mark.parametrize(("seed", "days"), FOUND_WITH_CALENDARS, ids=lambda number: str(number))
+def test_seeds_with_calendars_that_found_a_mistake(seed: int, days: int) -> None:
+    live(seed, days, has_calendars=True)
 
 
 @pytest.mark.parametrize(("seed", "days"), FOUND, ids=lambda number: str(number))
