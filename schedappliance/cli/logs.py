@@ -6,17 +6,18 @@ Rule: a part is asked for when the one before it is written, so that a slow read
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
+from schedappliance.cli import asking
+from schedappliance.cli.appliance_file import add_config, add_endpoint
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_note
+from schedappliance.cli.asking import data_of, session_of
+from schedappliance.cli.errors import FAILED, OK, Failure, print_note
 from schedappliance.cli.streams import has_reader
-from schedappliance.client.console import Session, Unavailable, line_of
+from schedappliance.client.console import quoted
 
 DESCRIPTION = """\
 Print the output of a run: of its last attempt, also while it runs. A JOB, by
@@ -24,12 +25,9 @@ its id or name, stands for its newest run, apart from runs that were skipped or
 missed. With `-f`, print what the run writes until it ends, also in further
 attempts."""
 
-STATUSES = {
+STATUSES = asking.STATUSES | {
     OK: "the output was printed; with -f, the run has succeeded",
     FAILED: "there is no such run, or its output cannot be read; with -f, also: the run did\n       not succeed",
-    USAGE: "wrong usage",
-    UNAVAILABLE: "no appliance answers",
-    UNUSABLE: "no socket is configured, or the appliance file cannot be used",
 }
 
 # How long `-f` waits when there is nothing new.
@@ -38,7 +36,7 @@ STARTED = "queued,started,succeeded,failed,timed_out,interrupted,replaced,cancel
 _RUN = re.compile(".+/[0-9]+")
 
 # Sends a command as data, and returns the data of its answer.
-Ask = Callable[[list[str]], Any]
+Ask = Callable[[str], Any]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -52,16 +50,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    with contextlib.closing(Session(endpoint_of(options))) as session:
+    with session_of(options) as session:
 
-        def ask(words: list[str]) -> Any:
-            try:
-                response = session.ask(line_of(["json", *words]))
-            except Unavailable as unavailable:
-                raise Failure(str(unavailable), UNAVAILABLE) from None
-            if not response["ok"]:
-                raise Failure(str(response["error"]), FAILED)
-            return response["data"]
+        def ask(line: str) -> Any:
+            return data_of(session, line)[0]
 
         name = options.name if _RUN.fullmatch(options.name) else newest_run(ask, options.name)
         return show(ask, name, options.follow, sys.stdout, session.pause)
@@ -69,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 def newest_run(ask: Ask, job: str) -> str:
     """The id of the newest run of a job. Raises Failure."""
-    runs = ask(["sched", "history", job, "state", STARTED, "limit", "1"])
+    runs = ask(f"sched history {quoted(job)} state {STARTED} limit 1")
     if not runs:
         raise Failure(f"job {job} has no runs", FAILED)
     return str(runs[0]["run"])
@@ -81,8 +73,8 @@ def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], 
     end: int | None = None
     place = 0
     while True:
-        wanted = [] if attempt is None else ["attempt", str(attempt)]
-        part = ask(["sched", "output", name, *wanted, "from", str(place)])
+        wanted = "" if attempt is None else f"attempt {attempt} "
+        part = ask(f"sched output {quoted(name)} {wanted}from {place}")
         out.write(part["text"])
         out.flush()
         if not has_reader(out):

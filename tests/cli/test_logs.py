@@ -29,8 +29,8 @@ class Appliance:
         self.lines: list[str] = []
         self.pauses: list[int] = []
 
-    def ask(self, words: list[str]) -> Any:
-        self.lines.append(" ".join(words))
+    def ask(self, line: str) -> Any:
+        self.lines.append(line)
         return self.answers.pop(0)
 
     def shown(self, follow: bool = False) -> tuple[str, int]:
