@@ -86,8 +86,10 @@ class _Reader:
     def line(self, number: int, line: str, rejected: str | None) -> None:
         stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
-            # A comment belongs to the job directly below it.
-            self.above = [*self.above[-_MOST_ABOVE:], stripped.lstrip("#").strip()] if stripped else []
+            # A comment belongs to the job directly below it, also if that job is itself a comment.
+            comment = stripped.lstrip("#").strip()
+            is_of_job = bool(stripped) and not self._is_job(comment)
+            self.above = [*self.above[-_MOST_ABOVE:], comment] if is_of_job else []
             return
         if rejected is None and (assignment := _ASSIGNMENT.fullmatch(line.rstrip("\r"))):
             self._assign(number, assignment)
@@ -103,6 +105,14 @@ class _Reader:
             entry.comments.append(shortened(stripped) if len(stripped) > 1000 else stripped)
             entry.failure = str(error)
 
+    def _is_job(self, comment: str) -> bool:
+        """Whether a comment is a job that has been switched off."""
+        match = _FIELDS.match(comment)
+        try:
+            return bool(match and self.expressions.cron(match.group(2)))
+        except InvalidValue:
+            return False
+
     def _comments(self) -> list[str]:
         if any(_TEMPLATE.search(line) for line in self.above):
             return []
@@ -113,23 +123,17 @@ class _Reader:
         name, value = quoted or single or bare or "", value.rstrip(" \t")
         if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
             value = value[1:-1]
-        # An empty CRON_TZ names no zone, so the next one counts as the first.
-        is_first = bool(value) and not self.variables.get(name)
         self.variables[name] = value
-        if note := self._about_variable(name, value, is_first):
+        if note := self._about_variable(name, value):
             self.imported.notes.append(f"{self.source.name}:{number}: {note}")
 
-    def _about_variable(self, name: str, value: str, is_first: bool) -> str:
-        """The difference that an assignment makes; empty if there is none, or if an earlier assignment has named it."""
+    def _about_variable(self, name: str, value: str) -> str:
+        """The difference that an assignment makes for all jobs below it; empty if there is none."""
         if name == "MAILTO":
             return value and (
                 f"MAILTO={value}: nothing is mailed. Output is kept with each run; `on_failure` names a command that is"
                 " carried out when a run has failed."
             )
-        if name == "CRON_TZ" and is_first:
-            return f"CRON_TZ={value}: `zone` of the jobs below it. Debian's cron ignores CRON_TZ; cronie does not."
-        if name == "RANDOM_DELAY" and is_first and self.form is not Form.ANACRON:
-            return f"RANDOM_DELAY={value}: `spread`, a delay that stays the same; crond picks one at each start."
         if name in ("LOGNAME", "USER"):
             return f"{name} is always the user that the program runs as, as in cron."
         if name not in _OF_CRON and not is_variable(name):
@@ -148,6 +152,9 @@ class _Reader:
             raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
         expression = " ".join(match.group(2).split())
         rest = line[match.end() :]
+        if not rest.strip():
+            remedy = f"a job has five fields{' and' if self.form is Form.USER else ', a user and'} a command"
+            raise NotPossible(f"nothing follows `{shortened(expression)}`", remedy)
         user, group, rest = self._user(rest)
         command, stdin = _split_command(rest)
         if not command.strip():
@@ -156,7 +163,7 @@ class _Reader:
         self._add_program(entry, options, command, user, group)
         if stdin is not None:
             options["stdin"] = stanzas.template(stdin)
-            _note_stdin(command, entry)
+            _note_stdin(command, stdin, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
             entry.notes.append(f"`{user_column}` is a user: if the file has a column of users, use `import cron.d`")
         entry.notes += shell.guard(command)
@@ -190,7 +197,11 @@ class _Reader:
         self._check(expression, line, start)
         entry.notes += _extensions(expression, line[start - 1 : start] == "-")
         options = {"cron": stanzas.text(expression), "zone": self._zone(), "catch_up": "none"}
-        return options | self._spread()
+        if self.variables.get("CRON_TZ"):
+            entry.notes.append("`zone` is that of CRON_TZ, which Debian's cron ignores and cronie does not")
+        if spread := self._spread():
+            entry.notes.append("`spread` stays the same for this job; crond picks a delay up to RANDOM_DELAY each time")
+        return options | spread
 
     def _spread(self) -> dict[str, str]:
         minutes = self.variables.get("RANDOM_DELAY", "0")
@@ -347,17 +358,29 @@ def is_anacrontab(source: Source) -> bool:
     lines = [line.strip() for line in source.text.split("\n")]
     jobs = [line for line in lines if line and not line.startswith("#") and not _ASSIGNMENT.fullmatch(line)]
     matches = [_ANACRON.match(line) for line in jobs]
-    return bool(jobs) and all(match and not _DAY_FIELD.fullmatch(match.group(3)) for match in matches)
+    names = [word for match in matches if match for word in (match[3], match[4].split()[0])]
+    return bool(jobs) and all(matches) and not any(map(_DAY_FIELD.fullmatch, names))
 
 
 def users_in_commands(source: Source, is_user: Callable[[str], bool]) -> bool:
     """Whether the command of each job begins with the name of a user: then the file has a column of users."""
-    words = [
+    words = _words_after_fields(source)
+    return bool(words) and all(len(pair) == 2 and is_user(pair[0]) for pair in words)
+
+
+def lacks_users(source: Source, is_user: Callable[[str], bool]) -> bool:
+    """Whether no line has a known user behind the fields, and one has a word there that is not the name of any user."""
+    users = [pair[0].partition(":")[0] for pair in _words_after_fields(source) if pair]
+    return not any(map(is_user, users)) and not all(map(_ACCOUNT.fullmatch, users))
+
+
+def _words_after_fields(source: Source) -> list[list[str]]:
+    """What follows the fields of each job: its first word and the rest, as far as there is any."""
+    return [
         line[match.end() :].split(None, 1)
         for line in source.text.split("\n")
-        if (match := _FIELDS.match(line)) and not line.lstrip().startswith("#")
+        if (match := _FIELDS.match(line)) and not line.lstrip().startswith("#") and not _ASSIGNMENT.fullmatch(line)
     ]
-    return bool(words) and all(len(pair) == 2 and is_user(pair[0]) for pair in words)
 
 
 def _split_command(rest: str) -> tuple[str, str | None]:
@@ -372,10 +395,12 @@ def _split_command(rest: str) -> tuple[str, str | None]:
     return command, text if text.endswith("\n") or not text else f"{text}\n"
 
 
-def _note_stdin(command: str, entry: Entry) -> None:
+def _note_stdin(command: str, stdin: str, entry: Entry) -> None:
     """Adds a note if the first `%` was probably not meant to begin standard input."""
+    # As in `https://example.com/?x=1%202`.
+    is_in_address = re.search(r"://\S*$", command) and re.match(r"[0-9A-Fa-f]{2}", stdin)
     opened = command.count("(") != command.count(")") or command.count("`") % 2 or command.count('"') % 2
-    if opened or command.count("'") % 2 or re.search(r"\bdate\b[^;|&]*\+['\"]?$", command):
+    if opened or is_in_address or command.count("'") % 2 or re.search(r"\bdate\b[^;|&]*\+['\"]?$", command):
         entry.notes.append(
             "cron ends the command at the first `%`, and the rest is its standard input; this was probably not meant:"
             " write `\\%` in the crontab and import it again"

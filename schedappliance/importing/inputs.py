@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.importing.atjob import FILE_NAME, import_at_job
-from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, users_in_commands
+from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, lacks_users, users_in_commands
 from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
@@ -49,7 +49,7 @@ class Importer:
 
     def _is_of_kind(self, name: str) -> bool:
         if self.kind == "timer":
-            return name.endswith(".timer") and not name.endswith("@.timer")
+            return name.endswith(".timer")
         if self.kind == "at":
             return bool(FILE_NAME.fullmatch(name))
         return not _LEFT_BEHIND.fullmatch(name)
@@ -83,9 +83,16 @@ class Importer:
             form = Form.SYSTEM
         elif path and str(path.parent) in _SPOOLS and not wishes.user:
             wishes = replace(wishes, user=path.name)
-        if form is Form.USER and users_in_commands(source, lambda name: wishes.home_of(name) is not None):
+
+        def is_user(name: str) -> bool:
+            return wishes.home_of(name) is not None
+
+        if form is Form.USER and users_in_commands(source, is_user):
             message = "each command begins with the name of a user"
             return Imported("", diagnostics=[Diagnostic("E118", message, "use `import cron.d`", source)])
+        if self.kind == "cron.d" and form is Form.SYSTEM and lacks_users(source, is_user):
+            message = "the file has no column of users"
+            return Imported("", diagnostics=[Diagnostic("E118", message, "use `import crontab`", source)])
         imported = import_crontab(source, diagnostics, form, wishes, self.expressions)
         if self.kind == "cron.d":
             imported.title = imported.title if form is Form.ANACRON else ""

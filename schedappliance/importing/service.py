@@ -137,23 +137,23 @@ class _Service:
                     self._note(f"Environment={shortened(assignment)} is left out: it is no name with a value")
                     continue
                 variables[name] = content
-        files = self.unit.values("Service", "EnvironmentFile")
+        files = list(map(self._text, self.unit.values("Service", "EnvironmentFile")))
         if files:
             self._note(
                 f"EnvironmentFile={files[0]}: here the file must exist, belong to root and be closed to others (`chmod 600`);"
                 " otherwise the runs fail"
             )
-            options["env_file"] = stanzas.text(self._text(files[0].lstrip("-")))
+            options["env_file"] = stanzas.text(files[0].lstrip("-"))
         for name in files[1:]:
             self._note(f"EnvironmentFile={name} is left out: a program has one `env_file`; put all into one file")
         if names := [name for value in self.unit.values("Service", "PassEnvironment") for name in value.split()]:
             options["pass_env"] = f"( {' '.join(map(stanzas.text, names))} )"
 
     def _directory(self) -> None:
-        directory = self.unit.value("Service", "WorkingDirectory")
+        directory = self._text(self.unit.value("Service", "WorkingDirectory"))
         if directory.startswith("-"):
             self._note(f"WorkingDirectory={directory}: here the directory must exist, or the program does not start")
-        directory = self._text(directory.lstrip("-"))
+        directory = directory.lstrip("-")
         if directory == "~":
             if not self.home:
                 self._note(

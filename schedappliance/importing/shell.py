@@ -197,7 +197,11 @@ _FIRST_SLEEP = re.compile(r"\s*(?:/usr)?(?:/bin/)?sleep\s+(\d{1,6})\s*(?:;|&&)")
 _DAY_OF_MONTH = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[de]\b")
 _DAY_LIMIT = re.compile(r"-(le|lt|ge|gt)\s+[\"']?0?(\d{1,2})\b")
 _TOMORROW = re.compile(r"\bdate\b[^;|&)`]*(?:tomorrow|\+ ?1 ?day|next day)", re.I)
-_WEEK = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[VWU]\b")
+_WEEK = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[VWU]\b|\b604800\b")
+_WEEKDAY = re.compile(r"\bdate\s+[\"']?\+[\"']?%[uwaA]\b[^;&|]*?(?:-eq|==?)\s+[\"']?(\w{1,3})")
+# A command that runs also, or only, if the test does not hold.
+_OTHERWISE = re.compile(r"\|\||!|\s-o\s|\belse\b")
+_NTH_DAYS = {"1-7": 1, "8-14": 2, "15-21": 3, "22-28": 4}
 _NTH = {(0, 7): 1, (1, 7): 1, (8, 14): 2, (15, 21): 3, (22, 28): 4}
 
 
@@ -223,6 +227,7 @@ def first_sleep(command: str) -> str | None:
 def date_test(command: str, fields: list[str]) -> str | None:
     """A tip for a command that tests the date itself. `fields`: those of the cron expression."""
     command = command[:_LONGEST_LOOK]
+    is_condition = not _OTHERWISE.search(command)
     schedule = "then `preview` and `history` show only the days on which it runs"
     if _TOMORROW.search(command):
         last_day = " ".join([*fields[:2], "L", fields[3], "*"])
@@ -233,11 +238,21 @@ def date_test(command: str, fields: list[str]) -> str | None:
             day = int(number) + {"lt": -1, "gt": 1}.get(operator, 0)
             limits["high" if operator[0] == "l" else "low"] = day
         nth = _NTH.get((limits["low"], limits["high"]))
-        if nth and fields[2] == "*" and re.fullmatch(r"\w+", fields[4]):
-            weekday = WEEKDAY.names[int(fields[4]) % 7] if re.fullmatch(r"[0-7]", fields[4]) else fields[4].upper()
-            expression = " ".join([*fields[:4], f"{weekday}#{nth}"])
+        if is_condition and nth and fields[2] == "*" and re.fullmatch(r"\w+", fields[4]):
+            expression = " ".join([*fields[:4], f"{_weekday(fields[4])}#{nth}"])
             return f'`cron = "{expression}"` in place of the test of the date says the same; {schedule}'
         return f"`cron` can say which day of the month, such as `L`, `MON#1` or `+MON`; {schedule}"
+    match = _WEEKDAY.search(command) if is_condition and fields[4] == "*" else None
+    if match and (weekday := _weekday(match[1])) in WEEKDAY.names:
+        hour, (days, month), nth = " ".join(fields[:2]), fields[2:4], _NTH_DAYS.get(fields[2])
+        plus = "" if days == "*" else "+"
+        expression = f"{hour} * {month} {weekday}#{nth}" if nth else f"{hour} {days} {month} {plus}{weekday}"
+        return f'`cron = "{expression}"` in place of the test of the day of the week says the same; {schedule}'
     if _WEEK.search(command):
         return f"`each = 2w` and `from` in place of the test of the week mean every second week; {schedule}"
     return None
+
+
+def _weekday(text: str) -> str:
+    """The name of a day of the week that is written as a number or as a name."""
+    return WEEKDAY.names[int(text) % 7] if re.fullmatch(r"[0-7]", text) else text.upper()

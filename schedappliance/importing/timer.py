@@ -198,7 +198,10 @@ def _repeated(repeat: _Trigger, starts: list[_Trigger], entry: Entry) -> dict[st
         raise NotPossible(f"{repeat.key}={repeat.value} is shorter than one second", "give a longer period")
     since = " and ".join(f"{trigger.key}={trigger.value}" for trigger in starts)
     origin = {"OnUnitActiveSec": "start", "OnUnitInactiveSec": "end"}[repeat.key]
-    first = f" {since} is left out; `catch_up = once` runs it at start if a due time has passed." if since else ""
+    caught_up = (
+        "when the appliance starts, `catch_up = once` starts a run if the job was due while the appliance was down"
+    )
+    first = f" {since} is left out; {caught_up}." if since else ""
     entry.notes.append(
         f"{repeat.key}={repeat.value} counts from the {origin} of the last run; `every` is due at multiples of the period"
         f" since 1970, and `offset` moves them.{first}"

@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_read_is_status_78(tmp_path: Path, capsys: pytest.
         (b"x" * 1_000_000, ":1: `xxx"),
         (b"A=" + b" " * 1_000_000 + b"x\n0 0 31 2 * y", ":2: column 1: never due: "),
         (b"* " * 500_000, ":1: the command"),
-        (b"0 5 * * *\n", ":1: the line has no command"),
+        (b"0 5 * * *\n", ":1: nothing follows `0 5 * * *`; a job has five fields and a command"),
         (b"sleep " * 20_000, ":1: "),
         (b"@fortnightly /bin/true\n", ":1: unknown nickname `@fortnightly`"),
         (b"SHELL=bash\n0 5 * * * x\n", ":2: SHELL=bash is not an absolute path"),
@@ -113,7 +113,7 @@ def test_a_crontab_without_a_column_of_users_is_not_taken_for_one_with(
 ) -> None:
     (tmp_path / "tab").write_text("0 5 * * * /bin/true --now\n")
     assert main(["import", "cron.d", str(tmp_path / "tab")]) == 1
-    assert "is read by `import crontab`" in capsys.readouterr().err
+    assert "use `import crontab`" in capsys.readouterr().err
 
 
 def test_names_differ_over_all_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -258,9 +258,6 @@ def test_a_shell_runs_the_command() -> None:
         ("MAILTO=ops", "nothing is mailed"),
         ('MAILTO=""', ""),
         ("MAILTO=", ""),
-        ("CRON_TZ=Asia/Tokyo", "`zone` of the jobs below it"),
-        ("CRON_TZ=", ""),
-        ("RANDOM_DELAY=5", "a delay that stays the same"),
         ("LOGNAME=x", "always the user"),
         ("PATH=$HOME/bin:/bin", "neither cron nor the appliance"),
         ("SCHED_A=b", "is left out"),
@@ -274,9 +271,12 @@ def test_an_assignment_that_is_not_the_same_has_a_note(assignment: str, note: st
     assert all(note in text and text.startswith("tab:1: ") for text in notes)
 
 
-def test_the_first_zone_has_a_note_also_after_an_empty_one() -> None:
-    notes = imported("CRON_TZ=\nCRON_TZ=Asia/Tokyo\nCRON_TZ=UTC\n@daily root a\n").notes
-    assert [text.partition(": ")[0] for text in notes] == ["tab:2"]
+def test_a_job_below_a_zone_or_a_random_delay_has_a_note() -> None:
+    crontab = imported("CRON_TZ=\n@daily root a\nCRON_TZ=UTC\n@daily root a\nRANDOM_DELAY=5\n@daily root a\n")
+    zone, delay = "`zone` is that of CRON_TZ", "`spread` stays the same"
+    assert crontab.notes == []
+    for entry, notes in zip(crontab.entries, [[], [zone], [zone, delay]], strict=True):
+        assert [note.startswith(start) for note, start in zip(entry.notes, notes, strict=True)] == [True] * len(notes)
 
 
 def test_a_zone_of_cron_is_that_of_the_jobs_below_it() -> None:
@@ -314,7 +314,8 @@ def test_a_schedule_is_written_as_an_option(line: str, schedule: dict[str, str])
         ("CRON_TZ=Asia/Tokio\n@daily root a", "CRON_TZ: unknown time zone `Asia/Tokio`; did you mean `Asia/Tokyo`?"),
         ("@noon root a", "unknown nickname `@noon`"),
         ("@0 root a", "unknown nickname `@0`"),
-        ("0 0 * * *", "is not the name of a user"),
+        ("0 0 * * *", "nothing follows `0 0 * * *`; a job has five fields, a user and a command"),
+        ("* * * * root", "nothing follows `* * * * root`"),
         ("0 0 * * * root", "has no command"),
         ("0 0 * * * root %only input", "has no command"),
         ("0 0 * * * /bin/true -x", "is not the name of a user"),
@@ -329,7 +330,10 @@ def test_a_line_that_is_not_possible_has_a_reason_and_stays_as_a_comment(line: s
     assert comment == line.splitlines()[-1].strip()
 
 
-@pytest.mark.parametrize("command", ["tar $(date +%F) x", 'echo "100% sure"', "x `date +%F`", "date +%F", "date '+%F'"])
+@pytest.mark.parametrize(
+    "command",
+    ["tar $(date +%F) x", 'echo "100% sure"', "x `date +%F`", "date +%F", "date '+%F'", "wget -q http://a/?x=1%202"],
+)
 def test_a_percent_sign_that_was_probably_not_meant_has_a_note(command: str) -> None:
     entry = entry_of(f"@daily root {command}")
     assert "this was probably not meant" in entry.notes[0]
@@ -338,6 +342,7 @@ def test_a_percent_sign_that_was_probably_not_meant_has_a_note(command: str) -> 
 
 def test_a_percent_sign_that_begins_standard_input_has_no_note() -> None:
     assert entry_of("@daily root mail -s 'Hi' bob%Hello%there").notes == []
+    assert entry_of("@daily root wget -q -i - http://a/%http://b").notes == []
 
 
 @pytest.mark.parametrize(
@@ -368,6 +373,14 @@ def test_what_debians_cron_reads_otherwise_has_a_note(fields: str, note: str, tm
 def test_comments_directly_above_a_job_are_kept() -> None:
     first, second = imported("# far away\n\n# one\n# two\n@daily root a\n@daily root b\n").entries
     assert (first.comments, second.comments) == (["one", "two"], [])
+
+
+def test_a_job_that_is_a_comment_and_its_comments_are_not_those_of_the_next_job() -> None:
+    text = (
+        "# off\n#0 0 * * * /usr/bin/disabled-job\n# one, at 0 0 * * *\n@daily root a\n# @daily root b\n@daily root c\n"
+    )
+    first, second = imported(text).entries
+    assert (first.comments, second.comments) == (["one, at 0 0 * * *"], [])
 
 
 def test_many_lines_take_little_time() -> None:
@@ -433,6 +446,8 @@ def test_a_period_that_is_too_long_for_a_stanza_has_a_reason(line: str, failure:
         ("A=b\n# x\n@monthly 5 cron.monthly x\n", True),
         ("1 5 * * * x\n", False),
         ("1 5 1-7 * * x\n", False),
+        ("0 0 1+7 * * /bin/true\n", False),
+        ("0 0 first * * /bin/true\n", False),
         ("@daily x\n", False),
         ("A=b\n", False),
     ],

@@ -56,8 +56,8 @@ def test_sixty_lines_and_thirty_timers_are_imported() -> None:
     timers = _entries(inputs_of(CASES["timers"]))
     assert len(lines) >= 60
     assert all(entry.jobs for entry in lines)
-    assert len(timers) == 30
-    assert [entry.place for entry in timers if not entry.jobs] == ["fwupd-refresh.timer"]
+    assert len(timers) == 31
+    assert [entry.place for entry in timers if not entry.jobs] == ["fwupd-refresh.timer", "pg_dump@.timer"]
 
 
 @every_case

@@ -22,8 +22,9 @@ def test_a_directory_stands_for_the_files_that_cron_reads(tmp_path: Path) -> Non
 
 def test_a_directory_stands_for_its_timers_and_at_jobs() -> None:
     timers = [path.name for path in importer("timer").files_of(FOLDER / "timers")]
-    assert len(timers) == 29
-    assert "pg_dump@.timer" not in timers
+    assert len(timers) == 30
+    # A template is not possible: it must not be left out without a word.
+    assert "pg_dump@.timer" in timers
     jobs = [path.name for path in importer("at").files_of(FOLDER / "atjobs")]
     assert jobs == ["a0001101c6a3f2", "b0001201c6a3f3"]
 
@@ -37,6 +38,23 @@ def test_a_crontab_in_the_spool_of_cron_belongs_to_the_user_of_its_name(
     assert imported.title.endswith("read as a crontab of deploy")
     assert imported.entries[0].jobs[0].options["user"] == "deploy"
     assert imported.notes == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("crontab", "@daily root /bin/true\n0 0 * * * deploy x\n", "each command begins with the name of a user"),
+        ("cron.d", "A=b c d e f /g\n0 2 * * * pg_dump shop\n@daily /bin/true\n", "the file has no column of users"),
+        ("cron.d", "@daily unknown a\n", None),
+        ("cron.d", "@daily root a\n@daily /bin/true\n", None),
+        ("crontab", "@daily root a\n@daily /bin/true\n", None),
+    ],
+)
+def test_a_crontab_of_the_other_kind_is_rejected(kind: str, text: str, message: str | None, tmp_path: Path) -> None:
+    (tmp_path / "tab").write_text(text)
+    imported = importer(kind).file(tmp_path / "tab")
+    assert [diagnostic.message for diagnostic in imported.diagnostics] == [message] * bool(message)
+    assert bool(imported.entries) != bool(message)
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,14 @@ def test_a_directive_that_is_not_carried_out_has_a_note(service: str, note: str,
     assert all(note in text for text in notes)
 
 
+def test_a_note_has_the_values_of_specifiers(tmp_path: Path) -> None:
+    (tmp_path / "mail@.timer").write_text(TIMER)
+    service = "[Service]\nExecStart=/bin/true\nEnvironmentFile=/etc/mail-%i\nWorkingDirectory=-/srv/%i\n"
+    (tmp_path / "mail@.service").write_text(service)
+    notes = entry_at(tmp_path / "mail@a.timer").notes
+    assert [note.partition(":")[0] for note in notes] == ["EnvironmentFile=/etc/mail-a", "WorkingDirectory=-/srv/a"]
+
+
 def test_a_second_file_of_variables_is_left_out(tmp_path: Path) -> None:
     entry = entry_of(tmp_path, TIMER, "EnvironmentFile=/a\nEnvironmentFile=/b\nExecStart=/bin/true")
     assert entry.jobs[0].options["env_file"] == '"/a"'

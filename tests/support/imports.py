@@ -40,7 +40,7 @@ CASES = {
         "crontab", "crontabs", ("personal",), "21 lines: 18 exact, 3 with notes, 0 not possible", "deploy"
     ),
     "cronie": Case(
-        "crontab", "crontabs", ("cronie",), "5 lines: 3 exact, 2 with notes, 0 not possible; 3 notes at the top"
+        "crontab", "crontabs", ("cronie",), "5 lines: 0 exact, 5 with notes, 0 not possible; 1 note at the top"
     ),
     "anacrontab": Case(
         "crontab",
@@ -48,7 +48,7 @@ CASES = {
         ("anacrontab", "anacrontab-debian"),
         "6 lines: 3 exact, 3 with notes, 0 not possible; 2 notes at the top",
     ),
-    "timers": Case("timer", "timers", (".", "pg_dump@main.timer"), "30 timers: 6 exact, 23 with notes, 1 not possible"),
+    "timers": Case("timer", "timers", (".", "pg_dump@main.timer"), "31 timers: 6 exact, 23 with notes, 2 not possible"),
     "at": Case("at", "atjobs", (".",), "2 jobs: 0 exact, 2 with notes, 0 not possible"),
 }
 
