@@ -58,6 +58,8 @@ APART = {
     "stopped": (0, 0.02, 0.2),
     # of the starts that could not be stored
     "degraded start lives": (0.2, 0.5, 1),
+    # of the starts of programs
+    "held": (0, 0, 0.02),
 }
 # ... or so many times a day.
 PER_DAY = {

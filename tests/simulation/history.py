@@ -115,9 +115,21 @@ class History(Machine):
         super()._start_program(view, effect)
         if self.dice.happens("stopped"):
             self.after(self.dice.waits(STOPS_PER_DAY), lambda: self._type(self._operators.stop()))
+        if self.dice.happens("held"):
+            self.after(self.dice.waits(STOPS_PER_DAY), self._hold)
         if self._kills_next and not self.dice.calm:
             self._kills_next = False
             self.after(self.dice.time(1, 10 * MINUTE), lambda: self.crash("killed"))
+
+    def _hold(self) -> None:
+        """Holds the appliance for two hours on average. A daemon that is down is released after its start."""
+        self._type("sched hold maintenance")
+        self.after(self.dice.waits(DAY / (2 * HOUR)), self._release)
+
+    def _release(self) -> None:
+        self._type("sched release")
+        if not self.up or self.appliance.state.status.hold:
+            self.after(MINUTE, self._release)
 
     def _reboot(self) -> None:
         self.reboot(self.dice.clock_step() if self.dice.maybe(0.5) else 0)

@@ -208,6 +208,17 @@ def runs_start_in_the_order_of_their_claims(view: View, old: RunRow | None, new:
             yield f"{new.key} starts before {earlier.key}, which was claimed earlier"
 
 
+def nothing_begins_while_held(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """No program starts, and no due job is claimed, except that other files queue what was due by the old ones."""
+    if not view.was_held or new is None or any(line == "sched release" for line in view.asked):
+        return
+    if new.state == RunState.STARTED and (old is None or old.state == RunState.QUEUED):
+        yield f"{new.key} starts although the appliance is held"
+    is_due = old is None and new.state != RunState.MISSED and new.due_ms != view.moment.wall
+    if is_due and (len(view.policies) == 1 or new.state == RunState.SUCCEEDED):
+        yield f"{new.key} is claimed although the appliance is held"
+
+
 def skipped_only_for_overlap(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
     if old is None and new is not None and new.state == RunState.SKIPPED:
         policies = {program.overlap if program else "skip" for program in view.programs(new.program or "")}
@@ -230,6 +241,7 @@ OF_A_RUN: tuple[OfARun, ...] = (
     the_newest_is_the_next,
     a_stopped_run_is_over,
     runs_start_in_the_order_of_their_claims,
+    nothing_begins_while_held,
     skipped_only_for_overlap,
     what_is_still_needed_is_not_pruned,
 )
@@ -403,7 +415,7 @@ OF_A_STEP: tuple[OfAStep, ...] = (
 
 def no_place_is_wasted(view: View) -> Iterator[str]:
     """No run waits that could start."""
-    if view.past.outputs_fail:
+    if view.past.outputs_fail or view.is_held:
         return
     if len(view.rows.started) < min(view.limits) and view.elapsed > view.past.short_until:
         for run in view.startable():

@@ -73,6 +73,7 @@ class Machine:
         self._set_back = self._settled_at = 0
         self._spins = self._unsettled = 0
         self._turns = 0
+        self._was_held = False
         self.zones = SimulatedZones(directory / "zones") if has_calendars else None
         self.appliance = FaultyAppliance(directory / "sched.db", text, dice, self.zones)
         self._has_started()
@@ -199,7 +200,8 @@ class Machine:
         view = self.view(self._policies(before, changes))
         view.changes = changes
         view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
-        view.idle = idle
+        view.idle, view.was_held = idle, view.is_held and self._was_held
+        self._was_held = view.is_held
         for change in view.changes:
             if isinstance(change.new, DropRow):
                 view.asked = [*view.asked, *self.work[change.new.mark][0]]
@@ -238,6 +240,7 @@ class Machine:
             places=state.places,
             started_wall=state.status.started.wall,
             schedules=state.schedules,
+            is_held=state.status.hold is not None,
         )
 
     def _has_settled(self) -> None:

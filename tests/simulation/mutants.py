@@ -129,6 +129,10 @@ def programs_start_without_outputs(patch: MonkeyPatch) -> None:
     patch.setattr(State, "is_short", property(lambda state: state.moment.boot < state.short_until))
 
 
+def due_jobs_run_while_held(patch: MonkeyPatch) -> None:
+    patch.setattr(State, "may_begin", property(lambda state: not state.stopping))
+
+
 def a_failed_look_up_counts_as_an_attempt(patch: MonkeyPatch) -> None:
     conclude = attempts.conclude
 
@@ -150,6 +154,7 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     the_next_daemon_forgets_a_stop,
     no_failure_is_counted,
     programs_start_without_outputs,
+    due_jobs_run_while_held,
     a_failed_look_up_counts_as_an_attempt,
 )
 

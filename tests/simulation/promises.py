@@ -68,7 +68,7 @@ OF_THE_WORLD: tuple[OfTheWorld, ...] = (
 def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
     """It wakes for the next due time, the next attempt of a waiting run, and the programs that must be ended."""
     late = float("inf") if at is None else at
-    for job in view.rows.jobs.values():
+    for job in view.rows.jobs.values() if not view.is_held else ():
         waits = job.next_run_ms is not None and job.enabled and not job.paused
         if waits and view.elapsed + (job.next_run_ms or 0) - view.moment.wall < late:
             yield f"job {job.number} is due at {job.next_run_ms}, it sleeps until {at}"

@@ -20,6 +20,7 @@ from tests.simulation.mutants import (
     CALENDAR_MUTANTS,
     MUTANTS,
     a_replaced_run_is_tried_again,
+    due_jobs_run_while_held,
     no_failure_is_counted,
     programs_start_without_outputs,
     start_before_commit,
@@ -55,6 +56,7 @@ FINDERS: dict[object, int] = {
     a_replaced_run_is_tried_again: 14,
     no_failure_is_counted: 2,
     programs_start_without_outputs: 3,
+    due_jobs_run_while_held: 17,
 }
 
 

@@ -120,6 +120,16 @@ CHANGES = [
 ]
 
 
+@pytest.mark.parametrize("new", [RUN, ENDED._replace(due_ms=START_MS - 1), QUEUED._replace(due_ms=START_MS - 1)])
+def test_what_begins_while_held_is_found(new: RunRow) -> None:
+    change = Change(None, new)
+    assert list(invariants.nothing_begins_while_held(view(changes=(change,), was_held=True), None, new))
+    assert not list(invariants.nothing_begins_while_held(view(changes=(change,)), None, new))
+    by_hand = QUEUED._replace(due_ms=START_MS)
+    held = view(changes=(Change(None, by_hand),), was_held=True)
+    assert not list(invariants.nothing_begins_while_held(held, None, by_hand))
+
+
 @pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.invariant)
 def test_a_change_that_breaks_an_invariant_is_found(case: Case) -> None:
     change = Change(case.old, case.new)
@@ -279,7 +289,9 @@ def test_a_drop_that_does_not_happen_once_is_found(
 
 
 def test_every_invariant_has_a_case_that_it_finds() -> None:
-    shown = {case.invariant for case in CHANGES} | {name for name, _ in (*STEPS, *WORLDS)}
+    shown = (
+        {case.invariant for case in CHANGES} | {"nothing_begins_while_held"} | {name for name, _ in (*STEPS, *WORLDS)}
+    )
     of_rows = (*invariants.OF_A_JOB, *invariants.OF_A_RUN, *invariants.OF_AN_ATTEMPT)
     of_steps = (*invariants.OF_A_STEP, *invariants.OF_A_TURN, *promises.OF_THE_WORLD)
     assert {one.__name__ for one in (*of_rows, *of_steps)} == shown

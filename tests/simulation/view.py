@@ -92,6 +92,9 @@ class View:
     turned: bool = False
     settled: bool = False
     idle: bool = False
+    # Whether the appliance is held after the step, and whether it was held all the time.
+    is_held: bool = False
+    was_held: bool = False
 
     def programs(self, name: str) -> list[Program | None]:
         return [configuration.programs.get(name) for configuration in self.policies]
@@ -135,6 +138,9 @@ class View:
     @cached_property
     def ticked(self) -> list[JobRow]:
         """The jobs that the tick claimed, before their claims, in the order of their runs. Jobs that a command ran are left out."""
+        if self.was_held:
+            # Only changed files claim what is due then, in any order.
+            return []
         claimed: list[tuple[int, JobRow]] = []
         for old, new in self.changes if self.claims else ():
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
