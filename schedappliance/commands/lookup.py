@@ -12,7 +12,7 @@ from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.authorization import not_allowed
 from schedappliance.engine.records import Job, KnownUser, RunKey, job_id, run_id
-from schedappliance.model.calendars.zones import UnknownZone
+from schedappliance.model.calendars.zones import UnknownZone, instead_of_zone
 from schedappliance.model.commands import read_command
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _mark(job: Job) -> str:
 
 def unknown_zone(view: View, zone: UnknownZone) -> Exception:
     """The rejection of a time zone that is not in the zone data."""
-    remedy = did_you_mean(zone.name, view.schedules.zones.names(), ZONES)
+    remedy = instead_of_zone(zone.name, view.schedules.zones) or ZONES
     return view.reject("E213", f"unknown time zone `{zone.name}`: {zone.reason}", remedy)
 
 

@@ -81,7 +81,7 @@ def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], nam
         written = joined([f"`{option}`" for option in times])
         both = "both " if len(times) == 2 else ""
         reader.report(
-            "E211", f'job "{name}" has {both}{written}', "keep one of them; declare a job for each", *block.head
+            "E211", f'job "{name}" has {both}{written}', "keep one of them, or declare a job for each", *block.head
         )
     elif not names <= known:
         # An unknown name may stand for any option that is missing.

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
+from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model import moments, time_options, values
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, this_machine
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, instead_of_zone, this_machine
 from schedappliance.model.moments import LocalTime
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
@@ -107,10 +107,10 @@ def time_zone(value: str) -> str:
     try:
         zones.get(value)
     except UnknownZone as unknown:
-        remedy = "write a name such as `Europe/Berlin`, `UTC`, or `local` for the zone of this machine"
-        names = () if value == LOCAL else zones.names()
         message = f"unknown time zone `{shortened(value)}`: {unknown.reason}"
-        raise InvalidValue(message, did_you_mean(value, names, remedy), "E213") from None
+        remedy = "" if value == LOCAL else instead_of_zone(value, zones)
+        remedy = remedy or "write a name such as `Europe/Berlin`, `UTC`, or `local` for the zone of this machine"
+        raise InvalidValue(message, remedy, "E213") from None
     return value
 
 
@@ -265,6 +265,8 @@ BOOT = "boot"
 
 def boot_or_instant(value: str) -> int | LocalTime | str:
     """An instant, a local time, or BOOT."""
+    if value.lower() in ("reboot", "@reboot"):
+        raise InvalidValue(f"invalid time `{value}`", f"write `at = {BOOT}`")
     return BOOT if value.lower() == BOOT else moments.at_option(value)
 
 

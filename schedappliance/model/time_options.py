@@ -71,7 +71,7 @@ def each(text: str) -> tuple[int, Unit]:
     match = _EACH.fullmatch(text)
     if not match:
         remedy = "write a number of days, weeks, months or years: `3d`, `2w`, `6mo`, `1y`"
-        raise InvalidValue(f"invalid number of days, weeks, months or years `{shortened(text)}`", remedy)
+        raise InvalidValue(f"invalid value `{shortened(text)}`", remedy)
     number = int(match[1])
     if not 1 <= number <= MOST_EACH:
         raise InvalidValue(f"`{shortened(text)}` is out of range", f"give a number from 1 to {MOST_EACH:,}", "E204")

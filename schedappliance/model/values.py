@@ -19,6 +19,7 @@ MAX_TIME_MS = 253_402_300_799 * SECOND_MS
 _DECIMAL = re.compile(r"(\d+)(?:\.(\d{1,3}))?", re.ASCII)
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
 _PARTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
+_WEEKS = re.compile(r"(\d{1,4})w", re.ASCII | re.IGNORECASE)
 _INTEGER = re.compile(r"\d+", re.ASCII)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _DATE = re.compile(r"[0-9-]+(W[0-9-]+)?", re.ASCII)
@@ -37,6 +38,8 @@ def duration(text: str) -> int:
         is_negative = text.startswith("-") and _duration(text[1:]) is not None
         kind, code = ("negative", "E204") if is_negative else ("invalid", "E203")
         remedy = "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`"
+        if weeks := _WEEKS.fullmatch(text):
+            remedy = f"write days: `{int(weeks[1]) * 7}d`"
         raise InvalidValue(f"{kind} duration `{shortened(text)}`", remedy, code)
     if milliseconds > MAX_DURATION_MS:
         remedy = "give a shorter duration; a number without a unit counts seconds"

@@ -354,7 +354,12 @@ def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]
     if span.start == start and (command := _quoted_command(source.text, start, keywords)):
         return Diagnostic("E110", "the command is in quotes", f"remove them: `{shortened(command)}`", source, span)
     if span.start == start:
-        remedy = did_you_mean(word, keywords, f"known commands: {_listed(keywords)}")
+        known = f"known commands: {_listed(keywords)}; `run NAME` starts a program"
+        if word.startswith("/"):
+            known = (
+                f'declare a program, and `run` it by its name; a job may have `argv = ( "{shortened(word)}" )` instead'
+            )
+        remedy = did_you_mean(word, keywords, known)
         return Diagnostic("E110", f"unknown command `{shortened(word)}`", remedy, source, span)
     before = shortened(source.text[start : span.start].strip(_BLANKS))
     if keywords:

@@ -29,14 +29,14 @@ _CRON_HINTS = {
     ".": "write a range with `-`, as in `1-5`",
     ";": "separate values by `,`",
     "(": "write `H(0-29)` as `0~29`",
-    "@": "write a nickname as `@daily`, and an instant as `at = 1798131600`",
+    "@": "write a nickname as `@daily`; `at` takes instants",
 }
 _CALENDAR_HINTS = {
     ".": "write a date as in `2026-12-24`, and a range as in `1..5`",
     "/": "write a date as in `2026-12-24`, and a single step as in `0/15`",
     "+": "write the name of a time zone, as in `Europe/Berlin`, in place of an offset",
     ";": "separate values by `,`",
-    "#": "write the second Friday as `Fri *-*-8..14`",
+    "#": "write the first Friday as `Fri *-*-1..7`, the second one as `Fri *-*-8..14`",
     "?": "write `*`",
 }
 _QUOTES = "\"'`´‘’“”"

@@ -116,7 +116,7 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("sched in 36501d pid", "E204", "36501d"),
         ("sched every 0.5 pid", "E204", "0.5"),
         ("sched at tomorrow pid", "E203", "tomorrow"),
-        ("sched at 2026-11-22T18:01:00 pid", "E203", "2026-11-22T18:01:00"),
+        ("sched at 2026-11-22 pid", "E203", "2026-11-22"),
         ("sched in 5 sched every 0 pid", "E204", "0"),
         ("json sched in x pid", "E203", "x"),
         ("sched in 5 quit", "E303", "quit"),

@@ -122,6 +122,12 @@ def test_a_word_that_begins_with_a_dash_is_not_called_negative() -> None:
         values.duration("-abc")
 
 
+def test_the_remedy_for_weeks_counts_their_days() -> None:
+    with pytest.raises(InvalidValue) as raised:
+        values.period("2w")
+    assert raised.value.help == "write days: `14d`"
+
+
 def test_a_timestamp_in_milliseconds_is_explained() -> None:
     with pytest.raises(InvalidValue) as raised:
         values.instant("1795370460000")

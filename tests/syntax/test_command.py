@@ -129,6 +129,7 @@ def test_the_text_of_the_scheduled_command_is_unchanged(opening: str, words: lis
         ("json", "E109", ""),
         ("config set", "E109", ""),
         ("frobnicate", "E110", "frobnicate"),
+        ("/usr/bin/true", "E110", "/usr/bin/true"),
         ("sched lst", "E110", "lst"),
         ("sched in 5 frobnicate x", "E110", "frobnicate"),
         ("ſched list", "E110", "ſched"),
@@ -170,6 +171,10 @@ def test_a_diagnostic_points_at_the_fault(line: str, code: str, place: str) -> N
             "sched",
             "add one of: at, calendar, cron, delete, every, history, hold, in, list, next, output, pause, release, resume, run,"
             " show, stop, wait, why",
+        ),
+        (
+            "sched in 5 /usr/bin/true",
+            'declare a program, and `run` it by its name; a job may have `argv = ( "/usr/bin/true" )` instead',
         ),
         ("summary xyzzy", "expected one of: reset"),
         ("run", "`help` shows the usage"),

@@ -41,7 +41,7 @@ _WORD = re.compile(r"[^ \t]+")
 _FIELD = re.compile(r"(?!/)[0-9A-Za-z*?,/#~+-]+")
 # A duration, alone or as in `@every 5m` and in `rate(5 minutes)` of other schedulers.
 _PERIOD = re.compile(r"(?:@every[ \t]+)?((?:\d+[dhms])+)|rate\(.*\)|@every.*", re.ASCII | re.IGNORECASE)
-_ZONE_AFTER = re.compile(r"[ \t]((?:CRON_)?TZ=[^ \t]+)[ \t]*$")
+_ZONE_AFTER = re.compile(r"[ \t]((?:CRON_)?TZ=[^ \t]+|[A-Z][A-Za-z_]+/[A-Z][A-Za-z_/-]+|UTC|local)[ \t]*$")
 # A name in a field. A single letter may be `L` or `W`.
 _NAME = re.compile(r"[A-Za-z]{2,}")
 
@@ -160,7 +160,7 @@ def _zone(leaf: Leaf) -> str:
 def _nickname(leaf: Leaf) -> str:
     name = leaf.text.lower()
     if name == "@reboot":
-        raise invalid_expression("`@reboot` is not a time", "write `at = boot` in place of `cron`", leaf.span)
+        raise invalid_expression("`@reboot` is not a time", "a `job` stanza takes `at = boot`", leaf.span)
     if name not in NICKNAMES:
         listed = ", ".join(f"`{nickname}`" for nickname in NICKNAMES)
         remedy = did_you_mean(name, NICKNAMES, f"write one of {listed}")
@@ -176,13 +176,14 @@ def _better(text: str, invalid: InvalidValue) -> InvalidValue:
     if "@" + stripped.lower() in NICKNAMES:
         return invalid_expression(f"`{stripped}` lacks its `@`", f"write `@{stripped.lower()}`", whole)
     if is_calendar_form(text):
-        remedy = "write `calendar = …` in place of `cron = …`"
+        remedy = "write `calendar` in place of `cron`"
         return invalid_expression("this is a calendar expression, not a cron expression", remedy, whole)
     if period := _PERIOD.fullmatch(stripped):
         message = f"`{shortened(stripped)}` is a period, not a cron expression"
-        return invalid_expression(message, f"write `every = {period[1] or '5m'}` in place of `cron = …`", whole)
+        return invalid_expression(message, f"write `every` with `{period[1] or '5m'}` in place of `cron`", whole)
     if match := _ZONE_AFTER.search(text):
-        remedy = f"write it before them: `{match[1]} {text[: match.start()].strip()}`"
+        zone = match[1] if "=" in match[1] else f"TZ={match[1]}"
+        remedy = f"write it before them: `{zone} {text[: match.start()].strip()}`"
         return invalid_expression("the time zone stands after the fields", remedy, Span(*match.span(1)))
     if (start := _command_after_fields(text)) is not None:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, did_you_mean, shortened
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, shortened
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
@@ -24,7 +24,7 @@ from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.words import NTH, expression_words, ordinal
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, instead_of_zone
 from schedappliance.model.schedules import Schedule
 from schedappliance.model.values import duration_text
 from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, Time, parse_calendar, parse_cron
@@ -77,7 +77,7 @@ def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
     if error.name == LOCAL:
         remedy = 'write a name such as `zone = "Europe/Berlin"`, set TZ to a name, or link /etc/localtime to a zone'
         return Doubt("E213", f"the machine has no time zone: {error.reason}", remedy, span)
-    remedy = did_you_mean(error.name, zones.names(), "write a name such as `Europe/Berlin`, `UTC` or `local`")
+    remedy = instead_of_zone(error.name, zones) or "write a name such as `Europe/Berlin`, `UTC` or `local`"
     return Doubt("E213", f"unknown time zone `{shortened(error.name)}`", remedy, span)
 
 

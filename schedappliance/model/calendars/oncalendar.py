@@ -335,9 +335,14 @@ def _better(text: str, invalid: InvalidValue) -> InvalidValue:
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))
     if is_complete_cron_form(text):
-        remedy = "write `cron = …` in place of `calendar = …`"
+        remedy = "write `cron` in place of `calendar`"
         return invalid_expression("this is a cron expression, not a calendar expression", remedy, whole)
+    if stripped.lower().startswith("every "):
+        message = f"`{shortened(stripped)}` is a period, not a calendar expression"
+        return invalid_expression(message, "write `every` with a duration, such as `5m`", whole)
     if stripped.startswith("@"):
-        remedy = f"write `at = {stripped[1:]}`" if stripped[1:].isdigit() else CALENDAR_SHAPE
+        remedy = (
+            f"write `at` with `{stripped[1:]}` in place of `calendar`" if stripped[1:].isdigit() else CALENDAR_SHAPE
+        )
         return invalid_expression(f"`{shortened(stripped)}` is not a calendar expression", remedy, whole)
     return invalid

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import TZPATH, ZoneInfo, available_timezones
 
+from schedappliance.diagnostics import did_you_mean
 from schedappliance.model.calendars.pieces import END, Zone
 
 LOCAL = "local"
+# An offset from UTC, and an abbreviation with or without an offset.
+_OFFSET = re.compile(r"(?:UTC|GMT)([+-])(0?\d|1[0-4])(?::?00)?", re.ASCII | re.IGNORECASE)
+_ABBREVIATION = re.compile(r"[A-Za-z]{1,5}(?:[+-]?\d.*)?", re.ASCII)
 
 
 class UnknownZone(Exception):
@@ -126,6 +131,16 @@ class Zones:
         if data.path is not None:
             self._contents[data.path] = data.content
         return Zone(name, rules, listed, listed_to)
+
+
+def instead_of_zone(name: str, zones: Zones) -> str:
+    """The remedy for the name of a zone that is not in the data; empty if nothing is like it."""
+    if offset := _OFFSET.fullmatch(name):
+        sign = "-" if offset[1] == "+" else "+"
+        return f"write a place, or the offset with the opposite sign: `Etc/GMT{sign}{int(offset[2])}`"
+    # Another abbreviation may be hours away.
+    names = [known for known in zones.names() if known.lower() == name.lower() or not _ABBREVIATION.fullmatch(name)]
+    return did_you_mean(name, names)
 
 
 class _Data(NamedTuple):

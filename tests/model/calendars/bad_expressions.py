@@ -196,7 +196,7 @@ Mon «Tue»
 10:00 «Mon»
 10:00 Mon«,»Tue
 «everyday»
-«every» day
+«every day»
 «dayly»
 Mon,«daily»
 Mon «daily»

@@ -204,6 +204,14 @@ def test_what_is_never_due_names_the_months_that_were_tried(text: str, tried: st
 def test_an_unknown_zone_has_a_suggestion() -> None:
     doubt = unknown_zone(UnknownZone("Europe/Berln", "it is not there"), ZONES, Span(0, 12))
     assert doubt == Doubt("E213", "unknown time zone `Europe/Berln`", "did you mean `Europe/Berlin`?", Span(0, 12))
+    for name, remedy in (
+        ("utc", "did you mean `UTC`?"),
+        ("UTC+1", "write a place, or the offset with the opposite sign: `Etc/GMT-1`"),
+        ("GMT-05:00", "write a place, or the offset with the opposite sign: `Etc/GMT+5`"),
+        ("CET+1", "write a name such as `Europe/Berlin`, `UTC` or `local`"),
+        ("MEZ", "write a name such as `Europe/Berlin`, `UTC` or `local`"),
+    ):
+        assert unknown_zone(UnknownZone(name, "it is not there"), ZONES, Span(0, 1)).remedy == remedy
     assert "/etc/localtime" in unknown_zone(UnknownZone("local", "it is not there"), ZONES, Span(0, 5)).remedy
 
 
