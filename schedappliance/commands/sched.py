@@ -44,6 +44,8 @@ from schedappliance.syntax.command import Word
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
+# A search of the history may take 25 ms. Three of them fill a turn, so that other users have theirs.
+SEARCH_WEIGHT = 400 * 1024
 
 LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
@@ -264,7 +266,8 @@ def history(view: View, command: Command) -> Outcome:
     more = _more_runs(view, command, selected)
     text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
     answer = view.answer(text, [run_data(node, run) for run in runs])
-    return Outcome(answer._replace(note=more) if view.order.as_json else answer)
+    weight = SEARCH_WEIGHT if listing.searches else 0
+    return Outcome(answer._replace(note=more) if view.order.as_json else answer, weight=weight)
 
 
 def _more_runs(view: View, command: Command, selected: SelectedRuns) -> str | None:

@@ -239,6 +239,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.hold is not None:
         state.set_hold(outcome.hold)
         state.tell("hold", held=hold_data(state.status.hold))
+    state.answered += outcome.weight
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:

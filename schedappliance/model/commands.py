@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
 from schedappliance.model.command_words import CHECKS, is_pattern
-from schedappliance.model.listings import FILTERS
+from schedappliance.model.listings import FILTERS, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -422,12 +422,24 @@ def _objection(command: CommandTree, outer: str | None) -> tuple[str, str] | Non
     form = FORMS[command.form]
     if not form.schedulable:
         return f"`{form.name}` cannot be scheduled", form.instead or "give it on the console"
+    if _searches(command):
+        return f"`{form.name}` with a search cannot be scheduled", "give it on the console"
     if outer and not form.recurrent:
         return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
     if outer and command.form in RECURRENT:
         remedy = "schedule the inner command alone; each period would add one more recurrent job"
         return f"`{form.name}` is not allowed inside {outer}", remedy
     return None
+
+
+def _searches(command: CommandTree) -> bool:
+    """Whether a command searches jobs or runs, which may take long: it would delay everything that is due."""
+    if command.form not in ("sched_history", "sched_list"):
+        return False
+    try:
+        return read_listing(command.form, command.words).searches
+    except InvalidValue:
+        return False
 
 
 def _head_end(command: CommandTree) -> int:
@@ -448,6 +460,9 @@ def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "E304", f"`{form.name}` is not allowed in a drop", form.instead or allowed, source, command.span
         )
+    elif _searches(command):
+        message = f"`{form.name}` with a search is not allowed in a drop"
+        yield Diagnostic("E304", message, "give it on the console", source, command.span)
 
 
 # `json.dumps` makes an encoder for each command: 7 µs instead of 4.

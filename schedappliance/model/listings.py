@@ -45,6 +45,11 @@ class Listing:
     after: str | None = None
     limit: int | None = None
 
+    @property
+    def searches(self) -> bool:
+        """Whether rows are examined that are not listed. That is done on the console only, which shares its time."""
+        return bool(self.state) or (self.find, self.since, self.until) != (None, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class WantedOutput:

@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.commands import sched
 from schedappliance.commands.sched import HISTORY_HEADER, LIST_HEADER
-from schedappliance.engine.effects import PublishResult
+from schedappliance.engine.effects import PublishResult, PutOff, Reply
 from schedappliance.engine.states import RunState
 from schedappliance.model.listings import STATES
 from schedappliance.store import runs
@@ -208,11 +208,17 @@ def test_a_result_does_not_count_the_jobs_that_follow(planned: Appliance, monkey
         assert rows[-1] == f"more jobs: `{line} after example.com-00000000{last}`"
 
 
-def test_only_the_console_searches_all_jobs(either: Appliance) -> None:
-    either.say("sched in 5 sched list find x")
-    either.after(5 * SECOND)
-    (run,) = either.history(1)
-    assert (run.state, run.reason) == (
-        "failed",
-        "`find` would search all jobs; give the command on the console",
-    )
+@pytest.mark.parametrize("search", ["list find x", "history state failed", "history since 1h limit 2"])
+def test_only_the_console_searches(either: Appliance, search: str) -> None:
+    """A job or a drop with thousands of searches would keep everything else waiting."""
+    assert "with a search cannot be scheduled" in either.error(f"sched in 5 json sched {search}")
+    published = either.drop(f"sched in 5 pid\njson sched {search}\n")
+    assert (published.accepted, "with a search is not allowed in a drop" in published.result) == (False, True)
+    assert either.next_runs() == []
+
+
+def test_a_few_searches_fill_a_turn(either: Appliance) -> None:
+    lines = [either.typed("sched history state failed") for _ in range(5)]
+    either.turn(*lines)
+    assert [effect.event for effect in some(PutOff, either.effects)] == lines[3:]
+    assert len(some(Reply, either.effects)) == 3
