@@ -198,8 +198,8 @@ def test_a_program_that_leases_its_output_stops_no_other(daemon: Daemon) -> None
 
 def test_what_a_process_of_an_ended_run_writes_is_bounded_and_named(daemon: Daemon) -> None:
     filling = (
-        f'program "fill" {{ argv = ( "/bin/sh" "-c" "setsid head -c {2 * HELD_BYTES} /dev/zero & setsid sleep 600 & '
-        f'echo $!" ) }}\n'
+        f'program "fill" {{ argv = ( "/bin/sh" "-c" "setsid sleep 600 & echo $!; '
+        f'setsid head -c {2 * HELD_BYTES} /dev/zero &" ) }}\n'
     )
     daemon.conf.write_text(daemon.conf.read_text() + filling)
     daemon.start()
