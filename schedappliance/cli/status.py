@@ -45,6 +45,10 @@ def _lines(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
     summary, failed, live = facts["summary"], facts["failed"], facts["live"]
     for trouble in facts["health"]["troubles"] or ["no trouble"]:
         yield visible(trouble)
+    if hold := facts["health"]["held"]:
+        reason = f": {hold['reason']}" if hold["reason"] else ""
+        held = f"held since {tables.time_text(hold['since_ms'])} by {hold['user']}{reason}"
+        yield visible(f"{held}; nothing new starts until `sched release`")
     more = "+" if len(failed) == FAILURES_COUNTED else ""
     yield (
         f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"

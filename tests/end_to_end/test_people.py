@@ -68,6 +68,16 @@ def test_a_person_on_call_finds_what_failed_and_stops_what_hangs(appliance: Daem
     shown(appliance, "resume", "weekly")
 
 
+def test_a_hold_is_seen_at_a_glance(appliance: Daemon) -> None:
+    appliance.say("sched hold upgrade of the disk")
+    first, second, *_ = shown(appliance, "status").splitlines()
+    assert first == "no trouble"
+    assert second.startswith("held since ")
+    assert second.endswith(" by root: upgrade of the disk; nothing new starts until `sched release`")
+    appliance.say("sched release")
+    assert "held" not in shown(appliance, "status")
+
+
 def test_a_cut_list_says_on_stderr_how_to_go_on(appliance: Daemon) -> None:
     for _ in range(3):
         appliance.run("run hello")
