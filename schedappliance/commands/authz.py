@@ -48,7 +48,7 @@ def may(view: View, command: Command) -> Outcome:
     if authorization is not None:
         known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
         denied = not_allowed(authorization, known, read.command)
-    text = "yes" if denied is None else f"no: no role of user `{user.name}` allows `{shortened(denied)}`"
+    text = "yes\n" if denied is None else f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
     answer = view.answer(text, {"allowed": denied is None, "denied": denied})
     return Outcome(answer._replace(exit_status=0 if denied is None else 1))
 

@@ -83,7 +83,7 @@ def outcome(store: Store, key: RunKey, order: Order) -> Answer:
         error = f"run {name} {run.state.replace('_', ' ')}: {run.reason}"
     data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status}
     if order.command.bare.form == "sched_wait":
-        output = "" if error else f"{name} succeeded"
+        output = "" if error else f"{name} succeeded\n"
     else:
         output = data["output"] = run.output.decode(errors="replace")
     if order.as_json:

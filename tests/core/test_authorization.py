@@ -687,7 +687,7 @@ def test_a_user_who_may_not_list_jobs_does_not_learn_their_names(guarded: Applia
 def test_a_user_learns_what_the_roles_allow(guarded: Appliance, command: str, text: str) -> None:
     guarded.turn(guarded.read(users_may("^sched in [0-9]+ ", "^run p$", "^authz may ")))
     answer = guarded.ask(f"authz  may {command}", BOB)
-    assert (answer.output, answer.exit_status) == (text, int(text != "yes"))
+    assert (answer.output, answer.exit_status) == (f"{text}\n", int(text != "yes"))
     assert not guarded.state.stopping and not guarded.started()
 
 

@@ -36,7 +36,7 @@ def nobody_waits(appliance: Appliance) -> bool:
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
-        (0, Answer(f"{ONE} succeeded", exit_status=0)),
+        (0, Answer(f"{ONE} succeeded\n", exit_status=0)),
         (7, Answer("", f"run {ONE} failed: exit status 7", exit_status=7)),
     ],
 )
