@@ -86,3 +86,14 @@ def iso(wall: int) -> str:
         return datetime.fromtimestamp(wall // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
         return f"@{wall // 1000}"
+
+
+def span_text(milliseconds: int) -> str:
+    """A time span as people say it, in its two largest units: `11 h 3 min`."""
+    seconds = milliseconds // 1000
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if parts or count:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"

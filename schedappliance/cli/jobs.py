@@ -14,8 +14,8 @@ from schedappliance.client.console import Session, quoted
 
 DESCRIPTION = """\
 Show the jobs that wait or are paused, the next one due first. LAST is the end of
-the last run, if it is among the last 10,000 runs."""
-RUNS_EXAMINED = 10_000
+the last run, if it is among the last 2,000 runs."""
+RUNS_EXAMINED = 2000
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -76,6 +76,6 @@ def schedule_of(job: dict[str, Any]) -> Iterator[str]:
     if job["calendar"]:
         yield from job["calendar"]
     elif job["interval_ms"] is not None:
-        yield f"every {tables.span_text(job['interval_ms'])}"
+        yield f"every {tables.lasted_text(job['interval_ms'])}"
     else:
         yield "once"

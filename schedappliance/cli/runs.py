@@ -71,4 +71,4 @@ def took(run: dict[str, Any]) -> str:
     """How long the last attempt of a run took."""
     if run["started_ms"] is None or run["ended_ms"] is None:
         return ""
-    return tables.span_text(max(0, run["ended_ms"] - run["started_ms"]))
+    return tables.lasted_text(max(0, run["ended_ms"] - run["started_ms"]))

@@ -53,7 +53,7 @@ def _lines(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
     yield (
         f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"
         f" {summary['runs_queued']} runs wait; {len(failed)}{more} runs failed in 24 h;"
-        f" up {tables.span_text(summary['uptime_s'] * 1000)}"
+        f" up {tables.lasted_text(summary['uptime_s'] * 1000)}"
     )
     rows: list[tuple[str, ...]]
     if live:
@@ -76,11 +76,11 @@ def _lines(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
 
 
 def _since(run: dict[str, Any], now_ms: int) -> str:
-    return tables.span_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
+    return tables.lasted_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
 
 
 def _until(job: dict[str, Any], now_ms: int) -> str:
-    return tables.span_text(max(0, job["next_run_ms"] - now_ms))
+    return tables.lasted_text(max(0, job["next_run_ms"] - now_ms))
 
 
 def _rest(runs: Sequence[Any]) -> list[str]:

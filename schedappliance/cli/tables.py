@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
-from schedappliance.clock import local_time
+from schedappliance.clock import local_time, span_text
 from schedappliance.visible import visible, width_of, write_as_is
 
 RED, GREEN, YELLOW, FAINT = "31", "32", "33", "2"
@@ -70,16 +70,8 @@ def time_text(milliseconds: int | None) -> str:
     return f"{day} {clock[:8]}{clock[12:]}"
 
 
-def span_text(milliseconds: int | None) -> str:
-    """A time span in its two largest units, or seconds with a tenth if it is shorter than ten; empty for None."""
+def lasted_text(milliseconds: int | None) -> str:
+    """A time span, with tenths of a second if it is shorter than ten seconds; empty for None."""
     if milliseconds is None:
         return ""
-    if milliseconds < 10_000:
-        return f"{milliseconds / 1000:.1f} s"
-    seconds = milliseconds // 1000
-    parts: list[tuple[int, str]] = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if parts or count:
-            parts.append((count, unit))
-    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else span_text(milliseconds)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.clock import iso
+from schedappliance.clock import iso, span_text
 from schedappliance.commands.view import View
 from schedappliance.engine.records import Hold, Job, job_id, run_id
 from schedappliance.engine.states import RunState
@@ -84,17 +84,6 @@ def due_of(view: View, run: PastRun) -> str:
 def understood(zone: Zone, instant_ms: int, now_ms: int, word: str = "at") -> str:
     """What a command understood: the instant, and how far away it is."""
     return f"{word} {iso_in(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
-
-
-def span_text(milliseconds: int) -> str:
-    """A time span as people say it, in its two largest units: `11 h 3 min`."""
-    seconds = milliseconds // 1000
-    parts: list[tuple[int, str]] = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if parts or count:
-            parts.append((count, unit))
-    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
 
 
 def calendar_data(text: str | None) -> dict[str, Any]:
