@@ -559,7 +559,8 @@ def _filters(words: Sequence[str]) -> tuple[Sequence[str], list[tuple[str, str]]
     """The id in a listing command, if there is one, and its filters."""
     first = len(words) % 2
     return words[:first], [
-        (name.lower(), value) for name, value in zip(words[first::2], words[first + 1 :: 2], strict=True)
+        (name.lower(), value.lower() if name.lower() == "state" else value)
+        for name, value in zip(words[first::2], words[first + 1 :: 2], strict=True)
     ]
 
 

@@ -23,6 +23,7 @@ def read(line: str) -> Command:
         ("json sched list", "sched list"),
         ("JSON json  Sched LIST", "sched list"),
         ("sched list FIND 'A b' Limit 5", 'sched list find "A b" limit 5'),
+        ("sched history Nightly STATE Failed,MISSED", "sched history Nightly state failed,missed"),
         ("sched history LIMIT 5", "sched history limit 5"),
         ("sched history Limit STATE failed", "sched history Limit state failed"),
         ("sched output a/1 FROM 5 As base64", "sched output a/1 from 5 as base64"),

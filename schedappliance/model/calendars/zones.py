@@ -140,6 +140,9 @@ def instead_of_zone(name: str, zones: Zones) -> str:
         return f"write a place, or the offset with the opposite sign: `Etc/GMT{sign}{int(offset[2])}`"
     # Another abbreviation may be hours away.
     names = [known for known in zones.names() if known.lower() == name.lower() or not _ABBREVIATION.fullmatch(name)]
+    if name in names:
+        # The zone has data that cannot be read.
+        return "install the package `tzdata` of the system again"
     return did_you_mean(name, names)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones, this_machine
+from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones, instead_of_zone, this_machine
 
 SYSTEM = this_machine().directories
 DATA = next(path for path in SYSTEM if (path / "Europe/Berlin").exists())
@@ -40,6 +40,8 @@ def test_damaged_data(machine: Machine) -> None:
     (machine.directories[0] / "Europe/Berlin").write_bytes(b"TZif2")
     with pytest.raises(UnknownZone, match="damaged"):
         Zones(machine).get("Europe/Berlin")
+    assert instead_of_zone("Europe/Berlin", Zones(machine)) == "install the package `tzdata` of the system again"
+    assert instead_of_zone("Europe/Berln", Zones(machine)) == "did you mean `Europe/Berlin`?"
 
 
 @pytest.mark.parametrize(
