@@ -1,10 +1,12 @@
 """What lies at a path where the appliance has a file of its own.
 
-Rule: nothing is opened. Opening a FIFO can wait for ever, and opening a device can do anything.
+Rule: only regular files are opened. Opening a FIFO can wait for ever, and opening a device can do anything.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -42,3 +44,13 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
     if kind == "a symbolic link":
         remedy = "put the file to which it leads there, or remove the link"
     return Unusable(f"{path} is {kind}, not a file", remedy)
+
+
+def read_head(path: Path, size: int, flags: int = 0) -> bytes:
+    """The first bytes of a regular file, also of one in /proc. Nothing else at this path can block it. Raises OSError."""
+    if other_kind(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # Something else may be there by now.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags), "rb") as file:
+        # None: the file would block, as /proc/kmsg does.
+        return file.read(size) or b""

@@ -10,6 +10,7 @@ from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
+from schedappliance.model.files import real_path
 from schedappliance.model.loading import load
 from schedappliance.progress import progress
 from schedappliance.store import maintenance
@@ -49,9 +50,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    path = options.file or _store_path(options)
+    # SQLite keeps the log beside the file to which a link leads.
+    path = real_path(options.file) if options.file else _store_path(options)
     errors = maintenance.check(path)
-    print("\n".join(errors) if errors else f"{path}: ok")
+    print("\n".join(errors) if errors else f"{options.file or path}: ok")
     if not errors and (original := maintenance.original(path)):
         print_note(f"{path} is a copy of {original}, or was moved from there")
     _note_loss(path)

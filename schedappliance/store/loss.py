@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schedappliance.diagnostics import counted
+from schedappliance.kinds import read_head
 from schedappliance.store.files import log_bytes
 
 # See "WAL-File Format" and "WAL-Index Header" in SQLite's documentation of its log.
@@ -37,7 +38,7 @@ def lost_pages(path: Path) -> int:
     A killed appliance leaves the index. SQLite writes it anew at the next connection. 0 if nothing is lost or known.
     """
     try:
-        index = _head(Path(f"{path}-shm"), _INDEX.size)
+        index = read_head(Path(f"{path}-shm"), _INDEX.size, os.O_NOFOLLOW)
     except OSError:
         return 0
     if len(index) < _INDEX.size:
@@ -65,21 +66,14 @@ def remember_loss(path: Path, text: str) -> None:
 
 def loss_of(path: Path) -> str | None:
     """The loss that is remembered; None if there is none."""
+    remembered, cause = loss_path_of(path), b""
     try:
-        cause = _head(loss_path_of(path), MOST_BYTES)
+        cause = read_head(remembered, MOST_BYTES, os.O_NOFOLLOW)
     except OSError:
-        # It is missing, or a directory has its name, for example.
-        return None
+        # A link or a directory of this name would have kept `remember_loss` from writing the cause.
+        if not os.path.lexists(remembered):
+            return None
     return described(" ".join(cause.decode(errors="replace").split()))
-
-
-def _head(path: Path, size: int) -> bytes:
-    """The first bytes of a file. Nothing that has its name can block this. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
 
 
 def described(cause: str) -> str:

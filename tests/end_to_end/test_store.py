@@ -99,6 +99,13 @@ def test_a_backup_is_checked_by_its_name(daemon: Daemon) -> None:
     target = daemon.root / "backup.db"
     assert daemon.store("backup", target).returncode == 0
     assert daemon.store("check", target).stdout == f"{target}: ok\n"
+    link, store = daemon.root / "link", daemon.var / "sched.db"
+    link.symlink_to(store)
+    Path(f"{store}.loss").write_text("a cause")
+    done = daemon.store("check", link)
+    assert done.stdout == f"{link}: ok\n"
+    assert "a cause" in done.stderr
+    assert f"then remove {store}.loss\n" in done.stderr, "beside the file, not beside the link"
     damage(target, 2, 3)
     done = daemon.store("check", target)
     assert (done.returncode, done.stderr) == (1, "")
