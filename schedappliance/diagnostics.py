@@ -126,6 +126,7 @@ CODES: dict[str, str] = {
     "E619": "a program cannot run as its user",
     "E620": "a part of the store's log was lost",
     "W621": "the appliance is held",
+    "W622": "the boot id is hidden",
 }
 
 

@@ -45,7 +45,7 @@ from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
-from schedappliance.edge.programs.survivors import UNKNOWN_BOOT, boot_id
+from schedappliance.edge.programs.survivors import HIDDEN_BOOT_REMEDY, boot_id
 from schedappliance.edge.spool.device import Spool
 from schedappliance.edge.users import LookUps, Users
 from schedappliance.edge.zones import ZoneWatch
@@ -118,14 +118,13 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)
         console = opening.prepare_console(frame, store.path)
-        boot = _boot_id(frame)
-        opening.check_last_daemon(store, boot)
         zones = ZoneWatch(frame.loop.inbox)
-        state = _new_state(frame, store, first, boot, zones.zones)
+        state = _new_state(frame, store, first, _boot_id(frame), zones.zones)
+        opening.check_last_daemon(store, state.boot)
         launcher = opening.open_programs(frame, store)
         watcher = opening.open_files(frame)
         core = Core(state)
-        remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, boot)
+        remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, state.boot)
         beginning = _recover(core, remains, first)
 
         # From here on, clients, drops and edits arrive.
@@ -187,11 +186,9 @@ def _absolute(path: Path) -> Path:
 
 def _boot_id(frame: Frame) -> str:
     boot = boot_id()
-    if boot.startswith(UNKNOWN_BOOT):
-        remedy = "with systemd, remove `ProcSubset=pid`"
-        frame.log.logger.warning(
-            "/proc does not show the id of this boot, by which programs are found again; %s", remedy
-        )
+    if not boot:
+        what = "/proc does not show the id of this boot, by which programs and boots are recognized"
+        frame.log.logger.warning("%s; %s", what, HIDDEN_BOOT_REMEDY)
     return boot
 
 

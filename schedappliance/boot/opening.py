@@ -29,6 +29,7 @@ from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.users import LookUps, group_number
 from schedappliance.edge.worker import Worker
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.records import AttemptKey, ProcessKey
@@ -133,13 +134,13 @@ def _size(path: Path | None) -> int | None:
         return None
 
 
-def check_last_daemon(store: Store, boot: str) -> None:
+def check_last_daemon(store: Store, boot: ThisBoot) -> None:
     """Raises Unusable if the daemon that used the store last still lives, although it holds no lock any more.
 
     It waits a moment for a daemon that is ending. The daemon of the original does not use a copy.
     """
     words = str(store.settings.meta(DAEMON) or "").split()
-    if store.path is None or len(words) != 3 or words[2] != boot or store.original(store.path):
+    if store.path is None or len(words) != 3 or not boot.includes(words[2]) or store.original(store.path):
         return
     daemon = ProcessKey(int(words[0]), int(words[1]))
     if daemon.pid == os.getpid() or start_ticks(daemon.pid) != daemon.start_ticks:
@@ -220,12 +221,11 @@ def _outputs(frame: Frame, store: Path | None) -> Outputs:
     return outputs
 
 
-def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Remains:
+def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: ThisBoot) -> Remains:
     """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
     attempts, outputs = store.runs.live_attempts(), supervisor.outputs
     is_copy = store.path is not None and store.original(store.path) is not None
-    is_own = partial(outputs.is_written_by, is_copy=is_copy)
-    survivors = find_survivors(attempts, store.node, store.identity, boot, is_own)
+    survivors = find_survivors(attempts, store.node, store.identity, boot, partial(outputs.is_own, is_copy))
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     try:
         adopted = {key: process for key, process in survivors.items() if supervisor.adopt(key, process, limits[key])}
@@ -244,7 +244,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = note(error)
             left[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
-    return Remains(adopted, left, _marks(store, boot))
+    return Remains(adopted, left, _marks(store, boot.name))
 
 
 def _marks(store: Store, boot: str) -> dict[str, str]:

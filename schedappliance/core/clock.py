@@ -65,12 +65,11 @@ def follow_clock_since_last_tick(state: State) -> None:
     wall clock is now behind the last tick.
     """
     settings = state.store.settings
-    wall, boot, boot_id = (settings.meta(key) for key in ("last_wall_ms", "last_boot_ms", "last_boot_id"))
-    if wall is None:
+    (_, last), now = settings.last_tick(), state.moment
+    if last is None:
         remember_new_jobs(state)
         return
-    last, now = Moment(wall, boot), state.moment
-    same_boot = boot_id == state.boot_id and boot <= now.boot
+    wall, same_boot = last.wall, state.boot.has_ticked and last.boot <= now.boot
     known = _steps_back(state)
     if not same_boot and (known is None or known.before_ms <= wall):
         remember_new_jobs(state)

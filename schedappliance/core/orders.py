@@ -392,7 +392,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     if state.schedules.days != configuration.days:
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.unclaimable = frozenset()
-    boot = Boot(state.boot_id, now - state.moment.boot, is_new_boot)
+    boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
     declared = with_seeds(configuration.jobs.values(), state.store.node)
     changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
     for removed in changes.removed:

@@ -32,7 +32,6 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 def recover(state: State, event: Started) -> None:
     """Makes memory, store and stanza files agree."""
-    is_new_boot = state.store.settings.meta("last_boot_id") != state.boot_id
     follow_clock_since_last_tick(state)
     state.steady = state.moment
     # If this is the second try, the first one has read the waiting runs before the clock was followed.
@@ -45,7 +44,7 @@ def recover(state: State, event: Started) -> None:
     _recover_runs(state, event.remains)
     drop_outdated_overrides(state)
     follow_zones_since_last_start(state)
-    changes = take_jobs(state, state.configuration, is_new_boot)
+    changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
     last = state.store.settings.last_generation()
     generation = last.number if last else 0

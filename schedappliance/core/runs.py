@@ -262,7 +262,7 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
     kill_after, success = program.kill_after_ms, program.success
     running = Running(start.key, program.name, kill_after, term_at, success=success)
     state.running[start.key.run] = running
-    state.store.runs.add_attempt(start.key, program.name, state.boot_id, wall, boot)
+    state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
     state.effects.append(start)
 
 

@@ -21,6 +21,7 @@ from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
+from schedappliance.engine.boots import ThisBoot, this_boot
 from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
@@ -76,8 +77,8 @@ class State:
     # The active ones.
     options: Options
     status: Status
-    # Stored with each attempt: the pid of a process means nothing after the next boot.
-    boot_id: str
+    # Its name is stored with each attempt: the pid of a process means nothing after the next boot.
+    boot: ThisBoot
     # How many programs may run at once unless `max_running` says so.
     places: int
     # The time of this turn.
@@ -242,7 +243,7 @@ class State:
         settings = self.store.settings
         settings.set_meta("last_wall_ms", self.moment.wall)
         settings.set_meta("last_boot_ms", self.moment.boot)
-        settings.set_meta("last_boot_id", self.boot_id)
+        settings.set_meta("last_boot_id", self.boot.name)
 
     def named(self, key: RunKey) -> str:
         return run_id(self.store.node, key)
@@ -384,14 +385,15 @@ def new_state(
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
 
-    `zones` None: the zone data of this machine, whose own zone is UTC.
+    `boot_id`: that of this boot, empty if it is hidden. `zones` None: the zone data of this machine, whose own zone is UTC.
     """
     status = Status(pid, version, moment)
     options = with_overrides(configuration, store.settings.overrides())
     places, statistics = 8 * cores, Statistics(moment)
     schedules = Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days)
+    boot = this_boot(boot_id, moment, *store.settings.last_tick())
     state = State(
-        store, options, status, boot_id, places, moment, statistics, schedules, steady=moment, pruning=Pruning(keep)
+        store, options, status, boot, places, moment, statistics, schedules, steady=moment, pruning=Pruning(keep)
     )
     state.set_hold(store.settings.hold())
     return state

@@ -13,6 +13,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, counted, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
+from schedappliance.edge.programs.survivors import BOOT_ID, HIDDEN_BOOT_REMEDY
 from schedappliance.store.files import LOG_LIMIT_BYTES
 from schedappliance.store.loss import remedy_for
 from schedappliance.store.opening import MIN_SQLITE
@@ -39,6 +40,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _lost(facts)
     yield from _degraded(facts)
     yield from _held(facts)
+    yield from _hidden_boot(facts)
     yield from _lost_log(facts)
     yield from _long_log(facts)
 
@@ -196,6 +198,12 @@ def _held(facts: Facts) -> Iterator[Diagnostic]:
     if facts.held:
         message = f"the running appliance is held {facts.held}; nothing new starts"
         yield path_diagnostic("W621", facts.files[0].named, message, "end it with `sched release`")
+
+
+def _hidden_boot(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.hides_boot_id:
+        message = "/proc does not show the id of this boot, by which programs and boots are recognized"
+        yield path_diagnostic("W622", BOOT_ID, message, HIDDEN_BOOT_REMEDY)
 
 
 def _lost_log(facts: Facts) -> Iterator[Diagnostic]:

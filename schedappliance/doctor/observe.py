@@ -32,7 +32,7 @@ from schedappliance.doctor.running import Summary, lost_files, readers_of, summa
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.outputs import output_directory
-from schedappliance.edge.programs.survivors import command_of
+from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
 from schedappliance.lockfile import lock_holder
@@ -114,6 +114,7 @@ class _Observer:
             lost=tuple(self.lost(daemon, holdings)),
             degraded=says.degraded,
             held=says.held,
+            hides_boot_id=_hides_boot_id(daemon),
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
@@ -357,6 +358,14 @@ def _free(store: Way | None) -> tuple[int | None, int | None]:
     except OSError:
         return None, None
     return system.f_bavail * system.f_frsize, system.f_favail if system.f_files else None
+
+
+def _hides_boot_id(daemon: int | None) -> bool:
+    """Whether the boot id is hidden from the daemon, which may have a /proc of its own. Only root may look there."""
+    root = Path(f"/proc/{daemon}/root") if daemon else None
+    if root and os.access(root / "proc", os.F_OK):
+        return not boot_id(root / BOOT_ID.relative_to("/"))
+    return not boot_id()
 
 
 def daemons(config: Path) -> Iterator[int]:

@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from schedappliance.kinds import read_head
+
+MOST_BYTES = 65_536
+
 
 def usable_processors(
     own_groups: Path = Path("/proc/self/cgroup"), control_groups: Path = Path("/sys/fs/cgroup")
@@ -19,7 +23,7 @@ def usable_processors(
 def _quotas(own_groups: Path, control_groups: Path) -> Iterator[int]:
     """The quotas of the control groups of this process and of all groups above them, in processors."""
     try:
-        lines = own_groups.read_text(errors="replace").splitlines()
+        lines = read_head(own_groups, MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return
     for line in lines:
@@ -41,9 +45,9 @@ def _quotas(own_groups: Path, control_groups: Path) -> Iterator[int]:
 def _quota(group: Path, is_version_2: bool) -> int:
     """Raises ValueError for a group without a quota, and OSError for one without the files."""
     if is_version_2:
-        quota, period = map(int, (group / "cpu.max").read_text().split())
+        quota, period = map(int, read_head(group / "cpu.max", MOST_BYTES).split())
     else:
-        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        quota, period = (int(read_head(group / f"cpu.cfs_{name}_us", MOST_BYTES)) for name in ("quota", "period"))
     if quota <= 0 or period <= 0:
         raise ValueError("no quota")
     return math.ceil(quota / period)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
 from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.calendar import Calendar
@@ -22,7 +23,7 @@ from schedappliance.model.schedules import AtBoot, Every, Once, Schedule
 class Boot(NamedTuple):
     """One boot of the machine. `began_ms`: its instant by the wall clock. `is_new`: no appliance of this store ran in it before."""
 
-    id: str
+    this: ThisBoot
     began_ms: int
     is_new: bool = False
 
@@ -116,7 +117,7 @@ def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
         return f"at {schedule.due_ms}"
     if isinstance(schedule, AtBoot):
         # The next boot gives another text, and so a new due time.
-        return f"{AT_BOOT}{boot.id} delay {schedule.delay_ms}"
+        return f"{AT_BOOT}{boot.this.name} delay {schedule.delay_ms}"
     if isinstance(schedule, Every):
         return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
     return schedule.text(days)
@@ -183,7 +184,8 @@ def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> 
     """The due time in this boot; None if the job has run in it, or was declared after its time had passed."""
     due = boot.began_ms + schedule.delay_ms
     if row and row.is_at_boot:
-        has_run = row.next_run_ms is None and (row.schedule or "").startswith(f"{AT_BOOT}{boot.id} ")
+        name = (row.schedule or "").split()[1]
+        has_run = row.next_run_ms is None and boot.this.includes(name) is True
         return None if has_run else max(due, now_ms)
     return max(due, now_ms) if boot.is_new or due > now_ms else None
 

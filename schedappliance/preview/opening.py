@@ -19,6 +19,7 @@ from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.records import Hold, KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
@@ -70,7 +71,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
         node = file.node or os.uname().nodename
         hold = HELD if _lasting_hold(Store(database)) else None
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
-        simulation.start(_running_programs(simulation.store, path, boot, in_use))
+        simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
         yield simulation, "; ".join(filter(None, (_store_note(path, is_stored, in_use), hold))) or None
 
 
@@ -106,14 +107,14 @@ def _lasting_hold(store: Store) -> Hold | None:
     return None if hold is None or hold.until_ms is not None else hold
 
 
-def _running_programs(store: Store, path: Path | None, boot: str, in_use: bool) -> Remains:
+def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: bool) -> Remains:
     """The running programs. The store of a running appliance lists them; otherwise survivors are looked for."""
     attempts = store.runs.live_attempts()
     if path is None:
         return Remains({}, {})
     if in_use:
         return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
-    is_own = partial(Outputs(output_directory(path)).is_written_by, is_copy=store.original(path) is not None)
+    is_own = partial(Outputs(output_directory(path)).is_own, store.original(path) is not None)
     return Remains(find_survivors(attempts, store.node, store.identity, boot, is_own), {})
 
 

@@ -19,6 +19,7 @@ from schedappliance.preview.rows import Mark, ObservedRuns, Row
 if TYPE_CHECKING:
     from schedappliance.clock import ManualClock
     from schedappliance.core.turn import Core
+    from schedappliance.engine.boots import ThisBoot
     from schedappliance.engine.events import Remains
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
@@ -87,6 +88,10 @@ class Simulation:
     @property
     def store(self) -> Store:
         return self._core.state.store
+
+    @property
+    def boot(self) -> ThisBoot:
+        return self._core.state.boot
 
     @property
     def now_ms(self) -> int:

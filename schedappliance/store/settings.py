@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from schedappliance.clock import Moment
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import Hold, User
 from schedappliance.model.option_paths import Scope
@@ -72,6 +73,11 @@ class Settings(Table):
         """A value that belongs to the store itself; None if it was never set."""
         row = self._database.row(self._sql["get_meta"], (key,))
         return row[0] if row else None
+
+    def last_tick(self) -> tuple[str | None, Moment | None]:
+        """The name of the boot and the moment of the last tick; None if there was none."""
+        boot, wall_ms, boot_ms = (self.meta(f"last_{key}") for key in ("boot_id", "wall_ms", "boot_ms"))
+        return boot, None if wall_ms is None else Moment(wall_ms, boot_ms)
 
     def set_meta(self, key: str, value: str | int) -> None:
         self._database.execute(self._sql["set_meta"], (key, value))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance
+from schedappliance.clock import ManualClock
+from tests.support.core import BOOT, MINUTE, NEXT_BOOT, SECOND, STANZAS, START_MS, Appliance
 
 # The machine of the tests has run for 500 seconds.
 BOOTED_MS = START_MS - 500 * SECOND
@@ -37,6 +38,36 @@ def test_it_runs_at_the_first_start_in_a_boot_and_not_at_the_next_start(path: Pa
     assert runs(appliance)[1:] == [(START_MS + 3 * MINUTE + HOUR, "succeeded")]
     appliance.restart(MINUTE, job())
     assert len(runs(appliance)) == 2
+
+
+SHOWN, HIDDEN = BOOT, ""
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [(SHOWN, HIDDEN, SHOWN), (HIDDEN, SHOWN, HIDDEN, SHOWN), (HIDDEN, HIDDEN), (SHOWN, HIDDEN, HIDDEN, SHOWN, SHOWN)],
+    ids=lambda ids: "-".join("shown" if boot_id else "hidden" for boot_id in ids),
+)
+def test_a_hidden_boot_id_is_not_another_boot(path: Path, ids: tuple[str, ...]) -> None:
+    """Also if the clock is set by seconds while no daemon runs. The next boot is another one, with or without its id."""
+    appliance = Appliance(path, job())
+    appliance.close()
+    path.unlink()
+    appliance.boot_id = ids[0]
+    appliance.restart(0, job())
+    assert len(runs(appliance)) == 1
+    for boot_id in ids[1:]:
+        appliance.boot_id = boot_id
+        appliance.clock.step(-20 * SECOND)
+        appliance.restart(MINUTE, job())
+        assert len(runs(appliance)) == 1
+    for count, boot_id in enumerate((HIDDEN, HIDDEN, NEXT_BOOT), 2):
+        clock = ManualClock(appliance.clock.moment().wall + HOUR, boot=appliance.clock.moment().boot + MINUTE)
+        appliance.clock, appliance.boot_id = clock, boot_id
+        appliance.restart(0, job())
+        assert len(runs(appliance)) == count
+        appliance.restart(MINUTE, job())
+        assert len(runs(appliance)) == count
 
 
 def test_a_kill_before_the_claim_loses_nothing_and_repeats_nothing(path: Path) -> None:

@@ -152,22 +152,30 @@ def test_a_stdin_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_process_system_without_sys_is_a_warning(daemon: Daemon) -> None:
-    """As with `ProcSubset=pid` of systemd."""
+    """As with `ProcSubset=pid` of systemd. Hidden or shown, it is the same boot: no program and no job runs again."""
     if os.geteuid() != 0:
         pytest.skip("only root can hide /proc/sys")
-    arguments = [sys.executable, "-m", "schedappliance", "serve", "--config", str(daemon.etc / "appliance.yaml")]
-    shell = ["sh", "-c", 'mount -t proc -o subset=pid proc /proc && exec "$@"', "sh", *arguments]
-    with daemon.log_path.open("wb") as log:
-        daemon.process = subprocess.Popen(["unshare", "--mount", *shell], stdin=subprocess.DEVNULL, stderr=log)
+    with daemon.conf.open("a") as conf:
+        conf.write('program "twice" { argv = ( "/bin/sleep" "3600" ) on_interrupt = rerun }\n')
+        conf.write('job "up" { at = boot command = "version" }\n')
+    hiding = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o subset=pid proc /proc && exec "$@"', "sh"]
+    daemon.wrapper = hiding
+    daemon.launch()
     eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
-    if "mount" in daemon.log or "unshare" in daemon.log:
+    if "mount:" in daemon.log or "unshare:" in daemon.log:
         pytest.skip(f"no namespace can be made: {daemon.log}")
     assert daemon.log.count(" warning ") == 1, daemon.log
     assert "/proc does not show the id of this boot" in daemon.log
-    daemon.say("run sleep 3600")
+    found = command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    assert "/proc/sys/kernel/random/boot_id: W622 /proc does not show the id of this boot" in found
+    daemon.say("run twice")
     pid = daemon.wait_for_pid()
-    daemon.kill()
-    assert "adopted" in daemon.start().log or eventually(lambda: "interrupted" in daemon.log, str(pid))
+    for count, wrapper in enumerate(([], hiding, []), 1):
+        daemon.kill()
+        daemon.wrapper = wrapper
+        daemon.start()
+        assert daemon.log.count(f"its process {pid} was adopted") == count, daemon.log
+    assert sorted(run["state"] for run in daemon.runs()) == ["started", "succeeded"]
 
 
 ONE_PROCESSOR = """

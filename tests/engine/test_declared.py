@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from schedappliance.engine import declared as engine
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.declared import Boot, Reconciliation, first_due, new_job, schedule_text
 from schedappliance.engine.records import CONFIG_USER, Job
 from schedappliance.engine.schedule import Schedules
@@ -16,7 +17,7 @@ from tests.support.core import configuration
 
 NOW = 1_700_000_000_000
 SCHEDULES = Schedules(Zones(Machine()), {})
-BOOT = Boot("b", 0)
+BOOT = Boot(ThisBoot("b"), 0)
 EVERY = "every = 60 offset = 7 command = pid"
 
 

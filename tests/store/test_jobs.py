@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.declared import Boot, Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
 from schedappliance.engine.schedule import Schedules
@@ -97,7 +98,7 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
     elif what in ("pause", "resume"):
         jobs.pause([number], what == "pause")
     elif what in ("on", "off") and (job := jobs.get(number)):
-        new_row = new_job(DECLARED[what], 1, SCHEDULES, Boot("b", 0))
+        new_row = new_job(DECLARED[what], 1, SCHEDULES, Boot(ThisBoot("b"), 0))
         jobs.change(Change(job, replace(new_row, next_run_ms=seconds * 1000)))
     elif what == "back":
         jobs.set_back(seconds * 1000)
@@ -231,10 +232,10 @@ def test_the_nearest_numbers_are_found(store: Store) -> None:
 def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
     texts = ('job "a" { every = 60 command = pid }\n', 'job "a" { at = 99 enabled = no command = version }\n')
     before, after = (configuration(text).configuration.jobs["a"] for text in texts)
-    number = store.jobs.add(new_job(before, 1, SCHEDULES, Boot("b", 0)), 1)
+    number = store.jobs.add(new_job(before, 1, SCHEDULES, Boot(ThisBoot("b"), 0)), 1)
     store.jobs.advance(number, 7, 60_000)
     (row,) = store.jobs.declared()
-    store.jobs.change(Change(row, new_job(after, 1, SCHEDULES, Boot("b", 0))))
+    store.jobs.change(Change(row, new_job(after, 1, SCHEDULES, Boot(ThisBoot("b"), 0))))
     (job,) = store.jobs.declared()
     assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (number, "at", 99_000, None, 7)
     assert (job.text, job.command, job.enabled) == ("version", after.command, False)

@@ -68,11 +68,13 @@ _RUNS_AS = re.compile(r"program (\w+) runs as (\w+)")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
+_PROTECTED = re.compile(r"ProtectProc=invisible")
+_HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _LOSS, _LOG, _RUNS_AS),
+    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _LOSS, _LOG, _RUNS_AS),
 )
 
 
@@ -148,6 +150,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         changes["degraded"] = None if trouble == "no" else trouble
     for (hold,) in _found(_HELD, lines):
         changes["held"] = None if hold == "no" else hold
+    changes["hides_boot_id"] = bool(_found(_HIDDEN_BOOT, lines))
     for (loss,) in _found(_LOSS, lines):
         changes["loss"] = None if loss == "no" else loss
     for size, pid, command in _found(_LOG, lines):

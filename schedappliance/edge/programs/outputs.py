@@ -107,10 +107,11 @@ class Outputs:
         remedy = "; move it away" if isinstance(error, NotADirectoryError) else ""
         return f"outputs cannot be written to {self.directory}: {error.strerror}{remedy}"
 
-    def is_written_by(self, key: AttemptKey, pid: int, is_copy: bool) -> bool:
+    def is_own(self, is_copy: bool, key: AttemptKey, pid: int, must_write: bool) -> bool:
         """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
 
-        A process that writes to no such file has redirected its output. It does not belong to a copy of the store.
+        A process that writes to no such file has redirected its output. It does not belong to a copy of the store, and
+        not if the caller is not sure of it (`must_write`).
         """
         path = self.path(key)
         directory, _, name = path.rpartition("/")
@@ -120,7 +121,7 @@ class Outputs:
             other, _, target = _target(link).removesuffix(_REMOVED).rpartition("/")
             if target == name and other != directory and other.endswith(SUFFIX):
                 return False
-        return not is_copy
+        return not (is_copy or must_write)
 
     def inode_for(self, key: AttemptKey, pid: int) -> int | None:
         """The inode of the file that an adopted process writes to; None if it has redirected its output."""

@@ -6,29 +6,32 @@ Rule: a pid alone never identifies a process, since the kernel uses pids again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
+from schedappliance.kinds import read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
 _STATE, _SESSION, _START = 0, 3, 19
+_UUID_BYTES = 36
 
 
-UNKNOWN_BOOT = "unknown"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+HIDDEN_BOOT_REMEDY = "with systemd, remove `ProcSubset=pid`; otherwise remove what is mounted over it"
 
 
-def boot_id() -> str:
-    """The id of this boot. If /proc does not show it, an id that begins with UNKNOWN_BOOT and may be that of other boots.
-
-    Then a process is still recognized by its pid, its start time and the output that it writes to.
-    """
+def boot_id(path: Path = BOOT_ID) -> str:
+    """The id of this boot, which the kernel shows at a path. Empty if it is hidden."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        text = read_head(path, _UUID_BYTES + 1).strip()
     except OSError:
-        # In a container, this is when the container was started.
-        return f"{UNKNOWN_BOOT}-{start_ticks(1)}"
+        return ""
+    # Another file may be mounted over it.
+    return text.decode("ascii") if re.fullmatch(rb"[0-9a-f-]{%d}" % _UUID_BYTES, text) else ""
 
 
 def _stat(pid: int) -> list[bytes] | None:
@@ -85,23 +88,25 @@ def _group_of(pid: int) -> int | None:
 
 
 def find_survivors(
-    attempts: list[Attempt], node: str, identity: str, boot: str, is_own: Callable[[AttemptKey, int], bool]
+    attempts: list[Attempt], node: str, identity: str, boot: ThisBoot, is_own: Callable[[AttemptKey, int, bool], bool]
 ) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
     A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
     pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
-    `is_own`: whether the process of an attempt belongs to this store; a copy of the store has the same rows.
+    `is_own`: whether the process of an attempt belongs to this store; a copy of the store has the same rows. If its third
+    argument is true, the process must write to the output of the attempt. That decides if the boot of an attempt is unknown.
     """
+    boots = {attempt.key: boot.includes(attempt.boot_id) for attempt in attempts}
     survivors: dict[AttemptKey, ProcessKey] = {}
     for attempt in attempts:
         process = attempt.process
-        if process and attempt.boot_id == boot and 0 < process.start_ticks == start_ticks(process.pid):
+        if process and boots[attempt.key] is not False and 0 < process.start_ticks == start_ticks(process.pid):
             survivors[attempt.key] = process
     unrecorded = {
         (run_id(node, a.key.run), str(a.key.attempt)): a.key
         for a in attempts
-        if not (a.process and a.process.start_ticks) and a.boot_id == boot
+        if not (a.process and a.process.start_ticks) and boots[a.key] is not False
     }
     if unrecorded:
         for pid, run, attempt_number in _started_by(identity):
@@ -110,7 +115,7 @@ def find_survivors(
                 # A child with a session of its own has the same environment. It started later than the program.
                 if key not in survivors or process.start_ticks < survivors[key].start_ticks:
                     survivors[key] = process
-    return {key: process for key, process in survivors.items() if is_own(key, process.pid)}
+    return {key: process for key, process in survivors.items() if is_own(key, process.pid, not boots[key])}
 
 
 def _started_by(identity: str) -> Iterator[tuple[int, str, str]]:

@@ -1,12 +1,20 @@
-"""Process groups: which members are alive."""
+"""Process groups: which members are alive. The boot id, and survivors of a boot whose id was hidden."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
-from schedappliance.edge.programs.survivors import in_group
+import pytest
+
+from schedappliance.edge.programs.survivors import boot_id, find_survivors, in_group, start_ticks
+from schedappliance.engine.attempts import Exit
+from schedappliance.engine.boots import ThisBoot
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.store.runs import Attempt
 from tests.support.waiting import eventually
 
 
@@ -24,3 +32,57 @@ def test_in_group_lists_living_members_without_zombies() -> None:
         os.killpg(leader.pid, signal.SIGKILL)
         leader.communicate()
     eventually(lambda: in_group(leader.pid) == [], "the end of the group")
+
+
+ID = "3f1c1f9e-0000-4000-8000-000000000001"
+
+
+def test_the_boot_id_of_this_machine_is_shown_or_hidden() -> None:
+    assert len(boot_id()) in (0, len(ID))
+
+
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (lambda path: path.write_text(f"{ID}\n"), ID),
+        (Path.absolute, ""),
+        (Path.touch, ""),
+        (Path.mkdir, ""),
+        (os.mkfifo, ""),
+        (lambda path: path.symlink_to("/dev/null"), ""),
+        (lambda path: path.symlink_to("/dev/zero"), ""),
+        (lambda path: path.write_text("none\n"), ""),
+        (lambda path: path.write_bytes(b"\xff" * len(ID)), ""),
+    ],
+    ids=["shown", "missing", "empty", "directory", "FIFO", "null", "zero", "text", "bytes"],
+)
+def test_anything_else_than_an_id_is_a_hidden_boot_id(
+    tmp_path: Path, make: Callable[[Path], object], shown: str
+) -> None:
+    """A FIFO does not block it."""
+    make(tmp_path / "boot_id")
+    assert boot_id(tmp_path / "boot_id") == shown
+
+
+@pytest.mark.parametrize(
+    ("recorded", "writes", "is_found"),
+    [
+        ("this", False, True),
+        ("former", False, True),
+        ("unknown-1", True, True),
+        ("unknown-1", False, False),
+        ("other", True, False),
+    ],
+)
+def test_a_process_of_an_unknown_boot_must_write_to_the_output_of_its_run(
+    recorded: str, writes: bool, is_found: bool
+) -> None:
+    key, process = AttemptKey(RunKey(1, 1), 1), ProcessKey(os.getpid(), start_ticks(os.getpid()))
+    attempt = Attempt(
+        key, "p", "started", None, process, recorded, 0, 0, None, Exit(None, None), False, None, None, None
+    )
+    boot = ThisBoot("this", has_ticked=True, former="former")
+    survivors = find_survivors(
+        [attempt], "n", "identity", boot, lambda _key, _pid, must_write: writes or not must_write
+    )
+    assert survivors == ({key: process} if is_found else {})
