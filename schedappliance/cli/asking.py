@@ -26,9 +26,9 @@ STATUSES = {
 }
 
 
-def asking_parser(name: str, description: str) -> argparse.ArgumentParser:
+def asking_parser(name: str, description: str, statuses: dict[int, str] = STATUSES) -> argparse.ArgumentParser:
     """A parser with the arguments that name the appliance, and `--json`."""
-    asking = parser(name, description, STATUSES)
+    asking = parser(name, description, statuses)
     add_config(asking)
     add_endpoint(asking)
     asking.add_argument("--json", action="store_true", help="print the data as JSON on one line")

@@ -14,8 +14,8 @@ from typing import Any, TextIO
 from schedappliance.cli import asking
 from schedappliance.cli.appliance_file import add_config, add_endpoint
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.asking import data_of, session_of
 from schedappliance.cli.errors import FAILED, OK, Failure, print_note
+from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
 from schedappliance.client.console import quoted
 
@@ -30,8 +30,10 @@ STATUSES = asking.STATUSES | {
     FAILED: "there is no such run, or its output cannot be read; with -f, also: the run did\n       not succeed",
 }
 
-# How long `-f` waits when there is nothing new.
-PAUSE_MS = 500
+# How long `-f` waits for more output: no event tells that a file grows. The wait doubles while nothing comes.
+SHORTEST_MS, LONGEST_MS = 125, 2000
+# How long it waits for a start. An event ends each wait early.
+QUEUED_MS = 60_000
 STARTED = "queued,started,succeeded,failed,timed_out,interrupted,replaced,cancelled"
 _RUN = re.compile(".+/[0-9]+")
 
@@ -50,13 +52,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    with session_of(options) as session:
+    with follower_of(options) as follower:
+        name = options.name if _RUN.fullmatch(options.name) else newest_run(follower.ask, options.name)
+        return show(follower.ask, name, options.follow, sys.stdout, pause_of(follower, name))
 
-        def ask(line: str) -> Any:
-            return data_of(session, line)[0]
 
-        name = options.name if _RUN.fullmatch(options.name) else newest_run(ask, options.name)
-        return show(ask, name, options.follow, sys.stdout, session.pause)
+def pause_of(follower: Follower, name: str) -> Callable[[int], None]:
+    """Waits so long, or until the state of a run changes."""
+    return lambda milliseconds: follower.wait(milliseconds, lambda event: event.get("run") == name)
 
 
 def newest_run(ask: Ask, job: str) -> str:
@@ -72,6 +75,7 @@ def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], 
     attempt: int | None = None
     end: int | None = None
     place = 0
+    quiet_ms = SHORTEST_MS
     while True:
         wanted = "" if attempt is None else f"attempt {attempt} "
         part = ask(f"sched output {quoted(name)} {wanted}from {place}")
@@ -82,13 +86,14 @@ def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], 
         attempt, place = part["attempt"], part["next"]
         # Without `-f`, what a program writes meanwhile is not printed: it may have no end.
         end = part["size"] if follow or end is None else end
+        quiet_ms = SHORTEST_MS if part["text"] else min(2 * quiet_ms, LONGEST_MS)
         if part["text"] and place < end:
             continue
         if follow and part["ended"] and attempt is not None and attempt < part["attempts"]:
             attempt, place = attempt + 1, 0
             print_note(f"attempt {attempt}")
         elif follow and part["state"] in ("queued", "started"):
-            pause(PAUSE_MS)
+            pause(QUEUED_MS if part["state"] == "queued" else quiet_ms)
         else:
             break
     if part["state"] == "succeeded":

@@ -74,7 +74,7 @@ def test_following_waits_for_the_end() -> None:
     assert appliance.shown(follow=True) == ("abü", OK)
     places = [line.rpartition(" ")[2] for line in appliance.lines]
     assert places == ["0", "0", "0", "1", "1", "2", "2"]
-    assert appliance.pauses == [logs.PAUSE_MS] * 5
+    assert appliance.pauses == [logs.QUEUED_MS] * 2 + [125, 250, 250]
 
 
 def test_following_goes_on_with_the_next_attempt(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
-"""The subcommands for people on a real daemon: `status`, `jobs`, `runs`, and those that are short for console commands."""
+"""The subcommands for people on a real daemon: `status`, `jobs`, `runs`, `run`, and those short for console commands."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,9 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 STANZAS = """
 program "fails" { argv = ( "/bin/sh" "-c" "exit 3" ) }
+program "argued" { argv = ( "/bin/sh" "-c" "echo $0 $*" ) args = ( ".*" ".*" ) }
+program "killed" { argv = ( "/bin/sh" "-c" "echo on the way; kill -TERM $$" ) }
+program "talks" { argv = ( "/bin/sh" "-c" "echo on the way; exec sleep 3600" ) }
 program "hangs" { argv = ( "/bin/sleep" "3600" ) }
 job "nightly" { every = 1h command = "run fails" }
 job "weekly" { every = 7d command = "run hello" }
@@ -29,6 +33,11 @@ def appliance(daemon: Daemon) -> Daemon:
 def person(daemon: Daemon, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schedappliance", name, "--endpoint", str(daemon.socket_path), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+
+def begun(daemon: Daemon, name: str, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "schedappliance", name, "--endpoint", str(daemon.socket_path), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def shown(daemon: Daemon, name: str, *words: str) -> str:
@@ -93,3 +102,49 @@ def test_errors_have_the_exit_statuses_of_the_console(appliance: Daemon) -> None
     appliance.stop()
     assert person(appliance, "status").returncode == 69
     assert person(appliance, "jobs").returncode == 69
+
+
+def test_run_ends_as_the_program_does(appliance: Daemon) -> None:
+    done = person(appliance, "run", "argued", "one", "--wait", "--", "--wait")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "one --wait\n", "")
+    done = person(appliance, "run", "--wait", "nightly")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith(": failed\n")
+    assert appliance.runs()[0]["name"] == "nightly"
+    done = person(appliance, "run", "killed", "--wait", "--json")
+    assert done.returncode == 128 + signal.SIGTERM
+    end = json.loads(done.stdout)
+    assert (end["state"], end["output"]) == ("failed", "on the way\n")
+    assert data(appliance, "run", "weekly")["run"] == appliance.runs()[0]["run"]
+    unknown = person(appliance, "run", "nobody")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr.startswith("error: no job and no program that can run is called `nobody`: ")
+
+
+def test_a_wait_that_ends_leaves_the_run_alone(appliance: Daemon) -> None:
+    done = person(appliance, "run", "hangs", "--timeout", "0.01")
+    run = appliance.wait_for_state("started")[0]["run"]
+    goes_on = f"run {run} goes on; `schedappliance stop {run}` ends it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", f"error: {goes_on}")
+
+    with begun(appliance, "run", "talks", "--wait") as waiting:
+        assert waiting.stdout and waiting.stdout.readline() == "on the way\n"
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=PATIENCE_SECONDS)
+    run = appliance.runs()[0]["run"]
+    assert (waiting.returncode, err) == (130, f"note: run {run} goes on; `schedappliance stop {run}` ends it\n")
+    assert [row["state"] for row in appliance.runs()] == ["started", "started"]
+
+
+def test_a_wait_outlives_the_daemon(appliance: Daemon) -> None:
+    with begun(appliance, "run", "talks", "--wait") as waiting:
+        assert waiting.stdout and waiting.stdout.readline() == "on the way\n"
+        assert waiting.stderr
+        appliance.kill()
+        assert waiting.stderr.readline() == "note: the appliance does not answer; waiting for its next start\n"
+        appliance.start()
+        run = appliance.wait_for_state("started")[0]["run"]
+        appliance.say(f"sched stop {run}")
+        out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
+    # No daemon knows the exit status of a program that outlived the one which started it.
+    assert (waiting.returncode, out, err) == (1, "", f"note: run {run}: cancelled\n")

@@ -1,0 +1,71 @@
+"""Follows an appliance over its restarts: questions that are asked again, and waits that end when something happens.
+
+Rule: `watch` has a connection of its own. Only questions that change nothing are asked twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from schedappliance.cli.appliance_file import endpoint_of
+from schedappliance.cli.asking import data_of
+from schedappliance.cli.errors import UNAVAILABLE, Failure, print_note
+from schedappliance.client.console import Session
+from schedappliance.client.watching import Event, Watch, pause
+from schedappliance.clock import SystemClock
+
+# How long a question waits for an appliance that does not answer any more, and how often it is asked meanwhile.
+PATIENCE_MS, RETRY_MS = 60_000, 200
+
+
+class Follower:
+    """Questions and waits of a subcommand that follows an appliance."""
+
+    def __init__(self, session: Session, watch: Watch) -> None:
+        self.session = session
+        self.watch = watch
+        self._clock = SystemClock()
+        self._has_answered = False
+
+    def now(self) -> int:
+        """The time since the start of the machine, in milliseconds."""
+        return self._clock.moment().boot
+
+    def ask(self, line: str) -> Any:
+        """The data of an answer. It waits for an appliance that is started again. Raises Failure."""
+        deadline: int | None = None
+        while True:
+            try:
+                # First the watch: what happens after the answer must be an event.
+                self.watch.open()
+                data = data_of(self.session, line)[0]
+                self._has_answered = True
+                return data
+            except Failure as failure:
+                if failure.status != UNAVAILABLE or not self._has_answered:
+                    raise
+                self.session.close()
+                if deadline is None:
+                    deadline = self.now() + PATIENCE_MS
+                    print_note("the appliance does not answer; waiting for its next start")
+                if self.now() >= deadline:
+                    raise
+            pause(RETRY_MS)
+
+    def wait(self, milliseconds: int, is_wanted: Callable[[Event], bool]) -> None:
+        """Waits so long, or until an event is wanted. A gap always is."""
+        deadline = self.now() + milliseconds
+        while (left := deadline - self.now()) > 0:
+            if any(event["kind"] == "gap" or is_wanted(event) for event in self.watch.wait(left)):
+                return
+
+
+@contextlib.contextmanager
+def follower_of(options: argparse.Namespace) -> Iterator[Follower]:
+    """Connections to the appliance that the options name. Raises Unusable and Failure."""
+    endpoint = endpoint_of(options)
+    with contextlib.closing(Session(endpoint)) as session, contextlib.closing(Watch(endpoint)) as watch:
+        yield Follower(session, watch)

@@ -1,0 +1,132 @@
+"""`schedappliance run`: runs a job or a program now, and with `--wait` shows its output and ends as it does.
+
+Rule: a run is asked for once. An answer that does not come may mean that the run has begun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from schedappliance.cli import logs
+from schedappliance.cli.arguments import positive_duration
+from schedappliance.cli.asking import STATUSES, asking_parser, print_json
+from schedappliance.cli.errors import FAILED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
+from schedappliance.cli.following import Follower, follower_of
+from schedappliance.cli.streams import has_reader
+from schedappliance.client.console import Unavailable, quoted
+
+DESCRIPTION = """\
+Run a job now, by its name or id, or start a declared program with arguments, and
+print the id of the run. A job comes first if both have the name. Arguments after
+`--` are the program's, also if they begin with `-`.
+
+With --wait, print what the run writes until it ends, also in further attempts.
+The exit status is then that of the program, or 128 and the number of the signal
+that ended it. An interrupt leaves the run alone."""
+NO_SUCH = ("E501", "E512")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    statuses = STATUSES | {
+        OK: "the run was accepted; with --wait, it has succeeded",
+        FAILED: "there is no such job or program, or the run was skipped; with --wait, also:\n"
+        "       the run did not succeed, and no program says more",
+        STILL_QUEUED: "the run has not ended within --timeout; it goes on",
+    }
+    run = asking_parser("run", DESCRIPTION, dict(sorted(statuses.items())))
+    run.add_argument("--wait", action="store_true", help="print the output, and wait for the end")
+    run.add_argument(
+        "--timeout", metavar="DURATION", type=positive_duration, help="wait at most so long: 90s, 15m; implies --wait"
+    )
+    run.add_argument("name", metavar="JOB|PROGRAM", help="such as nightly, or example.com-000000001")
+    run.add_argument("words", metavar="ARG", nargs="*", help="an argument of the program")
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = run.parse_intermixed_args(arguments[:end])
+    options.words += arguments[end + 1 :]
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
+    with follower_of(options) as follower:
+        answer = _begin(follower, options.name, options.words)
+        name = str(answer["data"]["run"])
+        if note := answer.get("note"):
+            print_note(str(note))
+        if options.wait or options.timeout is not None:
+            return _wait(follower, name, options)
+    if options.json:
+        return print_json(answer["data"])
+    print(name)
+    return OK
+
+
+def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any]:
+    """The answer to `sched run` for a job, or to `run` for a program. Raises Failure."""
+    program_line = " ".join(["run", *map(_word, (name, *words))])
+    if words:
+        return _accepted(_ask(follower, program_line))
+    answer = _ask(follower, f"sched run {quoted(name)}")
+    if answer["ok"] or not any(one["code"] in NO_SUCH for one in answer["diagnostics"]):
+        return _accepted(answer)
+    second = _ask(follower, program_line)
+    if second["ok"]:
+        return second
+    if "E512" in [one["code"] for one in second["diagnostics"]]:
+        # The user may run neither, or only jobs.
+        return _accepted(answer)
+    raise Failure(f"no job and no program that can run is called `{name}`: {second['error']}", FAILED)
+
+
+def _word(word: str) -> str:
+    """A word of `run`. `--wait` is quoted, since it is a name or an argument here."""
+    return f'"{word}"' if word == "--wait" else quoted(word)
+
+
+def _ask(follower: Follower, line: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = follower.session.ask(f"json {line}")
+    except Unavailable as unavailable:
+        raise Failure(str(unavailable), UNAVAILABLE) from None
+    return answer
+
+
+def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
+    if not answer["ok"]:
+        raise Failure(str(answer["error"]), FAILED)
+    return answer
+
+
+def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:
+    """Shows the output of a run until it ends; the exit status. Raises Failure."""
+    ends_ms: int | None = None if options.timeout is None else follower.now() + options.timeout
+    goes_on = f"run {name} goes on; `schedappliance stop {name}` ends it"
+
+    def left(milliseconds: int) -> int:
+        """The part of a wait that is left until `--timeout`. Raises Failure."""
+        if ends_ms is None:
+            return milliseconds
+        if follower.now() >= ends_ms:
+            raise Failure(goes_on, STILL_QUEUED)
+        return min(milliseconds, ends_ms - follower.now())
+
+    def ask(line: str) -> Any:
+        left(0)
+        return follower.ask(line)
+
+    wait, output = logs.pause_of(follower, name), io.StringIO() if options.json else sys.stdout
+    try:
+        logs.show(ask, name, True, output, lambda milliseconds: wait(left(milliseconds)))
+    except KeyboardInterrupt:
+        print_note(goes_on)
+        raise
+    if not has_reader(output):
+        return FAILED
+    end = _ask(follower, f"sched wait {quoted(name)}")
+    if isinstance(output, io.StringIO):
+        print_json(end["data"] | {"output": output.getvalue()})
+    return int(end.get("exit_status") or (OK if end["ok"] else FAILED))
