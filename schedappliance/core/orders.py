@@ -374,7 +374,9 @@ def take_options(state: State, options: Options) -> None:
     """Makes options the active ones."""
     before, state.options = state.options.configuration, options
     state.version += 1
-    state.tell("override", overrides=len(options.overrides))
+    if state.is_watched:
+        # Counting takes as long as setting an option.
+        state.tell("override", overrides=len(options.overrides))
     if before is not options.configuration:
         after = options.configuration
         if before.jobs is not after.jobs or before.days is not after.days:
