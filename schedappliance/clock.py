@@ -54,6 +54,11 @@ class ManualClock:
         return self._moment
 
 
+def stopwatch() -> float:
+    """Seconds since some instant, precise enough for the duration of a turn."""
+    return time.perf_counter()
+
+
 def local_time(wall: int) -> str:
     """A wall time in milliseconds as people read it in the log: ISO 8601 in the zone of the machine, with its offset.
 

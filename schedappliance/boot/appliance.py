@@ -28,6 +28,7 @@ from schedappliance.boot.process import (
     beside_orphans,
     keep_capabilities,
     leave_deleted_directory,
+    measure_process,
     raise_limit,
     reset_signals,
     tune_garbage_collector,
@@ -231,10 +232,17 @@ def _run(
     spool: Spool | None,
     zones: ZoneWatch,
 ) -> None:
+    core.state.measure_devices = partial(_measure, frame, core.state.store, console)
     perform = _performers(frame, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
     frame.loop.run(core, perform, beginning, frame.log, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
+
+
+def _measure(frame: Frame, store: Store, console: ConsoleServer | None) -> Mapping[str, float]:
+    """What the devices add to `metrics`."""
+    clients = console.measure() if console else {}
+    return {**clients, "log_lines_lost_total": frame.log.lost_total, **store.sizes(), **measure_process()}
 
 
 def _performers(

@@ -33,6 +33,17 @@ class Descriptors(NamedTuple):
     now: int
 
 
+def measure_process() -> dict[str, float]:
+    """The CPU time, memory and descriptors of this process, by the names of `metrics`."""
+    times = os.times()
+    measured: dict[str, float] = {"process_cpu_seconds_total": round(times.user + times.system, 2)}
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        measured["process_resident_memory_bytes"] = pages * resource.getpagesize()
+        measured["process_open_fds"] = len(os.listdir("/proc/self/fd")) - 1
+    return measured
+
+
 def raise_limit() -> Descriptors:
     """Raises the limit on descriptors, so that programs can start even with many clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, calendar, config, daemon, hold, output, pause, run, sched, show, spool, why
+from schedappliance.commands import (
+    authz,
+    calendar,
+    config,
+    daemon,
+    hold,
+    metrics,
+    output,
+    pause,
+    run,
+    sched,
+    show,
+    spool,
+    why,
+)
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
@@ -62,6 +76,7 @@ PERFORM: dict[str, Perform] = {
     "health": daemon.health,
     "summary": daemon.summary,
     "summary_reset": daemon.summary_reset,
+    "metrics": metrics.show_metrics,
     "watch": daemon.watch,
     "shutdown": daemon.shutdown,
     "quit": daemon.leave,

@@ -9,7 +9,7 @@ no named tuples: creating one takes 1.6 times as long, and reading a field 1.7 t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from schedappliance.clock import Moment
     from schedappliance.commands.outcome import Transaction
     from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
+    from schedappliance.engine.metrics import Metrics
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import Hold, KnownUser, Origin, RunKey, User
     from schedappliance.engine.schedule import Schedules
@@ -141,6 +142,7 @@ class View:
     changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
     `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`. `waiting_drops`: the drops
     that are not carried out yet, and why. `schedules`: with the zone data and the `days` that are in effect.
+    `running_jobs`: how many programs of a job run, by its number. `measure_devices`: what the devices measure, by the names of `metrics`.
     """
 
     order: Order
@@ -155,6 +157,9 @@ class View:
     known_user: Callable[[int], KnownUser | None]
     waiting_drops: Callable[[], list[WaitingDrop]]
     schedules: Schedules
+    running_jobs: Callable[[], dict[int, int]]
+    metrics: Metrics
+    measure_devices: Callable[[], Mapping[str, float]]
 
     @property
     def seen(self) -> Options:

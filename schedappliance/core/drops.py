@@ -118,6 +118,7 @@ def _record(
     if state.pruning.stored_results is not None:
         state.pruning.stored_results += 1
     state.statistics.drops += 1
+    state.count("drops_total", "accepted" if accepted else "rejected")
     level = "info" if accepted else rejection_level(state)
     state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))

@@ -18,7 +18,16 @@ from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
-from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop, stop_run
+from schedappliance.core.runs import (
+    answer_failure,
+    call_off,
+    claim_program,
+    count_run,
+    not_started,
+    record_missed,
+    stop,
+    stop_run,
+)
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
@@ -40,7 +49,7 @@ from schedappliance.engine.schedule import (
     what_is_due,
 )
 from schedappliance.engine.states import RunState, Statistics
-from schedappliance.model.commands import Command, is_json, read_command
+from schedappliance.model.commands import FORMS, Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.failures import cannot_store
@@ -77,12 +86,16 @@ def line_typed(state: State, event: LineTyped) -> None:
         _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics))
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection)
-    if answer := carry_out(state, order):
+    answer = carry_out(state, order)
+    outcome = "ok" if answer is None or answer.error is None else "rejected"
+    state.count("commands_total", FORMS[read.command.bare.form].name, outcome)
+    if answer:
         is_repeatable = answer.error is None and not changes(read.command)
         state.reply(event, answer, order.as_json, is_repeatable)
 
 
 def _reject_line(state: State, event: LineTyped, line: str, answer: Answer) -> None:
+    state.count("commands_total", "", "rejected")
     audit(state, event.user, "console", line, answer)
     state.reply(event, answer, is_json(line))
 
@@ -183,6 +196,9 @@ def _view(state: State, order: Order) -> View:
         state.users.last,
         state.waiting_drops,
         state.schedules,
+        state.running.count_by_job,
+        state.metrics,
+        state.measure_devices,
     )
 
 
@@ -335,6 +351,7 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
         not_started(state, job, key, due_ms, FAILED, UNREADABLE)
         return
     bare = command.bare
+    state.measure("run_lateness_seconds", state.moment.wall - due_ms)
     guarded = state.options.configuration.authorization is not None
     if guarded and (reason := why_not(state, job.user, job.origin, command)):
         not_started(state, job, key, due_ms, FAILED, reason)
@@ -361,6 +378,8 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
         state.log("warning", f"sched: command: {command.text} returned: {why}")
     state.store.runs.record(job, run, now)
     state.note_claim(key, run.state)
+    if run.ended_ms is not None:
+        count_run(state, job, run)
 
 
 def stored_output(answer: Answer) -> str:

@@ -15,7 +15,7 @@ from schedappliance.core.clock import follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import drop_outdated_overrides
-from schedappliance.core.runs import finish_attempt, terminate
+from schedappliance.core.runs import count_end, finish_attempt, terminate
 from schedappliance.engine.attempts import Ending, Lost, Running
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started
@@ -73,6 +73,7 @@ def _recover_runs(state: State, remains: Remains) -> None:
         if run.state is RunState.STARTED and run.key not in state.running:
             state.store.runs.end(run.key, RunState.INTERRUPTED, WHILE_RUNNING, state.moment.wall)
             state.note_end(run.key, RunState.INTERRUPTED)
+            count_end(state, run.key, RunState.INTERRUPTED)
             state.log("warning", f"run {state.named(run.key)} interrupted: {WHILE_RUNNING}")
 
 

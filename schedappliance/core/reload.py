@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedappliance.commands.view import Order, ReloadResult
 from schedappliance.core.audit import audit
 from schedappliance.core.orders import carry_out, take_jobs
+from schedappliance.core.runs import count_end
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, Effect, EndWatches, FilesAccepted, LogMessage, rejection
@@ -77,6 +78,7 @@ def files_read(state: State, event: FilesRead) -> None:
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
+    state.count("reloads_total", outcome)
     result = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     state.status = replace(state.status, last_reload=result)
     state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=as_data(diagnostics))
@@ -98,6 +100,7 @@ def reload_failed(state: State, event: FilesRead, why: str) -> None:
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
     brief, data = (diagnostic.brief(),), tuple(as_data([diagnostic]))
+    state.count("reloads_total", "rejected")
     state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, "rejected", brief, data))
     if parked is not None:
         _reply(state, parked.order, _rejection([diagnostic]))
@@ -214,3 +217,4 @@ def _reply(state: State, order: Order, answer: Answer) -> None:
         assert isinstance(answer.output, str)
         state.store.runs.end(order.run, ending, why, state.moment.wall, answer.output or None)
         state.note_end(order.run, ending)
+        count_end(state, order.run, ending)

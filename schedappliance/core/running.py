@@ -96,6 +96,10 @@ class RunningPrograms(Undoable[RunKey, Running]):
         """The jobs that have a running program."""
         return set(self._of_job)
 
+    def count_by_job(self) -> dict[int, int]:
+        """How many runs of each job are running."""
+        return {job: len(runs) for job, runs in self._of_job.items()}
+
     def of_job(self, job: int) -> list[Running]:
         return [self._values[key] for key in self._of_job.get(job, ())]
 

@@ -51,6 +51,7 @@ from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
+    from schedappliance.store.runs import PastRun
 
 FIRST_ATTEMPT = 1
 # After KILL, a program gets this long to end before an appliance that stops leaves without it.
@@ -79,6 +80,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
+        state.measure("run_wait_seconds", 0)
         _launch(state, *prepared)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
@@ -91,21 +93,29 @@ def _siblings(state: State, job: int) -> Siblings:
 
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
     """Records a run that ends when it is claimed, with the reason."""
-    state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
+    run = NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall)
+    state.store.runs.record(job, run, state.moment.wall)
     state.note_claim(key, how)
+    count_run(state, job, run)
     text = f"run {state.named(key)} {how.value}: {reason}"
     state.log(
         "warning", text if job.declared is None else f"{text} ({job.declared})", **_fields(state, key, how), **_of(job)
     )
 
 
+def count_run(state: State, job: Job, run: NewRun) -> None:
+    """Counts a run that ended when it was claimed."""
+    state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
+
+
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     """Records one row for all due times that passed; returns its key."""
     key, missed = RunKey(job.number, passed.occurrence), passed.missed
     now = state.moment.wall
-    state.store.runs.record(
-        job, NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now), now
-    )
+    run = NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now)
+    state.store.runs.record(job, run, now)
+    count_run(state, job, run)
+    state.count("due_times_missed_total", number=missed.count)
     state.pruning.stored_runs += 1
     state.statistics.ended[RunState.MISSED] += missed.count
     return key
@@ -186,7 +196,7 @@ def start_queued(state: State) -> None:
 
 def _start(state: State, waiter: Waiter) -> None:
     key, program = waiter.key, waiter.program
-    due_ms, command, attempts, user, origin, on_failure_of = state.store.runs.next_start(key)
+    due_ms, command, attempts, user, origin, on_failure_of, claimed_ms = state.store.runs.next_start(key)
     if await_user_of_run(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
         state.queue.release_program(program)
@@ -205,6 +215,8 @@ def _start(state: State, waiter: Waiter) -> None:
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
+        if not attempts:
+            state.measure("run_wait_seconds", state.moment.wall - claimed_ms)
         _launch(state, *prepared)
 
 
@@ -331,6 +343,7 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     result = conclude(running, cause, program, failed_before, seed)
+    state.count("attempts_total", running.program, _result(result.state, cause, result.began))
     # One line for a shortage, not one for each of the programs that cannot start for it.
     is_logged = result.began or not state.is_short
     if result.began:
@@ -345,6 +358,14 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
         _queue_again(state, running, result.again, is_logged)
     else:
         _finish_run(state, key.run, running.program, result.state, result.reason)
+
+
+def _result(state: RunState, cause: Cause, began: bool) -> str:
+    """The result of an attempt, as `metrics` counts it."""
+    if not began:
+        return "not_started"
+    by_signal = state is RunState.FAILED and isinstance(cause, Exit) and cause.signal is not None
+    return "signal" if by_signal else state.value
 
 
 def _queue_again(state: State, running: Running, again: Again, is_logged: bool) -> None:
@@ -365,17 +386,26 @@ def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: 
 
 def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) -> None:
     """Logs the end of a run with the name of its job or program, and how long its last attempt took."""
-    run = state.store.runs.past(key)
-    assert run is not None, key
-    duration_ms = None
-    if run.started_ms is not None and run.ended_ms is not None:
-        duration_ms = max(0, run.ended_ms - run.started_ms)
+    run, duration_ms = count_end(state, key, how)
     lasted = None if duration_ms is None else f"{duration_ms / 1000:.1f} s"
     about = ", ".join(filter(None, (run.name or run.program, lasted)))
     text = f"run {state.named(key)} {how.value.replace('_', ' ')}{f': {reason}' if reason else ''}"
     fields = _fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": duration_ms}
     level = "info" if how in (RunState.SUCCEEDED, RunState.CANCELLED) else "warning"
     state.log(level, f"{text} ({about})" if about else text, **fields, user=run.user, origin=run.origin)
+
+
+def count_end(state: State, key: RunKey, how: RunState) -> tuple[PastRun, int | None]:
+    """Counts a run that has ended. Returns it, and how long its last attempt took in milliseconds."""
+    run = state.store.runs.past(key)
+    assert run is not None, key
+    duration_ms = None
+    if run.started_ms is not None and run.ended_ms is not None:
+        duration_ms = max(0, run.ended_ms - run.started_ms)
+    state.count_run(key.job, how, run.origin, run.name is not None, duration_ms)
+    if run.program is not None and duration_ms is not None:
+        state.measure("run_duration_seconds", duration_ms, run.program)
+    return run, duration_ms
 
 
 def _fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:

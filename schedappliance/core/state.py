@@ -5,8 +5,9 @@ Rule: a turn that fails can be undone; see State.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from sys import getsizeof
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
+from schedappliance.engine.metrics import HISTOGRAMS, Labels, Metrics
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
@@ -58,6 +60,7 @@ class Snapshot(NamedTuple):
     fields: dict[str, Any]
     statistics: Statistics
     pruning: Pruning
+    noted: tuple[int, int]
     effects: int
     news: int
     waiting: int
@@ -125,6 +128,12 @@ class State:
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     claims_end: bool = False
     users: KnownUsers = field(default_factory=KnownUsers)
+    metrics: Metrics = field(default_factory=Metrics)
+    # What this turn adds to the metrics: name, labels, and a number or seconds; and the ends of runs of declared jobs.
+    noted: list[tuple[str, Labels, float]] = field(default_factory=list)
+    ended_jobs: list[tuple[int, str]] = field(default_factory=list)
+    # What the devices measure, by the names of `metrics`.
+    measure_devices: Callable[[], Mapping[str, float]] = dict
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
     unclaimable: frozenset[int] = frozenset()
 
@@ -238,6 +247,31 @@ class State:
         in_transaction = line.connection in self.transactions
         self.effects.append(Reply(line.reply_to, answer, in_transaction, size, is_repeatable))
 
+    def count(self, name: str, *labels: str, number: int = 1) -> None:
+        """Adds to a counter of `metrics`."""
+        self.noted.append((name, labels, number))
+
+    def measure(self, name: str, milliseconds: int, *labels: str) -> None:
+        """Adds a time to a histogram. One that is negative, since the clock was set back, counts as zero."""
+        self.noted.append((name, labels, max(0, milliseconds) / 1000))
+
+    def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
+        """Counts a run that has ended."""
+        self.noted.append(("runs_total", (ending.value, origin), 1))
+        if is_declared:
+            self.ended_jobs.append((job, ending.value))
+            if job in self.metrics.ends:
+                self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
+
+    def observe(self, name: str, seconds: float, labels: Labels = ()) -> None:
+        """Adds a time to a histogram for good, also outside a turn."""
+        bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
+        if (name, labels) not in histograms:
+            histograms[name, labels] = [0] * (len(bounds) + 2)
+        histogram = histograms[name, labels]
+        histogram[bisect_left(bounds, seconds)] += 1
+        histogram[-1] += seconds
+
     def remember_tick(self) -> None:
         """Stores the time of this decision, in the transaction that stores the decision."""
         settings = self.store.settings
@@ -303,6 +337,7 @@ class State:
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             pruning=replace(self.pruning),
+            noted=(len(self.noted), len(self.ended_jobs)),
             effects=len(self.effects),
             news=len(self.news),
             waiting=len(self.users.events),
@@ -317,6 +352,8 @@ class State:
         self.statistics, self.pruning, self.removed = before.statistics, before.pruning, before.removed
         del self.effects[before.effects :], self.news[before.news :]
         self.users.undo(before.waiting)
+        del self.noted[before.noted[0] :], self.ended_jobs[before.noted[1] :]
+        self.metrics.forget_ends()
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
 
@@ -325,6 +362,15 @@ class State:
         effects, self.effects, self.removed, self.claims_end = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
+        for name, labels, value in self.noted:
+            if name in HISTOGRAMS:
+                self.observe(name, value, labels)
+            else:
+                self.metrics.counters[name, labels] += int(value)
+        for job, ending in self.ended_jobs:
+            self.metrics.count_job_run(job, ending)
+        self.noted.clear()
+        self.ended_jobs.clear()
         if self.is_watched:
             effects = [*effects, *self._what_happened()]
         return [*effects, *self.users.questions(self.moment.boot)] if self.users.wanted else effects

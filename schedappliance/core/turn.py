@@ -117,6 +117,10 @@ class Core:
             return self._degraded.postpone(pending, failure)
         return effects if self.is_settled else self._degraded.end(effects)
 
+    def note_duration(self, seconds: float) -> None:
+        """Measures how long the last turn took. Only the loop knows it."""
+        self.state.observe("turn_duration_seconds", seconds)
+
     def _needs_transaction(self, events: list[Event]) -> bool:
         """False if no event writes rows and nothing is due. Such a turn works even while another process locks the store.
 

@@ -90,6 +90,8 @@ class Log:
         # logged here too.
         self._count_lock = threading.RLock()
         self._queued = self._lost = 0
+        # How many lines were lost since the start.
+        self.lost_total = 0
         self._second = 0
         self._lines_of_second: set[Line] = set()
         self._is_reopening = False
@@ -148,6 +150,7 @@ class Log:
         with self._count_lock:
             if self._queued >= MOST_QUEUED:
                 self._lost += len(lines)
+                self.lost_total += len(lines)
                 return
             lines = [*self._missing(lines[0].wall_ms), *lines]
             self._queued += len(lines)
@@ -168,6 +171,7 @@ class Log:
             with self._count_lock:
                 self._queued -= len(lines)
                 self._lost += lost
+                self.lost_total += lost
                 missing = [] if lost or self._queued else self._missing(lines[-1].wall_ms)
             if missing:
                 self._write_all(missing)

@@ -17,6 +17,7 @@ from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.clock import stopwatch
 from schedappliance.edge import linux
 
 if TYPE_CHECKING:
@@ -224,7 +225,10 @@ class Loop:
                 log.end_turn()
             if self._is_stopped and not is_busy():
                 return
-            effects = core.turn(*self.wait(*core.wake()))
+            arrived = self.wait(*core.wake())
+            begin = stopwatch()
+            effects = core.turn(*arrived)
+            core.note_duration(stopwatch() - begin)
 
     def stop(self, _effect: object = None) -> None:
         """Performs the effect Stop."""

@@ -210,6 +210,9 @@ FORMS: dict[str, CommandForm] = {
     ),
     "summary": CommandForm("summary", "show the statistics"),
     "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
+    "metrics": CommandForm(
+        "metrics", "show what is counted and measured since the start; `json metrics` is for programs that monitor"
+    ),
     "watch": CommandForm(
         "watch [NUMBER]",
         "tell this client each event as JSON, also the last events after NUMBER; for programs",

@@ -276,6 +276,18 @@ class Jobs(Table):
         """Pauses or resumes all jobs; returns how many changed. A million take 1.5 s."""
         return self._database.execute(self._sql["pause_all"], (paused,)).rowcount
 
+    def declared_census(self) -> tuple[int, int]:
+        """How many jobs are declared, and the sum of their numbers."""
+        number, total = self._database.row(self._sql["declared_census"])
+        return number, total
+
+    def declared_numbers(self) -> set[int]:
+        return {row[0] for row in self._database.rows(self._sql["declared_numbers"])}
+
+    def declared_times(self) -> str:
+        """A row for each declared job, as JSON: number, name, 1 if it is paused, next due time and period in milliseconds."""
+        return str(self._database.row(self._sql["declared_times"])[0])
+
     def names(self) -> list[NamedJob]:
         """The declared jobs by their names."""
         rows = self._database.rows(self._sql["names"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schedappliance.engine.attempts import EndedRun, Exit
+from schedappliance.engine.metrics import JobEnds
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User
 from schedappliance.engine.schedule import Missed
@@ -66,6 +67,7 @@ class NextStart(NamedTuple):
     user: User
     origin: str
     on_failure_of: RunKey | None
+    claimed_ms: int
 
 
 class PastRun(NamedTuple):
@@ -193,8 +195,10 @@ class Runs(Table):
         row = self._database.row(self._sql["queued_run"], key)
         if row is None:
             raise damaged(f"{key} is not found")
-        due, text, packed, grammar, attempts, uid, user, origin, *failed = row
-        return NextStart(due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed))
+        due, text, packed, grammar, attempts, uid, user, origin, claimed, *failed = row
+        return NextStart(
+            due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed), claimed
+        )
 
     def start(self, key: AttemptKey) -> None:
         started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount
@@ -255,6 +259,10 @@ class Runs(Table):
             raise damaged(f"{key} is not found")
         move(_state(row[0]), state)
         raise damaged(f"{key} cannot be ended, though it is {row[0]}")
+
+    def last_ends(self, job: int) -> JobEnds:
+        row = self._database.row(self._sql["last_ends"], (job,))
+        return JobEnds(*row) if row else JobEnds()
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
         """The last runs, the newest first."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from heapq import merge
 from pathlib import Path
+from sqlite3 import sqlite_version
 
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
+from schedappliance.store.files import LOG
 from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
@@ -63,6 +66,21 @@ class Store:
     def is_view(self) -> bool:
         """Whether the disk has no room, so that the store can only be read until the next transaction."""
         return self._database.is_view
+
+    @property
+    def sqlite_version(self) -> str:
+        return sqlite_version
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the store file and of its log, by the names of `metrics`; none for a store in memory."""
+        if self.path is None:
+            return {}
+        names = {"store_bytes": self.path, "store_log_bytes": Path(f"{self.path}{LOG}")}
+        sizes = {}
+        for name, path in names.items():
+            with suppress(OSError):
+                sizes[name] = path.stat().st_size
+        return sizes
 
     @property
     def unchecked(self) -> bool:

@@ -331,6 +331,9 @@ def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:
         def wake(self) -> tuple[int | None, int | None]:
             return None, 0
 
+        def note_duration(self, _seconds: float) -> None:
+            pass
+
     class Lines:
         """A log to which every turn has added a line."""
 

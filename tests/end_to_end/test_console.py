@@ -505,3 +505,15 @@ def test_pending_answers_are_sent_before_the_appliance_ends(daemon: Daemon) -> N
     assert answers[0].startswith("# ")
     assert daemon.process
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_metrics_also_show_the_process_and_its_clients(daemon: Daemon) -> None:
+    daemon.start()
+    (line,) = daemon.exchange(request("json metrics")).splitlines()
+    families = {family["name"]: family for family in json.loads(line)["data"]["families"]}
+    assert families["console_clients"]["samples"] == [[[], 1]]
+    for name in ("process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total", "store_bytes"):
+        ((_, value),) = families[name]["samples"]
+        assert value > 0
+    ((_, counts, seconds),) = families["turn_duration_seconds"]["samples"]
+    assert sum(counts) > 0 and seconds > 0

@@ -11,7 +11,7 @@ from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import pack, read_command
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.runs import Attempt, NewRun, Pruned
+from schedappliance.store.runs import Attempt, NewRun, NextStart, Pruned
 from schedappliance.store.tables import Store
 
 COMMAND = read_command("run hello").command
@@ -164,7 +164,7 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         (1, (9, 1), COMMAND, None),
         (2, KEY, COMMAND, 7000),
     ]
-    assert store.runs.next_start(KEY) == (5000, COMMAND, 1, job().user, "spool", None)
+    assert store.runs.next_start(KEY) == NextStart(5000, COMMAND, 1, job().user, "spool", None, 5001)
     with pytest.raises(AssertionError, match="was not started"):
         store.runs.queue_again(KEY, Reason("again"), 7000)
     store.runs.start(AttemptKey(KEY, 2))

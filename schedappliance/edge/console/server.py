@@ -320,6 +320,10 @@ class ConsoleServer:
             self.log.warning(trouble)
         self._trouble = trouble
 
+    def measure(self) -> dict[str, float]:
+        """How many clients there are, and how many of them watch."""
+        return {"console_clients": len(self._connections), "watchers": len(self.watchers.clients())}
+
     def reply(self, effect: Reply) -> None:
         """Sends the answer to a line, unless the client has left."""
         if effect.reply_to in self._unanswered:

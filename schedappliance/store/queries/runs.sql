@@ -28,7 +28,7 @@ ORDER BY sequence;
 SELECT 1 FROM runs WHERE job = ? AND state = 'queued' LIMIT 1;
 
 -- name: queued_run
-SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, failed_job, failed_occurrence
+SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, claimed_ms, failed_job, failed_occurrence
 FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: queue_run
@@ -80,6 +80,17 @@ DELETE FROM runs WHERE sequence = ?;
 -- The update applies only if the run is in one of two states. No other state may move to the new state.
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
 WHERE job = ?1 AND occurrence = ?2 AND state IN (?7, ?8);
+
+-- name: last_ends
+-- Of a job: how many runs failed after the last one that succeeded, when that one and the last run of all ended, and when
+-- the last attempt of the last run started.
+WITH ends AS (SELECT occurrence, state, ended_ms, attempts FROM runs
+              WHERE job = ?1 AND state IN ('succeeded', 'failed', 'timed_out', 'interrupted')),
+  success AS (SELECT occurrence, ended_ms FROM ends WHERE state = 'succeeded' ORDER BY occurrence DESC LIMIT 1),
+  last AS (SELECT occurrence, ended_ms, attempts FROM ends ORDER BY occurrence DESC LIMIT 1)
+SELECT (SELECT count(*) FROM ends WHERE occurrence > coalesce((SELECT occurrence FROM success), -1)),
+       (SELECT ended_ms FROM success), l.ended_ms, coalesce(l.ended_ms - a.started_ms, 0)
+FROM last l LEFT JOIN attempts a ON a.job = ?1 AND a.occurrence = l.occurrence AND a.attempt = l.attempts;
 
 -- name: run_state
 SELECT state FROM runs WHERE job = ? AND occurrence = ?;

@@ -1,0 +1,160 @@
+"""`metrics`: what is counted and measured, for people in short, and as data for a program that monitors the appliance.
+
+Rule: the names, units and labels are those that Prometheus expects; the client only adds a prefix.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING
+
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.view import View
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.metrics import COUNTERS, HISTOGRAMS
+from schedappliance.model.commands import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from schedappliance.engine.metrics import Labels
+    from schedappliance.store.tables import Store
+
+# With more declared jobs than this, there are no rows of single jobs.
+MOST_JOBS = 1000
+JOB_COLUMNS = ("number", "name", "paused", "next_run_ms", "interval_ms")
+# `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
+END_COLUMNS = ("number", "failures", "last_success_ms", "last_end_ms", "last_duration_ms", "runs")
+NO_JOBS = '"jobs": null, "job_ends": null'
+
+Samples = list[tuple["Labels", float]]
+
+
+def show_metrics(view: View, _command: Command) -> Outcome:
+    gauges = list(_gauges(view))
+    if not view.order.as_json:
+        return Outcome(Answer(_as_text(view, gauges)))
+    families = [
+        *({"name": name, "type": kind, "labels": labels, "samples": samples} for name, kind, labels, samples in gauges),
+        *(
+            {"name": name, "type": "counter", "labels": labels, "samples": _counted(view, name)}
+            for name, labels in COUNTERS.items()
+        ),
+        *(
+            {"name": name, "type": "histogram", "labels": labels, "bounds": bounds, "samples": _measured(view, name)}
+            for name, (labels, bounds) in HISTOGRAMS.items()
+        ),
+    ]
+    data = {
+        "at_ms": view.moment.wall,
+        "started_ms": view.status.started.wall,
+        "families": families,
+        "running": sorted(view.running_jobs().items()),
+        "job_columns": JOB_COLUMNS,
+        "end_columns": END_COLUMNS,
+    }
+    text = json.dumps(data, ensure_ascii=False)
+    return Outcome(Answer(f"{text[:-1]}, {view.unless_degraded(lambda: _job_rows(view)) or NO_JOBS}}}", is_json=True))
+
+
+def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
+    """Name, type, names of labels, and samples of what is measured now."""
+    status, store = view.status, view.store
+    running, queued, _ = view.counts()
+    versions = (status.version, platform.python_version(), store.sqlite_version)
+    yield "build_info", "gauge", ("version", "python", "sqlite"), [(versions, 1)]
+    yield _one("start_time_seconds", status.started.wall / 1000)
+    yield _one("last_turn_timestamp_seconds", view.moment.wall / 1000)
+    troubles = {
+        "store": status.degraded,
+        "outputs": status.outputs,
+        "spool": status.without_spool,
+        "files": status.last_good,
+    }
+    yield "degraded", "gauge", ("reason",), [((reason,), int(why is not None)) for reason, why in troubles.items()]
+    yield _one("held", int(status.hold is not None))
+    yield from view.unless_degraded(lambda: _stored(store)) or ()
+    yield "runs", "gauge", ("state",), [(("queued",), queued), (("started",), running)]
+    if spool := status.spool:
+        waits = (("waiting", spool.waiting), ("in_progress", spool.in_progress))
+        yield "spool_files", "gauge", ("state",), [((state,), number) for state, number in waits]
+    reload = status.last_reload
+    yield _one("configuration_last_reload_successful", int(reload.outcome == "accepted"))
+    yield _one("configuration_last_reload_timestamp_seconds", reload.at_ms / 1000)
+    yield _one("overrides", len(view.options.overrides))
+    for name, value in view.measure_devices().items():
+        kind = "counter" if name.endswith("_total") else "gauge"
+        yield name, kind, (), [((), value)]
+
+
+def _stored(store: Store) -> list[tuple[str, str, Labels, Samples]]:
+    jobs, paused, off = store.jobs.count(), store.jobs.count_paused(), store.jobs.count_disabled()
+    states = (("waiting", jobs - paused), ("paused", paused), ("off", off))
+    generation = store.settings.last_generation()
+    return [
+        ("jobs", "gauge", ("state",), [((state,), number) for state, number in states]),
+        _one("configuration_generation", generation.number if generation else 0),
+    ]
+
+
+def _one(name: str, value: float) -> tuple[str, str, Labels, Samples]:
+    return name, "gauge", (), [((), value)]
+
+
+def _counted(view: View, name: str) -> Samples:
+    samples: Samples = [
+        (labels, number) for (family, labels), number in view.metrics.counters.items() if family == name
+    ]
+    # A counter that begins to exist with its first event shows no increase for it.
+    return samples if samples or COUNTERS[name] else [((), 0)]
+
+
+def _measured(view: View, name: str) -> list[tuple[Labels, Sequence[float], float]]:
+    return [
+        (labels, counts, round(total, 6))
+        for (family, labels), (*counts, total) in view.metrics.histograms.items()
+        if family == name
+    ]
+
+
+def _job_rows(view: View) -> str:
+    """The members of the answer about each declared job, as JSON. They are null if there are too many jobs."""
+    metrics, jobs = view.metrics, view.store.jobs
+    census = jobs.declared_census()
+    if census[0] > MOST_JOBS:
+        return NO_JOBS
+    if census != metrics.census:
+        numbers = jobs.declared_numbers()
+        metrics.forget_jobs(numbers)
+        for number in numbers - metrics.ends.keys():
+            metrics.ends[number] = view.store.runs.last_ends(number)
+        metrics.census = census
+    texts = metrics.texts
+    for number in metrics.ends.keys() - texts.keys():
+        row: tuple[object, ...] = (number, *metrics.ends[number], metrics.job_runs.get(number, {}))
+        texts[number] = json.dumps(row)
+    return f'"jobs": {jobs.declared_times()}, "job_ends": [{", ".join(texts.values())}]'
+
+
+def _as_text(view: View, gauges: list[tuple[str, str, Labels, Samples]]) -> str:
+    """A line for each value. A histogram is shown by its number of measurements and their mean."""
+    lines = [
+        _line(name, names, labels, _number(value)) for name, _, names, samples in gauges for labels, value in samples
+    ]
+    for name, names in COUNTERS.items():
+        lines += [_line(name, names, labels, _number(value)) for labels, value in sorted(_counted(view, name))]
+    for name, (names, _) in HISTOGRAMS.items():
+        for labels, counts, total in sorted(_measured(view, name)):
+            number = sum(counts)
+            lines.append(_line(name, names, labels, f"{number} measured, mean {_number(total / number)}"))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(name: str, names: Labels, labels: Labels, value: str) -> str:
+    shown = "".join(f" {label}={text}" for label, text in zip(names, labels, strict=True))
+    return f"{name}{shown}: {value}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

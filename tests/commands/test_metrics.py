@@ -1,0 +1,129 @@
+"""`metrics`: what is counted and measured since the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.core import SECOND, STANZAS, START_MS, Appliance, ended
+
+NIGHTLY = STANZAS + 'job "nightly" { every = 60 command = "run hello" }\n'
+
+
+def values(data: dict[str, Any], name: str) -> dict[tuple[str, ...], Any]:
+    """The samples of a family by their labels."""
+    family = next(family for family in data["families"] if family["name"] == name)
+    return {tuple(labels): rest[0] if len(rest) == 1 else rest for labels, *rest in family["samples"]}
+
+
+def job(data: dict[str, Any], name: str = "nightly") -> dict[str, Any]:
+    """What the answer says about a job: its two rows in one."""
+    rows = [dict(zip(data["job_columns"], row, strict=True)) for row in data["jobs"]]
+    job_row = next(row for row in rows if row["name"] == name)
+    ends = [dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]]
+    return job_row | next(row for row in ends if row["number"] == job_row["number"])
+
+
+def test_commands_drops_and_reloads_are_counted_by_outcome(either: Appliance) -> None:
+    for line in ("pid", "JSON pid", "sched show 99", "no command"):
+        either.ask(line)
+    either.drop("sched in 60 pid\n")
+    either.drop("sched in 60\n", "2~b.cmd")
+    either.turn(either.read(NIGHTLY))
+    either.turn(either.read("sched {"))
+    data = either.data("metrics")
+    assert values(data, "commands_total") == {("pid", "ok"): 2, ("sched show", "rejected"): 1, ("", "rejected"): 1}
+    assert values(data, "drops_total") == {("accepted",): 1, ("rejected",): 1}
+    assert values(data, "reloads_total") == {("accepted",): 1, ("rejected",): 1}
+    assert values(data, "configuration_last_reload_successful") == {(): 0}
+
+
+def test_runs_and_attempts_are_counted_and_measured(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY))
+    either.after(62 * SECOND)
+    first = either.history()[-1].key
+    assert either.data("metrics")["running"] == [[first.job, 1]]
+    either.after(3 * SECOND, ended(first))
+    either.say("run hello")
+    either.turn(ended(either.history()[-1].key, 3))
+    either.say("run hello")
+    either.turn(ended(either.history()[-1].key, signal=9))
+    either.say("run unset")
+    data = either.data("metrics")
+    assert values(data, "runs_total") == {("succeeded", "stanza"): 1, ("failed", "console"): 3}
+    assert values(data, "attempts_total") == {
+        ("hello", "succeeded"): 1,
+        ("hello", "failed"): 1,
+        ("hello", "signal"): 1,
+    }
+    counts, total = values(data, "run_duration_seconds")["hello",]
+    assert (sum(counts), total) == (3, 3.0)
+    counts, total = values(data, "run_lateness_seconds")[()]
+    assert (sum(counts), total) == (4, 22.0)
+    assert values(data, "runs") == {("queued",): 0, ("started",): 0}
+    assert values(data, "jobs") == {("waiting",): 1, ("paused",): 0, ("off",): 0}
+
+
+def test_a_declared_job_shows_its_ends_also_after_a_restart(appliance: Appliance) -> None:
+    appliance.restart(stanzas=NIGHTLY)
+    before = job(appliance.data("metrics"))
+    assert (before["failures"], before["last_end_ms"], before["runs"]) == (0, None, {})
+    for status in (0, 3, 3):
+        appliance.after(60 * SECOND)
+        appliance.after(2 * SECOND, ended(appliance.history()[-1].key, status))
+    shown = job(appliance.data("metrics"))
+    assert shown["runs"] == {"succeeded": 1, "failed": 2}
+    assert (shown["failures"], shown["last_duration_ms"], shown["paused"]) == (2, 2000, 0)
+    assert (shown["last_success_ms"], shown["last_end_ms"]) == (START_MS + 62 * SECOND, appliance.clock.moment().wall)
+    assert (shown["interval_ms"], shown["next_run_ms"]) == (60 * SECOND, START_MS + 220 * SECOND)
+    appliance.restart(stanzas=NIGHTLY)
+    again = job(appliance.data("metrics"))
+    assert {**again, "runs": shown["runs"]} == shown
+    assert again["runs"] == {}, "counters begin with the daemon, as `start_time_seconds` says"
+
+
+def test_a_job_that_is_removed_is_forgotten(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY))
+    either.data("metrics")
+    either.turn(either.read(STANZAS))
+    data = either.data("metrics")
+    assert (data["jobs"], data["job_ends"]) == ([], [])
+    assert not either.state.metrics.ends
+
+
+def test_a_turn_that_is_undone_counts_nothing(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY))
+    either.data("metrics")
+    either.after(60 * SECOND)
+    key = either.history()[-1].key
+    either.database.failing_commits = 1
+    either.turn(ended(key, 3))
+    either.after(2 * SECOND)
+    data = either.data("metrics")
+    assert values(data, "runs_total") == {("failed", "stanza"): 1}
+    assert job(data)["failures"] == 1
+
+
+def test_missed_due_times_are_counted(appliance: Appliance) -> None:
+    appliance.restart(stanzas=NIGHTLY)
+    appliance.restart(600 * SECOND, NIGHTLY)
+    appliance.after(SECOND)
+    data = appliance.data("metrics")
+    assert values(data, "due_times_missed_total") == {(): 9}
+    assert values(data, "runs_total") == {("missed", "stanza"): 1}
+
+
+def test_the_text_shows_the_same_values_in_short(either: Appliance) -> None:
+    either.say("run hello")
+    either.turn(ended(either.history()[-1].key))
+    lines = either.say("metrics").splitlines()
+    assert "attempts_total program=hello result=succeeded: 1" in lines
+    assert "run_duration_seconds program=hello: 1 measured, mean 0" in lines
+    assert "runs state=started: 0" in lines
+
+
+def test_too_many_declared_jobs_have_no_rows(either: Appliance) -> None:
+    jobs = "".join(f'job "j{number}" {{ every = 60 command = "pid" }}\n' for number in range(1001))
+    either.turn(either.read(STANZAS + jobs))
+    data = either.data("metrics")
+    assert (data["jobs"], data["job_ends"]) == (None, None)
+    assert values(data, "jobs")["waiting",] == 1001
