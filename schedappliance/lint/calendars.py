@@ -6,7 +6,7 @@ Rule: only the linter looks for them. A reload does not wait for the due times o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schedappliance.diagnostics import Diagnostic, Span
 from schedappliance.model.calendar_references import expressions_in
@@ -14,6 +14,7 @@ from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.doubts import (
     Doubt,
+    anchor_doubts,
     calendar_doubts,
     clock_doubts,
     cron_doubts,
@@ -57,6 +58,7 @@ class CalendarDoubts:
                 yield from self._of_expressions(job, job.schedule)
                 yield from self._of_distances(job, job.schedule)
                 yield from self._of_end(job, job.schedule)
+                yield from self._of_anchor(job, job.schedule)
 
     def is_complete(self, rule: CalendarRule) -> bool:
         """Whether its zones and its days are known; else its mistakes are reported already."""
@@ -81,6 +83,9 @@ class CalendarDoubts:
 
     def _of_clock(self, rule: CalendarRule, expression: Expression, length: int) -> list[Doubt]:
         zone, clock = expression.zone or rule.zone or "", rule.clock_rule(expression)
+        if rule.dst_skipped == "omit":
+            # The author has decided that nothing makes up for the lost due times.
+            clock = replace(clock, skipped="run")
         key = (rule.syntax, expression.normal, clock, zone)
         if key not in self._clocks:
             now_s = self.now_ms // 1000
@@ -111,6 +116,14 @@ class CalendarDoubts:
         read = job.times["until" if is_over else rule.syntax]
         calendar = calendar_of(rule, self.zones, self.configuration.days)
         for doubt in past_doubts(calendar, self.now_ms, read.node.span):
+            yield doubt.diagnostic(read.source)
+
+    def _of_anchor(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        if rule.each is None or rule.from_ms is not None:
+            return
+        read = job.times["each"]
+        calendar = calendar_of(rule.undelayed(), self.zones, self.configuration.days)
+        for doubt in anchor_doubts(rule.each, calendar, self.now_ms, read.node.span):
             yield doubt.diagnostic(read.source)
 
     def _distance(self, rule: CalendarRule) -> int | None:

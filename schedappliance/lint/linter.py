@@ -203,6 +203,10 @@ def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnos
     if kind is None:
         return None
     remedy = f"`schedappliance import {kind.argument} {path}` prints its jobs as stanzas"
+    if kind.argument == "timer" and "[Timer]" not in own[0].text:
+        remedy = (
+            f"`schedappliance import timer {path.with_suffix('.timer')}` prints the timer and its service as stanzas"
+        )
     return Diagnostic("E118", f"this is {kind.name} and not a stanza file", remedy, own[0], kind.span)
 
 

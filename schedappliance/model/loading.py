@@ -17,7 +17,10 @@ from schedappliance.model.references import configuration_mistakes
 from schedappliance.model.stanzas import read_configuration
 
 # Warnings that only the linter looks for, W404 for calendars. In other places their ignores do not count as unused.
-BY_LINTER = frozenset({"W404", "W414", "W415", "W416", "W417", "W418", "W419", "W420", "W421", "W423", "W424"})
+BY_LINTER = frozenset({"W404", "W414", "W415", "W416", "W417", "W418", "W419", "W420", "W421", "W423", "W424"}) | {
+    "W426",
+    "W427",
+}
 # Names of copies that editors, sed -i, patch, rpm, dpkg, ucf, pacman and people leave behind.
 _LEFT_OVER = re.compile(
     r".*(~|\.(bak|backup|old|orig|rej|save|saved|disabled|off|copy|tmp|part|sw[a-z]"

@@ -8,6 +8,7 @@ import pytest
 
 from schedappliance.importing import inputs
 from schedappliance.importing.inputs import kind_of
+from schedappliance.lint.linter import Linter
 from tests.support.imports import FOLDER, importer
 
 TAB = FOLDER / "crontabs"
@@ -85,6 +86,13 @@ def test_stanza_files_are_not_taken_for_files_of_other_programs() -> None:
     assert len(files) > 50
     recognized = {path.name for path in files if kind_of(path, path.read_bytes().decode("utf-8", "replace"))}
     assert recognized == {"E118.conf"}
+
+
+def test_a_service_is_imported_by_the_name_of_its_timer(tmp_path: Path) -> None:
+    service = tmp_path / "x.service"
+    service.write_text("[Service]\nExecStart=/bin/true\n")
+    (diagnostic,) = Linter().lint(service)
+    assert diagnostic.help.startswith(f"`schedappliance import timer {tmp_path / 'x.timer'}` ")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "SHELL=/bin/sh\n", "* * * *\n", "[Section]\nA=1\n"])

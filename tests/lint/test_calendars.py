@@ -50,6 +50,9 @@ def job(options: str, zone: str = "Europe/Berlin") -> str:
         (job("every = 15m within = 0:00..8:00 until = 2026-11-27T23:59:00Z"), "W423", "2026-11-27T23:59:00Z"),
         (job('cron = "0 8 31 10 *" until = 2026-11-29T00:00:00Z'), "W423", '"0 8 31 10 *"'),
         (job('calendar = "08:00..18:00"'), "W424", "08:00..18:00"),
+        (job('cron = "* 2 * * *"', "UTC"), "W426", "*"),
+        (job('cron = "* 2,14 * * 1-5"', "UTC"), "W426", "*"),
+        (job('calendar = "Mon 08:00" each = 2w'), "W427", "2w"),
     ],
 )
 def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
@@ -62,6 +65,10 @@ def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
     "text",
     [
         job('cron = "30 2 * * *" spread = 20m'),
+        job('cron = "30 2 * * *" dst_skipped = omit'),
+        job('cron = "15 8-17 * * *"'),
+        job('calendar = "Mon 08:00" each = 2w from = 2026-11-30'),
+        job('calendar = "*-*-1 08:00" each = 3mo'),
         job('cron = "*/15 * * * *" jitter = 4m'),
         job('cron = ( "0 8 * * *" "15 8 * * *" )'),
         job('calendar = "Mon..Fri 07:00" except = w') + '\ndays w { dates = "Sat..Sun" }',

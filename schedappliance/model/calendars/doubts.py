@@ -16,7 +16,7 @@ from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
-from schedappliance.model.calendars.day_sets import Pattern
+from schedappliance.model.calendars.day_sets import Pattern, Unit
 from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
 from schedappliance.model.calendars.expression import Dates, Expression
 from schedappliance.model.calendars.months import DAY_S, date_of, first_day
@@ -54,7 +54,7 @@ def _evenly(text: str, items: Sequence[Item], kind: Kind, step: int) -> str:
     (item,) = items
     each_one = f"{text[: item.span.start]}*{text[item.span.end :]}"
     noun = kind.name.partition(" ")[0]
-    return f"`{each_one}` with {even} keeps every {NTH.get(step, ordinal(step))} {noun}"
+    return f"`{each_one}` with {even} and `from` keeps every {NTH.get(step, ordinal(step))} {noun}"
 
 
 class Doubt(NamedTuple):
@@ -83,11 +83,11 @@ def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
 
 # Most cron expressions: five fields without steps, one of them any day, and no day that a month lacks. They have no doubt,
 # and need not be parsed again.
-_PLAIN = re.compile(r"[\d*,-]+ [\d*,-]+ (\* [\w*,-]+ [\w*,-]+|(\d|1\d|2[0-8]) [\w*,-]+ \*)", re.ASCII)
+_PLAIN = re.compile(r"(?!\* \d)[\d*,-]+ [\d*,-]+ (\* [\w*,-]+ [\w*,-]+|(\d|1\d|2[0-8]) [\w*,-]+ \*)", re.ASCII)
 
 
 def cron_doubts(text: str) -> list[Doubt]:
-    """The doubts about a valid cron expression that need no zone: W414, W416, W417, W418 and W421."""
+    """The doubts about a valid cron expression that need no zone: W414, W416, W417, W418, W421 and W426."""
     if _PLAIN.fullmatch(text):
         return []
     tree = parse_cron(text)
@@ -106,6 +106,7 @@ def cron_doubts(text: str) -> list[Doubt]:
             for doubt in _uneven(text, fields[kind.name].items, kind)
         ),
         *_first_of_six(text, tree),
+        *_every_minute(text, fields[MINUTE.name], fields[HOUR.name]),
         *_quartz_weekdays(tree, weekday),
         *_missing_days(day.items, months, "`L` is the last day of the month"),
     ]
@@ -181,6 +182,20 @@ def past_doubts(calendar: Calendar, now_ms: int, span: Span) -> list[Doubt]:
         return []
     message = f"it is not due any more: its last due time was {iso_in(explained.due_ms, explained.zone)}"
     return [Doubt("W423", message, "give later times, or remove the job", span)]
+
+
+def anchor_doubts(each: tuple[int, Unit], calendar: Calendar, now_ms: int, span: Span) -> list[Doubt]:
+    """W427: `each` without `from` decides by 1970 which days are left. Quarters and other parts of a year are usual."""
+    number, unit = each
+    if number == 1 or (unit == "mo" and 12 % number == 0):
+        return []
+    due_ms = calendar.next_after(now_ms)
+    explained = None if due_ms is None else calendar.explain(due_ms)
+    if explained is None:
+        return []
+    date = iso_in(explained.due_ms, explained.zone)[:10]
+    message = f"`each = {number}{unit}` counts from 1970-01-01, since there is no `from`; next due on {date}"
+    return [Doubt("W427", message, f"write `from = {date}` to keep that, or another day to count from", span)]
 
 
 def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, span: Span) -> list[Doubt]:
@@ -324,6 +339,19 @@ def _first_of_six(text: str, tree: CronTree) -> Iterator[Doubt]:
     five = text[first.span.start : tree.fields[4].span.end]
     message = f"the first of six fields is the second: `{written}` counts seconds"
     yield Doubt("W417", message, f"if it counts minutes, write five fields: `{five}`", first.span)
+
+
+def _every_minute(text: str, minute: CronField, hour: CronField) -> Iterator[Doubt]:
+    """`* 2 * * *`, written for once at 02:00. `*/1` says that every minute is meant."""
+    star = text[minute.span.start : minute.span.end]
+    hours = [item.leaves[0].text for item in hour.items if len(item.leaves) == 1 and item.step is None]
+    if star != "*" or len(hours) < len(hour.items) or not all(number.isdigit() for number in hours):
+        return
+    begin, end = text[: minute.span.start], text[minute.span.end :]
+    first = int(hours[0])
+    message = f"it is due each minute from {first:02}:00 to {first:02}:59, since the minute is `*`"
+    remedy = f"write `{begin}0{end}` for once at {first:02}:00, or `{begin}*/1{end}` if each minute is meant"
+    yield Doubt("W426", message, remedy, minute.span)
 
 
 def _quartz_weekdays(tree: CronTree, weekday: CronField) -> Iterator[Doubt]:

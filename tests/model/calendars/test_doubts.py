@@ -132,14 +132,14 @@ def test_doubts_about_calendar_expressions(text: str, doubts: list[tuple[str, st
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("0 0 */2 * *", "`0 0 * * *` with `each = 2d` keeps every second day"),
-        ("0 9 1-31/7 * ?", "`0 9 * * ?` with `each = 7d` keeps every 7th day"),
-        ("0 0 1 */5 *", "`0 0 1 * *` with `each = 5mo` keeps every fifth month"),
+        ("0 0 */2 * *", "`0 0 * * *` with `each = 2d` and `from` keeps every second day"),
+        ("0 9 1-31/7 * ?", "`0 9 * * ?` with `each = 7d` and `from` keeps every 7th day"),
+        ("0 0 1 */5 *", "`0 0 1 * *` with `each = 5mo` and `from` keeps every fifth month"),
         ("0 0 */2,31 * *", "write the numbers as a list"),
         ("0 0 * * */2", "write the numbers as a list"),
         ("*/35 * * * *", "`every = 35m` in place of the expression has equal distances"),
-        ("*-*-1/7 09:00", "`*-*-* 09:00` with `each = 7d` keeps every 7th day"),
-        ("*-1/5-1", "`*-*-1` with `each = 5mo` keeps every fifth month"),
+        ("*-*-1/7 09:00", "`*-*-* 09:00` with `each = 7d` and `from` keeps every 7th day"),
+        ("*-1/5-1", "`*-*-1` with `each = 5mo` and `from` keeps every fifth month"),
     ],
 )
 def test_the_remedy_of_an_uneven_step_replaces_the_step(text: str, remedy: str) -> None:
