@@ -267,8 +267,14 @@ class Database:
         except SQLITE_ERRORS as error:
             raise StoreFailed(error, self.path) from error
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        rows: list[Any] = self._read(sql, parameters, sqlite3.Cursor.fetchall)
+    def rows(
+        self,
+        sql: str,
+        parameters: Sequence[Any] = (),
+        fetch: Callable[[sqlite3.Cursor], list[Any]] = sqlite3.Cursor.fetchall,
+    ) -> list[Any]:
+        """Reads rows. `fetch`: takes the rows that are wanted, for a caller that does not want them all."""
+        rows: list[Any] = self._read(sql, parameters, fetch)
         return rows
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
@@ -137,9 +139,16 @@ class Jobs(Table):
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
-    def page(self, after: Place, limit: int, paused: bool = False) -> list[ListedJob]:
-        """The next rows of the list after (next run, number), either of the waiting jobs or of the paused ones."""
-        rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
+    def page(
+        self, after: Place, limit: int, paused: bool = False, most_characters: int | None = None
+    ) -> list[ListedJob]:
+        """The next rows of the list after (next run, number), either of the waiting jobs or of the paused ones.
+
+        `most_characters`: the page ends with the row that exceeds them; None: they are not counted.
+        """
+        sql = self._sql["list_paused" if paused else "list_jobs"]
+        fetch = sqlite3.Cursor.fetchall if most_characters is None else partial(_fetch, most_characters)
+        rows = self._database.rows(sql, (*after, limit), fetch)
         return [
             ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused), calendar)
             for number, next_run, interval, command, uid, user, origin, declared, is_paused, calendar in rows
@@ -310,6 +319,17 @@ class Jobs(Table):
             for row in self._database.rows(self._sql[query], (number,))
         ]
         return sorted(numbers, key=lambda near: abs(near - number))[:3]
+
+
+def _fetch(most_characters: int, cursor: sqlite3.Cursor) -> list[Any]:
+    """The first rows of a page, with the row whose command and calendar exceed so many characters."""
+    rows = []
+    for row in cursor:
+        rows.append(row)
+        most_characters -= len(row[3]) + len(row[9] or "")
+        if most_characters < 0:
+            break
+    return rows
 
 
 def _program(command: Command) -> str | None:

@@ -24,6 +24,9 @@ from schedappliance.store.settings import Settings
 
 # The keys of `meta` that each start sets: the path of the store, and the daemon that uses it.
 PLACE, DAEMON = "place", "daemon"
+# The most characters of commands that a page of the list keeps in memory; one row may exceed them. Each client that
+# reads a list slowly keeps a page.
+PAGE_CHARACTERS = 64 * 1024
 
 
 class Store:
@@ -131,7 +134,7 @@ class Store:
 
 
 def _pages(jobs: Jobs, after: Place, page: int, paused: bool) -> Iterator[ListedJob]:
-    while rows := jobs.page(after, page, paused):
+    while rows := jobs.page(after, page, paused, PAGE_CHARACTERS):
         yield from rows
         after = rows[-1].place
 

@@ -226,6 +226,25 @@ def test_clients_that_disconnect_leave_nothing_in_memory(daemon: Daemon) -> None
     assert daemon.peak_kb() - before < 40_000, "1,500 buffers of 65,000 bytes"
 
 
+def test_lists_of_long_commands_that_nobody_reads_take_little_memory(daemon: Daemon) -> None:
+    """Forty clients ask for a list of 24 MB, and read none of it."""
+    daemon.start()
+    daemon.drop("many.cmd", "sched in 90000 run hello\n" * 400)
+    eventually(lambda: daemon.say("summary").count("Drops:  1"), "the drop")
+    daemon.stop()
+    daemon.change("UPDATE jobs SET command = 'run hello ' || hex(zeroblob(30000))")
+    daemon.start()
+    before = daemon.peak_kb()
+    with ExitStack() as others:
+        for _ in range(40):
+            client = others.enter_context(daemon.connect())
+            client.sendall(b"json sched list\n")
+            assert client.recv(1) == b"[", "the answer has begun"
+        assert daemon.peak_kb() - before < 100_000
+    assert len(daemon.say("sched list")) > 24_000_000
+    daemon.assert_healthy()
+
+
 def test_answers_that_nobody_reads_take_little_memory(daemon: Daemon) -> None:
     """Each client asks for 256 answers of 4 MB, and reads none of them."""
     write = "import sys; sys.stdout.write('x' * 4_000_000)"
