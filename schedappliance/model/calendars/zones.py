@@ -17,12 +17,15 @@ from functools import cached_property
 from importlib import import_module, resources
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import TZPATH, ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
 
 from schedappliance.diagnostics import did_you_mean
 from schedappliance.model.calendars.pieces import END, Zone
 
 LOCAL = "local"
+# Where systems keep their time zone data. PYTHONTZPATH and TZDIR do not count: the daemon, and the linter in another
+# environment, must know the same zones.
+DIRECTORIES = tuple(map(Path, ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")))
 # An offset from UTC, and an abbreviation with or without an offset.
 _OFFSET = re.compile(r"(?:UTC|GMT)([+-])(0?\d|1[0-4])(?::?00)?", re.ASCII | re.IGNORECASE)
 _ABBREVIATION = re.compile(r"[A-Za-z]{1,5}(?:[+-]?\d.*)?", re.ASCII)
@@ -44,7 +47,7 @@ class Machine:
     `by_path`: TZ is a path, which is `localtime` then.
     """
 
-    directories: tuple[Path, ...] = tuple(Path(name) for name in TZPATH)
+    directories: tuple[Path, ...] = DIRECTORIES
     tz: str | None = None
     localtime: Path = Path("/etc/localtime")
     timezone: Path = Path("/etc/timezone")
@@ -99,6 +102,7 @@ class Zones:
 
     def names(self) -> Sequence[str]:
         """All names in the time zone data, sorted. It reads whole directories, so it is for error messages."""
+        reset_tzpath(self._machine.directories)
         return sorted(available_timezones())
 
     def _read(self, name: str) -> Zone:

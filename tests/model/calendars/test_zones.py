@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,20 @@ def test_the_system_comes_before_the_package(machine: Machine) -> None:
 def test_the_package_has_what_the_system_lacks(machine: Machine) -> None:
     assert Zones(machine).get("America/New_York").offset_at(JULY) == -4 * 3600
     assert Zones(replace(machine, directories=())).get("Europe/Berlin").offset_at(JANUARY) == 3600
+
+
+def test_the_environment_does_not_decide_which_zones_there_are(tmp_path: Path) -> None:
+    """The linter and the daemon, in other environments, must know the same zones."""
+    (tmp_path / "Europe").mkdir()
+    for name in ("Europe/Berlin", "Mars"):
+        (tmp_path / name).write_bytes((DATA / "Asia/Tokyo").read_bytes())
+    script = (
+        "from schedappliance.model.calendars.zones import Zones, this_machine; zones = Zones(this_machine());"
+        f"print('Mars' in zones.names(), zones.get('Europe/Berlin').offset_at({JULY}))"
+    )
+    environment = os.environ | {"PYTHONTZPATH": str(tmp_path), "TZDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout == "False 7200\n", done.stderr
 
 
 def test_damaged_data(machine: Machine) -> None:
