@@ -44,9 +44,9 @@ class FaultyDatabase(FragileDatabase):
         self._statement()
         return super().execute(sql, parameters)
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, parameters: Sequence[Any] = (), fetch: Any = sqlite3.Cursor.fetchall) -> list[Any]:
         self._statement()
-        return super().rows(sql, parameters)
+        return super().rows(sql, parameters, fetch)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         self._statement()

@@ -114,11 +114,11 @@ class FragileDatabase(Database):
         if self.full and self._connection.total_changes != self._changes:
             raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, parameters: Sequence[Any] = (), fetch: Any = sqlite3.Cursor.fetchall) -> list[Any]:
         if self.failing_reads > 0 and self.failing_commits == 0:
             self.failing_reads -= 1
             raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
-        return super().rows(sql, parameters)
+        return super().rows(sql, parameters, fetch)
 
 
 @lru_cache(maxsize=64)
