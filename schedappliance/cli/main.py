@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     "status": "show what is wrong, what runs, what failed and what is next",
     "jobs": "show the jobs, with the end of their last runs",
     "runs": "show the last runs",
+    "timeline": "show what ran and what will run, a lane for each job",
     "logs": "print the output of a run, and follow it",
     "run": "run a job or a program now, and wait for its end",
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},

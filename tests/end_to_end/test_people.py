@@ -148,3 +148,18 @@ def test_a_wait_outlives_the_daemon(appliance: Daemon) -> None:
         out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
     # No daemon knows the exit status of a program that outlived the one which started it.
     assert (waiting.returncode, out, err) == (1, "", f"note: run {run}: cancelled\n")
+
+
+def test_the_timeline_shows_what_failed_first_and_counts_the_rest(appliance: Daemon) -> None:
+    appliance.run("sched run nightly")
+    appliance.run("run hello")
+    timeline = data(appliance, "timeline", "--since", "1h", "--until", "3h")
+    assert [lane["name"] for lane in timeline["lanes"]] == ["nightly", "weekly", "others (1)"]
+    assert [run["state"] for lane in timeline["lanes"] for run in lane["runs"]] == ["failed", "succeeded"]
+    assert timeline["lanes"][0]["planned_ms"] and not timeline["lanes"][1]["planned_ms"]
+    only = data(appliance, "timeline", "--lanes", "2", "--until", "8d")
+    assert [lane["name"] for lane in only["lanes"]] == ["nightly", "others (2)"]
+    assert len(only["lanes"][1]["planned_ms"]) == 1
+    assert only["left_out"] == ["lanes of 1 jobs, which are in `others` with their next due time"]
+    text = shown(appliance, "timeline", "weekly")
+    assert text.splitlines()[1].startswith("weekly ") and "nightly" not in text

@@ -1,0 +1,44 @@
+"""The drawing of `timeline`, from data that a test gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedappliance.cli import timeline
+
+HOUR = 3_600_000
+NOW = 1_000 * HOUR
+
+
+def ran(begin: int, end: int | None, state: str) -> dict[str, Any]:
+    """A run; the instants are minutes from now."""
+    begin_ms = NOW + begin * 60_000
+    return {"due_ms": begin_ms, "started_ms": begin_ms, "ended_ms": end and NOW + end * 60_000, "state": state}
+
+
+def drawn(*lanes: dict[str, Any], width: int = 69, utf8: bool = False, **data: Any) -> list[str]:
+    """A timeline of an hour on each side of now."""
+    span = {"since_ms": NOW - HOUR, "now_ms": NOW, "until_ms": NOW + HOUR, "left_out": []}
+    lane = {"id": "x", "paused": False, "runs": [], "planned_ms": []}
+    return list(timeline.lines(span | {"lanes": [lane | one for one in lanes]} | data, width, utf8, False))
+
+
+def test_a_lane_shows_what_ran_failed_overlapped_and_will_run() -> None:
+    runs = [ran(-50, -40, "failed"), ran(-30, -20, "succeeded"), ran(-25, -10, "succeeded"), ran(-4, None, "started")]
+    axis, lane, legend = drawn({"name": "nightly", "runs": runs, "planned_ms": [NOW + 40 * 60_000]})
+    # 61 columns: about two minutes each.
+    assert lane == "nightly      =====X    ==#========  >>>                   ."
+    assert axis.startswith("        ") and legend.startswith("= succeeded  X failed  > started")
+    assert drawn({"name": "nightly", "runs": runs}, utf8=True)[1] == "nightly      ━━━━━✗    ━━╪━━━━━━━━  ▶▶▶"
+
+
+def test_nothing_is_wider_than_the_terminal_and_names_control_nothing() -> None:
+    name = "a" * 100 + "\x1b[2J"
+    for width in (40, 80):
+        lines = drawn({"name": name, "runs": [ran(-999, None, "started")]}, width=width, utf8=True)
+        assert max(map(len, lines)) <= width
+    assert "\x1b" not in "".join(drawn({"name": "b\x1b[2J"}))
+
+
+def test_what_is_left_out_is_said() -> None:
+    assert drawn(left_out=["runs before noon"])[-2:] == ["no runs and no due times", "not shown: runs before noon"]
