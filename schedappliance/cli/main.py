@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "jobs": "show the jobs, with the end of their last runs",
     "runs": "show the last runs",
     "timeline": "show what ran and what will run, a lane for each job",
+    "top": "show the same as `status`, and keep it up to date",
     "logs": "print the output of a run, and follow it",
     "run": "run a job or a program now, and wait for its end",
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},

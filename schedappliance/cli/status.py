@@ -10,6 +10,7 @@ from schedappliance.cli import tables
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import FAILED, OK
 from schedappliance.cli.runs import FAILED_STATES, name_of
+from schedappliance.client.console import Session
 from schedappliance.clock import SystemClock
 from schedappliance.visible import visible
 
@@ -27,52 +28,73 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     with session_of(options) as session:
-        facts = {
-            "health": data_of(session, "health")[0],
-            "summary": data_of(session, "summary")[0],
-            "live": data_of(session, f"sched history state started,queued limit {FAILURES_COUNTED}")[0],
-            "failed": data_of(session, f"sched history since 24h state {FAILED_STATES} limit {FAILURES_COUNTED}")[0],
-            "next": data_of(session, f"sched list limit {SHOWN}")[0],
-        }
+        facts = facts_of(session, FAILURES_COUNTED)
     if options.json:
-        print_json(facts)
+        print_json({name: value for name, value in facts.items() if name != "most"})
     else:
-        tables.show(list(_lines(facts, SystemClock().moment().wall)))
+        tables.show(list(lines_of(facts, SystemClock().moment().wall)))
     return OK if facts["health"]["ready"] else FAILED
 
 
-def _lines(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
-    summary, failed, live = facts["summary"], facts["failed"], facts["live"]
+def facts_of(session: Session, most: int) -> dict[str, Any]:
+    """What the appliance answers; at most so many runs of each kind. Raises Failure."""
+    return {
+        "health": data_of(session, "health")[0],
+        "summary": data_of(session, "summary")[0],
+        "live": data_of(session, f"sched history state started,queued limit {most}")[0],
+        "failed": data_of(session, f"sched history since 24h state {FAILED_STATES} limit {most}")[0],
+        "next": data_of(session, f"sched list limit {SHOWN}")[0],
+        "most": most,
+    }
+
+
+def lines_of(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
+    """The screen for people."""
+    yield from head_of(facts)
+    for head, rows, objects in tables_of(facts, now_ms):
+        yield from ("", *tables.table(head, rows[:SHOWN]))
+        if len(objects) > SHOWN:
+            yield f"and {len(objects) - SHOWN} more"
+
+
+def head_of(facts: dict[str, Any]) -> Iterator[str]:
+    """The lines above the tables."""
+    summary, failed = facts["summary"], facts["failed"]
     for trouble in facts["health"]["troubles"] or ["no trouble"]:
         yield visible(trouble)
     if hold := facts["health"]["held"]:
         reason = f": {hold['reason']}" if hold["reason"] else ""
         held = f"held since {tables.time_text(hold['since_ms'])} by {hold['user']}{reason}"
         yield visible(f"{held}; nothing new starts until `sched release`")
-    more = "+" if len(failed) == FAILURES_COUNTED else ""
+    more = "+" if len(failed) == facts["most"] else ""
     yield (
         f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"
         f" {summary['runs_queued']} runs wait; {len(failed)}{more} runs failed in 24 h;"
         f" up {tables.lasted_text(summary['uptime_s'] * 1000)}"
     )
+
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]], list[dict[str, Any]]]
+
+
+def tables_of(facts: dict[str, Any], now_ms: int) -> Iterator[Table]:
+    """The tables that are not empty: the head, the rows, and the run or the job of each row."""
     rows: list[tuple[str, ...]]
-    if live:
-        rows = [
-            (name_of(one), one["run"], one["state"], _since(one, now_ms), one["reason"] or "") for one in live[:SHOWN]
-        ]
-        yield from ("", *tables.table(("RUNNING", "RUN", "STATE", "SINCE", "REASON"), rows), *_rest(live))
-    if failed:
+    if live := facts["live"]:
+        rows = [(name_of(one), one["run"], one["state"], _since(one, now_ms), one["reason"] or "") for one in live]
+        yield ("RUNNING", "RUN", "STATE", "SINCE", "REASON"), rows, live
+    if failed := facts["failed"]:
         rows = [
             (name_of(one), one["run"], one["state"], tables.time_text(one["due_ms"]), one["reason"] or "")
-            for one in failed[:SHOWN]
+            for one in failed
         ]
-        yield from ("", *tables.table(("FAILED", "RUN", "STATE", "DUE", "REASON"), rows), *_rest(failed))
-    if facts["next"]:
+        yield ("FAILED", "RUN", "STATE", "DUE", "REASON"), rows, failed
+    if jobs := facts["next"]:
         rows = [
             (job["name"] or job["command"], job["id"], "paused" if job["paused"] else _until(job, now_ms))
-            for job in facts["next"]
+            for job in jobs
         ]
-        yield from ("", *tables.table(("NEXT", "ID", "IN"), rows))
+        yield ("NEXT", "ID", "IN"), rows, jobs
 
 
 def _since(run: dict[str, Any], now_ms: int) -> str:
@@ -81,7 +103,3 @@ def _since(run: dict[str, Any], now_ms: int) -> str:
 
 def _until(job: dict[str, Any], now_ms: int) -> str:
     return tables.lasted_text(max(0, job["next_run_ms"] - now_ms))
-
-
-def _rest(runs: Sequence[Any]) -> list[str]:
-    return [f"and {len(runs) - SHOWN} more"] if len(runs) > SHOWN else []

@@ -1,18 +1,31 @@
-"""Programs whose output is a terminal. Rule: the output is short, since nobody reads it before the program has ended."""
+"""Programs on a terminal: those that only write, and those that a test types to.
+
+Rule: a test waits for what the terminal shows, until a deadline.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def on_a_terminal(*arguments: str, cwd: Path | None = None, **environment: str) -> bytes:
-    """What `schedappliance ARGUMENTS` shows on a terminal, on stdout and stderr."""
+    """What `schedappliance ARGUMENTS` shows on a terminal, on stdout and stderr. It must be short: it is read at the end."""
     master, slave = pty.openpty()
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment}
     command = [sys.executable, "-m", "schedappliance", *arguments]
@@ -27,3 +40,64 @@ def on_a_terminal(*arguments: str, cwd: Path | None = None, **environment: str) 
         pass
     os.close(master)
     return shown
+
+
+class Terminal:
+    """A terminal with a program. `process`: the program; `shown`: all that it has written."""
+
+    def __init__(self, master: int, slave: int, process: subprocess.Popen[bytes]) -> None:
+        self._master = master
+        self._slave = slave
+        self._place = 0
+        self.process = process
+        self.shown = ""
+
+    def wait_for(self, text: str) -> str:
+        """What is shown up to a text and with it, from the end of the last such wait on."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (end := self.shown.find(text, self._place)) < 0:
+            ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{text!r} is not in {self.shown[-3000:]!r}"
+            self.shown += os.read(self._master, 65536).decode(errors="replace")
+        begin, self._place = self._place, end + len(text)
+        return self.shown[begin : self._place]
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def mode(self) -> list[Any]:
+        """The settings of the terminal."""
+        return termios.tcgetattr(self._slave)
+
+    def end(self) -> int:
+        """The exit status; what the program writes until its end is read."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.shown[-3000:]
+            if select.select([self._master], [], [], 0.01)[0]:
+                self.shown += os.read(self._master, 65536).decode(errors="replace")
+        while select.select([self._master], [], [], 0)[0]:
+            self.shown += os.read(self._master, 65536).decode(errors="replace")
+        return int(self.process.returncode)
+
+
+@contextlib.contextmanager
+def terminal(*arguments: str, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
+    """`schedappliance ARGUMENTS` on a terminal of its own, as the program to which its keys belong."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", "LANG": "C.UTF-8", **environment}
+    take = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", take, sys.executable, "-m", "schedappliance", *arguments]
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True, bufsize=0
+    )
+    try:
+        yield Terminal(master, slave, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+        os.close(slave)
