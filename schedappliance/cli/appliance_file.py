@@ -1,23 +1,22 @@
-"""Finds the appliance file of a subcommand, and the socket of its console: `--config`, the variable, and the default paths."""
+"""The arguments `--config` and `--endpoint` of a subcommand, and the appliance file and the socket that they mean."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from schedappliance.client import places
+from schedappliance.client.places import DEFAULTS, VARIABLE, path_in
 
 if TYPE_CHECKING:
     from schedappliance.model.appliance_file import ApplianceFile
 
-VARIABLE = "SCHEDAPPLIANCE_CONFIG"
-DEFAULTS = ("etc/appliance.yaml", "/etc/schedappliance/appliance.yaml")
-
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    places = ", ".join((f"${VARIABLE}", *DEFAULTS))
+    defaults = ", ".join((f"${VARIABLE}", *DEFAULTS))
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {places}"
+        "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {defaults}"
     )
 
 
@@ -37,52 +36,9 @@ def endpoint_of(options: argparse.Namespace) -> Path:
 
 def config_path(options: argparse.Namespace) -> Path:
     """The path of the appliance file; raises Unusable if none is named and none exists."""
-    if options.config:
-        return Path(options.config)
-    if path := os.environ.get(VARIABLE):
-        return Path(path)
-    directory = _working_directory()
-    names = [name for name in DEFAULTS if name.startswith("/") or directory]
-    for name in names:
-        if _may_exist(name):
-            return Path(name)
-    from schedappliance.diagnostics import Unusable
-
-    places = ", ".join([f"${VARIABLE}", *(os.path.join(directory, name) for name in names)])  # noqa: PTH118
-    raise Unusable(f"no appliance file: looked for {places}", "give --config FILE, or create one of these files")
-
-
-def _working_directory() -> str:
-    """The path of the directory. It is empty for `/` and for a deleted directory, which have no appliance of their own."""
-    try:
-        return os.getcwd().rstrip("/")  # noqa: PTH109
-    except FileNotFoundError:
-        return ""
-
-
-def _may_exist(name: str) -> bool:
-    """Whether a file exists, or this user may not know. Reading the file then says why."""
-    try:
-        os.stat(name)  # noqa: PTH116
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
+    return places.config_path(options.config)
 
 
 def appliance_file(options: argparse.Namespace) -> ApplianceFile:
     """The appliance file; raises Unusable if it is missing or holds a mistake."""
-    path = config_path(options)
-    from schedappliance.model.appliance_file import usable_appliance_file
-
-    return usable_appliance_file(path)
-
-
-def path_in(file: ApplianceFile, key: str, path: Path | None, argument: str) -> Path:
-    """The path of a key of the appliance file. Raises Unusable if it is None; `argument` then says how to give one."""
-    if path is None:
-        from schedappliance.diagnostics import Unusable
-
-        raise Unusable(f"{file.path} has no `{key}`", f"give {argument}")
-    return path
+    return places.appliance_file(options.config)

@@ -14,7 +14,8 @@ from typing import Any
 from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure
-from schedappliance.client.console import Session, Unavailable
+from schedappliance.client.console import Session
+from schedappliance.client.errors import Unavailable
 from schedappliance.visible import json_text
 
 STATUSES = {

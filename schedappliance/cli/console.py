@@ -17,7 +17,9 @@ from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import has_reader, stdin_lines
-from schedappliance.client.console import Session, Unavailable, line_of
+from schedappliance.client.console import Session
+from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import line_of
 from schedappliance.visible import json_text, visible
 
 DESCRIPTION = """\
@@ -111,13 +113,11 @@ def _converse(session: Session, prompt_text: str) -> None:
             return
         if not line:
             continue
-        if session.is_closed():
-            session.close()
-            if session.in_transaction:
-                # The next lines belong to the transaction. They must not take effect at once instead.
-                print_error("the connection has ended, and the transaction with it; nothing was changed")
-                session.in_transaction = False
-                continue
+        try:
+            session.renew()
+        except Unavailable as unavailable:
+            print_error(str(unavailable))
+            continue
         _say(session, line)
 
 
@@ -126,12 +126,10 @@ def _say(session: Session, line: str, show_error: bool = True) -> int:
         response = session.ask(line)
         return show(response, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED
     except Unavailable as unavailable:
-        session.close()
         print_error(str(unavailable))
         return UNAVAILABLE
     except KeyboardInterrupt:
-        # The command continues. Its answer must not be read as the answer to the next line.
-        session.close()
+        # The command continues.
         print()
         return FAILED
 

@@ -10,7 +10,8 @@ from schedappliance.cli import tables
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.cli.runs import FAILED_STATES
-from schedappliance.client.console import Session, quoted
+from schedappliance.client.console import Session
+from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
 Show the jobs that wait or are paused, the next one due first. LAST is the end of

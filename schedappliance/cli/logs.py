@@ -17,7 +17,7 @@ from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
-from schedappliance.client.console import quoted
+from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
 Print the output of a run: of its last attempt, also while it runs. A JOB, by

@@ -10,7 +10,7 @@ from typing import Any
 from schedappliance.cli import tables
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
-from schedappliance.client.console import quoted
+from schedappliance.client.wire import quoted
 from schedappliance.visible import visible
 
 DESCRIPTION = """\

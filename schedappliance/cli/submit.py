@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
+from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, drop_name, duration, parser
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import read_stdin
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
+from schedappliance.client.places import path_in
 
 if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic

@@ -5,94 +5,105 @@ Rule: a request is sent only after the response to the last one.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import select
 import socket
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import Message, Wire, cannot_connect, lost
 from schedappliance.edge.console.unix_socket import connect
 
-
-class Unavailable(Exception):
-    """No appliance answers."""
+CHUNK = 256 * 1024
 
 
-class Session:
-    """A connection. The first line opens it, and the first line after a close opens it again."""
+class Connection:
+    """What both kinds of session share. The first line opens it, and the first line after a close opens it again.
 
-    def __init__(self, endpoint: Path) -> None:
+    `timeout`: how many seconds the appliance may take for a response; None: as long as it wants.
+    """
+
+    def __init__(self, endpoint: Path, timeout: float | None = None) -> None:
         self._endpoint = endpoint
+        self._timeout = timeout
         self._connection: socket.socket | None = None
-        self._answers: BinaryIO | None = None
-        self._numbers = count(1)
+        self._wire = Wire(endpoint)
         # Whether a transaction was open after the last response. It ends with the connection.
         self.in_transaction = False
 
-    def ask(self, line: str) -> dict[str, Any]:
-        """The response to a line; raises Unavailable."""
-        with _explained(self._endpoint):
-            if self._connection is None or self._answers is None:
-                self._connection = connect(self._endpoint)
-                self._answers = self._connection.makefile("rb")
-            request = json.dumps({"v": 1, "id": next(self._numbers), "command": line}, ensure_ascii=False)
-            self._connection.sendall(request.encode(errors="surrogateescape") + b"\n")
-            answer = self._answers.readline()
-        if not answer.endswith(b"\n"):
-            raise Unavailable(f"the appliance at {self._endpoint} ended the connection")
-        if not answer.startswith(b"{"):
-            raise Unavailable(answer.decode(errors="replace").strip().removeprefix("error: "))
-        response: dict[str, Any] = json.loads(answer)
-        self.in_transaction = response["transaction"]
-        return response
+    def _open(self, flags: int = 0) -> socket.socket:
+        if self._connection is None:
+            try:
+                self._connection = connect(self._endpoint, flags, None if flags else self._timeout)
+            except OSError as error:
+                raise cannot_connect(self._endpoint, error) from error
+            self._wire = Wire(self._endpoint)
+        return self._connection
 
     def is_closed(self) -> bool:
         """Whether there is no connection, or the appliance has ended it; nothing is sent to find out."""
         if self._connection is None:
             return True
+        # A socket with a timeout would wait for it in spite of MSG_DONTWAIT.
+        poller = select.poll()
+        poller.register(self._connection, select.POLLIN)
         try:
-            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
+            return bool(poller.poll(0)) and not self._connection.recv(1, socket.MSG_PEEK)
         except OSError:
             return True
+
+    def renew(self) -> None:
+        """Forgets a connection that has ended. Raises Unavailable once if a transaction was open on it.
+
+        The next lines belong to the transaction. They must not take effect at once instead.
+        """
+        if not self.is_closed():
+            return
+        was_open, self.in_transaction = self.in_transaction, False
+        self.close()
+        if was_open:
+            raise Unavailable("the connection has ended, and the transaction with it; nothing was changed")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+class Session(Connection):
+    """A connection whose calls wait."""
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """The response to a line; raises Unavailable. After that, the next line opens a new connection."""
+        connection = self._open()
+        try:
+            try:
+                connection.sendall(self._wire.request(line))
+            except OSError as error:
+                raise lost(self._endpoint, error) from error
+            response = self.next_message()
+        except BaseException:
+            # The answer may still come. It must not be read as the answer to the next line.
+            self.close()
+            raise
+        self.in_transaction = response["transaction"]
+        return response
+
+    def next_message(self) -> Message:
+        """The next response or event. Raises Unavailable."""
+        connection = self._open()
+        while (message := self._wire.message()) is None:
+            try:
+                self._wire.add(connection.recv(CHUNK))
+            except OSError as error:
+                raise lost(self._endpoint, error) from error
+        return message
+
+    def set_timeout(self, timeout: float | None) -> None:
+        """How many seconds each of the next messages may take, until the connection ends."""
+        self._open().settimeout(timeout)
 
     def pause(self, milliseconds: int) -> None:
         """Waits so long, or until the appliance ends the connection."""
         connections = [] if self._connection is None else [self._connection]
         select.select(connections, [], [], milliseconds / 1000)
-
-    def close(self) -> None:
-        for part in (self._answers, self._connection):
-            if part is not None:
-                part.close()
-        self._answers = self._connection = None
-
-
-@contextlib.contextmanager
-def _explained(endpoint: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        remedy = "see `console.mode` and `console.group` of the appliance"
-        raise Unavailable(f"cannot open {endpoint}: {error.strerror}; {remedy}") from error
-    except OSError as error:
-        raise Unavailable(f"no appliance answers at {endpoint}: {error.strerror or error}") from error
-
-
-def line_of(words: list[str]) -> str:
-    """The words of a shell command as a line. A single word is the whole line; several words are quoted if necessary."""
-    if len(words) == 1:
-        return words[0]
-    return " ".join(quoted(word) for word in words)
-
-
-def quoted(word: str) -> str:
-    """A word as it is typed at the console, quoted only if necessary."""
-    if word and not any(character in " \t\"'" for character in word):
-        return word
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

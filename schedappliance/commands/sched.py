@@ -6,6 +6,7 @@ Rule: the texts are byte for byte those of Momentum where it has one; the data a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
@@ -28,7 +29,7 @@ from schedappliance.commands.view import View, check_room
 from schedappliance.diagnostics import InvalidValue, counted, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED
-from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, run_id
+from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, job_number, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.pieces import Zone
@@ -154,7 +155,14 @@ def list_jobs(view: View, command: Command) -> Outcome:
     return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 
 
+# A row as it was when it was listed: the id of its job and its due time in milliseconds.
+_ROW = re.compile(r"(.+)@(-?[0-9]{1,15})", re.ASCII)
+
+
 def _place_of(view: View, text: str) -> Place:
+    """The place in the list of a row, or of a job as it is now."""
+    if (row := _ROW.fullmatch(text)) and (number := job_number(view.store.node, row[1])) is not None:
+        return int(row[2]), number
     job = find_job(view, text)
     if job.next_run_ms is None or not job.enabled:
         raise view.reject("E501", f"job {shortened(text)} is not in the list", "begin at the first row: `sched list`")
@@ -262,23 +270,27 @@ def history(view: View, command: Command) -> Outcome:
     if listing.key is not None and number is not None and not runs and is_unknown(view, number):
         raise unknown(view, listing.key, number)
     node = view.store.node
-    more = _more_runs(view, command, selected)
+    following = _following(view, command, selected)
+    more = _more_runs(view, following, selected) if following else None
     text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
     answer = view.answer(text, [run_data(node, run) for run in runs])
     weight = SEARCH_WEIGHT if listing.searches else 0
-    return Outcome(answer._replace(note=more) if view.order.as_json else answer, weight=weight)
+    return Outcome(answer._replace(note=more, next=following) if view.order.as_json else answer, weight=weight)
 
 
-def _more_runs(view: View, command: Command, selected: SelectedRuns) -> str | None:
-    """How many more runs there are, and the command that lists them; None if the list is complete."""
+def _following(view: View, command: Command, selected: SelectedRuns) -> str | None:
+    """The command that lists more runs; None if the list is complete."""
     key = selected.runs[-1].key if selected.more else selected.first_examined
-    if key is None:
-        return None
-    following = f"`{next_page(command, 'before', run_id(view.store.node, key))}`"
+    return None if key is None else next_page(command, "before", run_id(view.store.node, key))
+
+
+def _more_runs(view: View, following: str, selected: SelectedRuns) -> str:
+    """How many more runs there are, and the command that lists them."""
     if not selected.more:
-        return f"the runs before {run_id(view.store.node, key)} were not searched: {following}"
+        assert selected.first_examined is not None, "runs follow"
+        return f"the runs before {run_id(view.store.node, selected.first_examined)} were not searched: `{following}`"
     at_least = "at least " if selected.first_examined or selected.more == MORE_COUNTED else ""
-    return f"{at_least}{counted(selected.more, 'more run')}: {following}"
+    return f"{at_least}{counted(selected.more, 'more run')}: `{following}`"
 
 
 def _past_run(view: View, run: PastRun) -> str:

@@ -24,6 +24,7 @@ class Answer(NamedTuple):
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
     `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
     waited for. The output of the program is shown even if it failed. `note`: what a person should see beside the output.
+    `next`: the command that lists the rest of a list that is cut.
     `events_after`: the client watches from now on, and gets the events after this number; 0: only later events.
     """
 
@@ -34,6 +35,7 @@ class Answer(NamedTuple):
     is_json: bool = False
     exit_status: int | None = None
     note: str | None = None
+    next: str | None = None
     events_after: int | None = None
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.cli.appliance_file import DEFAULTS, VARIABLE, config_path
+from schedappliance.cli.appliance_file import config_path
+from schedappliance.client.places import DEFAULTS, VARIABLE
 from schedappliance.diagnostics import Unusable
 
 NOT_NAMED = argparse.Namespace(config=None)

@@ -16,7 +16,8 @@ import pytest
 
 from schedappliance.cli.console import prompt, send, show
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_error
-from schedappliance.client.console import Session, Unavailable
+from schedappliance.client.console import Session
+from schedappliance.client.errors import Unavailable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.unix_socket import connect
 from tests.support.waiting import PATIENCE_SECONDS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.client.console import quoted as quote
+from schedappliance.client.wire import quoted as quote
 from schedappliance.diagnostics import Source
 from schedappliance.model.commands import FORMS, Command, drop_mistakes, is_json, pack, read_command, unpack
 from schedappliance.syntax.grammars import GRAMMAR_VERSION, build_parser

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.client.console import quoted as quote
+from schedappliance.client.wire import quoted as quote
 from schedappliance.syntax.command import MAX_NESTING, CommandError, CommandTree, first_words, keywords, parse_command
 from tests.support.diagnostics import pointed
 

@@ -196,6 +196,8 @@ def _json_response(request: Request, answer: Answer, in_transaction: bool) -> It
         head += f', "exit_status": {answer.exit_status}'
     if answer.note is not None:
         head += f', "note": {_dumps(answer.note)}'
+    if answer.next is not None:
+        head += f', "next": {_dumps(answer.next)}'
     if answer.error is not None:
         head += f', "error": {_dumps(answer.error)}, "verbatim": {_dumps(answer.verbatim)}'
         head += f', "diagnostics": {_dumps(as_data(answer.diagnostics))}'

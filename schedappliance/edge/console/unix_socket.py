@@ -14,14 +14,17 @@ from pathlib import Path
 _PEER = struct.Struct("iII")
 
 
-def connect(path: Path, flags: int = 0) -> socket.socket:
+def connect(path: Path, flags: int = 0, timeout: float | None = None) -> socket.socket:
     """Connects to a listening socket, by a short address below /proc/self/fd. Raises OSError.
 
-    `flags`: of the new socket; with SOCK_NONBLOCK the call does not wait for a place in the backlog.
+    `flags`: of the new socket; with SOCK_NONBLOCK the call does not wait for a place in the backlog. `timeout`: how
+    many seconds each operation of the socket may take; None: as long as it takes.
     """
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | flags)
     try:
+        if timeout is not None:
+            connection.settimeout(timeout)
         connection.connect(f"/proc/self/fd/{directory}/{path.name}")
     except BaseException:
         connection.close()

@@ -1,0 +1,263 @@
+"""`AsyncClient`: the twin of Client for asyncio. Rule: a method differs from its twin only in how it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self, TypeVar, overload
+
+from schedappliance.client import questions
+from schedappliance.client.answers import (
+    DropResult,
+    Health,
+    Held,
+    Job,
+    JobDetails,
+    NewJob,
+    NewRun,
+    NextDueTimes,
+    PausedJob,
+    PausedJobs,
+    Released,
+    Run,
+    RunDetails,
+    StoppedRun,
+    Summary,
+    WhyJob,
+)
+from schedappliance.client.client import DEFAULT_TIMEOUT_S, Appliance, Client, Location
+from schedappliance.client.console import CHUNK, Connection
+from schedappliance.client.errors import TimedOut, Unavailable
+from schedappliance.client.events import Event, Follower
+from schedappliance.client.questions import CommandLike, JobLike, Question, RunLike, Span
+from schedappliance.client.wire import Message, lost
+
+T = TypeVar("T")
+# How often a task looks for the result of a drop.
+RESULT_PAUSE_S = 0.25
+
+
+class AsyncSession(Connection):
+    """A connection whose calls are awaited."""
+
+    async def ask(self, line: str) -> dict[str, Any]:
+        """As Session.ask."""
+        connection = self._open(socket.SOCK_NONBLOCK)
+        try:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await asyncio.get_running_loop().sock_sendall(connection, self._wire.request(line))
+            except OSError as error:
+                raise lost(self._endpoint, error) from error
+            response = await self.next_message(self._timeout)
+        except BaseException:
+            # The answer may still come. It must not be read as the answer to the next line.
+            self.close()
+            raise
+        self.in_transaction = response["transaction"]
+        return response
+
+    async def next_message(self, timeout: float | None) -> Message:
+        """The next response or event. Raises Unavailable."""
+        connection = self._open(socket.SOCK_NONBLOCK)
+        while (message := self._wire.message()) is None:
+            try:
+                async with asyncio.timeout(timeout):
+                    self._wire.add(await asyncio.get_running_loop().sock_recv(connection, CHUNK))
+            except OSError as error:
+                raise lost(self._endpoint, error) from error
+        return message
+
+
+class AsyncClient:
+    """The twin of Client for asyncio: the same methods, whose results are awaited or iterated over by `async for`.
+
+    Tasks of one event loop may share a client: their questions take turns, and `wait` and `watch` use connections of
+    their own. A task that is cancelled leaves nothing behind, but what it asked for may be carried out. A client is
+    not for use after a fork.
+    """
+
+    def __init__(
+        self,
+        endpoint: Location = None,
+        *,
+        config: Location = None,
+        spool: Location = None,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._appliance = Appliance(endpoint, config, spool)
+        self._timeout = timeout
+        self._turn = asyncio.Lock()
+        self._session: AsyncSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        async with self._turn:
+            if self._session is not None:
+                self._session.close()
+
+    async def every(self, period: Span, command: CommandLike) -> NewJob:
+        return await self._ask(questions.schedule("every", questions.span_text(period), command))
+
+    async def in_(self, delay: Span, command: CommandLike) -> NewJob:
+        return await self._ask(questions.schedule("in", questions.span_text(delay), command))
+
+    async def at(self, when: str | datetime, command: CommandLike) -> NewJob:
+        return await self._ask(questions.schedule("at", questions.instant_text(when), command))
+
+    async def cron(self, expression: str, command: CommandLike) -> NewJob:
+        return await self._ask(questions.schedule("cron", expression, command))
+
+    async def calendar(self, expression: str, command: CommandLike) -> NewJob:
+        return await self._ask(questions.schedule("calendar", expression, command))
+
+    @overload
+    async def run(self, program: str, *arguments: str, wait: Literal[False] = False) -> NewRun: ...
+    @overload
+    async def run(
+        self, program: str, *arguments: str, wait: Literal[True], timeout: float | None = None
+    ) -> RunDetails: ...
+    async def run(
+        self, program: str, *arguments: str, wait: bool = False, timeout: float | None = None
+    ) -> NewRun | RunDetails:
+        new = await self._ask(questions.run(program, arguments))
+        return await self.wait(new, timeout=timeout) if wait else new
+
+    async def run_now(self, job: JobLike) -> NewRun:
+        return await self._ask(questions.run_now(job))
+
+    async def wait(self, run: RunLike, *, timeout: float | None = None) -> RunDetails:
+        limit = None if timeout is None or self._timeout is None else timeout + self._timeout
+        with contextlib.closing(AsyncSession(self._appliance.endpoint, limit)) as session:
+            question = questions.wait(run, timeout)
+            question.answer(await session.ask(question.request))
+        return await self._ask(questions.run_details(run))
+
+    async def stop(self, run: RunLike) -> StoppedRun:
+        return await self._ask(questions.stop(run))
+
+    async def delete(self, job: JobLike) -> None:
+        await self._ask(questions.delete(job))
+
+    async def pause(self, job: JobLike) -> PausedJob | PausedJobs:
+        return await self._ask(questions.pause(job))
+
+    async def resume(self, job: JobLike) -> PausedJob | PausedJobs:
+        return await self._ask(questions.resume(job))
+
+    async def hold(self, reason: str = "") -> Held:
+        return await self._ask(questions.hold(reason))
+
+    async def release(self) -> Released:
+        return await self._ask(questions.release())
+
+    def jobs(self, *, find: str | None = None, limit: int | None = None) -> AsyncIterator[Job]:
+        return self._rows(questions.jobs(find, limit))
+
+    def history(
+        self,
+        job: JobLike | None = None,
+        *,
+        state: str | Iterable[str] | None = None,
+        since: str | datetime | timedelta | None = None,
+        until: str | datetime | timedelta | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Run]:
+        return self._rows(questions.history(job, state, since, until, limit))
+
+    async def show(self, job: JobLike) -> JobDetails:
+        return await self._ask(questions.job(job))
+
+    async def show_run(self, run: RunLike) -> RunDetails:
+        return await self._ask(questions.run_details(run))
+
+    async def why(self, job: JobLike) -> WhyJob:
+        return await self._ask(questions.why(job))
+
+    async def next(self, job: JobLike, count: int = 10) -> NextDueTimes:
+        return await self._ask(questions.next_due_times(job, count))
+
+    async def output(self, run: RunLike, *, attempt: int | None = None) -> str:
+        reader = questions.OutputReader(questions.run_word(run), attempt)
+        return "".join([text async for text in self._output(reader)])
+
+    def follow(self, run: RunLike) -> AsyncIterator[str]:
+        return self._output(questions.OutputReader(questions.run_word(run), follow=True))
+
+    async def health(self) -> Health:
+        return await self._ask(questions.health())
+
+    async def summary(self) -> Summary:
+        return await self._ask(questions.summary())
+
+    async def version(self) -> str:
+        return (await self._ask(questions.version())).version
+
+    async def command(self, command: CommandLike) -> Any:
+        return await self._ask(questions.command(command))
+
+    async def watch(self, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[Event]:
+        follower = Follower(after)
+        silent_s = 0.0
+        with contextlib.closing(AsyncSession(self._appliance.endpoint, self._timeout)) as session:
+            while timeout is None or silent_s < timeout:
+                try:
+                    follower.begin(await session.ask(follower.line))
+                    while True:
+                        yield follower.take(await session.next_message(timeout))
+                        silent_s = 0.0
+                except Unavailable as unavailable:
+                    session.close()
+                    if isinstance(unavailable.__cause__, TimeoutError) and timeout is not None:
+                        return
+                    pause_s = follower.pause_after(unavailable)
+                await asyncio.sleep(pause_s)
+                silent_s += pause_s
+
+    async def submit(self, lines: Iterable[CommandLike], *, token: str | None = None, name: str = "client") -> str:
+        return await asyncio.to_thread(self._appliance.submit, questions.drop_text(lines, token), name)
+
+    async def result(self, name: str, *, timeout: float | None = None) -> DropResult:
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    with contextlib.suppress(TimedOut):
+                        return self._appliance.result(name, 0)
+                    await asyncio.sleep(RESULT_PAUSE_S)
+        except TimeoutError:
+            return self._appliance.result(name, 0)
+
+    async def _ask(self, question: Question[T]) -> T:
+        return question.answer(await self._response(question.request))
+
+    async def _response(self, line: str) -> dict[str, Any]:
+        async with self._turn:
+            if self._session is None:
+                self._session = AsyncSession(self._appliance.endpoint, self._timeout)
+            self._session.renew()
+            return await self._session.ask(line)
+
+    async def _rows(self, pages: questions.Pages[T]) -> AsyncIterator[T]:
+        while pages.question is not None:
+            for row in pages.take(await self._response(pages.question.request)):
+                yield row
+
+    async def _output(self, reader: questions.OutputReader) -> AsyncIterator[str]:
+        while reader.question is not None:
+            yield reader.take(await self._ask(reader.question))
+            if reader.pause_s:
+                await asyncio.sleep(reader.pause_s)
+
+
+for _name, _method in vars(AsyncClient).items():
+    # The twins have one description.
+    if not _name.startswith("_") and _method.__doc__ is None:
+        _method.__doc__ = getattr(Client, _name).__doc__
