@@ -17,7 +17,8 @@ from schedappliance.cli.asking import STATUSES, asking_parser, print_json
 from schedappliance.cli.errors import FAILED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
-from schedappliance.client.console import Unavailable, quoted
+from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import joined_as_is, quoted
 
 DESCRIPTION = """\
 Run a job now, by its name or id, or start a declared program with arguments, and
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any]:
     """The answer to `sched run` for a job, or to `run` for a program. Raises Failure."""
-    program_line = " ".join(["run", *map(_word, (name, *words))])
+    program_line = f"run {joined_as_is([name, *words])}"
     if words:
         return _accepted(_ask(follower, program_line))
     answer = _ask(follower, f"sched run {quoted(name)}")
@@ -80,11 +81,6 @@ def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any
         # The user may run neither, or only jobs.
         return _accepted(answer)
     raise Failure(f"no job and no program that can run is called `{name}`: {second['error']}", FAILED)
-
-
-def _word(word: str) -> str:
-    """A word of `run`. `--wait` is quoted, since it is a name or an argument here."""
-    return f'"{word}"' if word == "--wait" else quoted(word)
 
 
 def _ask(follower: Follower, line: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from schedappliance.cli.arguments import positive_duration, whole_number
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.cli.runs import FAILED_STATES, name_of
-from schedappliance.client.console import Session, quoted
+from schedappliance.client.console import Session
+from schedappliance.client.wire import quoted
 from schedappliance.clock import SystemClock, local_time
 from schedappliance.visible import visible, width_of
 

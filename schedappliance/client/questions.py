@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from schedappliance.client import answers, shapes
 from schedappliance.client.answers import Diagnostic
 from schedappliance.client.errors import Error, NotAuthorized, Rejected, TimedOut, Unavailable
-from schedappliance.client.wire import Message, joined, quoted
+from schedappliance.client.wire import Message, joined, joined_as_is, quoted
 
 T = TypeVar("T")
 PAGE = 1000
@@ -93,7 +93,7 @@ def schedule(form: str, when: str, line: CommandLike) -> Question[answers.NewJob
 
 
 def run(program: str, arguments: Iterable[str]) -> Question[answers.NewRun]:
-    return Question(f"run {_words([program, *arguments])}", lambda data: shapes.read(answers.NewRun, data))
+    return Question(f"run {joined_as_is([program, *arguments])}", lambda data: shapes.read(answers.NewRun, data))
 
 
 def run_now(job: JobLike) -> Question[answers.NewRun]:
@@ -272,12 +272,7 @@ def drop_result(data: Any) -> answers.DropResult:
 
 def command_line(line: CommandLike) -> str:
     """A command as a line. A text is a line already; words are quoted."""
-    return line if isinstance(line, str) else _words(line)
-
-
-def _words(words: Iterable[str]) -> str:
-    """Words that mean nothing but themselves: `--wait` is quoted too, since it is not the name of a program otherwise."""
-    return " ".join('"--wait"' if word == "--wait" else quoted(word) for word in words)
+    return line if isinstance(line, str) else joined_as_is(line)
 
 
 def job_word(job: JobLike) -> str:

@@ -80,6 +80,11 @@ def joined(words: Iterable[str]) -> str:
     return " ".join(quoted(word) for word in words)
 
 
+def joined_as_is(words: Iterable[str]) -> str:
+    """As `joined`, for words of others. `--wait` is quoted too: it is a name or an argument, not that of `run --wait`."""
+    return " ".join('"--wait"' if word == "--wait" else quoted(word) for word in words)
+
+
 def quoted(word: str) -> str:
     """A word as it is typed at the console, quoted only if necessary."""
     if word and not any(character in " \t\"'" for character in word):
