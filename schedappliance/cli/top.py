@@ -23,7 +23,7 @@ from schedappliance.cli.asking import asking_parser, data_of, print_json
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.status import facts_of, head_of, lines_of, tables_of
-from schedappliance.client.console import quoted
+from schedappliance.client.wire import quoted
 from schedappliance.clock import SystemClock
 from schedappliance.visible import visible, width_of, write_as_is
 
