@@ -106,6 +106,7 @@ CODES: dict[str, str] = {
     "E513": "no such drop",
     "E514": "the run has not ended in time",
     "E515": "the output cannot be read",
+    "E516": "the preview failed",
     # x6xx: the machine, reported by `doctor`; E: the appliance cannot start or cannot keep a promise
     "E601": "a file is a mount point",
     "E602": "the store is on a network file system",

@@ -58,6 +58,7 @@ from schedappliance.engine.effects import (
     FilesAccepted,
     Happened,
     LookUpUser,
+    MakePreview,
     PublishResult,
     PutBack,
     PutOff,
@@ -276,6 +277,7 @@ def _performers(
         performers[PutOff] = console.put_off
         performers[Happened] = console.watchers.publish
         performers[EndWatches] = console.end_watches
+        performers[MakePreview] = opening.open_previews(frame).make
     if spool:
         performers[PublishResult] = spool.publish
         performers[PutBack] = spool.put_back

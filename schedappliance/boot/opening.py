@@ -20,6 +20,7 @@ from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
+from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.outputs import Outputs, note, output_directory
 from schedappliance.edge.programs.requested_starts import RequestedStarts
@@ -257,6 +258,12 @@ def _marks(store: Store, boot: str) -> dict[str, str]:
 def _output_limit(configuration: Configuration, program: str) -> int:
     declared = configuration.programs.get(program)
     return declared.output_limit if declared else int(absent(STANZAS["program"].options["output_limit"]))
+
+
+def open_previews(frame: Frame) -> Previews:
+    previews = Previews(frame.file.path, frame.loop, frame.worker("preview"))
+    frame.stack.callback(previews.close)
+    return previews
 
 
 def open_files(frame: Frame) -> Watcher:

@@ -47,6 +47,14 @@ class AfterReading(NamedTuple):
     begin: int
 
 
+class AfterPreview(NamedTuple):
+    """The answer follows when a preview of this period and of at most so many rows has been made, as data or as a table."""
+
+    period_ms: int
+    limit: int
+    as_json: bool
+
+
 class CallOff(NamedTuple):
     """The waiting runs of these jobs are cancelled for this reason. `jobs` None: all of them."""
 
@@ -84,7 +92,7 @@ class Outcome:
     transaction: Transaction | None = None
     ends_transaction: bool = False
     claim: RunKey | None = None
-    pending: AfterRun | AfterReload | AfterRetry | AfterReading | None = None
+    pending: AfterRun | AfterReload | AfterRetry | AfterReading | AfterPreview | None = None
     call_off: CallOff | None = None
     stops_run: RunKey | None = None
     missed: tuple[tuple[Job, Due], ...] = ()

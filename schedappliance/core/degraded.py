@@ -16,7 +16,7 @@ from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
 from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
-from schedappliance.core.orders import line_typed, output_read
+from schedappliance.core.orders import line_typed, output_read, preview_made
 from schedappliance.core.reload import reload_failed
 from schedappliance.core.waits import end_waits
 from schedappliance.diagnostics import Diagnostic, Source
@@ -27,6 +27,7 @@ from schedappliance.engine.events import (
     FilesRead,
     LineTyped,
     OutputRead,
+    PreviewMade,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -148,7 +149,9 @@ class Degraded:
         self.is_full = failure.full
         self.retry_soon()
         stops = [event for event in events if isinstance(event, StopRequested)]
-        self.backlog = [event for event in events if not isinstance(event, LineTyped | OutputRead | StopRequested)]
+        self.backlog = [
+            event for event in events if not isinstance(event, LineTyped | OutputRead | PreviewMade | StopRequested)
+        ]
         effects: list[Effect] = []
         why = f"the store cannot be written: {failure}"
         drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
@@ -164,6 +167,8 @@ class Degraded:
                 effects += self._answer(event, failure)
             elif isinstance(event, OutputRead):
                 effects += self._show_output(event)
+            elif isinstance(event, PreviewMade):
+                effects += self._read(partial(preview_made, self._state, event))
         ended = _ends(self.backlog)
         for stop in stops:
             runs.stop(state, stop.reason, ended)

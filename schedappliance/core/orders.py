@@ -11,9 +11,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from schedappliance.commands import PERFORM
-from schedappliance.commands.outcome import AfterReading, AfterReload, AfterRetry, AfterRun, Outcome, Rejected
+from schedappliance.commands.outcome import (
+    AfterPreview,
+    AfterReading,
+    AfterReload,
+    AfterRetry,
+    AfterRun,
+    Outcome,
+    Rejected,
+)
 from schedappliance.commands.output import show_output
 from schedappliance.commands.phrases import hold_data
+from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
@@ -31,8 +40,8 @@ from schedappliance.core.runs import (
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
-from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, ReadOutput, rejection
-from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead
+from schedappliance.engine.effects import Answer, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
+from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
@@ -220,8 +229,27 @@ def output_read(state: State, event: OutputRead) -> None:
     state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
 
 
-def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading) -> None:
+def preview_made(state: State, event: PreviewMade) -> None:
+    """Answers a `preview`."""
+    parked = state.parked.pop(event.reply_to, None)
+    if parked is None:
+        return
+    order = parked.order
+    view = _view(state, order)
+    try:
+        outcome = Outcome(preview_answer(view, event))
+    except Rejected as error:
+        outcome = Outcome(error.answer)
+    _audit_order(state, view, outcome, outcome.answer)
+    state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
+
+
+def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading | AfterPreview) -> None:
     number = state.park(order)
+    if isinstance(pending, AfterPreview):
+        stamp = state.version, state.store.writes
+        state.effects.append(MakePreview(number, *pending, stamp))
+        return
     if isinstance(pending, AfterReading):
         # A client may ask for many parts before it reads one, so the parts get shorter.
         most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))

@@ -16,7 +16,7 @@ from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed, output_read
+from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed, output_read, preview_made
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -35,6 +35,7 @@ from schedappliance.engine.events import (
     OutputRead,
     OutputsChecked,
     OutputUnreadable,
+    PreviewMade,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -340,6 +341,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     OutputEmptied: runs.output_emptied,
     OutputUnreadable: runs.output_unreadable,
     OutputRead: output_read,
+    PreviewMade: preview_made,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

@@ -116,6 +116,20 @@ class ReadOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class MakePreview:
+    """Makes a preview in a child process; the result is the event PreviewMade.
+
+    `stamp`: a preview that was made under the same stamp a moment ago is still true.
+    """
+
+    reply_to: int
+    period_ms: int
+    limit: int
+    as_json: bool
+    stamp: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFiles:
     """Reads and checks the stanza files on a worker; the result is the event FilesRead."""
 
@@ -198,6 +212,7 @@ Effect = (
     | SignalProgram
     | DiscardOutput
     | ReadOutput
+    | MakePreview
     | ReadFiles
     | LookUpUser
     | FilesAccepted

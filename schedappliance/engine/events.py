@@ -176,6 +176,16 @@ class OutputRead:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewMade:
+    """A preview was made, or `problem` says why not. `note`: what its reader must know. `reply_to`: the order that waits."""
+
+    reply_to: int
+    text: str
+    note: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsChecked:
     """Whether files for outputs can be created now. `problem`: why not, None if they can."""
 
@@ -269,6 +279,7 @@ Event = (
     | OutputEmptied
     | OutputUnreadable
     | OutputRead
+    | PreviewMade
     | ProgramEnded
     | ProgramOutput
     | FilesRead

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from schedappliance.diagnostics import InvalidValue
-from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output
+from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output, read_wanted_preview
 from schedappliance.model.values import integer, positive_duration
 from schedappliance.syntax.command import Word
 
@@ -56,6 +56,7 @@ def hold_reason(words: Iterable[str]) -> str:
 CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
     "sched_output": read_wanted_output,
+    "preview": read_wanted_preview,
     "sched_wait": _check_wait,
     "watch": _check_number,
     "sched_hold": lambda words: hold_reason(word.value for word in words),

@@ -213,6 +213,11 @@ FORMS: dict[str, CommandForm] = {
     "metrics": CommandForm(
         "metrics", "show what is counted and measured since the start; `json metrics` is for programs that monitor"
     ),
+    "preview": CommandForm(
+        "preview [DURATION] [limit NUMBER]",
+        "show which jobs will run in the next DURATION, 24h by default, and which will not: at most 100 rows by default",
+        schedulable=False,
+    ),
     "watch": CommandForm(
         "watch [NUMBER]",
         "tell this client each event as JSON, also the last events after NUMBER; for programs",

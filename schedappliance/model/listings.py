@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
 from schedappliance.model.moments import When, read_past
-from schedappliance.model.values import choice, integer
+from schedappliance.model.values import choice, integer, positive_duration
 from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
@@ -62,6 +62,27 @@ class WantedOutput:
     as_base64: bool
 
 
+@dataclass(frozen=True, slots=True)
+class WantedPreview:
+    """How far a preview looks ahead, and how many rows it shows at most."""
+
+    period_ms: int
+    limit: int
+
+
+def read_wanted_preview(words: Sequence[Word]) -> WantedPreview:
+    """The meaning of the words after `preview`. Raises InvalidValue at the place of a word."""
+    period_ms = PREVIEW_MS
+    has_period = bool(words) and words[0].value.lower() not in FILTERS["preview"]
+    if has_period:
+        try:
+            period_ms = positive_duration(words[0].value)
+        except InvalidValue as invalid:
+            raise invalid.at(words[0].span) from None
+    limit = _read_filters(FILTERS["preview"], words[has_period:]).get("limit", PREVIEW_ROWS)
+    return WantedPreview(period_ms, limit)
+
+
 def read_listing(form: str, words: Sequence[Word]) -> Listing:
     """The meaning of the words after `sched list` or `sched history`. Raises InvalidValue at the place of a word."""
     filters = FILTERS[form]
@@ -108,6 +129,11 @@ def _limit(text: str) -> int:
     return integer(text, 1, MAX_LIMIT)
 
 
+# The most rows of one preview: their JSON has less than half a megabyte.
+MAX_PREVIEW_ROWS = 1000
+PREVIEW_ROWS, PREVIEW_MS = 100, 24 * 3600 * 1000
+
+
 class _Filter(NamedTuple):
     usage: str
     read: Callable[[str], object]
@@ -127,6 +153,7 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "limit": _Filter("limit NUMBER", _limit),
         "after": _Filter("after ID", str),
     },
+    "preview": {"limit": _Filter("limit NUMBER", lambda text: integer(text, 1, MAX_PREVIEW_ROWS))},
     "sched_output": {
         "attempt": _Filter("attempt NUMBER", lambda text: integer(text, 1, MAX_ATTEMPT)),
         "from": _Filter("from BYTE", lambda text: integer(text, 0, MAX_PLACE)),

@@ -157,7 +157,7 @@ class JsonArray:
 
 
 def further_rows(at_ms: int) -> str:
-    return f"further rows follow from {iso(at_ms)} on; `--limit 0` shows all"
+    return f"further rows follow from {iso(at_ms)} on; a larger limit shows them"
 
 
 def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:

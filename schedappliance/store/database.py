@@ -254,6 +254,11 @@ class Database:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
+    @property
+    def writes(self) -> int:
+        """How many rows this connection has written."""
+        return self._connection.total_changes
+
     def note_change(self, key: int | RunKey) -> None:
         """Notes that a job or a run was changed, for those who watch."""
         if self.changes is not None:

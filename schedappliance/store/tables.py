@@ -71,6 +71,11 @@ class Store:
         return self._database.is_view
 
     @property
+    def writes(self) -> int:
+        """How many rows were written since the start: another number means that something has changed."""
+        return self._database.writes
+
+    @property
     def sqlite_version(self) -> str:
         return sqlite_version
 

@@ -76,7 +76,7 @@ EVERYTHING = [
     *("sched list", "SCHED  LIST", "json sched list", "sched history", "sched show ID", "sched why ID", "sched run ID"),
     *("sched delete ID", "sched pause ID", "sched resume ID", "sched at 1795370460 pid", "sched in 5 pid"),
     *("sched every 60 sched in 5 run hello", "json sched in 5 json pid", "run hello", "run --wait hello", "run p"),
-    *("health", "metrics", "authz may shutdown", "sched stop ID/1", "sched wait ID/1", "sched list find x"),
+    *("health", "metrics", "preview", "authz may shutdown", "sched stop ID/1", "sched wait ID/1", "sched list find x"),
     *("sched hold x", "sched release", "sched pause --all", "sched resume n*"),
     *("run nosuch", "config get a", "config eval a", "config set a 1", "config unset a", "config show"),
     *("config showrecurse", "config begin", "config commit", "config rollback", "config reload", "config status"),

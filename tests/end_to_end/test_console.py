@@ -536,3 +536,17 @@ def test_metrics_also_show_the_process_and_its_clients(daemon: Daemon) -> None:
         assert value > 0
     ((_, counts, seconds),) = families["turn_duration_seconds"]["samples"]
     assert sum(counts) > 0 and seconds > 0
+
+
+def test_a_preview_is_made_by_a_child_and_ends_with_the_daemon(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched every 60 version")
+    (line,) = daemon.exchange(request("json preview 10m limit 3")).splitlines()
+    answer = json.loads(line)
+    assert [row["command"] for row in answer["data"]] == ["version"] * 3
+    assert "further rows follow" in answer["note"]
+    table = daemon.exchange(b"preview 10m limit 3\n").decode()
+    assert table.startswith("DUE TIME") and table.count("version") == 3
+    daemon.conf.write_text("sched {\n")
+    (line,) = daemon.exchange(request("json preview 11m")).splitlines()
+    assert json.loads(line)["diagnostics"][0]["code"] == "E516"

@@ -17,8 +17,8 @@ from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
 from schedappliance.edge.programs.outputs import REPLACED
-from schedappliance.engine.effects import Answer, ReadFiles, ReadOutput, Reply, rejection
-from schedappliance.engine.events import OutputRead
+from schedappliance.engine.effects import Answer, MakePreview, ReadFiles, ReadOutput, Reply, rejection
+from schedappliance.engine.events import OutputRead, PreviewMade
 from schedappliance.lint import explanations
 from schedappliance.lint.explanations import Example, examples, page
 from schedappliance.lint.linter import Linter
@@ -99,6 +99,9 @@ class Explained(Appliance):
             self.turn(self.read(self.files, reading.reply_to, reading.typed))
         for asked in some(ReadOutput, self.effects):
             self.turn(OutputRead(asked.reply_to, asked.key, REPLACED))
+        for wanted in some(MakePreview, self.effects):
+            is_long = wanted.period_ms > 24 * 3_600_000
+            self.turn(PreviewMade(wanted.reply_to, "", problem="it took too long" if is_long else None))
         if not some(Reply, self.effects):
             # Something that ends in an hour is waited for.
             self.after(3_600_000)

@@ -102,4 +102,6 @@ def test_the_summary_leaves_out_counts_of_zero() -> None:
 
 
 def test_further_rows_have_a_beginning() -> None:
-    assert further_rows(1_798_761_600_000) == "further rows follow from 2027-01-01T00:00:00Z on; `--limit 0` shows all"
+    assert (
+        further_rows(1_798_761_600_000) == "further rows follow from 2027-01-01T00:00:00Z on; a larger limit shows them"
+    )

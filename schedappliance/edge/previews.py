@@ -1,0 +1,165 @@
+"""Makes previews for the console in child processes: one at a time, with a deadline and a bounded answer.
+
+Rule: equal requests share an answer. The daemon ends the child before it ends itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedappliance.engine.events import PreviewMade
+
+if TYPE_CHECKING:
+    from schedappliance.edge.loop import Loop
+    from schedappliance.edge.worker import Worker
+    from schedappliance.engine.effects import MakePreview
+
+# A day of many thousand due times takes a few seconds.
+DEADLINE_MS = 60_000
+FRESH_MS = 30_000
+MOST_BYTES = 1024 * 1024
+# Of what the child writes about itself.
+MOST_NOTES = 16 * 1024
+# How many different previews may wait for one another.
+MOST_WAITING = 8
+NICE = 10
+
+
+class Wanted(NamedTuple):
+    """Requests that are equal in all of this share an answer."""
+
+    period_ms: int
+    limit: int
+    as_json: bool
+    stamp: tuple[int, int]
+
+
+class Made(NamedTuple):
+    """What the event PreviewMade says, to whoever asked."""
+
+    text: str
+    note: str | None = None
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Previews:
+    """`config`: the appliance file. `worker` waits for the child."""
+
+    config: Path
+    loop: Loop
+    worker: Worker
+    _waiting: dict[Wanted, list[int]] = field(default_factory=dict)
+    _made: dict[Wanted, tuple[int, Made]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _process: subprocess.Popen[bytes] | None = None
+    _is_closed: bool = False
+
+    def make(self, effect: MakePreview) -> None:
+        """Performs the effect MakePreview."""
+        wanted = Wanted(effect.period_ms, effect.limit, effect.as_json, effect.stamp)
+        now = self.loop.clock.moment().boot
+        self._made = {key: row for key, row in self._made.items() if row[0] + FRESH_MS > now}
+        if wanted in self._made:
+            self._tell([effect.reply_to], self._made[wanted][1])
+        elif wanted in self._waiting:
+            self._waiting[wanted].append(effect.reply_to)
+        elif len(self._waiting) >= MOST_WAITING:
+            self._tell([effect.reply_to], Made("", problem=f"{MOST_WAITING} others are being made"))
+        else:
+            self._waiting[wanted] = [effect.reply_to]
+            self.worker.submit(partial(self._make, wanted))
+
+    def close(self) -> None:
+        """Ends the child. Call it before the worker is closed."""
+        with self._lock:
+            self._is_closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _make(self, wanted: Wanted) -> None:
+        """Runs on the worker."""
+        try:
+            made = self._run(self._command(wanted))
+        except OSError as error:
+            made = Made("", problem=f"its process cannot be started: {error.strerror}")
+        self.loop.inbox.post(partial(self._finish, wanted, made))
+
+    def _finish(self, wanted: Wanted, made: Made) -> None:
+        if made.problem is None:
+            self._made[wanted] = self.loop.clock.moment().boot, made
+        self._tell(self._waiting.pop(wanted), made)
+
+    def _tell(self, numbers: list[int], made: Made) -> None:
+        for number in numbers:
+            self.loop.inbox.put(PreviewMade(number, *made))
+
+    def _command(self, wanted: Wanted) -> list[str]:
+        form = "json" if wanted.as_json else "table"
+        period, limit = f"{max(1, wanted.period_ms // 1000)}", str(wanted.limit)
+        words = ["preview", "--config", str(self.config), "--for", period, "--limit", limit, "--format", form]
+        return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]
+
+    def _run(self, command: list[str]) -> Made:
+        """Runs the child on the worker. Raises OSError."""
+        notes = os.memfd_create("preview")
+        try:
+            with self._lock:
+                if self._is_closed:
+                    return Made("", problem="the appliance is stopping")
+                # The child finds the same modules, wherever this process has them from.
+                env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+                process = self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=notes,
+                    cwd="/",
+                    env=env,
+                    start_new_session=True,
+                )
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+            return self._read(process, notes)
+        finally:
+            os.close(notes)
+
+    def _read(self, process: subprocess.Popen[bytes], notes: int) -> Made:
+        """Reads what the child writes until it ends, or until it is ended."""
+        ended: list[str] = []
+
+        def end(why: str) -> None:
+            ended.append(why)
+            process.kill()
+
+        late = partial(end, f"it took longer than {DEADLINE_MS // 1000} seconds")
+        alarm = self.loop.alarms.at(self.loop.clock.moment().boot + DEADLINE_MS, late)
+        output = bytearray()
+        assert process.stdout is not None
+        with process.stdout:
+            while chunk := os.read(process.stdout.fileno(), 65_536):
+                output += chunk
+                if len(output) > MOST_BYTES:
+                    end(f"its rows are longer than {MOST_BYTES:,} bytes")
+                    break
+        self.loop.alarms.cancel(alarm)
+        with self._lock:
+            self._process = None
+        status = process.wait()
+        lines = os.pread(notes, MOST_NOTES, 0).decode(errors="replace").splitlines()
+        notices = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+        if ended or status:
+            wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
+            first = wrong[0] if wrong else "its process was ended"
+            return Made("", problem=ended[0] if ended else first.removeprefix("error: "))
+        # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.
+        text = output.decode(errors="replace")
+        return Made(text.replace("\n", "") if text.startswith("[") else text, "; ".join(notices) or None)
