@@ -444,34 +444,3 @@ class Response:
     error: str | None = None
     verbatim: bool | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
-
-
-# The data after `json COMMAND`, by the words of the command.
-ANSWERS: dict[str, Any] = {
-    "sched at": NewJob,
-    "sched in": NewJob,
-    "sched every": NewJob,
-    "sched cron": NewJob,
-    "sched calendar": NewJob,
-    "sched list": tuple[Job, ...],
-    "sched next": NextDueTimes,
-    "sched delete": DeletedJob,
-    "sched history": tuple[Run, ...],
-    "sched show": RunDetails | JobDetails,
-    "sched output": OutputPart,
-    "sched why": WhyRun | WhyJob,
-    "sched run": NewRun,
-    "sched stop": StoppedRun,
-    "sched wait": EndedRun,
-    "sched pause": PausedJob | PausedJobs,
-    "sched resume": PausedJob | PausedJobs,
-    "sched hold": Held,
-    "sched release": Released,
-    "run": NewRun,
-    "run --wait": EndedRun,
-    "help": tuple[HelpEntry, ...],
-    "version": Version,
-    "pid": Pid,
-    "health": Health,
-    "summary": Summary,
-}
