@@ -116,7 +116,9 @@ def test_a_file_alone_may_get_its_zone_and_its_days_from_others() -> None:
 
 def test_a_calendar_that_is_due_once_in_centuries_is_judged_at_once() -> None:
     """The next 1,000 due times of such a calendar took six seconds."""
-    rare = job('calendar = ( "08:00 UTC" "09:00 Asia/Tokyo" ) each = 1000y nth = -1 spread = 1d')
+    rare = job(
+        'calendar = ( "08:00 UTC" "09:00 Asia/Tokyo" ) each = 1000y from = 1970-01-01T00:00:00Z nth = -1 spread = 1d'
+    )
     assert doubts(rare.replace(" zone = Europe/Berlin", "")) == []
 
 
