@@ -58,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
     if options.words:
         return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr)
     if sys.stdin.isatty():
-        return prompt(endpoint)
+        from schedappliance.cli.prompt import prompt
+
+        return prompt(endpoint, say)
     return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr)
 
 
@@ -85,43 +87,8 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
     return status
 
 
-def prompt(endpoint: Path) -> int:
-    """A prompt for people. It survives a restart of the appliance, and an appliance that closes an idle connection."""
-    import readline
-
-    from schedappliance.syntax.command import first_words
-
-    words = sorted(first_words())
-    readline.set_completer(lambda text, n: [*(f"{word} " for word in words if word.startswith(text)), None][n])
-    readline.parse_and_bind("tab: complete")
-    with contextlib.closing(Session(endpoint)) as session:
-        # The version is a greeting. A user without a role for `version` sees no error.
-        if _say(session, "version", show_error=False) == UNAVAILABLE:
-            return UNAVAILABLE
-        _converse(session, f"{visible(endpoint.name)}> ")
-    return OK
-
-
-def _converse(session: Session, prompt_text: str) -> None:
-    while True:
-        try:
-            line = input(prompt_text).strip()
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return
-        if line.lower() == "quit":
-            return
-        if not line:
-            continue
-        try:
-            session.renew()
-        except Unavailable as unavailable:
-            print_error(str(unavailable))
-            continue
-        _say(session, line)
-
-
-def _say(session: Session, line: str, show_error: bool = True) -> int:
+def say(session: Session, line: str, show_error: bool) -> int:
+    """Sends a line of a prompt and shows the answer, or the error if it is wanted; returns the exit status."""
     try:
         response = session.ask(line)
         return show(response, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED

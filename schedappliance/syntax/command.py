@@ -309,6 +309,19 @@ def first_words() -> frozenset[str]:
     return _keywords(_parser().parse_interactive("").accepts())  # type: ignore[no-untyped-call]
 
 
+def next_words(text: str) -> frozenset[str] | None:
+    """The keywords that can follow a text. None if nothing can; empty if only words of another kind can."""
+    parsing = _parser().parse_interactive(text)
+    try:
+        parsing.exhaust_lexer()
+    except UnexpectedInput:
+        return None
+    accepted = parsing.accepts()  # type: ignore[no-untyped-call]
+    if "REST" in accepted:
+        return first_words()
+    return _keywords(accepted) if accepted - {_END} else None
+
+
 def _keywords(terminals: set[str] | frozenset[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in terminals - _NO_KEYWORDS)
 

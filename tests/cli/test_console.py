@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from schedappliance.cli.console import prompt, send, show
+from schedappliance.cli.console import say, send, show
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_error
+from schedappliance.cli.prompt import prompt
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.edge.console.listener import ListeningSocket
@@ -248,7 +249,7 @@ def test_a_closed_session_ends_its_connection(serve: Serve) -> None:
 
 def prompted(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-    return prompt(path)
+    return prompt(path, say)
 
 
 @pytest.mark.parametrize("end", ["quit\nnever\n", " QUIT \nnever\n", ""])

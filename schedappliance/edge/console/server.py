@@ -53,6 +53,8 @@ MAX_LEFT = 1024
 CHUNK = 64 * 1024
 # The pause before the next accept when the process has no descriptor left.
 REST_MS = 1000
+# A transaction is not discarded while a person thinks.
+THINKING_MS = 600_000
 NOTHING = memoryview(b"")
 # The most pieces of answers that are made at once. A piece is empty while a long list is searched.
 PIECES = 2000
@@ -562,7 +564,8 @@ class ConsoleServer:
     def _check_idle(self, connection: _Connection) -> None:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         now = self.loop.clock.moment().boot
-        expires = connection.active_ms + self.idle_timeout_ms
+        limit = max(self.idle_timeout_ms, THINKING_MS if connection.in_transaction else 0)
+        expires = connection.active_ms + limit
         waits = connection.waits or connection.is_watching
         if waits or expires > now:
             again = now + self.idle_timeout_ms if waits else expires

@@ -94,6 +94,18 @@ def connections() -> int:
     return sum(type(thing) is _Connection for thing in gc.get_objects())
 
 
+def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) -> None:
+    with closing(connect(served.path)) as client:
+        client.sendall(b"config begin\n")
+        (line,) = served.lines()
+        served.console.reply(Reply(line.reply_to, Answer(""), True, 0))
+        for milliseconds in (TIMEOUT_MS, server.THINKING_MS - TIMEOUT_MS - 1):
+            served.clock.advance(milliseconds)
+            assert not any(isinstance(event, ConnectionClosed) for event in served.events())
+        served.clock.advance(1)
+        assert any(isinstance(event, ConnectionClosed) for event in served.events())
+
+
 def test_a_client_that_disconnects_leaves_nothing_in_memory(served: Served) -> None:
     for sent in (b"", b"x" * 65_000, b"run --wait a\n" + b"x" * 65_000):
         with closing(connect(served.path)) as client:
