@@ -119,7 +119,7 @@ class Database:
         # What `keep_in_place` repaired, for the log of the appliance.
         self.repairs: list[str] = []
         self.batch = WriteBatch(connection)
-        # The number of rows of each table that was counted; a rollback restores these numbers.
+        # The number of rows of each table that was counted, and the last number of a job; a rollback restores them.
         self.counts: dict[str, int] = {}
         # The jobs and runs that were changed since the last call of `take_changes`. None while nobody watches.
         self.changes: list[int | RunKey] | None = None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MANY = 10_000
 # The last number that SQLite gives.
 LAST_NUMBER = 2**63 - 1
+# The last number that was given, among the counts: asking SQLite for each new job takes as long as a tenth of adding it.
+LAST = "last_job"
 
 
 class UnclaimableJobs(NamedTuple):
@@ -104,6 +106,7 @@ class Jobs(Table):
         )
         assert cursor.lastrowid is not None
         self._count(1)
+        self._database.counts[LAST] = cursor.lastrowid
         self._database.note_change(cursor.lastrowid)
         return cursor.lastrowid
 
@@ -227,8 +230,11 @@ class Jobs(Table):
 
     def next_number(self) -> int:
         """The number that the next job gets, if it is added in the same transaction."""
-        row = self._database.row(self._sql["last_number"])
-        return int(row[0]) + 1 if row else 1
+        counts = self._database.counts
+        if LAST not in counts:
+            row = self._database.row(self._sql["last_number"])
+            counts[LAST] = int(row[0]) if row else 0
+        return counts[LAST] + 1
 
     def has_numbers(self, count: int = 1) -> bool:
         """Whether there are numbers for more jobs. SQLite would report a full disk."""
