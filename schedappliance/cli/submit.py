@@ -13,12 +13,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.cli.appliance_file import add_config, appliance_file
+from schedappliance.cli.appliance_file import add_config, add_endpoint, appliance_file, endpoint_of
 from schedappliance.cli.arguments import add_format, drop_name, duration, parser
-from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.cli.errors import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    STILL_QUEUED,
+    UNAVAILABLE,
+    UNUSABLE,
+    USAGE,
+    Failure,
+    print_error,
+    print_note,
+)
 from schedappliance.cli.streams import read_stdin
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
 from schedappliance.client.places import path_in
+from schedappliance.clock import SystemClock
 
 if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
@@ -29,10 +41,11 @@ running, and print the name under which the file is queued. With --wait, print
 the answers of its commands instead, or the mistakes in the file."""
 
 STATUSES = {
-    OK: "queued; with --wait: accepted",
+    OK: "queued; with --wait: accepted; with --wait-runs: its runs have succeeded",
     FAILED: "rejected; or not queued, because the file could not be written",
     USAGE: "wrong usage, or FILE cannot be read",
-    STILL_QUEUED: "no result within --timeout; the file stays queued",
+    UNAVAILABLE: "with --wait-runs: no appliance answers",
+    STILL_QUEUED: "no result, or with --wait-runs no end of the runs, within --timeout",
     UNUSABLE: "no spool, or no permission to write to it",
     INTERRUPTED: "interrupted; stderr says whether the file is queued",
 }
@@ -45,8 +58,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     submit = parser("submit", DESCRIPTION, STATUSES, "[options] FILE")
     add_config(submit)
     submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory; no appliance file is read then")
+    add_endpoint(submit)
     submit.add_argument("--check", action="store_true", help="queue nothing if lint finds an error in the file itself")
     submit.add_argument("--wait", action="store_true", help="wait for the result and print it")
+    submit.add_argument(
+        "--wait-runs",
+        action="store_true",
+        help="--wait, then wait for the runs that FILE started; exit with the worst status",
+    )
     submit.add_argument(
         "--timeout",
         metavar="DURATION",
@@ -59,6 +78,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
     submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
     options = submit.parse_args(arguments)
+    options.wait = options.wait or options.wait_runs
     if options.timeout is not None and not options.wait:
         raise Failure("--timeout needs --wait", USAGE)
     return options
@@ -67,6 +87,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     spool = options.spool or _configured_spool(options)
+    endpoint = endpoint_of(options) if options.wait_runs else None
+    started_ms = SystemClock().moment().boot
     name = ""
     try:
         title, data = _read(options.file)
@@ -86,6 +108,9 @@ def run(options: argparse.Namespace) -> int:
                 _print_queued(name, options.format)
             print_error(f"no result yet; {_stays_queued(name)}")
             return STILL_QUEUED
+        if endpoint is not None and result["accepted"]:
+            left_ms = None if options.timeout is None else started_ms + options.timeout - SystemClock().moment().boot
+            return _wait_for_runs(endpoint, result, title, data, options.format, left_ms)
         return _print_result(result, title, data, options.format)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {_stays_queued(name) if name else 'nothing was queued'}", file=sys.stderr)
@@ -151,12 +176,58 @@ def _drop(spool: Path, base: str, data: bytes) -> str:
 
 
 def _wait(spool: Path, name: str, timeout_ms: int | None) -> Result | None:
-    from schedappliance.clock import SystemClock
     from schedappliance.progress import progress
 
     with progress() as show:
         show(f"queued under {name}, waiting for the result")
         return wait_for_result(spool, name, SystemClock(), timeout_ms)
+
+
+def _wait_for_runs(endpoint: Path, result: Result, title: str, data: bytes, form: str, left_ms: int | None) -> int:
+    """Prints an accepted result, waits for its runs, and returns the worst of their exit statuses. Raises Failure."""
+    from schedappliance.client import Client, Error, TimedOut
+
+    if form != "json":
+        _print_result(result, title, data, form)
+        sys.stdout.flush()
+    end_ms = None if left_ms is None else SystemClock().moment().boot + left_ms
+    statuses, ends = [OK], []
+    with Client(endpoint) as client:
+        for run in _runs_of(result, title, data):
+            left_s = None if end_ms is None else max(0.001, (end_ms - SystemClock().moment().boot) / 1000)
+            try:
+                end = client.wait(run, timeout=left_s)
+            except KeyboardInterrupt:
+                print(f"\ninterrupted: run {run} goes on", file=sys.stderr)
+                return INTERRUPTED
+            except TimedOut:
+                raise Failure(f"run {run} has not ended in time; it goes on", STILL_QUEUED) from None
+            except Error as error:
+                raise Failure(f"run {run} goes on: {error}", UNAVAILABLE) from None
+            status = 128 + end.exit_signal if end.exit_signal is not None else end.exit_status
+            statuses.append(status or (OK if end.succeeded else FAILED))
+            ends.append({"run": run, "state": end.state, "reason": end.reason, "exit_status": status})
+            if form != "json" and not end.succeeded:
+                print_note(f"run {run}: {end.state.replace('_', ' ')}" + (f": {end.reason}" if end.reason else ""))
+    if form == "json":
+        _print_result({**result, "runs": ends}, title, data, form)
+    return max(statuses)
+
+
+def _runs_of(result: Result, title: str, data: bytes) -> list[str]:
+    """The ids of the runs that the lines of a drop have started: those of `run` and `sched run`."""
+    from schedappliance.syntax.command import outer_form
+    from schedappliance.syntax.text import decode
+
+    lines = decode(title, data)[0].text.split("\n")
+    runs = []
+    for row in result["results"]:
+        line = lines[row["line"] - 1]
+        if outer_form(line) in ("run", "sched_run"):
+            runs.append(row["output"].split()[0])
+        elif "data" in row and isinstance(row["data"], dict) and "run" in row["data"]:
+            runs.append(row["data"]["run"])
+    return runs
 
 
 def _stays_queued(name: str) -> str:

@@ -268,3 +268,23 @@ def test_submit_without_wait_loads_no_parser(daemon: Daemon) -> None:
         assert not unneeded & set(modules)
         assert ("yaml" in modules) == (words[0] == "--config")
     assert len(names(spool(daemon) / "new")) == 2
+
+
+def test_the_runs_of_a_drop_are_awaited_and_the_worst_status_counts(daemon: Daemon) -> None:
+    daemon.conf.write_text(
+        daemon.conf.read_text() + 'program "end" { argv = ( "/bin/sh" "-c" "exit $1" "end" ) args = ( "\\d+" ) }\n'
+    )
+    daemon.start()
+    work = file(
+        daemon, "# CR LF, and more than runs\r\nrun end 3\r\nsched in 1d run hello\r\njson run end 7\r\nrun end 0\r\n"
+    )
+    done = submit(daemon, "--wait-runs", work)
+    assert (done.returncode, done.stdout.count("\n")) == (7, 4)
+    assert re.findall(r"^note: run \S+/1: failed: exit status (\d)$", done.stderr, re.MULTILINE) == ["3", "7"]
+    done = submit(daemon, "--wait-runs", "--format", "json", file(daemon, "run hello\n"))
+    (end,) = json.loads(done.stdout)["runs"]
+    assert (done.returncode, end["state"], end["exit_status"]) == (0, "succeeded", 0)
+    slow = submit(daemon, "--wait-runs", "--timeout", "1", file(daemon, "run sleep 600\n"))
+    assert slow.returncode == 75 and "has not ended in time; it goes on" in slow.stderr
+    daemon.say(f"sched stop {slow.stdout.strip()}")
+    assert submit(daemon, "--wait-runs", file(daemon, "run helo\n")).returncode == 1
