@@ -280,6 +280,7 @@ def test_the_runs_of_a_drop_are_awaited_and_the_worst_status_counts(daemon: Daem
     )
     done = submit(daemon, "--wait-runs", work)
     assert (done.returncode, done.stdout.count("\n")) == (7, 4)
+    assert submit(daemon, "--wait-runs", work).stdout == done.stdout
     assert re.findall(r"^note: run \S+/1: failed: exit status (\d)$", done.stderr, re.MULTILINE) == ["3", "7"]
     done = submit(daemon, "--wait-runs", "--format", "json", file(daemon, "run hello\n"))
     (end,) = json.loads(done.stdout)["runs"]

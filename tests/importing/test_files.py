@@ -41,6 +41,17 @@ def test_the_stanzas_are_those_of_the_golden_file(name: str) -> None:
     assert written(inputs_of(CASES[name])) == expected(name).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"at"}))
+def test_lines_that_end_in_cr_lf_have_the_same_meaning(name: str, tmp_path: Path) -> None:
+    """The file of an at job is written by `at`, and its shell takes a carriage return as a part of a word."""
+    case = CASES[name]
+    shutil.copytree(FOLDER / case.folder, tmp_path / case.folder)
+    for path in (tmp_path / case.folder).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert written(inputs_of(case, tmp_path)) == expected(name).read_text(encoding="utf-8")
+
+
 @every_case
 def test_the_summary_counts_what_the_comments_say(name: str) -> None:
     inputs = inputs_of(CASES[name])

@@ -57,10 +57,10 @@ def importer(kind: str, user: str | None = None, zone: str = "local") -> Importe
     return Importer(kind, Wishes(zone, user, HOMES.get), read_regular, EXPRESSIONS)
 
 
-def inputs_of(case: Case) -> list[Imported]:
-    """What a case is imported as, with paths that start at its folder."""
+def inputs_of(case: Case, root: Path = FOLDER) -> list[Imported]:
+    """What a case below a root is imported as, with paths that start at its folder."""
     reader = importer(case.kind, case.user)
-    with contextlib.chdir(FOLDER / case.folder):
+    with contextlib.chdir(root / case.folder):
         inputs = [reader.file(path) for name in case.paths for path in reader.files_of(Path(name))]
     give_unique_names(inputs)
     return inputs

@@ -367,3 +367,7 @@ def test_the_data_of_run_wait_is_on_one_line_also_if_the_program_failed() -> Non
         "diagnostics": [],
         "data": RESULT,
     }
+
+
+def test_a_request_may_end_in_cr_lf() -> None:
+    assert read_request(b'{"v": 1, "id": 7, "command": "pid"}\r') == Request("pid", True, 7)

@@ -1,0 +1,88 @@
+"""The lines that the client makes: no argument of a caller becomes a part of another command."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.client import questions
+from schedappliance.client.wire import joined_as_is
+from schedappliance.diagnostics import Source
+from schedappliance.model.command_file import command_lines, token_of
+from schedappliance.model.listings import read_listing
+from schedappliance.syntax.command import parse_command
+
+# Control characters are no part of any command: the appliance rejects them.
+hostile = st.sampled_from(
+    [
+        "",
+        "--wait",
+        "json",
+        "run",
+        '"',
+        "'",
+        "\\",
+        '\\"',
+        "a b",
+        "#",
+        "timeout",
+        "--all",
+        "; shutdown",
+        "\u2026",
+        "before",
+    ]
+)
+words = st.one_of(
+    hostile, st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), include_characters="\t"), max_size=8)
+)
+
+
+@given(words, st.lists(words, max_size=4))
+def test_the_words_of_run_are_those_of_the_caller(program: str, arguments: list[str]) -> None:
+    tree = parse_command(questions.run(program, arguments).line)
+    assert (tree.form, [word.value for word in tree.words]) == ("run", [program, *arguments])
+
+
+@given(words, st.lists(words, min_size=1, max_size=4), st.sampled_from(["every", "in", "cron", "calendar"]))
+def test_a_command_within_a_command_keeps_its_words(when: str, arguments: list[str], form: str) -> None:
+    tree = parse_command(questions.schedule(form, when, ["run", *arguments]).line)
+    assert (tree.form, tree.words[0].value) == (f"sched_{form}", when)
+    assert tree.inner is not None and [word.value for word in tree.inner.words] == arguments
+
+
+@given(words)
+def test_every_other_argument_is_one_word(text: str) -> None:
+    for question in (questions.pause(text), questions.delete(text), questions.stop(text), questions.wait(text, None)):
+        assert [word.value for word in parse_command(question.line).words] == [text]
+    pages = questions.history(text, None, None, None, 5)
+    assert pages.question is not None
+    listing = read_listing("sched_history", parse_command(pages.question.line).words)
+    assert (listing.key, listing.limit) == (text, 5)
+    listed = questions.jobs(text, None)
+    assert listed.question is not None
+    assert read_listing("sched_list", parse_command(listed.question.line).words).find == text
+
+
+@given(st.lists(st.lists(words | st.text(max_size=5), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_a_drop_holds_as_many_commands_as_were_given(lines: list[list[str]]) -> None:
+    commands = [["run", *arguments] for arguments in lines]
+    try:
+        text = questions.drop_text(commands, "a-token").decode()
+    except ValueError:
+        assert any(end in word for arguments in lines for word in arguments for end in "\n\r\0")
+        return
+    assert text.split("\n") == ["#id: a-token", *map(joined_as_is, commands), ""]
+    assert token_of(Source("x", text)) == "a-token"
+    assert len(list(command_lines(Source("x", text)))) == len(commands)
+
+
+def test_times() -> None:
+    assert questions.span_text(timedelta(milliseconds=1500)) == questions.span_text(1.5) == "1.500"
+    assert questions.span_text("15m") == "15m"
+    assert questions.past_text(timedelta(minutes=1, milliseconds=1)) == "61s"
+    assert questions.instant_text(datetime(2026, 11, 29, 8, tzinfo=UTC)) == "2026-11-29T08:00:00.000+00:00"
+    with pytest.raises(ValueError, match="negative"):
+        questions.span_text(-1)
