@@ -135,6 +135,8 @@ def items_of(value: Value) -> tuple[Scalar, ...]:
 
 def argv(value: Value) -> tuple[str, ...]:
     """The executable and its arguments, each a template."""
+    if isinstance(value, Scalar) and value.value.strip():
+        raise InvalidValue("expected a list, not one value", f"write it as `{values.words_as_list(value.value)}`")
     items = items_of(value)
     if not items:
         raise InvalidValue("the list is empty", 'name the executable: `argv = ( "/bin/echo" "hello" )`')

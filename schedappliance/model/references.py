@@ -21,7 +21,7 @@ from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
 from schedappliance.model.schedules import Every
-from schedappliance.model.values import duration_text
+from schedappliance.model.values import duration_text, words_as_list
 from schedappliance.syntax.command import CommandTree
 
 # A remedy lists at most this many declared names.
@@ -201,6 +201,8 @@ def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
         remedy = "install it, or correct the path; runs of the program will fail"
         script_runner = interpreter(Path(executable))
         if not _can_execute(executable):
+            if " " in executable and _can_execute(executable.split()[0]):
+                remedy = f"split the words: `argv = {words_as_list(executable)}`; no shell does"
             yield Diagnostic("W403", f"cannot execute `{executable}` here", remedy, *program.executable)
         elif script_runner and script_runner.startswith("/") and not _can_execute(script_runner):
             # A carriage return, from a line that ends as on Windows, is part of the name.

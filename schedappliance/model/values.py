@@ -162,3 +162,9 @@ def duration_text(milliseconds: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def words_as_list(text: str) -> str:
+    """How `argv` writes the words of a command line that needs no shell."""
+    words = " ".join(f'"{word}"' for word in text.split())
+    return f"( {words} )"

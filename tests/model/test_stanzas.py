@@ -336,3 +336,9 @@ def test_a_mistake_in_the_command_of_a_job_is_reported_once() -> None:
 @pytest.mark.parametrize("command", ["shutdown", "'config reload'", "'sched in 5 run p'", "'json run p'"])
 def test_on_failure_accepts_every_command_that_can_be_scheduled_once(command: str) -> None:
     assert _mistakes(PROGRAM % f"on_failure = {command}") == []
+
+
+@pytest.mark.parametrize("argv", ['"/bin/true -x"', '( "/bin/true -x" )'])
+def test_the_remedy_for_a_command_line_in_argv_splits_its_words(argv: str) -> None:
+    (diagnostic,) = load(ROOT, held({"sched.conf": f"program p {{ argv = {argv} }}"})).diagnostics
+    assert '( "/bin/true" "-x" )' in diagnostic.help
