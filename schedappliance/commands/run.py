@@ -75,14 +75,15 @@ def wait(view: View, command: Command) -> Outcome:
 
 def outcome(store: Store, key: RunKey, order: Order) -> Answer:
     """The answer after a run has ended: its exit status, why it did not succeed, and for `run --wait` its output."""
-    run = store.runs.ended(key)
+    is_wait = order.command.bare.form == "sched_wait"
+    run = store.runs.ended(key, with_output=not is_wait)
     assert run is not None, key
     name, status = run_id(store.node, key), run.exit.shell_status
     error = None
     if run.state is not RunState.SUCCEEDED:
         error = f"run {name} {run.state.replace('_', ' ')}: {run.reason}"
     data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status}
-    if order.command.bare.form == "sched_wait":
+    if is_wait:
         output = "" if error else f"{name} succeeded\n"
     else:
         output = data["output"] = run.output.decode(errors="replace")

@@ -317,9 +317,9 @@ class Runs(Table):
         row = self._database.row(self._sql["on_failure_of"], key)
         return _key(*row) if row else None
 
-    def ended(self, key: RunKey) -> EndedRun | None:
-        """A run that has ended, with the end of its last attempt; None if it was pruned."""
-        row = self._database.row(self._sql["ended_run"], key)
+    def ended(self, key: RunKey, with_output: bool = True) -> EndedRun | None:
+        """A run that has ended, with the end of its last attempt and its output; None if it was pruned."""
+        row = self._database.row(self._sql["ended_run"], (with_output, *key))
         if row is None:
             return None
         due, state, reason, command, status, number, output = row

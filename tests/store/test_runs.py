@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from schedappliance.engine.attempts import EndedRun, Exit
@@ -211,6 +213,7 @@ def test_a_failed_run_stays_until_its_answer_has_ended(store: Store, waits: str)
         answers(store, RunKey(7, 1), KEY, RunState(waits))
     run = store.runs.ended(KEY)
     assert run == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
+    assert store.runs.ended(KEY, with_output=False) == replace(run, output=b"")
     assert (store.runs.prune(0, 5).removed, store.runs.ended(KEY)) == (1, run)
     if waits == "job":
         store.jobs.delete(number)

@@ -151,10 +151,11 @@ SELECT * FROM run_history WHERE job = ? AND occurrence = ?;
 SELECT failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: ended_run
+-- The output is read only if the first parameter is 1: it can be large, and `sched wait` does not show it.
 SELECT r.due_ms, r.state, r.reason, r.command, a.exit_status, a.exit_signal, o.output
 FROM runs r
 LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
-LEFT JOIN outputs o ON o.job = r.job AND o.occurrence = r.occurrence AND o.attempt = r.attempts
+LEFT JOIN outputs o ON ? AND o.job = r.job AND o.occurrence = r.occurrence AND o.attempt = r.attempts
 WHERE r.job = ? AND r.occurrence = ?;
 
 -- name: run
