@@ -254,8 +254,10 @@ def drop_text(lines: Iterable[CommandLike], token: str | None) -> bytes:
     for text in texts:
         if any(end in text for end in LINE_ENDS) or not text.strip() or text.startswith("#"):
             raise ValueError(f"{text!r} is not one command")
-    if token is not None and not (1 <= len(token) <= 128 and token.isprintable() and " " not in token):
-        raise ValueError(f"the token {token!r} is not 1 to 128 visible characters")
+    if token is not None and not (
+        1 <= len(token) <= 128 and token.isascii() and token.isprintable() and " " not in token
+    ):
+        raise ValueError(f"the token {token!r} is not 1 to 128 visible ASCII characters")
     if not texts:
         raise ValueError("there is no command")
     return "".join(f"{text}\n" for text in [*([f"#id: {token}"] if token else []), *texts]).encode()

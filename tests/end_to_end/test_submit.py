@@ -275,9 +275,8 @@ def test_the_runs_of_a_drop_are_awaited_and_the_worst_status_counts(daemon: Daem
         daemon.conf.read_text() + 'program "end" { argv = ( "/bin/sh" "-c" "exit $1" "end" ) args = ( "\\d+" ) }\n'
     )
     daemon.start()
-    work = file(
-        daemon, "# CR LF, and more than runs\r\nrun end 3\r\nsched in 1d run hello\r\njson run end 7\r\nrun end 0\r\n"
-    )
+    lines = ("#id: a-token", "run end 3", "# a comment", "sched in 1d run hello", "json run end 7", "run end 0")
+    work = file(daemon, "".join(f"{line}\r\n" for line in lines))
     done = submit(daemon, "--wait-runs", work)
     assert (done.returncode, done.stdout.count("\n")) == (7, 4)
     assert submit(daemon, "--wait-runs", work).stdout == done.stdout
