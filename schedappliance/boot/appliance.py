@@ -42,7 +42,7 @@ from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.log import Log
+from schedappliance.edge.log import Log, open_log_file
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
@@ -103,7 +103,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
         descriptors = _prepare_process()
         clock = SystemClock()
-        log = Log(file.log_level, file.log_format, clock, fields=file.log_fields)
+        descriptor = 2 if file.log_file is None else open_log_file(file.log_file)
+        log = Log(file.log_level, file.log_format, clock, descriptor, file.log_fields, file.log_file)
         stack.callback(log.close)
         log.take_over()
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():

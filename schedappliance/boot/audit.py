@@ -51,6 +51,7 @@ class Audit:
         if self.console:
             self.console.audit()
         self.zones.check()
+        self.frame.log.audit()
         loop = self.frame.loop
         loop.inbox.post(AuditDue())
         loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)

@@ -1,4 +1,4 @@
-"""The log on stderr: one line for each message, from any thread or library.
+"""The log on stderr or in a file: one line for each message, from any thread or library.
 
 Rule: no thread waits for a reader of the log. Lines that cannot be written are counted, and the count takes their place.
 """
@@ -18,11 +18,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from schedappliance.clock import local_time, utc_time
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.threads import start_thread
 from schedappliance.visible import json_text, visible, visible_lines
 
@@ -37,6 +39,7 @@ MOST_QUEUED = 10_000
 # A line break within a message, which takes one line in the log.
 BREAK = "\\n"
 LAST_LINES_SECONDS = 2.0
+FILE_MODE = 0o640
 
 
 class Line(NamedTuple):
@@ -77,11 +80,13 @@ class Log:
         clock: Clock,
         descriptor: int = 2,
         fields: Mapping[str, str] = MappingProxyType({}),
+        path: Path | None = None,
     ) -> None:
-        """`fields`: what each line of a log in JSON has, beside the fields of its own."""
+        """`fields`: what each line of a log in JSON has, beside the fields of its own. `path`: of the file, for `audit`."""
         self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
         self._descriptor = descriptor
-        self._path = _file_of(descriptor)
+        self._path = _file_of(descriptor) if path is None else str(path)
+        self._is_audited, self._is_audit_queued, self._trouble = path is not None, False, ""
         self._ends_in_part = False
         self._clock = clock
         self.lines: list[Line] = []
@@ -196,13 +201,31 @@ class Log:
             self._is_reopening = True
             self._queue.put(partial(self._open_again, self._path))
 
+    def audit(self) -> None:
+        """Continues in the file of the right name if the open one was moved or removed. Only for a file that was given by path."""
+        if self._is_audited and self._path is not None and not self._is_audit_queued:
+            self._is_audit_queued = True
+            self._queue.put(partial(self._open_if_moved, self._path))
+
+    def _open_if_moved(self, path: str) -> None:
+        self._is_audit_queued = False
+        try:
+            is_open = os.path.samestat(os.stat(path), os.fstat(self._descriptor))  # noqa: PTH116
+        except OSError:
+            is_open = False
+        if not is_open:
+            self._open_again(path)
+
     def _open_again(self, path: str) -> None:
         self._is_reopening = False
         try:
             file = _open_file(path, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
         except OSError as error:
-            self.logger.warning("cannot open the log file %s again: %s", path, error.strerror)
+            if (error.strerror or "") != self._trouble:
+                self.logger.warning("cannot open the log file %s again: %s", path, error.strerror)
+            self._trouble = error.strerror or ""
             return
+        self._trouble = ""
         os.dup2(file, self._descriptor)
         os.close(file)
         self.logger.info("opened the log file %s again", path)
@@ -279,6 +302,15 @@ def _file_of(descriptor: int) -> str | None:
         return path if stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(path)) else None  # noqa: PTH116
     except OSError:
         return None
+
+
+def open_log_file(path: Path) -> int:
+    """Opens the log file for appending, or creates it. Raises Unusable."""
+    try:
+        return _open_file(str(path), FILE_MODE)
+    except OSError as error:
+        remedy = "make its directory writable, or change `log: file`"
+        raise Unusable(f"cannot open the log file {path}: {error.strerror}", remedy) from error
 
 
 def _open_file(path: str, mode: int) -> int:

@@ -35,7 +35,7 @@ _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ApplianceFile:
-    """The values of the file. `listen` None: no console; `spool` None: no spool; `node` None: the host name."""
+    """The values of the file. None: `listen`: no console; `spool`: no spool; `node`: the host name; `log_file`: stderr."""
 
     path: Path
     node: str | None
@@ -51,6 +51,7 @@ class ApplianceFile:
     max_waiting: int
     keep_ms: int
     keep_results: int
+    log_file: Path | None
     log_level: str
     log_format: str
     log_fields: Mapping[str, str]
@@ -150,6 +151,7 @@ KEYS: dict[str, Key] = {
         values.positive_duration, "time for which results are kept", 7 * 24 * 60 * 60 * 1000, schema=_DURATION
     ),
     "spool.keep_results": Key(_number, "number of results that are kept", 100_000, schema=_NUMBER),
+    "log.file": Key(_path, "path of the log file; without it, the log goes to stderr"),
     "log.level": Key(
         lambda text: values.choice(text, LOG_LEVELS),
         "least severe level that is logged",
@@ -318,6 +320,7 @@ class _Reader:
             max_waiting=get("spool.max_waiting"),
             keep_ms=get("spool.keep"),
             keep_results=get("spool.keep_results"),
+            log_file=located("log.file"),
             log_level=get("log.level"),
             log_format=get("log.format"),
             log_fields=get("log.fields"),

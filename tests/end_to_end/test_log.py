@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,37 @@ def test_an_appliance_whose_reader_has_gone_goes_on_and_stops_cleanly(
     assert daemon.process
     daemon.process.terminate()
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+
+QUICK_AUDIT = """\
+from schedappliance.boot import audit
+from schedappliance.cli.main import main
+audit.AUDIT_MS = 100
+raise SystemExit(main())
+"""
+
+
+def log_to(daemon: Daemon, path: Path) -> None:
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("log: {", f"log: {{ file: {path},"))
+
+
+def test_a_log_file_that_was_moved_or_removed_is_made_again(daemon: Daemon) -> None:
+    path, moved = daemon.root / "daemon.log", daemon.root / "daemon.log.1"
+    log_to(daemon, path)
+    daemon.launch(QUICK_AUDIT)
+    eventually(lambda: daemon.ended() or (path.exists() and " is ready" in path.read_text()), "the start")
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.rename(moved)
+    eventually(lambda: path.exists() and "opened the log file" in path.read_text(), "a log file after the move")
+    assert "opened the log file" not in moved.read_text()
+    path.unlink()
+    eventually(path.exists, "a log file after the removal")
+    daemon.say("sched in 900 version")
+    eventually(lambda: "sched in 900 version" in path.read_text(), "a line in the new file")
+    assert daemon.log == "", "nothing goes to stderr"
+
+
+def test_a_log_file_that_cannot_be_opened_prevents_the_start(daemon: Daemon) -> None:
+    log_to(daemon, daemon.root / "nowhere" / "log")
+    assert "cannot open the log file" in daemon.serve_rejected()
