@@ -5,12 +5,13 @@ Rule: a connection that has ended is opened again, and the events go on after th
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 from pathlib import Path
 from typing import Any
 
+from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import Message, Wire
 from schedappliance.edge.console.unix_socket import connect
 
 # How long a wait lasts at most while no appliance answers, and if the roles of the user do not allow `watch`.
@@ -29,7 +30,7 @@ class Watch:
     def __init__(self, endpoint: Path) -> None:
         self._endpoint = endpoint
         self._connection: socket.socket | None = None
-        self._received = b""
+        self._wire = Wire(endpoint)
         # The number of the last event, 0 before the first answer.
         self._last = 0
         self.is_allowed = True
@@ -40,15 +41,12 @@ class Watch:
             return
         try:
             self._connection = connect(self._endpoint)
-            request = {"v": 1, "id": 1, "command": f"watch {self._last}" if self._last else "watch"}
-            self._connection.sendall(json.dumps(request).encode() + b"\n")
-            while b"\n" not in self._received:
-                self._receive()
-        except OSError:
+            self._wire = Wire(self._endpoint)
+            self._connection.sendall(self._wire.request(f"watch {self._last}" if self._last else "watch"))
+            response = self._next_message()
+        except (OSError, Unavailable):
             self.close()
             return
-        line, _, self._received = self._received.partition(b"\n")
-        response: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {"ok": False}
         if response["ok"]:
             self._last = self._last or response["data"]["seq"]
         else:
@@ -65,29 +63,38 @@ class Watch:
             most = RETRY_MS if self.is_allowed else BLIND_MS
             select.select(others, [], [], max(0, min(milliseconds, most)) / 1000)
             return []
-        if b"\n" not in self._received:
+        events = self._events()
+        if not events:
             ready, _, _ = select.select([self._connection, *others], [], [], max(0, milliseconds) / 1000)
             if self._connection not in ready:
                 return []
             try:
                 self._receive()
-            except OSError:
+            except (OSError, Unavailable):
                 self.close()
                 return [{"kind": "gap"}]
-        *lines, self._received = self._received.split(b"\n")
-        events = [json.loads(line)["event"] for line in lines]
+            events = self._events()
         if events:
             self._last = events[-1]["seq"]
         return events
 
+    def _next_message(self) -> Message:
+        while (message := self._wire.message()) is None:
+            self._receive()
+        return message
+
+    def _events(self) -> list[Event]:
+        """The events that have arrived."""
+        events = []
+        while (message := self._wire.message()) is not None:
+            events.append(message["event"])
+        return events
+
     def _receive(self) -> None:
         assert self._connection is not None
-        data = self._connection.recv(1 << 20)
-        if not data:
-            raise ConnectionResetError
-        self._received += data
+        self._wire.add(self._connection.recv(1 << 20))
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._received = None, b""
+        self._connection = None
