@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.client import questions
+from schedappliance.client.errors import Error, NotAuthorized, Rejected, TimedOut, Unavailable
 from schedappliance.client.wire import joined_as_is
-from schedappliance.diagnostics import Source
+from schedappliance.diagnostics import Source, command_diagnostic
+from schedappliance.edge.console.protocol import Request, response
+from schedappliance.engine.effects import rejection
 from schedappliance.model.command_file import command_lines, token_of
 from schedappliance.model.listings import read_listing
 from schedappliance.syntax.command import parse_command
@@ -77,6 +81,19 @@ def test_a_drop_holds_as_many_commands_as_were_given(lines: list[list[str]]) -> 
     assert text.split("\n") == ["#id: a-token", *map(joined_as_is, commands), ""]
     assert token_of(Source("x", text)) == "a-token"
     assert len(list(command_lines(Source("x", text)))) == len(commands)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("E301", Rejected), ("E512", NotAuthorized), ("E514", TimedOut), ("E505", Unavailable)],
+)
+def test_the_code_of_a_diagnostic_decides_the_class_of_the_error(code: str, kind: type[Error]) -> None:
+    rejected = rejection([command_diagnostic(code, "a reason", "a remedy", "run x")])
+    (line,) = response(Request("run x", True, 1), rejected, False)
+    error = questions.error_in(json.loads(line))
+    assert type(error) is kind and str(error).startswith("a reason")
+    if isinstance(error, Rejected):
+        assert [diagnostic.help for diagnostic in error.diagnostics] == ["a remedy"]
 
 
 def test_times() -> None:
