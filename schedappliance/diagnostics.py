@@ -130,6 +130,7 @@ CODES: dict[str, str] = {
     "E620": "a part of the store's log was lost",
     "W621": "the appliance is held",
     "W622": "the boot id is hidden",
+    "W623": "damaged time zone data",
 }
 
 

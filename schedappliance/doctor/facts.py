@@ -144,9 +144,9 @@ class Facts:
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made in
     the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open the
     console may not yet give any command. `store_refusal`: message and remedy. `degraded` and `held`: what `summary`
-    says. `hides_boot_id`: the daemon cannot read the boot id. `loss`: what may be lost with a part of the
-    store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the store now.
-    `names`, `groups` and `members` are of the users and groups that occur in the other facts.
+    says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `loss`: what may
+    be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
+    that read the store now. `names`, `groups` and `members` are of the users and groups that occur in the other facts.
     """
 
     user: Credentials
@@ -176,6 +176,7 @@ class Facts:
     degraded: str | None = None
     held: str | None = None
     hides_boot_id: bool = False
+    damaged_zones: tuple[Path, ...] = ()
     loss: str | None = None
     log_bytes: int = 0
     readers: tuple[Reader, ...] = ()

@@ -41,6 +41,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _degraded(facts)
     yield from _held(facts)
     yield from _hidden_boot(facts)
+    yield from _damaged_zones(facts)
     yield from _lost_log(facts)
     yield from _long_log(facts)
 
@@ -204,6 +205,12 @@ def _hidden_boot(facts: Facts) -> Iterator[Diagnostic]:
     if facts.hides_boot_id:
         message = "/proc does not show the id of this boot, by which programs and boots are recognized"
         yield path_diagnostic("W622", BOOT_ID, message, HIDDEN_BOOT_REMEDY)
+
+
+def _damaged_zones(facts: Facts) -> Iterator[Diagnostic]:
+    for path in facts.damaged_zones:
+        message = "the time zone data is damaged; the Python package `tzdata` is used in its place if it has the zone"
+        yield path_diagnostic("W623", path, message, "install the package `tzdata` of the system again")
 
 
 def _lost_log(facts: Facts) -> Iterator[Diagnostic]:

@@ -7,6 +7,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +38,9 @@ from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
-from schedappliance.model.configuration import Program
+from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
+from schedappliance.model.configuration import Configuration, Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.files import lock_path_of, log_bytes
@@ -115,6 +118,7 @@ class _Observer:
             degraded=says.degraded,
             held=says.held,
             hides_boot_id=_hides_boot_id(daemon),
+            damaged_zones=damaged_zones(self.loaded.configuration, Zones(this_machine())),
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
@@ -366,6 +370,18 @@ def _hides_boot_id(daemon: int | None) -> bool:
     if root and os.access(root / "proc", os.F_OK):
         return not boot_id(root / BOOT_ID.relative_to("/"))
     return not boot_id()
+
+
+def damaged_zones(configuration: Configuration, zones: Zones) -> tuple[Path, ...]:
+    """The files of the zones of `sched` and of the jobs that cannot be read as time zone data."""
+    names = {configuration.zone}
+    for job in configuration.jobs.values():
+        if isinstance(job.schedule, CalendarRule):
+            names |= {expression.zone or job.schedule.zone for expression in job.schedule.read_expressions()}
+    for name in filter(None, names):
+        with suppress(UnknownZone):
+            zones.get(name)
+    return tuple(sorted(zones.damaged))
 
 
 def daemons(config: Path) -> Iterator[int]:

@@ -59,7 +59,7 @@ _MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
 _LINK = re.compile(r"(/\S+) -> (\S+)")
 _PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
 _WATCH = re.compile(r"fs\.inotify\.\w+: (.+)")
-_STORE_ERROR = re.compile(r"/\S+: (.+)")
+_STORE_ERROR = re.compile(r"/(?!usr/share/zoneinfo)\S+: (.+)")
 _ROOM = re.compile(r"(\d+) MiB left for .*")
 _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
@@ -70,11 +70,13 @@ _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
 _PROTECTED = re.compile(r"ProtectProc=invisible")
 _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
+# As `file` prints it.
+_ZONE = re.compile(r"(/usr/share/zoneinfo/\S+): (timezone data.*|data)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _LOSS, _LOG, _RUNS_AS),
+    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS),
 )
 
 
@@ -151,6 +153,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     for (hold,) in _found(_HELD, lines):
         changes["held"] = None if hold == "no" else hold
     changes["hides_boot_id"] = bool(_found(_HIDDEN_BOOT, lines))
+    changes["damaged_zones"] = tuple(Path(path) for path, content in _found(_ZONE, lines) if content == "data")
     for (loss,) in _found(_LOSS, lines):
         changes["loss"] = None if loss == "no" else loss
     for size, pid, command in _found(_LOG, lines):

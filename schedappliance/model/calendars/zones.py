@@ -10,7 +10,8 @@ import io
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
@@ -70,6 +71,8 @@ class Zones:
         self._machine = machine
         self._zones: dict[str, Zone] = {}
         self._contents: dict[Path, bytes] = {}
+        # The files that cannot be read as time zone data, for `doctor`.
+        self.damaged: list[Path] = []
 
     def get(self, name: str) -> Zone:
         """A zone by its name; `local` is the zone of the machine. UnknownZone: it is not in the data."""
@@ -108,7 +111,14 @@ class Zones:
     def _read(self, name: str) -> Zone:
         if name == "UTC":
             return Zone(name, UTC, (), END)
-        return self._zone(name, name, _find(name, self._machine.directories))
+        reason = "it is not in the time zone data"
+        for data in _data_of(name, self._machine.directories):
+            # Damaged data of the system does not stop a job while the package has the zone.
+            try:
+                return self._zone(name, name, data)
+            except UnknownZone as error:
+                reason = error.reason
+        raise UnknownZone(name, reason)
 
     def _read_local(self) -> Zone:
         if (name := _local_name(self._machine)) is not None:
@@ -127,13 +137,14 @@ class Zones:
         return self._zone(LOCAL, None, _Data(path, content))
 
     def _zone(self, asked: str, name: str | None, data: _Data) -> Zone:
+        if data.path is not None:
+            self._contents[data.path] = data.content
         try:
             rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
             listed, listed_to = _listed_changes(data.content)
         except (ValueError, IndexError, struct.error) as error:
+            self.damaged += [data.path] if data.path is not None else []
             raise UnknownZone(asked, "its time zone data is damaged") from error
-        if data.path is not None:
-            self._contents[data.path] = data.content
         return Zone(name, rules, listed, listed_to)
 
 
@@ -157,7 +168,8 @@ class _Data(NamedTuple):
     content: bytes
 
 
-def _find(name: str, directories: Sequence[Path]) -> _Data:
+def _data_of(name: str, directories: Sequence[Path]) -> Iterator[_Data]:
+    """The data of a zone in the system's directories, then in the package."""
     parts = name.split("/")
     # `right/` counts leap seconds, which Unix time does not have, and `posix/` is a copy of all zones.
     if parts[0] in ("right", "posix") or any(part in ("", ".", "..") for part in parts):
@@ -165,11 +177,9 @@ def _find(name: str, directories: Sequence[Path]) -> _Data:
     for directory in directories:
         path = directory.joinpath(*parts)
         if (content := _content(path)) is not None and content.startswith(b"TZif"):
-            return _Data(path, content)
-    try:
-        return _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
-    except (ModuleNotFoundError, OSError, ValueError) as error:
-        raise UnknownZone(name, "it is not in the time zone data") from error
+            yield _Data(path, content)
+    with suppress(ModuleNotFoundError, OSError, ValueError):
+        yield _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
 
 
 # Of RFC 8536: the version, then how many there are of what the data block holds.
@@ -230,8 +240,8 @@ def _agrees(machine: Machine, name: str) -> bool:
     """Whether /etc/timezone names the zone in /etc/localtime. A container often gets only the second of them."""
     content = _content(machine.localtime)
     try:
-        return content is None or _find(name, machine.directories).content == content
-    except UnknownZone:
+        return content is None or next(_data_of(name, machine.directories)).content == content
+    except (UnknownZone, StopIteration):
         return False
 
 

@@ -53,9 +53,20 @@ def test_the_environment_does_not_decide_which_zones_there_are(tmp_path: Path) -
 
 
 def test_damaged_data(machine: Machine) -> None:
-    (machine.directories[0] / "Europe/Berlin").write_bytes(b"TZif2")
+    """The package has most zones. When the file is mended, the zone is another one."""
+    path, lost = (machine.directories[0] / name for name in ("Europe/Berlin", "Mars/Base"))
+    lost.parent.mkdir()
+    whole = path.read_bytes()
+    for damaged in (path, lost):
+        damaged.write_bytes(whole[:100])
+    zones = Zones(machine)
+    assert zones.get("Europe/Berlin").offset_at(JULY) == 2 * 3600
     with pytest.raises(UnknownZone, match="damaged"):
-        Zones(machine).get("Europe/Berlin")
+        zones.get("Mars/Base")
+    assert zones.damaged == [path, lost]
+    assert not zones.changed()
+    path.write_bytes(whole)
+    assert zones.changed()
     assert instead_of_zone("Europe/Berlin", Zones(machine)) == "install the package `tzdata` of the system again"
     assert instead_of_zone("Europe/Berln", Zones(machine)) == "did you mean `Europe/Berlin`?"
 
