@@ -52,10 +52,11 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     # SQLite keeps the log beside the file to which a link leads.
     path = real_path(options.file) if options.file else _store_path(options)
+    name = options.file or path
     errors = maintenance.check(path)
-    print("\n".join(errors) if errors else f"{options.file or path}: ok")
+    print("\n".join(errors) if errors else f"{name}: ok")
     if not errors and (original := maintenance.original(path)):
-        print_note(f"{path} is a copy of {original}, or was moved from there")
+        print_note(f"{name} is a copy of {original}, or was moved from there")
     _note_loss(path)
     return FAILED if errors else OK
 
