@@ -231,6 +231,27 @@ class Metrics:
     job_ends: Any
 
 
+@dataclass(frozen=True)
+class PreviewRow:
+    """A row of `preview`: what will happen at a due time."""
+
+    due_ms: int
+    due: str
+    at_ms: int
+    at: str
+    id: str | None
+    run: str | None
+    declared: str | None
+    command: str | None
+    mark: str
+    reason: str | None
+    catch_up: bool
+    missed: int | None
+    missed_since_ms: int | None
+    attempt: int | None
+    again_ms: int | None
+
+
 _PAUSED = answers.PausedJob | answers.PausedJobs
 # The data after `json COMMAND`, by the form of the command.
 ANSWERS: dict[str, Any] = {
@@ -272,6 +293,7 @@ ANSWERS: dict[str, Any] = {
     "summary": answers.Summary,
     "summary_reset": Reset,
     "metrics": Metrics,
+    "preview": tuple[PreviewRow, ...],
     "watch": Watching,
     "shutdown": Shutdown,
     "quit": Quit,
