@@ -8,16 +8,19 @@ from collections.abc import Sequence
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
-from schedappliance.cli.errors import OK, UNUSABLE, USAGE, print_note
+from schedappliance.cli.errors import OK, UNUSABLE, USAGE, Failure, print_note
 from schedappliance.cli.streams import has_reader
 from schedappliance.clock import iso
-from schedappliance.diagnostics import Unusable
+from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.calendars.texts import iso_in
+from schedappliance.model.command_words import is_pattern
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
 from schedappliance.preview.simulation import CopyFailed, Simulation
 from schedappliance.progress import progress
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.tables import Store
 
 DESCRIPTION = """\
 Show which jobs would run and when, and which would not run. The preview starts
@@ -42,6 +45,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default="24h",
         help="how far to look ahead: seconds, or units as in 15m, 2h30m, 1d; default: 24h",
     )
+    preview.add_argument(
+        "--job",
+        metavar="ID|NAME|PATTERN",
+        help="show one job, or the declared jobs whose name or id a shell pattern matches; default: all jobs",
+    )
     add_format(preview, table="for people", json="an array")
     preview.add_argument(
         "--limit", metavar="N", type=count, default=1000, help="maximum number of rows, 0 for all; default: 1000"
@@ -50,7 +58,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raises Unusable."""
+    """Raises Failure and Unusable."""
     file, loaded = _load(options)
     # The core takes long to load, and reports of mistakes in the files do not need it.
     from schedappliance.doctor.access import foreign_users
@@ -63,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
         with open_simulation(file, loaded) as (simulation, note):
             if note:
                 print_note(note)
+            jobs = _wanted_jobs(simulation.store, options.job)
             if options.format == "json":
-                _print_json(simulation, options)
+                _print_json(simulation, jobs, options)
             else:
-                has_zones = bool(simulation.store.jobs.calendar_jobs(0, 1))
-                table = Table(simulation.store.node, loaded.configuration.jobs, has_zones)
-                _print_table(simulation, table, options)
+                table = Table(simulation.store.node, loaded.configuration.jobs, simulation.zone)
+                _print_table(simulation, table, jobs, options)
     except (CopyFailed, StoreFailed) as failed:
         remedy = "make sure that there is free space in memory and in the temporary directory"
         raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
@@ -86,25 +94,46 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
     return file, loaded
 
 
-def _print_json(simulation: Simulation, options: argparse.Namespace) -> None:
-    counts = _print_rows(simulation, JsonArray(simulation.store.node), options)
-    if counts.further_ms is not None:
-        print_note(further_rows(counts.further_ms))
+def _wanted_jobs(store: Store, word: str | None) -> set[int] | None:
+    """The numbers of the jobs that are shown; None: all jobs. Raises Failure if a word names no job."""
+    from schedappliance.commands.lookup import matching_jobs
 
-
-def _print_table(simulation: Simulation, table: Table, options: argparse.Namespace) -> None:
-    first_ms = simulation.now_ms
-    last_ms = first_ms + options.period
-    census = simulation.store.jobs.census(last_ms)
-    counts = _print_rows(simulation, table, options)
-    if counts.further_ms is not None:
-        print(f"... {further_rows(counts.further_ms)}")
+    if word is None:
+        return None
+    if is_pattern(word):
+        numbers = {job.number for job in matching_jobs(store, word)}
     else:
-        print(summary(counts, first_ms, last_ms, census))
+        number = store.jobs.meant_by(store.node, word)
+        numbers = set() if number is None or store.jobs.get(number) is None else {number}
+    if not numbers:
+        raise Failure(f"--job: no job has the id or name `{shortened(word)}`, or matches it", USAGE)
+    return numbers
 
 
-def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argparse.Namespace) -> Counts:
-    """Prints each row as soon as it is made. The first row beyond the limit ends the preview."""
+def _print_json(simulation: Simulation, jobs: set[int] | None, options: argparse.Namespace) -> None:
+    counts = _print_rows(simulation, JsonArray(simulation.store.node), jobs, options)
+    if counts.further_ms is not None:
+        print_note(further_rows(iso(counts.further_ms)))
+
+
+def _print_table(simulation: Simulation, table: Table, jobs: set[int] | None, options: argparse.Namespace) -> None:
+    first_ms, zone = simulation.now_ms, simulation.zone
+    last_ms = first_ms + options.period
+    census = simulation.store.jobs.census(last_ms) if jobs is None else None
+    counts = _print_rows(simulation, table, jobs, options)
+    if counts.further_ms is not None:
+        print(f"... {further_rows(iso_in(counts.further_ms, zone))}")
+    else:
+        print(summary(counts, f"{iso_in(first_ms, zone)} to {iso_in(last_ms, zone)}", census))
+
+
+def _print_rows(
+    simulation: Simulation, form: Table | JsonArray, jobs: set[int] | None, options: argparse.Namespace
+) -> Counts:
+    """Prints each row as soon as it is made. The first row beyond the limit ends the preview.
+
+    `jobs`: those whose rows are shown, beside the rows about the appliance itself; None: all.
+    """
     counts = Counts()
     last_ms = simulation.now_ms + options.period
     sys.stdout.write(form.header())
@@ -112,6 +141,8 @@ def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argpar
         for row in simulation.rows(options.period):
             if not has_reader(sys.stdout):
                 break
+            if jobs is not None and row.key and row.key.job not in jobs:
+                continue
             if options.limit and counts.rows == options.limit:
                 counts.further_ms = row.at_ms
                 break

@@ -5,6 +5,8 @@ Rule: if a word names nothing, the command is rejected, and the remedy shows the
 
 from __future__ import annotations
 
+import re
+from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import time_text
@@ -16,7 +18,9 @@ from schedappliance.model.calendars.zones import UnknownZone, instead_of_zone
 from schedappliance.model.commands import read_command
 
 if TYPE_CHECKING:
+    from schedappliance.store.jobs import NamedJob
     from schedappliance.store.runs import PastRun
+    from schedappliance.store.tables import Store
 
 NAMES_SHOWN = 20
 ZONES = "write a name such as `Europe/Berlin`, `UTC` or `local`"
@@ -37,6 +41,12 @@ def number_of(view: View, text: str) -> int:
     if number is None:
         raise _no_job(view, text)
     return number
+
+
+def matching_jobs(store: Store, pattern: str) -> list[NamedJob]:
+    """The declared jobs whose name or id a shell pattern matches."""
+    matches = re.compile(translate(pattern)).match
+    return [job for job in store.jobs.names() if matches(job.declared or "") or matches(job_id(store.node, job.number))]
 
 
 def find_run(view: View, text: str) -> RunKey | None:

@@ -5,13 +5,11 @@ Rule: a pause is stored, so that neither a restart nor a reload ends it. Many jo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from fnmatch import translate
 from itertools import islice
 from typing import Any
 
-from schedappliance.commands.lookup import NAMES_SHOWN, find_job, may_list
+from schedappliance.commands.lookup import NAMES_SHOWN, find_job, matching_jobs, may_list
 from schedappliance.commands.outcome import CallOff, Outcome
 from schedappliance.commands.phrases import never_runs, when_text
 from schedappliance.commands.view import View
@@ -116,9 +114,7 @@ def _all(view: View) -> int:
 
 def _matches(view: View, pattern: str) -> list[NamedJob]:
     """The declared jobs whose name or id a shell pattern matches. Raises Rejected if there are none."""
-    matches, node = re.compile(translate(pattern)).match, view.store.node
-    jobs = [job for job in view.store.jobs.names() if matches(job.declared or "") or matches(job_id(node, job.number))]
-    if jobs:
+    if jobs := matching_jobs(view.store, pattern):
         return jobs
     remedy = "a pattern matches names and ids of declared jobs: see `sched list`"
     raise view.reject("E501", f"no declared job matches `{shortened(pattern)}`", remedy)

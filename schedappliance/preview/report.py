@@ -1,4 +1,7 @@
-"""The rows of a preview as a table or as JSON. Rule: each row is formatted when it arrives, and no row is kept."""
+"""The rows of a preview as a table or as JSON. Rule: each row is formatted when it arrives, and no row is kept.
+
+Rule: a table shows all instants in one zone, and beside them the local time of a calendar that is in another zone.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import Any
 from schedappliance.clock import iso
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.texts import iso_in
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from schedappliance.visible import json_text
 
-TIME_WIDTH, ZONED_WIDTH = len("2026-11-22T18:01:00Z"), len("2026-11-22T18:01:00+01:00")
+TIME_WIDTH = len("2026-11-22T18:01:00+01:00")
 MARK_WIDTH = 20
 WIDEST_NAME = 40
 RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
@@ -50,10 +54,8 @@ class Counts:
 class Table:
     """For people: a header, and one line for each row."""
 
-    def __init__(self, node: str, names: Iterable[str], has_zones: bool = False) -> None:
-        """`has_zones`: there are calendar jobs, whose due times are longer, since they have an offset."""
-        self._node = node
-        self._time_width = ZONED_WIDTH if has_zones else TIME_WIDTH
+    def __init__(self, node: str, names: Iterable[str], zone: Zone) -> None:
+        self._node, self._zone = node, zone
         widest = max([len(job_id(node, 1)), *map(len, names)])
         self._name_width = min(widest, WIDEST_NAME)
 
@@ -62,22 +64,23 @@ class Table:
 
     def row(self, row: Row) -> str:
         name = "" if row.key is None else row.declared or job_id(self._node, row.key.job)
-        return self._line(_shown(row, row.due_ms), name, mark_text(row), row.command)
+        return self._line(iso_in(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
 
     def _line(self, due: str, name: str, mark: str, command: str) -> str:
-        return f"{due:<{self._time_width}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
+        return f"{due:<{TIME_WIDTH}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
 
     def footer(self) -> str:
         return ""
 
 
-def mark_text(row: Row) -> str:
-    """The mark of a row, as the table shows it."""
-    return ", ".join(_words(row))
+def mark_text(row: Row, zone: Zone) -> str:
+    """The mark of a row, as a table in a zone shows it."""
+    return ", ".join(_words(row, zone))
 
 
-def _words(row: Row) -> Iterator[str]:
-    at, why = _near(row, row.at_ms), " ".join((row.reason or "").split())
+def _words(row: Row, zone: Zone) -> Iterator[str]:
+    due = iso_in(row.due_ms, zone)
+    at, why = _near(due, row.at_ms, zone), " ".join((row.reason or "").split())
     if row.catch_up and row.mark in RUNS:
         yield "catch-up"
     texts = {
@@ -89,7 +92,7 @@ def _words(row: Row) -> Iterator[str]:
         Mark.WAITS: "waits for a place",
         Mark.FAILED: f"failed: {why}",
         Mark.STARTS: f"starts at {at}",
-        Mark.RETRIED: f"retried at {_near(row, row.again_ms or 0)}: {why}",
+        Mark.RETRIED: f"retried at {_near(due, row.again_ms or 0, zone)}: {why}",
         Mark.TIMED_OUT: f"timed out at {at}",
         Mark.REPLACED: f"replaced at {at}",
         Mark.CANCELLED: f"cancelled at {at}: {why}",
@@ -102,19 +105,17 @@ def _words(row: Row) -> Iterator[str]:
         yield f"{row.missed.count} missed"
     if row.is_first and row.about and row.about.change:
         yield "clock change"
+    if row.is_first and row.about and iso_in(row.due_ms, row.about.zone) != due:
+        yield f"{_near(due, row.due_ms, row.about.zone)} in {row.about.zone.name or 'local time'}"
     if row.attempt is not None and row.attempt > 1:
         yield f"attempt {row.attempt}"
 
 
-def _shown(row: Row, milliseconds: int) -> str:
-    """An instant in the zone of the row's calendar, with its offset; in UTC for other jobs."""
-    return iso_in(milliseconds, row.about.zone) if row.about else iso(milliseconds)
-
-
-def _near(row: Row, milliseconds: int) -> str:
+def _near(due: str, milliseconds: int, zone: Zone) -> str:
     """An instant shown beside the due time: without the date if both are on the same day."""
-    there, here = _shown(row, milliseconds), _shown(row, row.due_ms)
-    return there.partition("T")[2] if there.partition("T")[0] == here.partition("T")[0] else there
+    shown = iso_in(milliseconds, zone)
+    date, _, time = shown.partition("T")
+    return time if date == due.partition("T")[0] else shown
 
 
 def as_data(row: Row, node: str) -> dict[str, Any]:
@@ -156,12 +157,15 @@ class JsonArray:
         return "\n]\n" if self._has_rows else "]\n"
 
 
-def further_rows(at_ms: int) -> str:
-    return f"further rows follow from {iso(at_ms)} on; a larger limit shows them"
+def further_rows(at: str) -> str:
+    return f"further rows follow from {at} on; a larger limit shows them"
 
 
-def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
-    """One line: the numbers of runs by their marks, and the jobs that do not run. Counts of 0 are left out."""
+def summary(counts: Counts, period: str, census: Census | None) -> str:
+    """One line: the numbers of runs by their marks, and the jobs that do not run. Counts of 0 are left out.
+
+    `census` None: the rows are those of a part of the jobs.
+    """
     happens = {
         "caught up": counts.caught_up,
         "missed": counts.missed,
@@ -171,10 +175,12 @@ def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
         "timed out": counts.timed_out,
         "failed": counts.failed,
     }
-    idle = {"paused": census.paused, "off or done": census.off, "due later": census.later}
     runs = ", ".join([counted(counts.runs, "run"), *_some(happens)])
+    if census is None:
+        return f"{period}: {runs}"
+    idle = {"paused": census.paused, "off or done": census.off, "due later": census.later}
     jobs = ", ".join([counted(census.total, "job"), *_some(idle)])
-    return f"{iso(first_ms)} to {iso(last_ms)}: {runs}; {jobs}"
+    return f"{period}: {runs}; {jobs}"
 
 
 def _some(counts: Mapping[str, int]) -> list[str]:

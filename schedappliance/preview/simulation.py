@@ -13,6 +13,7 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, LookUpUser, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UserLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.preview.driver import Agenda, wakes
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from schedappliance.core.turn import Core
     from schedappliance.engine.boots import ThisBoot
     from schedappliance.engine.events import Remains
+    from schedappliance.model.calendars.pieces import Zone
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
 
@@ -97,6 +99,15 @@ class Simulation:
     def now_ms(self) -> int:
         """The wall time in the simulation."""
         return self._clock.moment().wall
+
+    @property
+    def zone(self) -> Zone:
+        """The zone of `sched`; if it has none, that of the machine."""
+        zones = self._core.state.schedules.zones
+        try:
+            return zones.get(self._core.state.options.configuration.zone or LOCAL)
+        except UnknownZone:
+            return zones.get("UTC")
 
     def start(self, remains: Remains) -> None:
         """Starts the appliance; `remains`: the programs that run already."""

@@ -86,6 +86,46 @@ def test_the_table_ends_with_a_summary(files: Path, capsys: pytest.CaptureFixtur
     assert summary.endswith(": 6 runs; 2 jobs, 1 due later")
 
 
+@pytest.mark.parametrize(("zone", "offset"), [('zone = "Asia/Tokyo"', "+09:00"), ("", "+05:30")])
+def test_a_table_shows_all_instants_in_one_zone(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, zone: str, offset: str
+) -> None:
+    """In that of `sched`, or else of the machine. JSON is in UTC."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    own = 'job "k" { cron = "0 * * * *" zone = UTC command = "run p" }\n'
+    (files / "sched.conf").write_text(STORE.replace("}", f"{zone} }}") + JOB.replace("= 10", "= 1h") + own)
+    preview(files, "--for", "2h")
+    _, *shown, summary = capsys.readouterr().out.splitlines()
+    assert [line.split()[0][19:] for line in shown] == [offset] * 4
+    assert [line.split()[1:4] for line in shown if "in UTC" not in line] == [["j", "run", "run"]] * 2
+    assert [line.partition("in UTC")[0].split()[1:3] for line in shown if "in UTC" in line] == [["k", "run,"]] * 2
+    first, last = summary.split(": ")[0].split(" to ")
+    assert (first[19:], last[19:]) == (offset, offset)
+    assert all(row["due"].endswith("Z") for row in rows(files, capsys, "--for", "2h"))
+
+
+def test_the_rows_of_one_job_or_of_those_that_match(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["tidy-a", "tidy-b", "report"]
+    jobs = "".join(f'job "{name}" {{ every = 10 command = pid }}\n' for name in names)
+    (files / "sched.conf").write_text(STORE + jobs)
+    (first,) = rows(files, capsys, "--for", "10s", "--job", "tidy-a")
+    words = {
+        "report": {"report"},
+        "tidy-*": {"tidy-a", "tidy-b"},
+        first["id"]: {"tidy-a"},
+        "*[bt]": {"tidy-b", "report"},
+    }
+    for word, matches in words.items():
+        assert {row["declared"] for row in rows(files, capsys, "--for", "1m", "--job", word)} == matches, word
+    preview(files, "--for", "1m", "--job", "report", "--limit", "6")
+    _, *shown, summary = capsys.readouterr().out.splitlines()
+    assert (len(shown), summary.partition(": ")[2]) == (6, "6 runs")
+    for word in ("tidy", "x*", f"{NODE}-000000009"):
+        assert preview(files, "--job", word) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, f"`{word}`" in printed.err) == ("", True)
+
+
 def test_the_default_is_a_day_and_a_thousand_rows(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "sched.conf").write_text(STORE + JOB.replace("every = 10", "every = 80"))
     preview(files)

@@ -9,12 +9,16 @@ import pytest
 
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.schedule import Missed
-from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, mark_text, summary
+from schedappliance.model.calendars.calendar import DueTime
+from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.preview.report import Counts, JsonArray, Table, mark_text, summary
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from tests.support.core import NODE, SECOND, START_MS
 
 DAY = 86_400 * SECOND
+ZONES = Zones(this_machine())
+UTC_ZONE = ZONES.get("UTC")
 RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", is_first=True)
 LATER = START_MS + 5 * SECOND
 MARKS = [
@@ -27,14 +31,14 @@ MARKS = [
     (replace(RUN, mark=Mark.QUEUED), "overlap: queued"),
     (replace(RUN, mark=Mark.REPLACES), "overlap: replaces"),
     (replace(RUN, mark=Mark.FAILED, reason="one line\nand  another"), "failed: one line and another"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=1), "starts at 22:13:25Z"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=2), "starts at 22:13:25Z, attempt 2"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=START_MS + DAY, attempt=1), "starts at 2023-11-15T22:13:20Z"),
-    (replace(RUN, mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25Z: why"),
-    (replace(RUN, mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25Z"),
-    (replace(RUN, mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25Z"),
-    (replace(RUN, mark=Mark.CANCELLED, at_ms=LATER, reason="why"), "cancelled at 22:13:25Z: why"),
-    (replace(RUN, mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25Z: why"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=1), "starts at 22:13:25+00:00"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=2), "starts at 22:13:25+00:00, attempt 2"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=START_MS + DAY, attempt=1), "starts at 2023-11-15T22:13:20+00:00"),
+    (replace(RUN, mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25+00:00: why"),
+    (replace(RUN, mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25+00:00"),
+    (replace(RUN, mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25+00:00"),
+    (replace(RUN, mark=Mark.CANCELLED, at_ms=LATER, reason="why"), "cancelled at 22:13:25+00:00: why"),
+    (replace(RUN, mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25+00:00: why"),
     (replace(RUN, mark=Mark.STOPS, reason="the end"), "the end"),
 ]
 
@@ -45,15 +49,15 @@ def test_every_mark_has_a_text() -> None:
 
 @pytest.mark.parametrize(("row", "text"), MARKS, ids=[text for _, text in MARKS])
 def test_the_text_of_a_mark(row: Row, text: str) -> None:
-    assert mark_text(row) == text
+    assert mark_text(row, UTC_ZONE) == text
 
 
 def test_the_columns_of_a_table_are_aligned() -> None:
-    table = Table(NODE, ["a-name-that-is-longer-than-any-id-of-a-job", "b"])
+    table = Table(NODE, ["a-name-that-is-longer-than-any-id-of-a-job", "b"], UTC_ZONE)
     rows = [RUN, replace(RUN, declared="b"), replace(RUN, mark=Mark.FAILED, reason="long " * 10)]
     lines = [table.header(), *(table.row(row) for row in rows)]
     assert [line.index("  run p") for line in lines[1:3]] == [lines[0].index("  COMMAND")] * 2
-    assert lines[1].startswith("2023-11-14T22:13:20Z  example.com-000000007  ")
+    assert lines[1].startswith("2023-11-14T22:13:20+00:00  example.com-000000007  ")
     assert all(line == line.rstrip() + "\n" for line in lines)
 
 
@@ -92,16 +96,25 @@ def test_the_summary_leaves_out_counts_of_zero() -> None:
     counts = Counts()
     for row, _ in MARKS:
         counts.add(row)
-    text = summary(counts, START_MS, START_MS + DAY, Census(1200, 2, 3, 4))
+    text = summary(counts, "a period", Census(1200, 2, 3, 4))
     assert text == (
-        "2023-11-14T22:13:20Z to 2023-11-15T22:13:20Z: 6 runs, 3 caught up, 20 missed, 1 skipped, 1 queued, "
+        "a period: 6 runs, 3 caught up, 20 missed, 1 skipped, 1 queued, "
         "1 replacing others, 1 timed out, 1 failed; 1,200 jobs, 2 paused, 3 off or done, 4 due later"
     )
-    nothing = summary(Counts(), START_MS, START_MS + SECOND, Census(1, 0, 0, 0))
-    assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job"
+    assert summary(Counts(), "a period", Census(1, 0, 0, 0)) == "a period: 0 runs; 1 job"
+    assert summary(Counts(), "a period", None) == "a period: 0 runs"
 
 
-def test_further_rows_have_a_beginning() -> None:
-    assert (
-        further_rows(1_798_761_600_000) == "further rows follow from 2027-01-01T00:00:00Z on; a larger limit shows them"
-    )
+def test_the_due_times_of_all_jobs_are_in_one_zone() -> None:
+    """The local time of a calendar stands beside the mark if its zone has another offset; on another day, with its date."""
+    berlin, london, tokyo = map(ZONES.get, ("Europe/Berlin", "Europe/London", "Asia/Tokyo"))
+    about = DueTime(START_MS, london, 0, None, 0, 0, None)
+    rows = [RUN, *(replace(RUN, about=replace(about, zone=zone)) for zone in (berlin, london, tokyo))]
+    lines = [Table(NODE, [], berlin).row(row) for row in rows]
+    assert {line.split()[0] for line in lines} == {"2023-11-14T23:13:20+01:00"}
+    assert [mark_text(row, berlin) for row in rows] == [
+        "run",
+        "run",
+        "run, 22:13:20+00:00 in Europe/London",
+        "run, 2023-11-15T07:13:20+09:00 in Asia/Tokyo",
+    ]

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from schedappliance.engine.events import Remains
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.preview.opening import StartingPoint, simulation_from
 from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Row
@@ -15,6 +16,7 @@ from schedappliance.store.reading import private_copy
 from tests.support.core import NODE, Appliance, configuration
 
 NOTHING = Remains({}, {})
+UTC_ZONE = Zones(this_machine()).get("UTC")
 
 
 @contextmanager
@@ -47,4 +49,4 @@ def previewed(
 
 def summarized(rows: list[Row], began_ms: int) -> list[tuple[int, int, str]]:
     """The job of each row, the seconds from the start to its due time, and its mark."""
-    return [(row.key.job if row.key else 0, (row.due_ms - began_ms) // 1000, mark_text(row)) for row in rows]
+    return [(row.key.job if row.key else 0, (row.due_ms - began_ms) // 1000, mark_text(row, UTC_ZONE)) for row in rows]
