@@ -55,7 +55,8 @@ def _schedule(view: View, command: Command, syntax: Syntax) -> Outcome:
         raise view.reject(
             "E214", f"`{when}` is never due from now on", "all its due times have passed; give later ones"
         )
-    return add_job(view, command, "calendar", due, schedule=rule.text({}), note=understood(zone, due, now, "next at"))
+    note = understood(zone, due, now, calendar.explain(due), "next at")
+    return add_job(view, command, "calendar", due, schedule=rule.text({}), note=note)
 
 
 def next_due_times(view: View, command: Command) -> Outcome:

@@ -81,9 +81,10 @@ def due_of(view: View, run: PastRun) -> str:
     return "; ".join([when_text(view, job, run.due_ms), *special])
 
 
-def understood(zone: Zone, instant_ms: int, now_ms: int, word: str = "at") -> str:
-    """What a command understood: the instant, and how far away it is."""
-    return f"{word} {iso_in(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
+def understood(zone: Zone, instant_ms: int, now_ms: int, due: DueTime | None, word: str = "at") -> str:
+    """What a command understood: the instant, how far away it is, and what is special about it."""
+    text = f"{word} {iso_in(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
+    return "; ".join([text, *due_notes(due)])
 
 
 def calendar_data(text: str | None) -> dict[str, Any]:

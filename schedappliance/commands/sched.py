@@ -31,12 +31,12 @@ from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED
 from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, job_number, run_id
 from schedappliance.engine.states import RunState
-from schedappliance.model.calendars.instants import instant_of
+from schedappliance.model.calendars.instants import calendar_of_time, instant_of
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import Listing, read_listing
-from schedappliance.model.moments import When, read_when, zone_of
+from schedappliance.model.moments import LocalTime, When, read_when, zone_of
 from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
 from schedappliance.store.runs import FIRST, LAST, MORE_COUNTED, PastRun, RunFilter, SelectedRuns
 from schedappliance.syntax.command import Word
@@ -68,7 +68,8 @@ def _resolve(view: View, text: str) -> tuple[int, str]:
     when = read_when(text)
     try:
         due = instant_of(when, now, zone, zones)
-        return due, understood(_zone_to_show(zones, zone_of(when) or zone), due, view.moment.wall)
+        due_time = calendar_of_time(when, now, zone, zones).explain(due) if isinstance(when, LocalTime) else None
+        return due, understood(_zone_to_show(zones, zone_of(when) or zone), due, view.moment.wall, due_time)
     except UnknownZone as unknown:
         raise unknown_zone(view, unknown) from None
     except InvalidValue as invalid:

@@ -18,10 +18,19 @@ _LOCAL = re.compile(
     r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:[ \t]+(?P<zone>[^ \t]+))?",
     re.ASCII | re.IGNORECASE,
 )
+# The other forms of a time of day that at(1) takes, and a day after the time. They are read as `_LOCAL`.
+_AS_FOR_AT = re.compile(
+    r"(?:(?P<day>yesterday|today|tomorrow|\d{4}-\d\d?-\d\d?)[ \t]+)?"
+    r"(?P<time>noon|midnight|\d{4}|(?P<hour>\d\d?)(?::(?P<minute>\d\d))?[ \t]*(?P<half>[ap])m|\d\d?:\d\d(?::\d\d)?)"
+    r"(?:[ \t]+(?P<after>today|tomorrow|\d{4}-\d\d?-\d\d?))?(?P<zone>[ \t]+[^ \t]+)?",
+    re.ASCII | re.IGNORECASE,
+)
+_NAMED_TIMES = {"noon": "12:00", "midnight": "00:00"}
+_TOMORROW = re.compile(r"tomorrow(?:[ \t]+(?P<zone>[a-z_]+/[^ \t]+|utc|local))?", re.ASCII | re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?", re.ASCII)
 _AFTER_NOW = re.compile(r"now[ \t]*\+[ \t]*(\d{1,9})[ \t]*([a-z]+)", re.ASCII | re.IGNORECASE)
 _NO_UNIT = re.compile(r"now[ \t]*\+[ \t]*\d+", re.ASCII | re.IGNORECASE)
-# Texts without a date, such as `noon`, `next monday` and `8am`.
+# Texts without a date, such as `teatime` and `next monday`.
 _WORDS = re.compile(r"\d{0,2}[a-z][a-z ]*", re.ASCII | re.IGNORECASE)
 _UNITS_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 _UNITS_MS |= {"sec": 1000, "min": 60_000}
@@ -47,10 +56,10 @@ class AfterNow:
 class LocalTime:
     """A time of day: on a date, yesterday, today or tomorrow. None: where it is next, or was last.
 
-    `zone`: the zone that is written, None for the zone of `sched`.
+    `time`: None for the time of day that it is now. `zone`: the zone that is written, None for the zone of `sched`.
     """
 
-    time: str
+    time: str | None
     day: date | str | None
     zone: str | None
 
@@ -66,8 +75,10 @@ def read_when(text: str) -> When:
         if milliseconds is None:
             raise InvalidValue(f"unknown unit `{shortened(unit)}`", UNIT_REMEDY, "E203")
         return AfterNow(int(count) * milliseconds)
-    if local := _LOCAL.fullmatch(text):
+    if local := _LOCAL.fullmatch(_in_24_hours(text)):
         return _local_time(text, local)
+    if tomorrow := _TOMORROW.fullmatch(text):
+        return LocalTime(None, "tomorrow", tomorrow["zone"])
     if text.lower() == "now":
         return AfterNow(0)
     if _NO_UNIT.fullmatch(text):
@@ -110,6 +121,25 @@ def from_option(text: str) -> int | LocalTime:
 def until_option(text: str) -> int | LocalTime:
     """As `at_option`; a date alone is the last second of that day. Raises InvalidValue."""
     return at_option(f"{text} 23:59:59" if _DATE.fullmatch(text) else text)
+
+
+def _in_24_hours(text: str) -> str:
+    """A time as at(1) takes it, such as `8:30pm tomorrow`, as `tomorrow 20:30`. Any other text as it is."""
+    match = _AS_FOR_AT.fullmatch(text)
+    if match is None or (match["day"] and match["after"]):
+        return text
+    time = _NAMED_TIMES.get(match["time"].lower(), match["time"])
+    if match["half"]:
+        hour = int(match["hour"])
+        if not 1 <= hour <= 12:
+            raise InvalidValue(
+                f"invalid time of day in `{shortened(text)}`", "write an hour from 1 to 12 before am or pm"
+            )
+        time = f"{hour % 12 + (12 if match['half'] in 'pP' else 0)}:{match['minute'] or '00'}"
+    elif time.isdigit():
+        time = f"{time[:2]}:{time[2:]}"
+    day = match["day"] or match["after"]
+    return f"{f'{day} ' if day else ''}{time}{match['zone'] or ''}"
 
 
 def _local_time(text: str, match: re.Match[str]) -> LocalTime:

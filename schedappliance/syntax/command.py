@@ -36,7 +36,11 @@ _NO_KEYWORDS = _CAPTURED | {"WAITING", _END}
 # The commands whose first word is an expression, which has blanks and so needs quotes.
 _EXPRESSIONS = frozenset({"sched_cron", "sched_calendar"})
 
-_NOW = re.compile(r"now\b", re.ASCII | re.IGNORECASE)
+# What at(1) takes after a time, but `sched at` does not: a day, a time, or an amount that is added.
+_AFTER_TIME = re.compile(
+    r"today|tomorrow|next|(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?|[0-9+].*",
+    re.ASCII | re.IGNORECASE,
+)
 _NOW_AND_WORD = re.compile(r"\b(now[ \t]*\+[ \t]*\d+)[ \t]+([a-z]+)\b", re.ASCII | re.IGNORECASE)
 UNIT_REMEDY = "write seconds, minutes, hours, days or weeks, as in `now + 5 minutes`"
 TIME_REMEDY = (
@@ -141,12 +145,10 @@ def _invalid_time(error: CommandError, text: str, level: _Level) -> CommandError
     if level.form != "sched_at" or wrong.code != "E110" or after is None or wrong.span != _word_at(text, after):
         return None
     first, known = level.words[0][0], first_words()
-    is_after_now = text[first:after].strip(_BLANKS).lower() == "now" and text[after] == "+"
-    # `at` takes the day after the time of day, too.
-    is_day = text[wrong.span.start : wrong.span.end].lower() in ("today", "tomorrow")
-    if not (is_after_now or is_day) and (not text[first].isalpha() or _NOW.match(text, first)):
+    is_time = not text[first].isalpha() or _pattern_of("MOMENT").fullmatch(text, *level.words[0])
+    if is_time and not _AFTER_TIME.fullmatch(text, wrong.span.start, wrong.span.end):
         return None
-    rest = [word.span() for word in _word_pattern().finditer(text, after)]
+    rest = [word.span() for word in _pattern_of("WORD").finditer(text, after)]
     command = next((begin for begin, end in rest if text[begin:end].lower() in known), wrong.span.end)
     time = text[first:command].rstrip(_BLANKS)
     message = f"invalid time `{shortened(time)}`"
@@ -159,13 +161,14 @@ def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> Comm
     if level.form not in _EXPRESSIONS or wrong.code != "E110" or after is None or wrong.span != _word_at(text, after):
         return None
     first, known = level.words[0][0], first_words()
-    rest = [word.span() for word in _word_pattern().finditer(text, after)]
+    rest = [word.span() for word in _pattern_of("WORD").finditer(text, after)]
     command = next((begin for begin, end in rest if text[begin:end].lower() in known), None)
     if command is None and not (text[after].isdigit() or text[after] in "*?"):
         return None
     written = text[first:command].rstrip(_BLANKS)
     words = [
-        _word(word.group(), *word.span()).value for word in _word_pattern().finditer(text, first, first + len(written))
+        _word(word.group(), *word.span()).value
+        for word in _pattern_of("WORD").finditer(text, first, first + len(written))
     ]
     expression = " ".join(" ".join(words).split())
     quoted = expression.replace("\\", "\\\\").replace('"', '\\"')
@@ -215,7 +218,7 @@ def _read_by_parser(text: str, start: int) -> _Level:
         if token.type in _ONE_WORD:
             words.append((first, last))
         elif token.type in _WORDS:
-            words += [word.span() for word in _word_pattern().finditer(text, first, last)]
+            words += [word.span() for word in _pattern_of("WORD").finditer(text, first, last)]
         elif token.type == "REST":
             rest = first
     return _Level(str(tree.data), words, rest)
@@ -234,7 +237,7 @@ class _Forms:
         # By the number of the empty group at the end of a form: its name, and its terminals with their groups.
         self._levels: dict[int, tuple[str, tuple[tuple[str, int], ...]]] = {}
         self._pattern = re.compile(self._following(parser.parse_interactive(""), ()))
-        self._word = _word_pattern()
+        self._word = _pattern_of("WORD")
 
     def read(self, text: str, start: int) -> _Level | None:
         """The command that begins at an offset and fills the rest of the text, or None."""
@@ -295,8 +298,8 @@ def _forms() -> _Forms:
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
-    return re.compile(_parser().get_terminal("WORD").pattern.to_regexp())
+def _pattern_of(terminal: str) -> re.Pattern[str]:
+    return re.compile(_parser().get_terminal(terminal).pattern.to_regexp())
 
 
 def keywords() -> frozenset[str]:
@@ -358,7 +361,7 @@ def _incomplete(source: Source, start: int, accepted: frozenset[str]) -> Diagnos
 
 def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]) -> Diagnostic:
     word = source.text[span.start : span.end]
-    if ('"' in word or "'" in word) and not _word_pattern().match(source.text, span.start):
+    if ('"' in word or "'" in word) and not _pattern_of("WORD").match(source.text, span.start):
         at = span.start
         while part := _PARTS.match(source.text, at):
             at = part.end()
@@ -383,7 +386,7 @@ def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]
 
 def _quoted_command(text: str, start: int, keywords: frozenset[str]) -> str | None:
     """The command in a quoted word, as in `sched in 50 "run daily"`; None if the word is not quoted or no command."""
-    if text[start] not in "\"'" or (match := _word_pattern().match(text, start)) is None:
+    if text[start] not in "\"'" or (match := _pattern_of("WORD").match(text, start)) is None:
         return None
     command = _word(match.group(), start, match.end()).value.strip(_BLANKS)
     return command if command.lower().split(" ")[0] in keywords else None

@@ -35,8 +35,24 @@ def without_zone() -> Iterator[Appliance]:
         ("sched cron @daily pid", 1_700_002_800, "next at 2023-11-15T00:00:00+01:00 (in 46 min 40 s)"),
         ('sched cron "TZ=UTC 30 2 * * *" pid', 1_700_015_400, "next at 2023-11-15T02:30:00+00:00 (in 4 h 16 min)"),
         ('sched calendar "Mon 02:30" pid', 1_700_443_800, "next at 2023-11-20T02:30:00+01:00 (in 5 d 3 h)"),
+        (
+            'sched calendar "2027-03-28 02:30" pid',
+            1_806_195_600,
+            "next at 2027-03-28T03:00:00+02:00 (in 1229 d 2 h); 02:30 is skipped by the clock on 2027-03-28",
+        ),
         ("sched at 08:00 pid", 1_700_031_600, "at 2023-11-15T08:00:00+01:00 (in 8 h 46 min)"),
         ("sched at now + 5 minutes pid", 1_700_000_300, "at 2023-11-14T23:18:20+01:00 (in 5 min)"),
+        ("sched at 0800 tomorrow pid", 1_700_031_600, "at 2023-11-15T08:00:00+01:00 (in 8 h 46 min)"),
+        (
+            "sched at 2027-03-28 02:30 Europe/Berlin pid",
+            1_806_195_600,
+            "at 2027-03-28T03:00:00+02:00 (in 1229 d 2 h); 02:30 is skipped by the clock on 2027-03-28",
+        ),
+        (
+            "sched at 2:30 am 2027-10-31 Europe/Berlin pid",
+            1_824_942_600,
+            "at 2027-10-31T02:30:00+02:00 (in 1446 d 2 h); the clock shows 02:30 twice; this is the first time",
+        ),
         ("sched at 1700000300 pid", 1_700_000_300, None),
     ],
 )

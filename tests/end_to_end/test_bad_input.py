@@ -8,7 +8,8 @@ from tests.support.daemon import Daemon, command
 
 BAD_LINES = [
     "sched at tomorrow x",
-    "sched at tomorrow version",
+    "sched at teatime version",
+    "sched at 2400 version",
     "sched at 1 version",
     "sched at 2026-01-01 version",
     "sched at 99999999999999 version",

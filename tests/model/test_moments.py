@@ -38,6 +38,27 @@ def ms(text: str) -> int:
         ("2027-07-01 18:30", "2027-07-01T18:30:00+02:00"),
         ("2027-03-28 02:30", "2027-03-28T03:00:00+02:00"),
         ("2027-10-31 02:30", "2027-10-31T02:30:00+02:00"),
+        ("0800", "2026-11-29T08:00:00+01:00"),
+        ("2130", "2026-11-28T21:30:00+01:00"),
+        ("0800 UTC", "2026-11-29T08:00:00+00:00"),
+        ("tomorrow 2130", "2026-11-29T21:30:00+01:00"),
+        ("8am", "2026-11-29T08:00:00+01:00"),
+        ("8:30pm", "2026-11-29T20:30:00+01:00"),
+        ("9:30 PM", "2026-11-28T21:30:00+01:00"),
+        ("12am", "2026-11-29T00:00:00+01:00"),
+        ("12:30pm UTC", "2026-11-29T12:30:00+00:00"),
+        ("noon", "2026-11-29T12:00:00+01:00"),
+        ("midnight", "2026-11-29T00:00:00+01:00"),
+        ("noon Asia/Tokyo", "2026-11-29T12:00:00+09:00"),
+        ("Noon tomorrow", "2026-11-29T12:00:00+01:00"),
+        ("tomorrow noon", "2026-11-29T12:00:00+01:00"),
+        ("08:00 tomorrow", "2026-11-29T08:00:00+01:00"),
+        ("22:00 today", "2026-11-28T22:00:00+01:00"),
+        ("8am tomorrow America/New_York", "2026-11-29T08:00:00-05:00"),
+        ("6pm 2026-12-24", "2026-12-24T18:00:00+01:00"),
+        ("2026-12-24 1830", "2026-12-24T18:30:00+01:00"),
+        ("tomorrow", "2026-11-29T21:00:00+01:00"),
+        ("tomorrow Asia/Tokyo", "2026-11-30T05:00:00+09:00"),
         ("now", NOW),
         ("now + 5 minutes", "2026-11-28T21:05:00+01:00"),
         ("now+5min", "2026-11-28T21:05:00+01:00"),
@@ -52,14 +73,25 @@ def test_a_time_means_an_instant(text: str, due: str) -> None:
     assert instant_of(read_when(text), ms(NOW), "Europe/Berlin", ZONES) == ms(due)
 
 
-@pytest.mark.parametrize("text", ["25:00", "08:60", "08:00:60", "tomorrow 24:00", "2026-02-30 08:00", "now + 5 moons"])
+def test_the_same_time_tomorrow_follows_the_clock() -> None:
+    due = instant_of(read_when("tomorrow"), ms("2026-10-24T21:00:05+02:00"), "Europe/Berlin", ZONES)
+    assert due == ms("2026-10-25T21:00:05+01:00")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("25:00", "08:60", "08:00:60", "tomorrow 24:00", "2026-02-30 08:00", "now + 5 moons"),
+        *("2400", "0860", "0am", "13pm", "8:60am", "noon 2026-02-30"),
+    ],
+)
 def test_a_time_that_does_not_exist_is_rejected(text: str) -> None:
     with pytest.raises(InvalidValue) as raised:
         read_when(text)
     assert raised.value.message and raised.value.help
 
 
-@pytest.mark.parametrize("text", ["tomorrow", "noon", "+5", "now - 5 minutes", "2026-12-24", "1.2.2027 08:00", ""])
+@pytest.mark.parametrize("text", ["today", "teatime", "+5", "now - 5 minutes", "2026-12-24", "1.2.2027 08:00", ""])
 def test_any_other_text_is_no_time(text: str) -> None:
     with pytest.raises(InvalidValue):
         read_when(text)
@@ -71,6 +103,11 @@ def test_a_time_of_day_needs_a_zone_and_the_remedy_names_that_of_the_machine() -
     assert raised.value.code == "E205"
     assert raised.value.help.startswith('write `zone = "Europe/Berlin"` (this machine\'s) once in `sched`')
     assert instant_of(read_when("now + 5 minutes"), ms(NOW), None, ZONES) == ms(NOW) + 300_000
+
+
+def test_the_remedy_for_a_missing_zone_shows_the_time() -> None:
+    with pytest.raises(InvalidValue, match="append a zone: `tomorrow UTC`"):
+        instant_of(read_when("tomorrow"), ms(NOW), None, ZONES)
 
 
 def test_an_unknown_zone_is_named() -> None:
@@ -86,6 +123,8 @@ def test_an_unknown_zone_is_named() -> None:
         ("21:00", "2026-11-28T21:00:00+01:00"),
         ("21:00:01", "2026-11-27T21:00:01+01:00"),
         ("08:00 UTC", "2026-11-28T08:00:00+00:00"),
+        ("2200", "2026-11-27T22:00:00+01:00"),
+        ("noon", "2026-11-28T12:00:00+01:00"),
         ("today", "2026-11-28T00:00:00+01:00"),
         ("Yesterday", "2026-11-27T00:00:00+01:00"),
         ("yesterday 22:00", "2026-11-27T22:00:00+01:00"),

@@ -60,6 +60,10 @@ def test_each_form_is_recognized_in_any_case_and_spacing(line: str, form: str, w
         "sched every 15m",
         'sched cron "30 2 * * *"',
         "sched at tomorrow 08:00",
+        "sched at 0800 tomorrow",
+        "sched at 8:30 pm Europe/Berlin",
+        "sched at noon 2026-12-24",
+        "sched at tomorrow utc",
         "json",
     ],
 )

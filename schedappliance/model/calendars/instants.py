@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from schedappliance.diagnostics import InvalidValue
+from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.texts import local_datetime
@@ -24,25 +25,29 @@ def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones, looks_ba
         return when
     if isinstance(when, AfterNow):
         return max(0, min(now_ms + when.milliseconds, MAX_TIME_MS))
-    name = when.zone or zone
+    calendar = calendar_of_time(when, now_ms, zone, zones)
+    is_last = when.day is None and looks_back
+    due = calendar.latest(now_ms) if is_last else calendar.next_after(now_ms if when.day is None else -1)
+    if due is None:
+        raise InvalidValue(f"`{when.time or when.day}` is never due", "give a time before the year 9999", "E204")
+    return due
+
+
+def calendar_of_time(when: LocalTime, now_ms: int, zone: str | None, zones: Zones) -> Calendar:
+    """The instants of a local time: one if it has a day, else one a day. As `instant_of` otherwise."""
+    name, day, time = when.zone or zone, when.day, when.time
     if name is None:
         raise InvalidValue(
-            f"`{when.time}` has no time zone",
-            f"{zone_remedy(zones)} once in `sched`, or append a zone: `{when.time} UTC`",
+            f"`{time or day}` has no time zone",
+            f"{zone_remedy(zones)} once in `sched`, or append a zone: `{time or day} UTC`",
             "E205",
         )
-    day = when.day
+    now = local_datetime(now_ms, zones.get(name))
     if isinstance(day, str):
-        today = local_datetime(now_ms, zones.get(name)).date()
-        day = today + timedelta(days=_DAYS[day])
+        day = now.date() + timedelta(days=_DAYS[day])
     dates = "*-*-*" if day is None else day.isoformat()
-    rule = CalendarRule(syntax="calendar", expressions=(f"{dates} {when.time}",), zone=name)
-    calendar = calendar_of(rule, zones, {})
-    is_last = day is None and looks_back
-    due = calendar.latest(now_ms) if is_last else calendar.next_after(now_ms if day is None else -1)
-    if due is None:
-        raise InvalidValue(f"`{when.time}` is never due", "give a time before the year 9999", "E204")
-    return due
+    rule = CalendarRule(syntax="calendar", expressions=(f"{dates} {time or now.strftime('%H:%M:%S')}",), zone=name)
+    return calendar_of(rule, zones, {})
 
 
 def instant_in(when: LocalTime, zone: str, zones: Zones) -> int:
