@@ -250,6 +250,7 @@ class PreviewRow:
     missed_since_ms: int | None
     attempt: int | None
     again_ms: int | None
+    note: str | None
 
 
 _PAUSED = answers.PausedJob | answers.PausedJobs

@@ -16,7 +16,7 @@ from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import UNREADABLE, read_rule
-from schedappliance.model.calendars.texts import iso_in
+from schedappliance.model.calendars.texts import end_notes, iso_in
 from schedappliance.model.calendars.words import option_words, rule_words
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def when_text(view: View, job: Job, milliseconds: int) -> str:
 
 
 def due_notes(due: DueTime | None) -> list[str]:
-    """What is special about a due time of a calendar: a clock change, delays of its own, another day."""
+    """What is special about a due time of a calendar: a clock change, delays of its own, another day, an ended list."""
     if due is None:
         return []
     written = EPOCH + timedelta(seconds=due.local)
@@ -68,7 +68,7 @@ def due_notes(due: DueTime | None) -> list[str]:
             lines.append(f"{local} plus {span_text(seconds * 1000)} of its own ({name})")
     if due.moved_from is not None:
         lines.append(f"moved from {EPOCH + timedelta(days=due.moved_from):%Y-%m-%d}")
-    return lines
+    return [*lines, *end_notes(due)]
 
 
 def due_of(view: View, run: PastRun) -> str:

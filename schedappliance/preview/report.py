@@ -14,7 +14,7 @@ from schedappliance.clock import iso
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.texts import iso_in
+from schedappliance.model.calendars.texts import end_notes, iso_in
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from schedappliance.visible import json_text
@@ -103,12 +103,19 @@ def _words(row: Row, zone: Zone) -> Iterator[str]:
         yield texts[row.mark]
     if row.missed and row.mark is not Mark.MISSED:
         yield f"{row.missed.count} missed"
-    if row.is_first and row.about and row.about.change:
-        yield "clock change"
+    yield from _notes(row)
     if row.is_first and row.about and iso_in(row.due_ms, row.about.zone) != due:
         yield f"{_near(due, row.due_ms, row.about.zone)} in {row.about.zone.name or 'local time'}"
     if row.attempt is not None and row.attempt > 1:
         yield f"attempt {row.attempt}"
+
+
+def _notes(row: Row) -> Iterator[str]:
+    """What is special about the due time, in the first row of a run."""
+    if row.is_first and row.about:
+        if row.about.change:
+            yield "clock change"
+        yield from end_notes(row.about)
 
 
 def _near(due: str, milliseconds: int, zone: Zone) -> str:
@@ -136,6 +143,7 @@ def as_data(row: Row, node: str) -> dict[str, Any]:
         "missed_since_ms": row.missed.since_ms if row.missed else None,
         "attempt": row.attempt,
         "again_ms": row.again_ms,
+        "note": "; ".join(_notes(row)) or None,
     }
 
 

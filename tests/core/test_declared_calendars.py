@@ -129,6 +129,24 @@ def test_why_names_all_options_that_decide(appliance: Appliance) -> None:
     assert f": `Mon..Fri *-*-* 09:00:00` in Europe/Berlin, {options}" in appliance.say("sched why end")
 
 
+def test_due_times_after_the_last_date_of_a_list_are_marked(appliance: Appliance) -> None:
+    """A later date may be missing there. A list with dates for each year has no end."""
+    job = 'job "pay" { cron = "30 23 * * *" except = ( "holidays" "closed" ) spread = 59m command = "version" }\n'
+    appliance.turn(appliance.read(FILES + 'days "closed" { dates = ( "2023-11-16" "2023-10..11-17" ) }\n' + job))
+    notes = {row["due"][:10]: row["note"] for row in appliance.data("sched next pay 4")["next"]}
+    delays = [note.partition("; ")[0] for note in notes.values()]
+    assert all(delay.endswith("of its own (spread)") for delay in delays)
+    ended = "after the last date of `closed`, 2023-11-17"
+    assert [note.partition("; ")[2] for note in notes.values()] == ["", "", ended, ended]
+    assert appliance.say("sched next pay 4").count(ended) == 2
+    assert ended not in appliance.say("sched next report 30")
+    assert ended not in appliance.say("sched why pay")
+    appliance.after(4 * DAY)
+    assert ended in appliance.say("sched why pay")
+    appliance.turn(appliance.read(FILES + 'days "closed" { dates = ( "2023-11-16" "2024-11-17" ) }\n' + job))
+    assert "after the last date" not in appliance.say("sched next pay 3")
+
+
 def test_after_until_a_job_is_done(appliance: Appliance) -> None:
     job = 'job "last" { calendar = "*:*" until = 2023-11-14T22:15:00Z command = "version" }\n'
     appliance.turn(appliance.read(FILES + job))

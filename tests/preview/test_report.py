@@ -11,7 +11,7 @@ from schedappliance.engine.records import RunKey
 from schedappliance.engine.schedule import Missed
 from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.preview.report import Counts, JsonArray, Table, mark_text, summary
+from schedappliance.preview.report import Counts, JsonArray, Table, as_data, mark_text, summary
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from tests.support.core import NODE, SECOND, START_MS
@@ -84,6 +84,7 @@ def test_json_is_an_array_with_one_row_on_each_line() -> None:
         "missed_since_ms": 0,
         "attempt": None,
         "again_ms": None,
+        "note": None,
     }
 
 
@@ -118,3 +119,12 @@ def test_the_due_times_of_all_jobs_are_in_one_zone() -> None:
         "run, 22:13:20+00:00 in Europe/London",
         "run, 2023-11-15T07:13:20+09:00 in Asia/Tokyo",
     ]
+
+
+def test_a_due_time_after_the_last_date_of_a_list_has_a_note() -> None:
+    """In the first row of its run."""
+    about = DueTime(START_MS, UTC_ZONE, 0, "skipped", 0, 0, None, (("holidays", 19_000),))
+    row, note = replace(RUN, about=about), "after the last date of `holidays`, 2022-01-08"
+    assert mark_text(row, UTC_ZONE) == f"run, clock change, {note}"
+    assert as_data(row, NODE)["note"] == f"clock change; {note}"
+    assert as_data(replace(row, is_first=False), NODE)["note"] is None

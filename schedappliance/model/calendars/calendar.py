@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from schedappliance.model.calendars.clock_changes import Change
+from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.delays import Delays, Jitter, Spread, delay_below
 from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.moves import Moved
@@ -22,6 +23,7 @@ class DueTime:
 
     `local`: the local time of the calendar in seconds since 1970-01-01 00:00, before any delay. `change`: what a clock
     change did to it. `spread`, `jitter`: its delays in seconds. `moved_from`: the day since 1970 from which it was moved.
+    `ended`: the lists of dates whose last day is before it, with that day. Later dates may be missing there.
     """
 
     due_ms: int
@@ -31,6 +33,7 @@ class DueTime:
     spread: int
     jitter: int
     moved_from: int | None
+    ended: tuple[tuple[str, int], ...] = ()
 
 
 class LocalInstants(InstantSet, Protocol):
@@ -52,10 +55,13 @@ class Calendar:
     """A schedule of due times: it answers the questions of `Schedule`.
 
     `nominal`: the due times before any delay. `spread` and `jitter`: limits of delays in seconds, made from `seed`.
+    `lists`: the lists of dates that decide its days.
     """
 
-    def __init__(self, groups: tuple[Group, ...], nominal: Questions, spread: int, jitter: int, seed: str) -> None:
-        self._groups = groups
+    def __init__(
+        self, groups: tuple[Group, ...], nominal: Questions, spread: int, jitter: int, seed: str, lists: DayLists
+    ) -> None:
+        self._groups, self._lists = groups, lists
         self._delays: list[Delays] = []
         self._nominal = self._due = nominal
         if spread:
@@ -112,5 +118,11 @@ class Calendar:
                 local, change = explained
                 days = (move.moved_from(local // DAY_S) for move in group.moves)
                 moved_from = next((day for day in days if day is not None), None)
-                return DueTime(due_ms, group.zone, local, change, delays[Spread], delays[Jitter], moved_from)
+                ended = self._ended(local // DAY_S)
+                return DueTime(due_ms, group.zone, local, change, delays[Spread], delays[Jitter], moved_from, ended)
         return None
+
+    def _ended(self, day: int) -> tuple[tuple[str, int], ...]:
+        """The lists whose last day is before a day, with that day."""
+        ends = ((name, dates.end) for name, dates in self._lists.items())
+        return tuple((name, end) for name, end in ends if end is not None and end < day)

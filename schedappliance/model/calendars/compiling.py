@@ -68,7 +68,8 @@ def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zone
     if rule.from_ms is not None or rule.until_ms is not None:
         first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
         nominal = Bounded(nominal, first, None if rule.until_ms is None else rule.until_ms // 1000)
-    return Calendar(groups, nominal, rule.spread, rule.jitter, rule.seed)
+    lists = {name: days[name] for name in (*rule.only, *rule.excluded)}
+    return Calendar(groups, nominal, rule.spread, rule.jitter, rule.seed, lists)
 
 
 def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> tuple[Group, ...]:

@@ -6,7 +6,7 @@ Rule: a list is compiled once, when a calendar first needs it. All jobs that nam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from hashlib import blake2b
 from schedappliance.model.calendars.day_sets import Extent, Pattern
 from schedappliance.model.calendars.days import Days
 from schedappliance.model.calendars.expression import Dates
-from schedappliance.model.calendars.months import END_MONTH
+from schedappliance.model.calendars.months import END_MONTH, first_day
 
 
 class Listed:
@@ -56,6 +56,21 @@ class Listed:
         yield from self._by_year.get(year, ())
 
 
+def end_of_dates(entries: Sequence[Dates]) -> int | None:
+    """The last day of a `days` stanza, since 1970; None: it has dates without a year, or no date at all."""
+    last: int | None = None
+    for entry in entries:
+        if entry.years is None:
+            return None
+        pattern = Pattern(entry.days, entry.months, entry.years)
+        months = (year * 12 + month for year in sorted(entry.years, reverse=True) for month in range(11, -1, -1))
+        for month in months:
+            if days := pattern.days_in(month):
+                last = max(last or 0, first_day(month) + days.bit_length() - 2)
+                break
+    return last
+
+
 @dataclass(frozen=True)
 class DayList:
     """The dates of one `days` stanza."""
@@ -65,6 +80,11 @@ class DayList:
     @cached_property
     def days(self) -> Listed:
         return Listed(self.entries)
+
+    @cached_property
+    def end(self) -> int | None:
+        """The last day, since 1970; None: it has dates without a year, or no date at all."""
+        return end_of_dates(self.entries)
 
     @cached_property
     def digest(self) -> str:

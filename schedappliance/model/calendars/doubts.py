@@ -16,10 +16,11 @@ from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
-from schedappliance.model.calendars.day_sets import Pattern, Unit
+from schedappliance.model.calendars.day_lists import end_of_dates
+from schedappliance.model.calendars.day_sets import Unit
 from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
 from schedappliance.model.calendars.expression import Dates, Expression
-from schedappliance.model.calendars.months import DAY_S, date_of, first_day
+from schedappliance.model.calendars.months import DAY_S, date_of
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.texts import iso_in
@@ -206,21 +207,6 @@ def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, sp
     longer = "as long as" if delay_ms == shortest else "longer than"
     message = f"`{option}` is {longer} the distance between two due times ({duration_text(shortest)})"
     return [Doubt("W420", message, "choose a shorter delay", span)]
-
-
-def end_of_dates(entries: Sequence[Dates]) -> int | None:
-    """The last day of a `days` stanza, since 1970; None: it has dates without a year, or no date at all."""
-    last: int | None = None
-    for entry in entries:
-        if entry.years is None:
-            return None
-        pattern = Pattern(entry.days, entry.months, entry.years)
-        months = (year * 12 + month for year in sorted(entry.years, reverse=True) for month in range(11, -1, -1))
-        for month in months:
-            if days := pattern.days_in(month):
-                last = max(last or 0, first_day(month) + days.bit_length() - 2)
-                break
-    return last
 
 
 def dates_doubts(name: str, entries: Sequence[Dates], now_s: int, span: Span) -> list[Doubt]:
