@@ -88,6 +88,7 @@ CODES: dict[str, str] = {
     "W422": "environment file cannot be used here",
     "W423": "all due times have passed",
     "W424": "range of minutes that looks like times of day",
+    "W425": "`argv` has words for a shell",
     "W426": "every minute of a single hour",
     "W427": "`each` counts from 1970",
     # E5xx: rejected by the running appliance

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic, has_errors
+from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic, has_errors, shortened
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import FORMS, RECURRENT, ReadCommand, read_command, read_scheduled, run_line
 from schedappliance.model.configuration import (
@@ -23,6 +23,7 @@ from schedappliance.model.configuration import (
 from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options, without_unquoted
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import OF_ITS_PROGRAM, PROGRAM, STANZAS
+from schedappliance.model.shell_words import first_shell_word, without_shell_words
 from schedappliance.model.stanza_options import Place, StanzaReader, accounts_in, merged
 from schedappliance.model.templates import references
 from schedappliance.syntax.command import CommandTree
@@ -44,6 +45,8 @@ def read_program(reader: StanzaReader, block: Block, name: str, defaults: Defaul
 def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, defaults: Defaults | None) -> Program:
     """The program that the options of a stanza describe."""
     options = _inheriting(own, defaults.options) if defaults else own
+    if "argv" in own:
+        _check_shell_words(reader, own["argv"])
     on_failure = _on_failure(reader, own.get("on_failure"))
     if defaults and "on_failure" not in own:
         on_failure = defaults.program.on_failure
@@ -82,6 +85,14 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
         timeout_place=(options["timeout"].source, options["timeout"].node.span) if "timeout" in options else None,
         pass_env=get("pass_env"),
     )
+
+
+def _check_shell_words(reader: StanzaReader, argv: ReadOption) -> None:
+    index = first_shell_word(argv.value)
+    if index is not None:
+        message = f"`{shortened(argv.value[index])}` becomes an argument: no shell reads `argv`"
+        remedy = without_shell_words(argv.value, index)
+        reader.report("W425", message, remedy, argv.source, argv.node.items[index].span)
 
 
 def _inheriting(own: ReadOptions, defaults: ReadOptions) -> ReadOptions:

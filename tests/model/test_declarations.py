@@ -98,3 +98,22 @@ def test_two_jobs_of_the_same_name_are_one_mistake() -> None:
 def test_a_job_takes_every_option_of_a_program_but_args() -> None:
     assert "args" not in OF_ITS_PROGRAM
     assert all(not option.required for option in OF_ITS_PROGRAM.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        *((f'"/bin/ls" "a" "{word}" "b" ">"', word) for word in (">", ">>", "<", "|", "||", "&&", "&", ";", "2>&1")),
+        *((f'"/bin/ls" "{word}"', word) for word in ("2>/dev/null", ">/tmp/x", ">>/tmp/x", "$HOME", "${HOME}", "~/x")),
+        *((f'"/bin/ls" "{word}"', None) for word in ("a>b", "$5", "$_", "x$HOME", "a|b", "~", ">=", "->")),
+        ('"/usr/bin/cut" "-d" "|" "-f1"', None),
+        ('"/bin/sh" "-c" "x" ">"', None),
+        ('"/bin/busybox" "sh" "-c" "$X" "$HOME"', None),
+        ('"/usr/bin/find" "/" "-exec" "ls" "{}" ";"', None),
+        ('"/usr/bin/xargs" "sh" "-c" "$X"', None),
+    ],
+)
+def test_a_word_that_only_a_shell_understands_is_doubted_once(words: str, place: str | None) -> None:
+    for stanza in (f'program "p" {{ argv = ( {words} ) }}', f'job "j" {{ every = 60 argv = ( {words} ) }}'):
+        doubts = [(d.code, pointed(d)) for d in diagnostics_of(stanza) if d.code != "W403"]
+        assert doubts == ([("W425", f'"{place}"')] if place else [])
