@@ -63,7 +63,8 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     faults = [d for d in closure.diagnostics if d.code != "E115" or (d.source, d.span) not in names]
     faults = [d for d in faults if d.code not in ("E101", "E115") or not _is_in_expression(d, mistakes)]
     diagnostics = [*faults, *mistakes, *leftover_doubts(closure)]
-    if not closure.diagnostics:
+    # An expression without quotes leaves the rest of its file readable.
+    if all(_is_in_expression(fault, mistakes) for fault in closure.diagnostics):
         diagnostics += configuration_mistakes(configuration, is_whole=is_whole)
     # A file that is included several times has each mistake once.
     return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)))

@@ -66,3 +66,14 @@ def test_a_comment_in_the_first_line_ignores_it(tmp_path: Path) -> None:
 def test_an_unknown_name_without_an_equals_sign_is_one_error(tmp_path: Path, text: str, code: str) -> None:
     (tmp_path / "sched.conf").write_text(text + "\n")
     assert [d.code for d in load(tmp_path / "sched.conf").diagnostics] == [code]
+
+
+def test_an_expression_without_quotes_hides_no_mistake_of_other_jobs(tmp_path: Path) -> None:
+    (tmp_path / "sched.conf").write_text(
+        'job "a" { cron = 30 2 * * *  argv = ( "/bin/true" ) }\n'
+        'job "b" { every = 60  command = "run a" }\n'
+        'job "c" { calendar = "*-02-30 07:00"  zone = UTC  command = "run a" }\n'
+        'job "d" { cron = "30 2 * * *"  zone = "Europe/Nowhere"  command = "run a" }\n'
+    )
+    loaded = load(tmp_path / "sched.conf")
+    assert [(d.code, d.place()[0]) for d in loaded.diagnostics] == [("E212", 1), ("E214", 3), ("E213", 4)]
