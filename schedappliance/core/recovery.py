@@ -42,6 +42,8 @@ def recover(state: State, event: Started) -> None:
     for key, value in event.remains.marks.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)
+    # They were claimed before the runs that changed files claim now, so they come first.
+    state.queue.release_delayed(state.moment.boot)
     drop_outdated_overrides(state)
     follow_zones_since_last_start(state)
     changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)

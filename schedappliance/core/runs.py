@@ -182,7 +182,7 @@ def terminate(state: State, running: Running, why: Ending) -> None:
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order of their claims."""
-    while len(state.running) < state.max_running and state.may_start:
+    while has_place(state):
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
@@ -220,8 +220,13 @@ def _start(state: State, waiter: Waiter) -> None:
         _launch(state, *prepared)
 
 
+def has_place(state: State) -> bool:
+    """Whether a program without a limit of its own may start."""
+    return len(state.running) < state.max_running and state.may_start
+
+
 def _has_room(state: State, program: str) -> bool:
-    return len(state.running) < state.max_running and state.may_start and _program_has_room(state, program)
+    return has_place(state) and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:

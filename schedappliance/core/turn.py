@@ -226,8 +226,12 @@ def _next_steps(state: State) -> list[int]:
     if pruning.is_behind or pruning.stored_results:
         steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
         steps.append(next_results_prune(pruning, boot_ms))
-    if state.moment.boot < state.short_until and state.queue.has_ready:
-        steps.append(state.short_until)
+    if state.queue.has_ready:
+        if state.moment.boot < state.short_until:
+            steps.append(state.short_until)
+        elif runs.has_place(state):
+            # The first turn after a start has ended the runs that the last daemon lost, and starts none.
+            steps.append(state.moment.boot)
     return [step for step in steps if step is not None]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from tests.support.core import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
+from tests.support.core import BOOT, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)
 FOUND = {AttemptKey(KEY, 1): ProcessKey(300, 7)}
@@ -126,6 +126,36 @@ def test_queued_runs_start_in_order_after_a_restart(appliance: Appliance) -> Non
     appliance.turn()
     assert [start.argv[1] for start in appliance.started()] == ["2", "3"]
     assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "started", "queued", "queued"]
+
+
+def test_a_run_takes_the_place_of_a_lost_program_at_once(appliance: Appliance) -> None:
+    """Nothing else is due for ever, so only `wake` says that a turn is needed."""
+    stanzas = f"sched {{ max_running = 1 }}\n{STANZAS}"
+    appliance.restart(stanzas=stanzas)
+    appliance.say("run sleep 5")
+    appliance.say("run sleep 6")
+    appliance.restart(stanzas=stanzas)
+    assert appliance.states() == [(1, 1, "interrupted"), (2, 1, "queued")]
+    assert appliance.core.wake() == (None, appliance.clock.moment().boot)
+    appliance.turn()
+    assert [start.key.run for start in appliance.started()] == [RunKey(2, 1)]
+    assert appliance.core.wake() == (None, None)
+
+
+def test_an_attempt_that_is_due_comes_before_the_runs_that_changed_files_claim(appliance: Appliance) -> None:
+    stanzas = """sched { max_running = 1 }
+    program "again" { argv = ( "/bin/false" ) retries = 1 retry_delay = 30 }
+    program "other" { argv = ( "/bin/work" ) }
+    job "changed" { every = 1m command = "run other" }
+    """
+    appliance.restart(stanzas=stanzas)
+    appliance.say("run again")
+    (start,) = appliance.started()
+    appliance.turn(ended(start.key.run, 1))
+    appliance.restart(after_ms=2 * MINUTE, stanzas=stanzas.replace("1m", "2m"))
+    assert appliance.states() == [(2, 1, "queued"), (1, 1, "missed"), (1, 2, "queued")]
+    appliance.turn()
+    assert [start.key.run for start in appliance.started()] == [RunKey(2, 1)]
 
 
 def test_an_unfinished_reload_is_interrupted(appliance: Appliance) -> None:

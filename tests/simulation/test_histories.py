@@ -50,6 +50,10 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
         30,
     ): "a job that was overdue lost its due time when the clock was set back and the machine was moved at once",
     (1028, 30): "a degraded start read the waiting runs before it followed the clock, and a next attempt came late",
+    (
+        842573169,
+        12,
+    ): "the first turn of a start did not know the next attempts that were due, and later runs came first",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
 # The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.

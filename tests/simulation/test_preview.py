@@ -127,7 +127,8 @@ def lived_in(path: Path, chance: random.Random) -> PlainWorld:
     return world
 
 
-SEEDS = [1, 2, *random_seeds(2)]
+# The third seed: after a start, a waiting run took the place of a lost program only when something else happened.
+SEEDS = [1, 2, 686924723, *random_seeds(2)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -65,6 +65,19 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def interrupt(self, text: str) -> None:
+        """Presses Control-C until the text is shown.
+
+        A program that reads a line misses the key between the moment at which it looks for signals and its sleep.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while text not in self.shown[self._place :]:
+            assert time.monotonic() < deadline, self.shown[-3000:]
+            self.type("\x03")
+            if select.select([self._master], [], [], 1)[0]:
+                self.shown += os.read(self._master, 65536).decode(errors="replace")
+        self.wait_for(text)
+
     def mode(self) -> list[Any]:
         """The settings of the terminal."""
         return termios.tcgetattr(self._slave)
