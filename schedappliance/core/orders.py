@@ -45,7 +45,7 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
-from schedappliance.engine.records import Job, RunKey
+from schedappliance.engine.records import Job, NewJob, RunKey
 from schedappliance.engine.schedule import (
     CatchUp,
     Claim,
@@ -454,7 +454,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
             call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
         if not change.new.enabled:
-            _record_overdue(state, change.job, before, SWITCHED_OFF, change.new.next_run_ms)
+            _record_overdue(state, change.job, before, SWITCHED_OFF, change.new)
     if changes.added and not jobs.has_numbers(len(changes.added)):
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
@@ -463,13 +463,13 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     return changes
 
 
-def _record_overdue(state: State, row: Job, before: Schedules, reason: Reason, next_ms: int | None = None) -> None:
-    """Records the due times that passed before the files removed a job or switched it off."""
+def _record_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
+    """Records the due times that passed before the files removed a job or switched it off. `new`: its new declaration."""
     now = state.moment.wall
     if row.enabled and row.next_run_ms is not None and row.next_run_ms <= now:
         due = what_is_due(schedule_before(row, before), row.next_run_ms, now)
-        if next_ms is not None and next_ms > now:
-            due = due._replace(next_ms=next_ms)
+        if new is not None and new.schedule != row.schedule:
+            due = due._replace(next_ms=new.next_run_ms)
         _record_passed(state, row, due, WHILE_PAUSED if row.paused else reason)
 
 

@@ -66,6 +66,24 @@ def test_due_times_that_passed_in_a_pause_are_missed(either: Appliance) -> None:
     assert due_times(either) == [(180, "missed", 3)]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [
+        ("at = boot delay = 1", None),
+        ("at = 1600000000", 1_600_000_000_000),
+        ("at = 1900000000", 1_900_000_000_000),
+        ('cron = "* * * * *" zone = UTC', START + 4 * MINUTE),
+    ],
+)
+def test_a_job_that_is_switched_off_is_due_by_its_new_schedule(tmp_path: Path, schedule: str, due: int | None) -> None:
+    appliance = Appliance(tmp_path / "sched.db", BEFORE)
+    off = BEFORE.replace('cron = "* * * * *" zone = UTC', f"{schedule} enabled = no")
+    appliance.restart(3 * MINUTE, off)
+    assert due_times(appliance) == [(180, "missed", 3)]
+    assert [next_run for _, next_run in appliance.next_runs()] == [due]
+    appliance.close()
+
+
 def test_a_command_can_change_the_schedules_of_jobs_that_are_caught_up(tmp_path: Path) -> None:
     files = BEFORE.replace("version", "config set job b every 7") + 'job "b" { every = 60 command = "pid" }\n'
     appliance = Appliance(tmp_path / "sched.db", files)

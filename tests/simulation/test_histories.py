@@ -54,6 +54,7 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
         842573169,
         12,
     ): "the first turn of a start did not know the next attempts that were due, and later runs came first",
+    (557439788, 6): "a job that changed and was switched off while overdue kept the next due time of its old schedule",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
 # The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
