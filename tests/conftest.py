@@ -36,6 +36,8 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
 SLOW = (
     "simulation/test_histories.py",
     "end_to_end",
+    "client/test_client.py",
+    "client/test_schemas.py",
     "lint/test_prefixes.py",
     "test_fuzz.py",
     "simulation/test_preview.py",

@@ -146,6 +146,7 @@ NIGHTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("begin", "due", "shown", "why"), NIGHTS)
 def test_a_job_in_the_gap_runs_once_each_night_whenever_the_daemon_is_killed(
     tmp_path: Path, begin: str, due: str, shown: str, why: str

@@ -199,6 +199,7 @@ def test_a_long_answer_as_text_is_cut(either: Appliance) -> None:
     assert 1000 <= result["output"].count("\n") <= 1001
 
 
+@pytest.mark.slow
 def test_every_command_of_the_longest_drop_is_answered(appliance: Appliance) -> None:
     """The answers to commands that schedule are not counted, however many there are."""
     line = f"sched at {START_S + 900} config set night_shift_of_the_week {'x' * 5}\n"
@@ -209,6 +210,7 @@ def test_every_command_of_the_longest_drop_is_answered(appliance: Appliance) -> 
     assert line.strip() not in json.dumps(result["results"][-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "json "])
 @pytest.mark.parametrize("value", ["'" + "\\" * 60_000 + "'", "x" * 60_000])
 def test_a_drop_that_sets_long_values_is_answered(either: Appliance, prefix: str, value: str) -> None:

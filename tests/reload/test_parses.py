@@ -12,7 +12,7 @@ from schedappliance.syntax.command import CommandTree, parse_command
 from tests.support import core
 from tests.support.core import STANZAS, Appliance
 
-JOBS = 2000
+JOBS = 500
 DECLARED = "".join(f'job "j{n}" {{ every = 60 command = "config set a {n}" }}\n' for n in range(JOBS))
 
 
