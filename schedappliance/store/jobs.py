@@ -225,7 +225,7 @@ class Jobs(Table):
         return [(_job(row[:-1]), int(row[-1])) for row in rows]
 
     def move_creation(self, first: int, milliseconds: int) -> None:
-        """Moves the creation of the calendar jobs from a number on, after the clock was set."""
+        """Moves the creation of the jobs from a number on that are or can become calendar jobs, after the clock was set."""
         self._database.execute(self._sql["move_creation"], (first, milliseconds))
 
     def next_number(self) -> int:

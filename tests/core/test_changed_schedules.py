@@ -109,3 +109,16 @@ def test_another_delay_runs_each_due_time_once(either: Appliance, delay: str, pa
     assert nominal == list(range(first, first + len(nominal)))
     assert all(run.state == "succeeded" for run in either.history())
     assert len(nominal) >= 5 + 5 * passed // 60 - 1
+
+
+def test_a_job_that_becomes_a_calendar_after_the_clock_was_set_back_is_due_soon(either: Appliance) -> None:
+    """A step forward never makes a calendar job due before its creation, which has moved back with the clock."""
+    either.turn(either.read('job "a" { every = 1h command = "version" }\n'))
+    either.clock.step(-3650 * 24 * 60 * MINUTE)
+    either.turn()
+    either.turn(either.read(BEFORE))
+    either.clock.step(2 * SECOND)
+    either.turn()
+    ((_, next_run),) = either.next_runs()
+    assert next_run is not None
+    assert next_run <= either.clock.moment().wall + MINUTE

@@ -304,6 +304,8 @@ class Machine:
 
     def _start_program(self, view: View, effect: StartProgram) -> None:
         self.checker.order(view, effect)
+        # An attempt that was not started has the key of the next one, and its report may have come in an undone turn.
+        self._delivered.discard(effect.key)
         attempt = view.rows.started[effect.key]
         success = {status for program in view.programs(attempt.program) if program for status in program.success}
         self.processes.start(effect, self._term_at(view, attempt), tuple(success))

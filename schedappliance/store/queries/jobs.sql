@@ -116,7 +116,7 @@ UPDATE jobs SET next_run_ms = next_run_ms + ?1
 WHERE declared IS NOT NULL AND kind = 'in' AND next_run_ms IS NOT NULL;
 
 -- name: move_creation
-UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND kind = 'calendar';
+UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND (kind = 'calendar' OR declared IS NOT NULL);
 
 -- name: created_calendars
 SELECT s.*, j.created_ms FROM stored_jobs s JOIN jobs j USING (number)
