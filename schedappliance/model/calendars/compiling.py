@@ -34,7 +34,7 @@ class Calendars:
 
     def __init__(self, zones: Zones, days: DayLists) -> None:
         self.zones = zones
-        self._days = days
+        self._days = DueDays(days)
         self._calendars: dict[str, Calendar] = {}
 
     def get(self, text: str) -> Calendar:
@@ -43,8 +43,45 @@ class Calendars:
         if calendar is None:
             if len(self._calendars) >= MAX_CALENDARS:
                 self._calendars.clear()
-            calendar = self._calendars[text] = calendar_of(read_rule(text), self.zones, self._days)
+                self._days = DueDays(self._days.lists)
+            rule = read_rule(text)
+            calendar = self._calendars[text] = _compiled(rule, rule.read_expressions(), self.zones, self._days)
         return calendar
+
+
+class DueDays:
+    """The due days of expressions, after all rules for single expressions.
+
+    Moves take the longest to search, so all expressions whose days are moved alike share them, whatever their times.
+    """
+
+    def __init__(self, lists: DayLists) -> None:
+        self.lists = lists
+        self._moved: dict[tuple[object, ...], Moved] = {}
+
+    def of(self, rule: CalendarRule, expression: Expression, zone: Zone) -> DaySet:
+        pattern = Pattern(expression.days, expression.months, expression.years)
+        due: DaySet = pattern
+        first_day = None
+        if rule.each is not None:
+            number, unit = rule.each
+            start = (rule.from_ms or 0) // 1000
+            first_day = (start + zone.offset_at(start)) // DAY_S
+            due = AllOf((due, Each(number, unit, first_day)))
+        if not rule.only and not rule.excluded:
+            return due
+        left: DaySet = self._listed(rule.only) if rule.only else EVERY
+        if rule.excluded:
+            left = Without(left, self._listed(rule.excluded))
+        if rule.move is None:
+            return AllOf((due, left))
+        alike = (pattern, rule.each, first_day, rule.only, rule.excluded, rule.move)
+        return self._moved.setdefault(alike, Moved(due, left, rule.move))
+
+    def _listed(self, names: Sequence[str]) -> DaySet:
+        """The days that are in at least one of the lists."""
+        sets = tuple(self.lists[name].days for name in names)
+        return sets[0] if len(sets) == 1 else AnyOf(sets)
 
 
 def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists) -> Calendar:
@@ -52,15 +89,15 @@ def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists) -> Calendar:
 
     Raises UnknownZone, InvalidValue for an invalid expression, and KeyError for an unknown list of days.
     """
-    return _compiled(rule, rule.read_expressions(), zones, days)
+    return _compiled(rule, rule.read_expressions(), zones, DueDays(days))
 
 
 def calendar_of_expression(expression: Expression, zone: str, zones: Zones) -> Calendar:
     """The calendar of one expression alone. `zone`: for an expression without a zone inside. Raises UnknownZone."""
-    return _compiled(CalendarRule(syntax="cron", expressions=(), zone=zone), [expression], zones, {})
+    return _compiled(CalendarRule(syntax="cron", expressions=(), zone=zone), [expression], zones, DueDays({}))
 
 
-def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> Calendar:
+def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DueDays) -> Calendar:
     groups = _groups(rule, expressions, zones, days)
     # Only expressions make several groups, one for each zone.
     zoned = [group.instants for group in groups if isinstance(group.instants, Instants)]
@@ -68,11 +105,11 @@ def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zone
     if rule.from_ms is not None or rule.until_ms is not None:
         first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
         nominal = Bounded(nominal, first, None if rule.until_ms is None else rule.until_ms // 1000)
-    lists = {name: days[name] for name in (*rule.only, *rule.excluded)}
+    lists = {name: days.lists[name] for name in (*rule.only, *rule.excluded)}
     return Calendar(groups, nominal, rule.spread, rule.jitter, rule.seed, lists)
 
 
-def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> tuple[Group, ...]:
+def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DueDays) -> tuple[Group, ...]:
     if every := rule.every:
         zone = zones.get(rule.zone or "")
         open_times = OpenTimes(zone, map(read_window, rule.within)) if rule.within else None
@@ -84,36 +121,14 @@ def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones,
     return tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
 
 
-def _group(
-    rule: CalendarRule, expressions: Sequence[Expression], zone: Zone, clock: ClockRule, days: DayLists
-) -> Group:
-    due = [_due_days(rule, expression, zone, days) for expression in expressions]
+def _group(rule: CalendarRule, expressions: Sequence[Expression], zone: Zone, clock: ClockRule, days: DueDays) -> Group:
+    due = [days.of(rule, expression, zone) for expression in expressions]
     moves = tuple(one for one in due if isinstance(one, Moved))
     if rule.nth:
         picked = Nth(AnyOf(tuple(due)), frozenset(rule.nth))
         due = [AllOf((one, picked)) for one in due]
     parts = [Part(one, _times(rule, expression)) for one, expression in zip(due, expressions, strict=True)]
     return Group(zone, Instants(zone, LocalTimes(parts), clock), moves)
-
-
-def _due_days(rule: CalendarRule, expression: Expression, zone: Zone, days: DayLists) -> DaySet:
-    """The days on which an expression is due, after all rules for single expressions."""
-    due: DaySet = Pattern(expression.days, expression.months, expression.years)
-    if rule.each is not None:
-        number, unit = rule.each
-        start = (rule.from_ms or 0) // 1000
-        due = AllOf((due, Each(number, unit, (start + zone.offset_at(start)) // DAY_S)))
-    if not rule.only and not rule.excluded:
-        return due
-    left: DaySet = _listed(rule.only, days) if rule.only else EVERY
-    if rule.excluded:
-        left = Without(left, _listed(rule.excluded, days))
-    return AllOf((due, left)) if rule.move is None else Moved(due, left, rule.move)
-
-
-def _listed(names: Sequence[str], days: DayLists) -> DaySet:
-    """The days that are in at least one of the lists."""
-    return days[names[0]].days if len(names) == 1 else AnyOf(tuple(days[name].days for name in names))
 
 
 def _times(rule: CalendarRule, expression: Expression) -> tuple[Times, ...]:

@@ -17,6 +17,7 @@ from schedappliance.model.calendars.months import (
     DAY_S,
     END_MONTH,
     FIRST_MONTH,
+    MOST_MONTHS,
     all_days_in,
     first_day,
     kind_and_name,
@@ -194,15 +195,14 @@ class LocalTimes:
         key = kind_and_name(number) if self._extent.by_kind else number
         month = self._months.get(key)
         if month is None:
-            if len(self._months) >= _MOST_MONTHS:
+            # Only sets that depend on the year reach it.
+            if len(self._months) >= MOST_MONTHS:
                 self._months.clear()
             month = self._months[key] = _month_of(self._parts, number)
         return month
 
 
 _NEAR_MONTHS = 60
-# Only sets that depend on the year reach it: 80 years of months.
-_MOST_MONTHS = 960
 
 
 def _month_of(parts: Sequence[Part], month: int) -> Month:

@@ -14,6 +14,8 @@ DAY_S = 86_400
 CYCLE_MONTHS, CYCLE_DAYS = 4_800, 146_097
 # Due times have four digits of a year. Local times begin a day before 1970 in the Americas.
 FIRST_MONTH, END_MONTH = 1969 * 12 + 11, 10_000 * 12
+# A set of days remembers at most this many months: 80 years.
+MOST_MONTHS = 960
 
 # 0000-01-01 in days since 1970.
 _ORIGIN = -719_528

@@ -10,7 +10,15 @@ from typing import Literal
 
 from schedappliance.model.calendars.day_sets import DaySearch, DaySet, Extent
 from schedappliance.model.calendars.days import bits
-from schedappliance.model.calendars.months import END_DAY, END_MONTH, FIRST_DAY, FIRST_MONTH, first_day, month_of
+from schedappliance.model.calendars.months import (
+    END_DAY,
+    END_MONTH,
+    FIRST_DAY,
+    FIRST_MONTH,
+    MOST_MONTHS,
+    first_day,
+    month_of,
+)
 
 Direction = Literal["next", "previous", "nearest"]
 
@@ -23,6 +31,7 @@ class Moved:
 
     def __init__(self, due: DaySet, left: DaySet, direction: Direction) -> None:
         self._due, self._left, self._direction = DaySearch(due), DaySearch(left), direction
+        self._months: dict[int, int] = {}
 
     @property
     def extent(self) -> Extent:
@@ -38,9 +47,18 @@ class Moved:
         return month if following is None else month_of(following) + 1
 
     def days_in(self, month: int) -> int:
-        left = self._left.days_in(month)
-        days = self._due.days_in(month) & left
-        at_edges = left & ~(left << 1 & left >> 1)
+        days = self._months.get(month)
+        if days is None:
+            if len(self._months) >= MOST_MONTHS:
+                self._months.clear()
+            days = self._months[month] = self._decide(month)
+        return days
+
+    def _decide(self, month: int) -> int:
+        left, due = self._left.days_in(month), self._due.days_in(month)
+        days = due & left
+        # If no day of this month is taken out, those of other months move to the first or the last day that is left here.
+        at_edges = left & ~(left << 1 & left >> 1) if due & ~left else left & -left | 1 << left.bit_length() >> 1
         for number in bits(at_edges & ~days):
             if self._taken_in_by(first_day(month) + number - 1) is not None:
                 days |= 1 << number
