@@ -35,10 +35,10 @@ program "signal" { argv = ( "/bin/sh" "-c" "kill -9 $$" ) }
 program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 60 & echo $!" ) }
 program "polite" { argv = ( "/bin/sleep" "3600" ) timeout = 0.3 kill_after = 20 }
 program "stubborn" {
-  argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 3600 & wait; sleep 3600) & trap '' TERM; wait; sleep 3600" )
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 3600 & wait; sleep 3600) & echo $!; trap '' TERM; wait; sleep 3600" )
   timeout = 0.5  kill_after = 0.5
 }
-program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & wait" )  timeout = 0.5  kill_after = 0.5 }
+program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & echo $!; wait" )  timeout = 0.5  kill_after = 0.5 }
 program "deaf" { argv = ( "/bin/sh" "-c" "trap '' TERM; while :; do sleep 1; done" ) kill_after = 0.5 }
 """
 
@@ -159,12 +159,12 @@ def test_a_timeout_ends_a_program_that_obeys_term_at_once(appliance: Daemon) -> 
 
 @pytest.mark.parametrize("name", ["stubborn", "leaver"])
 def test_a_timeout_ends_the_whole_group_also_processes_that_ignore_term(appliance: Daemon, name: str) -> None:
-    started = appliance.say(f"run {name}")
+    assert appliance.say(f"run {name}") == "example.com-000000001/1\n"
     leader = appliance.wait_for_pid()
-    assert started == "example.com-000000001/1\n"
-    eventually(lambda: len(group(leader)) >= 2, "the children")
     appliance.wait_for_state("timed_out")
-    eventually(lambda: not group(leader), "the end of the group")
+    ((child,),) = appliance.rows("SELECT output FROM outputs")
+    assert int(child) != leader
+    eventually(lambda: not group(leader) and not is_running(int(child)), "the end of the group")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -185,13 +185,13 @@ def test_a_stop_ends_programs_first_by_term_then_by_kill(appliance: Daemon, numb
     assert rows[0][3] + 300 < rows[1][3]
 
 
-def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemon) -> None:
-    count = 5000
+def test_two_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemon) -> None:
+    count = 2000
     due = int(time.time()) + 1
     appliance.drop("many.cmd", f"sched at {due} run append\n" * count)
     eventually(
         lambda: appliance.rows("SELECT count(*) FROM runs WHERE state = 'succeeded'") == [(count,)],
-        "5,000 runs",
+        "all runs",
         3 * PATIENCE_SECONDS,
     )
     lines = appliance.lines("runs")

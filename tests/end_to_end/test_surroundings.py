@@ -238,7 +238,7 @@ def test_the_exit_status_says_what_happened_if_nobody_reads_the_output(daemon: D
         damaged.write(b"x" * 4096)
     places = {"root": daemon.root, "etc": daemon.etc, "var": daemon.var}
     for both in (False, True):
-        for status, words in BROKEN:
+        for status, words in BROKEN[:: 3 if both else 1]:
             reading, writing = os.pipe()
             os.close(reading)
             done = subprocess.run(

@@ -67,7 +67,7 @@ def _random_calendar(random: Random) -> Calendar:
     return calendar(*chosen, **random.choice(OPTIONS), seed=str(random.random()))
 
 
-@few_and_many_seeds(60, 1000)
+@few_and_many_seeds(60, 600)
 def test_laws_of_the_three_questions(seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)
@@ -156,7 +156,7 @@ def test_a_list_over_several_zones_is_not_counted_day_by_day(monkeypatch: pytest
     assert len(looked) < 50
 
 
-@few_and_many_seeds(4, 100)
+@few_and_many_seeds(4, 50)
 def test_rolling_lists_over_several_zones_are_counted_by_stretches(
     seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ def _backward(instants: Instants, start: int, end: int) -> list[int]:
     return due[::-1]
 
 
-@few_and_many_seeds(60, 300)
+@few_and_many_seeds(60, 200)
 def test_every_minute_around_changes(seeds: range) -> None:
     zones = Zones(this_machine())
     for seed in seeds:

@@ -89,7 +89,7 @@ def _expected(rule: CalendarRule) -> set[date]:
     return {day for day in due if START <= day < END and _seconds(day) + 43_200 >= first}
 
 
-@few_and_many_seeds(30, 200)
+@few_and_many_seeds(30, 100)
 def test_rules_about_days(seeds: range) -> None:
     for seed in seeds:
         rule = _random_rule(Random(seed))

@@ -31,7 +31,7 @@ END = datetime(2075, 1, 1, tzinfo=UTC)
 DUE_TIMES = 12
 ZONES = Zones(this_machine())
 
-cases = pytest.mark.parametrize(("seed", "count"), few_and_many(300, 2000))
+cases = pytest.mark.parametrize(("seed", "count"), few_and_many(300, 1200))
 # `5/10`; `L`, `5L` and `FRIL`.
 ONLY_HERE = re.compile(r"(?<![-\w])\w+/|(?<![a-z])([a-z]{3})?L(?![a-z])", re.IGNORECASE)
 # Of `*-*-07/16`, the normal form of `*-*-07..31/16`, systemd loses days; see `random_expressions.py`.

@@ -69,7 +69,7 @@ def test_equal_expressions_read_alike_in_both_languages(cron: str, calendar: str
     assert expression_words(read_cron(cron)) == expression_words(read_calendar(calendar))
 
 
-@pytest.mark.parametrize(("seed", "count"), few_and_many(200, 1000))
+@pytest.mark.parametrize(("seed", "count"), few_and_many(200, 600))
 def test_every_expression_has_words_of_one_line(seed: int, count: int) -> None:
     random = Random(seed)
     for _ in range(count):
