@@ -42,9 +42,15 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
     """`name`: a subcommand that is short for a console command, whose first words are `command`."""
     what = "WORD..." if command else "[COMMAND...]"
     description = f"Short for `schedappliance console {' '.join(command)} ...`." if command else DESCRIPTION
-    console = parser(name, description, STATUSES, f"[-h] [--config FILE] [--endpoint SOCKET] {what}")
+    console = parser(name, description, STATUSES, f"[-h] [--config FILE] [--endpoint SOCKET] [--as USER] {what}")
     add_config(console)
     add_endpoint(console)
+    console.add_argument(
+        "--as",
+        dest="on_behalf_of",
+        metavar="USER",
+        help="on behalf of USER, if `delegates` of the stanza files allows it",
+    )
     metavar, example = ("WORD", "the rest of the command") if command else ("COMMAND", "for example: sched list")
     console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)
     options = console.parse_args(arguments)
@@ -54,24 +60,25 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    endpoint = endpoint_of(options)
+    endpoint, user = endpoint_of(options), options.on_behalf_of
     if options.words:
-        return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr)
+        return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr, user)
     if sys.stdin.isatty():
         from schedappliance.cli.prompt import prompt
 
-        return prompt(endpoint, say)
-    return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr)
+        return prompt(endpoint, say, user)
+    return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr, user)
 
 
-def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
+def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO, user: str | None = None) -> int:
     """Sends each line when the one before it is answered; returns the largest exit status. Raises Failure.
 
+    `user`: on whose behalf; None: that of the user of this process.
     It also fails if a transaction is open after the last line: the transaction ends with the connection, without effect.
     It ends early when nobody reads the answers.
     """
     status = OK
-    with contextlib.closing(Session(endpoint)) as session:
+    with contextlib.closing(Session(endpoint, on_behalf_of=user)) as session:
         for line in lines:
             try:
                 response = session.ask(line)

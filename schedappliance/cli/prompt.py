@@ -29,12 +29,16 @@ OF_JOBS = frozenset({"delete", "history", "next", "pause", "resume", "run", "sho
 Say = Callable[[Session, str, bool], int]
 
 
-def prompt(endpoint: Path, say: Say) -> int:
+def prompt(endpoint: Path, say: Say, user: str | None = None) -> int:
     """A prompt for people. It survives a restart of the appliance, and an appliance that closes an idle connection.
 
-    `say`: sends a line and shows the answer, or the error if it is wanted; returns the exit status.
+    `say`: sends a line and shows the answer, or the error if it is wanted; returns the exit status. `user`: on whose
+    behalf; None: that of the user of this process.
     """
-    with contextlib.closing(Session(endpoint)) as session, contextlib.closing(Session(endpoint)) as asking:
+    with (
+        contextlib.closing(Session(endpoint, on_behalf_of=user)) as session,
+        contextlib.closing(Session(endpoint, on_behalf_of=user)) as asking,
+    ):
         # The version is a greeting. A user without a role for `version` sees no error.
         if say(session, "version", False) == UNAVAILABLE:
             return UNAVAILABLE

@@ -87,8 +87,9 @@ class AsyncClient:
         config: Location = None,
         spool: Location = None,
         timeout: float | None = DEFAULT_TIMEOUT_S,
+        on_behalf_of: str | None = None,
     ) -> None:
-        self._appliance = Appliance(endpoint, config, spool)
+        self._appliance = Appliance(endpoint, config, spool, on_behalf_of)
         self._timeout = timeout
         self._turn = asyncio.Lock()
         self._session: AsyncSession | None = None
@@ -136,7 +137,7 @@ class AsyncClient:
 
     async def wait(self, run: RunLike, *, timeout: float | None = None) -> RunDetails:
         limit = None if timeout is None or self._timeout is None else timeout + self._timeout
-        with contextlib.closing(AsyncSession(self._appliance.endpoint, limit)) as session:
+        with contextlib.closing(self._new_session(limit)) as session:
             question = questions.wait(run, timeout)
             question.answer(await session.ask(question.request))
         return await self._ask(questions.run_details(run))
@@ -207,7 +208,7 @@ class AsyncClient:
     async def watch(self, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[Event]:
         follower = Follower(after)
         silent_s = 0.0
-        with contextlib.closing(AsyncSession(self._appliance.endpoint, self._timeout)) as session:
+        with contextlib.closing(self._new_session(self._timeout)) as session:
             while timeout is None or silent_s < timeout:
                 try:
                     follower.begin(await session.ask(follower.line))
@@ -241,9 +242,12 @@ class AsyncClient:
     async def _response(self, line: str) -> dict[str, Any]:
         async with self._turn:
             if self._session is None:
-                self._session = AsyncSession(self._appliance.endpoint, self._timeout)
+                self._session = self._new_session(self._timeout)
             self._session.renew()
             return await self._session.ask(line)
+
+    def _new_session(self, timeout: float | None) -> AsyncSession:
+        return AsyncSession(self._appliance.endpoint, timeout, self._appliance.on_behalf_of)
 
     async def _rows(self, pages: questions.Pages[T]) -> AsyncIterator[T]:
         while pages.question is not None:

@@ -40,9 +40,11 @@ DEFAULT_TIMEOUT_S = 30.0
 
 
 class Appliance:
-    """Where the appliance is. The places that are not given are those of its file, which is read when it is needed."""
+    """Where the appliance is, and for whom it is asked. The places that are not given are those of its file, which is read
+    when it is needed."""
 
-    def __init__(self, endpoint: Location, config: Location, spool: Location) -> None:
+    def __init__(self, endpoint: Location, config: Location, spool: Location, on_behalf_of: str | None) -> None:
+        self.on_behalf_of = on_behalf_of
         self._endpoint = None if endpoint is None else Path(endpoint)
         self._config = None if config is None else Path(config)
         self._spool = None if spool is None else Path(spool)
@@ -70,6 +72,8 @@ class Appliance:
 
     def submit(self, data: bytes, name: str) -> str:
         """Queues a drop. Raises Unavailable if it cannot be written; then nothing is queued."""
+        if self.on_behalf_of is not None:
+            raise ValueError("a drop is of the user of this process, and cannot be on behalf of another")
         from schedappliance.client.drop import base_of, drop
 
         with _unusable_is_unavailable():
@@ -108,7 +112,8 @@ class Client:
 
     `endpoint`: the socket of the console. Without it, it is that of the appliance file: `config`, or the first that
     exists of `$SCHEDAPPLIANCE_CONFIG`, `etc/appliance.yaml` and `/etc/schedappliance/appliance.yaml`. `timeout`: how
-    many seconds the appliance may take for an answer; None: as long as it wants.
+    many seconds the appliance may take for an answer; None: as long as it wants. `on_behalf_of`: the name of the user
+    who asks, if the stanza files let the user of this process speak for others; None: the user of this process.
 
     Where a job is wanted, give its id, its name, or a value with an `id`. Where a run is wanted, give its id, or a value
     with a `run`. A command is one line as at the console, or a list of words, which are quoted. A time span is a number
@@ -127,8 +132,9 @@ class Client:
         config: Location = None,
         spool: Location = None,
         timeout: float | None = DEFAULT_TIMEOUT_S,
+        on_behalf_of: str | None = None,
     ) -> None:
-        self._appliance = Appliance(endpoint, config, spool)
+        self._appliance = Appliance(endpoint, config, spool, on_behalf_of)
         self._timeout = timeout
         self._turn = threading.Lock()
         self._session: Session | None = None
@@ -184,7 +190,7 @@ class Client:
     def wait(self, run: RunLike, *, timeout: float | None = None) -> RunDetails:
         """Waits until a run has ended, whether it succeeded or not. Raises TimedOut after `timeout` seconds."""
         limit = None if timeout is None or self._timeout is None else timeout + self._timeout
-        with contextlib.closing(Session(self._appliance.endpoint, limit)) as session:
+        with contextlib.closing(self._new_session(limit)) as session:
             question = questions.wait(run, timeout)
             question.answer(session.ask(question.request))
         return self._ask(questions.run_details(run))
@@ -277,7 +283,7 @@ class Client:
         """
         follower = Follower(after)
         silent_s = 0.0
-        with contextlib.closing(Session(self._appliance.endpoint, self._timeout)) as session:
+        with contextlib.closing(self._new_session(self._timeout)) as session:
             while timeout is None or silent_s < timeout:
                 try:
                     follower.begin(session.ask(follower.line))
@@ -297,7 +303,7 @@ class Client:
         """Queues commands in the spool, also while the appliance is down, and returns the name of the drop.
 
         All of them take effect, or none. A second drop with the same token does nothing, and gets the first result.
-        Raises ValueError for a line that is not one command.
+        Raises ValueError for a line that is not one command, and with `on_behalf_of`: a drop is of the user who writes it.
         """
         return self._appliance.submit(questions.drop_text(lines, token), name)
 
@@ -314,9 +320,12 @@ class Client:
             self._pid, self._turn, self._session = os.getpid(), threading.Lock(), None
         with self._turn:
             if self._session is None:
-                self._session = Session(self._appliance.endpoint, self._timeout)
+                self._session = self._new_session(self._timeout)
             self._session.renew()
             return self._session.ask(line)
+
+    def _new_session(self, timeout: float | None) -> Session:
+        return Session(self._appliance.endpoint, timeout, self._appliance.on_behalf_of)
 
     def _rows(self, pages: questions.Pages[T]) -> Iterator[T]:
         while pages.question is not None:

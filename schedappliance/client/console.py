@@ -20,14 +20,16 @@ CHUNK = 256 * 1024
 class Connection:
     """What both kinds of session share. The first line opens it, and the first line after a close opens it again.
 
-    `timeout`: how many seconds the appliance may take for a response; None: as long as it wants.
+    `timeout`: how many seconds the appliance may take for a response; None: as long as it wants. `on_behalf_of`: as in
+    Wire.
     """
 
-    def __init__(self, endpoint: Path, timeout: float | None = None) -> None:
+    def __init__(self, endpoint: Path, timeout: float | None = None, on_behalf_of: str | None = None) -> None:
         self._endpoint = endpoint
+        self._on_behalf_of = on_behalf_of
         self._timeout = timeout
         self._connection: socket.socket | None = None
-        self._wire = Wire(endpoint)
+        self._wire = Wire(endpoint, on_behalf_of)
         # Whether a transaction was open after the last response. It ends with the connection.
         self.in_transaction = False
 
@@ -37,7 +39,7 @@ class Connection:
                 self._connection = connect(self._endpoint, flags, None if flags else self._timeout)
             except OSError as error:
                 raise cannot_connect(self._endpoint, error) from error
-            self._wire = Wire(self._endpoint)
+            self._wire = Wire(self._endpoint, self._on_behalf_of)
         return self._connection
 
     def is_closed(self) -> bool:

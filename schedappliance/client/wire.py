@@ -20,8 +20,10 @@ Message = dict[str, Any]
 class Wire:
     """One connection: it numbers the requests, and cuts the bytes that arrive into messages."""
 
-    def __init__(self, endpoint: Path) -> None:
+    def __init__(self, endpoint: Path, on_behalf_of: str | None = None) -> None:
+        """`on_behalf_of`: the user for whom the requests are made; None: for the user of this process."""
         self._endpoint = endpoint
+        self._on_behalf_of = on_behalf_of
         self._numbers = count(1)
         self._received = bytearray()
         # No newline is before this place, so that each byte of a long answer is searched once.
@@ -30,6 +32,8 @@ class Wire:
     def request(self, command: str) -> bytes:
         """The bytes that ask for a command. An argument that is not UTF-8 is passed on as it is."""
         request = {"v": 1, "id": next(self._numbers), "command": command}
+        if self._on_behalf_of is not None:
+            request["as"] = self._on_behalf_of
         return json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
 
     def add(self, data: bytes) -> None:

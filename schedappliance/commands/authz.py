@@ -46,8 +46,11 @@ def may(view: View, command: Command) -> Outcome:
     authorization, user = view.options.configuration.authorization, view.order.user
     denied = None
     if authorization is not None:
-        known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
-        denied = not_allowed(authorization, known, read.command)
+        # A user who speaks for another needs a role too.
+        for user in filter(None, (view.order.user, view.order.by)):
+            known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
+            if denied := not_allowed(authorization, known, read.command):
+                break
     text = "yes\n" if denied is None else f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
     answer = view.answer(text, {"allowed": denied is None, "denied": denied})
     return Outcome(answer._replace(exit_status=0 if denied is None else 1))

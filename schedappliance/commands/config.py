@@ -244,7 +244,7 @@ def begin(view: View, _command: Command) -> Outcome:
         )
     if view.transaction:
         raise view.reject("E510", "a transaction is already open", "end it with `config commit` or `config rollback`")
-    transaction = Transaction(view.options, view.version, view.order.user)
+    transaction = Transaction(view.options, view.version, view.order.user, view.order.by)
     return Outcome(view.answer("", {"transaction": "open"}), transaction=transaction)
 
 

@@ -63,11 +63,15 @@ class CallOff(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """Options that a console connection has set and not yet committed. `version`: that of the options before the transaction."""
+    """Options that a console connection has set and not yet committed. `version`: that of the options before the transaction.
+
+    `by`: the user who spoke for `user` when the transaction was opened; None: nobody did.
+    """
 
     options: Options
     version: int
     user: User
+    by: User | None
 
 
 EMPTY = Answer()

@@ -107,7 +107,7 @@ class Order:
 
     `origin`: the mark of the jobs and overrides that it makes. `arrived_ms`: when a person or a program gave it; None for
     the command of a job. `reply_to`: the request to answer; only a console line has one. `run`: the run that carries it
-    out. `on_failure_of`: the run whose failure it answers.
+    out. `on_failure_of`: the run whose failure it answers. `by`: the user who speaks for `user`; None: nobody does.
     """
 
     user: User
@@ -119,6 +119,7 @@ class Order:
     connection: int | None = None
     run: RunKey | None = None
     on_failure_of: RunKey | None = None
+    by: User | None = None
 
     @property
     def source(self) -> str:

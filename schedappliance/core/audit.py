@@ -34,26 +34,36 @@ _NAME = re.compile(r"[\w@.$-]+")
 WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
-def audit(state: State, user: User, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
-    """Logs a command with its outcome. `aside`: the change takes effect when the connection commits its transaction."""
+def audit(
+    state: State, user: User, origin: str, line: str, answer: Answer, by: User | None = None, aside: bool = False
+) -> None:
+    """Logs a command with its outcome. `by`: the user who spoke for `user`; None: nobody did.
+
+    `aside`: the change takes effect when the connection commits its transaction.
+    """
     if answer.error is None:
-        text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
+        text = f"{_who(user, by)} origin={origin} command={line!r} ok"
         state.effects.append(LogMessage("info", f"{text} in a transaction" if aside else text))
     else:
-        state.effects.append(rejection_line(state, user, origin, line, answer.error))
+        state.effects.append(rejection_line(state, user, origin, line, answer.error, by))
 
 
-def rejection_line(state: State, user: User, origin: str, line: str, error: str) -> LogMessage:
+def rejection_line(state: State, user: User, origin: str, line: str, error: str, by: User | None = None) -> LogMessage:
     """The audit line of a rejected command."""
     shown, why = repr(line[:MOST_REJECTED]) + _rest(line), error[:MOST_REJECTED] + _rest(error)
-    text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} rejected: {why}"
+    text = f"{_who(user, by)} origin={origin} command={shown} rejected: {why}"
     return LogMessage(rejection_level(state), text)
 
 
-def audit_rollback(state: State, user: User) -> None:
+def audit_rollback(state: State, user: User, by: User | None) -> None:
     """Logs the rollback of a transaction whose connection was closed."""
-    who = f"user={_plain(user.name)} uid={user.uid} origin=console"
-    state.log("info", f"{who} the transaction is rolled back: its connection was closed")
+    text = "the transaction is rolled back: its connection was closed"
+    state.log("info", f"{_who(user, by)} origin=console {text}")
+
+
+def _who(user: User, by: User | None) -> str:
+    spoken = f" by={_plain(by.name)} by_uid={by.uid}" if by else ""
+    return f"user={_plain(user.name)} uid={user.uid}{spoken}"
 
 
 def _rest(text: str) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from schedappliance.core.audit import audit
 from schedappliance.core.users import Input, Uids
 from schedappliance.diagnostics import command_diagnostic, shortened
-from schedappliance.engine.authorization import not_allowed, roles_of, why_not_run
+from schedappliance.engine.authorization import is_delegate, not_allowed, roles_of, why_not_run
 from schedappliance.engine.effects import Answer, rejection
+from schedappliance.engine.events import LineTyped
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import Job, KnownUser, User
+from schedappliance.engine.records import NO_UID, Job, KnownUser, User
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ def await_users(state: State, event: Input, *commands: Command) -> bool:
         return False
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
     needed = state.users.awaited_by_last(event) or _to_look_up(state, tuple(dict.fromkeys(uids)))
+    # Only the name of a delegate is asked for, so that nobody else can make the system look up names.
+    if (
+        not needed
+        and isinstance(event, LineTyped)
+        and event.on_behalf_of is not None
+        and _is_delegate(state, event.user)
+    ):
+        needed = _to_look_up(state, tuple(dict.fromkeys((event.on_behalf_of, *uids))))
     if needed:
         state.users.put_off(needed, event, state.moment.boot)
     return bool(needed)
@@ -80,6 +89,34 @@ def user_now(state: State, user: User) -> User:
     """The user who gives a command. With roles, the name is the one that the system has now."""
     known = state.users.last(user.uid) if state.configuration.authorization else None
     return known.user if known else user
+
+
+def _is_delegate(state: State, user: User) -> bool:
+    authorization = state.configuration.authorization
+    return authorization is not None and is_delegate(authorization, _known(state, user))
+
+
+def speaker(state: State, event: LineTyped) -> User | Answer:
+    """The user who gives a line: the one for whom the client speaks, or the client. The answer rejects the line.
+
+    Nobody speaks for root, who often may do everything: a delegate can be tricked.
+    """
+    name = event.on_behalf_of
+    if name is None:
+        return event.user
+    known = state.users.last(name)
+    remedy = "`delegates` of the `Authorization` stanza names the users who may speak for others"
+    if not _is_delegate(state, event.user) or known is None:
+        message = f"user `{event.user.name}` may not speak for `{shortened(name)}`"
+    elif known.problem:
+        message, remedy = f"user `{shortened(name)}` cannot be looked up: {known.problem}", "try again later"
+    elif known.uid == NO_UID:
+        message, remedy = f"there is no user `{shortened(name)}`", "give the name of a user of this machine"
+    elif known.uid == 0:
+        message, remedy = f"nobody may speak for user `{known.name}`", "give the command as this user"
+    else:
+        return known.user
+    return rejection([command_diagnostic("E512", message, remedy, event.line)])
 
 
 def denial(state: State, user: User, command: Command, line: str) -> Answer | None:

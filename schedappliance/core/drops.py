@@ -88,7 +88,7 @@ def drop_put_back(state: State, event: DropPutBack) -> None:
     else:
         message = f"{event.name} cannot be retried: {event.problem}"
         answer = rejection([command_diagnostic("E513", message, "drop it again", order.text)])
-    audit(state, order.user, order.source, order.text, answer)
+    audit(state, order.user, order.source, order.text, answer, order.by)
     state.reply(order, answer, order.as_json)
 
 

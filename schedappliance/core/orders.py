@@ -26,7 +26,7 @@ from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
-from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
+from schedappliance.core.authorization import await_users, denial, speaker, stranger, user_now, why_not
 from schedappliance.core.runs import (
     answer_failure,
     call_off,
@@ -91,10 +91,16 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     if guarded:
         event = event._replace(user=user_now(state, event.user))
+    user = speaker(state, event)
+    if isinstance(user, Answer):
+        _reject_line(state, event, line, stranger(state, event.user, line) or user)
+        return
+    by = None if event.on_behalf_of is None else event.user
+    event = event._replace(user=user)
     if read.command is None:
         _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics))
         return
-    order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection)
+    order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
     answer = carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
     state.count("commands_total", FORMS[read.command.bare.form].name, outcome)
@@ -118,7 +124,7 @@ def connection_closed(state: State, event: ConnectionClosed) -> None:
         return
     forget_waits(state, event.connection)
     if transaction := state.close_transaction(event.connection):
-        audit_rollback(state, transaction.user)
+        audit_rollback(state, transaction.user, transaction.by)
 
 
 def carry_out(state: State, order: Order) -> Answer | None:
@@ -140,11 +146,28 @@ def carry_out(state: State, order: Order) -> Answer | None:
 
 
 def _authorize(state: State, order: Order) -> Outcome | None:
-    """The rejection of a command that no role of its user allows; None if the command is allowed."""
+    """The rejection of a command that no role of its user allows; None if the command is allowed.
+
+    The roles of a user who speaks for another must allow the command too.
+    """
     if order.arrived_ms is None or state.options.configuration.authorization is None:
         return None
     denied = denial(state, order.user, order.command, order.text)
+    if denied is None and order.by is not None:
+        denied = denial(state, order.by, order.command, order.text)
+    denied = denied or _transaction_of_another(state, order)
     return Outcome(denied) if denied else None
+
+
+def _transaction_of_another(state: State, order: Order) -> Answer | None:
+    """The rejection of a command while a transaction of another user is open on its connection; else None."""
+    transaction = state.transactions.get(order.connection) if order.connection is not None else None
+    if transaction is None or transaction.user.uid == order.user.uid:
+        return None
+    message = f"a transaction of user `{transaction.user.name}` is open on this connection"
+    return rejection(
+        [command_diagnostic("E510", message, "use another connection, or end the transaction first", order.text)]
+    )
 
 
 def _perform(view: View) -> Outcome:
@@ -163,7 +186,7 @@ def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> 
     order = view.order
     if answer.error is not None or changes(order.command):
         aside = view.transaction is not None and outcome.transaction is not None
-        audit(state, order.user, order.source, order.text, answer, aside)
+        audit(state, order.user, order.source, order.text, answer, order.by, aside)
 
 
 def _check_programs(view: View, command: Command) -> None:

@@ -208,7 +208,7 @@ def _rejection(diagnostics: list[Diagnostic]) -> Answer:
 
 
 def _reply(state: State, order: Order, answer: Answer) -> None:
-    audit(state, order.user, order.source, order.text, answer)
+    audit(state, order.user, order.source, order.text, answer, order.by)
     if order.reply_to is not None:
         state.reply(order, answer, order.as_json)
     if order.run is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
 from schedappliance.engine.intake import WaitingDrop
-from schedappliance.engine.records import Job, KnownUser
+from schedappliance.engine.records import NO_UID, Job, KnownUser
 from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 
 # An answer is used for this long, so that many commands in a row cause one question.
@@ -24,7 +24,9 @@ STANDS_MS = 600_000
 AGAIN_MS = 1000
 PATIENCE_MS = 120_000
 
-Uids = tuple[int, ...]
+# Users by number, or by the name that a client gives.
+Who = int | str
+Uids = tuple[Who, ...]
 # The events that carry commands of a user.
 Input = LineTyped | DropClaimed
 WaitingEvent = Input | ConnectionClosed
@@ -51,12 +53,12 @@ class KnownUsers:
 
     events: list[tuple[Uids, WaitingEvent]] = field(default_factory=list)
     jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
-    wanted: dict[int, None] = field(default_factory=dict)
-    _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
-    asked: dict[int, _Question] = field(default_factory=dict)
+    wanted: dict[Who, None] = field(default_factory=dict)
+    _known: dict[Who, tuple[KnownUser, int]] = field(default_factory=dict)
+    asked: dict[Who, _Question] = field(default_factory=dict)
     _last: dict[int, Uids] = field(default_factory=dict)
 
-    def last(self, uid: int) -> KnownUser | None:
+    def last(self, uid: Who) -> KnownUser | None:
         """The user as of the last answer of the system; None if the user was never looked up."""
         known = self._known.get(uid)
         return known[0] if known else None
@@ -65,16 +67,16 @@ class KnownUsers:
         """Whether all of these users can be judged: by a fresh answer, or by the last one if a new one does not come."""
         return all(self._is_fresh(uid, boot_ms) or self._stands(uid, boot_ms) for uid in uids)
 
-    def _is_fresh(self, uid: int, boot_ms: int) -> bool:
+    def _is_fresh(self, uid: Who, boot_ms: int) -> bool:
         return uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS
 
-    def _stands(self, uid: int, boot_ms: int) -> bool:
+    def _stands(self, uid: Who, boot_ms: int) -> bool:
         question = self.asked.get(uid)
         if question is None or uid not in self._known:
             return False
         return (question.problem is not None or boot_ms - question.since >= GRACE_MS) and not self._is_old(uid, boot_ms)
 
-    def _is_old(self, uid: int, boot_ms: int) -> bool:
+    def _is_old(self, uid: Who, boot_ms: int) -> bool:
         return boot_ms - self._known[uid][1] > STANDS_MS
 
     def ask(self, uids: Uids, boot_ms: int) -> None:
@@ -140,15 +142,28 @@ class KnownUsers:
 
     def learn(self, answers: list[UserLookedUp], boot_ms: int) -> list[WaitingEvent]:
         """Stores answers of the system. Returns the events whose users can be judged now; jobs of such users wait no more."""
-        for known in [answer.known for answer in answers]:
+        for known, name in [(answer.known, answer.asked) for answer in answers]:
+            who = known.uid if name is None else name
             if known.problem is None:
-                self._known[known.uid] = known, boot_ms
-                self.asked.pop(known.uid, None)
-            elif question := self.asked.get(known.uid):
+                if known.uid == NO_UID:
+                    self._forget_names(boot_ms)
+                self._known |= dict.fromkeys({who, known.uid} - {NO_UID}, (known, boot_ms))
+                self.asked.pop(who, None)
+            elif question := self.asked.get(who):
                 question.problem, question.again_at = known.problem, boot_ms + AGAIN_MS
         self._follow_questions(boot_ms)
         self.jobs = {uids: jobs for uids, jobs in self.jobs.items() if not self.are_usable(uids, boot_ms)}
-        return self._release(boot_ms)
+        released = self._release(boot_ms)
+        # An answer may have become too old while the look-up of another user took long.
+        for uids in [*self.jobs, *(uids for uids, _ in self.events)]:
+            self.ask(uids, boot_ms)
+        return released
+
+    def _forget_names(self, boot_ms: int) -> None:
+        """Forgets names that no user has: a client could ask for a new one with each line."""
+        for who, (known, _) in list(self._known.items()):
+            if known.uid == NO_UID and not self._is_fresh(who, boot_ms):
+                del self._known[who]
 
     def _follow_questions(self, boot_ms: int) -> None:
         """Repeats look-ups that failed. After PATIENCE_MS, a user without a usable answer counts as unknown."""
@@ -159,7 +174,8 @@ class KnownUsers:
                 continue
             if uid not in self._known or self._is_old(uid, boot_ms):
                 problem = question.problem or "the system does not answer"
-                self._known[uid] = KnownUser(uid, f"uid-{uid}", problem=problem), boot_ms
+                number, name = (NO_UID, uid) if isinstance(uid, str) else (uid, f"uid-{uid}")
+                self._known[uid] = KnownUser(number, name, problem=problem), boot_ms
             # A look-up that hangs stays asked, so that no other one hangs beside it.
             if question.again_at is not None:
                 del self.asked[uid]

@@ -18,7 +18,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.spawner import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import UserLookedUp
-from schedappliance.engine.records import KnownUser, User
+from schedappliance.engine.records import NO_UID, KnownUser, User
 
 if TYPE_CHECKING:
     from schedappliance.edge.inbox import Inbox
@@ -60,6 +60,19 @@ def _entry(uid: int) -> pwd.struct_passwd | None:
     except KeyError:
         check_missing("getpwuid_r", uid, PASSWD)
         return None
+
+
+def known_by_name(name: str) -> KnownUser:
+    """Looks a user up by name, as `known_user`. The user has the name that belongs to the number."""
+    try:
+        return known_user(pwd.getpwnam(name).pw_uid)
+    except KeyError:
+        pass
+    try:
+        check_missing("getpwnam_r", name.encode(), PASSWD)
+    except LookUpFailed as error:
+        return KnownUser(NO_UID, name, problem=str(error))
+    return KnownUser(NO_UID, name)
 
 
 def known_user(uid: int) -> KnownUser:
@@ -136,8 +149,14 @@ class Users:
     look_ups: LookUps
 
     def look_up(self, effect: LookUpUser) -> None:
-        uid = effect.uid
+        if isinstance(who := effect.who, str):
+            self._submit(lambda: known_by_name(who), KnownUser(NO_UID, who, problem=NO_THREAD), who)
+        else:
+            self._submit(lambda: known_user(who), KnownUser(who, f"uid-{who}", problem=NO_THREAD))
+
+    def _submit(self, look_up: Callable[[], KnownUser], otherwise: KnownUser, name: str | None = None) -> None:
+        """Posts the result of a look-up, or `otherwise` if there is no thread for it."""
         try:
-            self.look_ups.submit(lambda: self.inbox.post(UserLookedUp(known_user(uid))))
+            self.look_ups.submit(lambda: self.inbox.post(UserLookedUp(look_up(), name)))
         except RuntimeError:
-            self.inbox.post(UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=NO_THREAD)))
+            self.inbox.post(UserLookedUp(otherwise, name))

@@ -26,6 +26,11 @@ def _is(wanted: str, name: str, number: int) -> bool:
     return int(wanted) == number if is_number(wanted) else wanted == name
 
 
+def is_delegate(authorization: Authorization, known: KnownUser) -> bool:
+    """Whether a user may speak for others."""
+    return any(_is(name, known.name, known.uid) for name in authorization.delegates)
+
+
 def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:
     """The first canonical line of the command, or of a command inside it, that no role of the user allows; or None."""
     roles = roles_of(authorization, known)

@@ -147,9 +147,9 @@ class FilesAccepted:
 
 @dataclass(frozen=True, slots=True)
 class LookUpUser:
-    """Asks the system for the name and the groups of a user; the answer is the event UserLookedUp."""
+    """Asks the system for a user by number or by name, with the groups; the answer is the event UserLookedUp."""
 
-    uid: int
+    who: int | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,16 @@ from schedappliance.syntax.command import CommandTree
 
 
 class LineTyped(NamedTuple):
-    """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection."""
+    """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection.
+
+    `on_behalf_of`: the name of the user for whom `user` gives the line, as the client writes it; None: for itself.
+    """
 
     line: str
     user: User
     reply_to: int
     connection: int = 0
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +244,13 @@ class WatchChanged:
 
 @dataclass(frozen=True, slots=True)
 class UserLookedUp:
-    """The user of a LookUpUser as the system knows it now. If it has a `problem`, the look-up failed: it is no answer."""
+    """The user of a LookUpUser as the system knows it now. If it has a `problem`, the look-up failed: it is no answer.
+
+    `asked`: the name that was asked for, None for a number.
+    """
 
     known: KnownUser
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,14 @@ class Hold(NamedTuple):
         return self.since_ms <= instant_ms and (self.until_ms is None or instant_ms < self.until_ms)
 
 
+# The system gives this number to no user.
+NO_UID = -1
+
+
 class KnownUser(NamedTuple):
     """A user as the system knows them at one moment: the name, and the groups by name and by number.
 
+    `uid`: NO_UID if the user was looked up by a name that the system does not know.
     `problem`: why the look-up failed, so that name and groups are not known; None if it did not fail.
     """
 

@@ -208,11 +208,16 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The roles of all `Authorization` stanzas by name; `source` and `span` are the place of the first stanza."""
+    """The roles of all `Authorization` stanzas by name; `source` and `span` are the place of the first stanza.
+
+    `delegates`: the names and numbers of the users who may speak for others; `accounts` are the same with their places.
+    """
 
     roles: dict[str, Role]
     source: Source
     span: Span
+    delegates: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

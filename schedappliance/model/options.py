@@ -486,12 +486,18 @@ STANZAS: dict[str, StanzaSpec] = {
     "authorization": StanzaSpec(
         "roles and their users; without it, everyone who can open the socket may give every command",
         named=False,
-        options={},
+        options={
+            "delegates": OptionSpec(
+                accounts, "users that may give commands on behalf of other users, by name or number", default="()"
+            )
+        },
+        elsewhere=dict.fromkeys(("allow", "users", "groups"), 'write it in `Role "NAME" { ... }`'),
         in_files=True,
         stanzas={
             "role": StanzaSpec(
                 "commands, and the users and groups that may give them",
                 named=True,
+                elsewhere={"delegates": "write it in `Authorization { ... }`, beside the roles"},
                 options={
                     "allow": OptionSpec(
                         searched_patterns,

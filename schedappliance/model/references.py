@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
+from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program, is_number
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
@@ -227,10 +227,26 @@ def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
 
 
 def _authorization_doubts(authorization: Authorization) -> Iterator[Diagnostic]:
+    yield from _delegates_without_role(authorization)
+    accounts = [*authorization.accounts]
     for role in authorization.roles.values():
-        for account in role.accounts:
-            if not account.is_number and not _is_known(account):
-                yield _unknown(account, "create it, or correct the name; until then, this name has no effect")
+        accounts += role.accounts
+    for account in accounts:
+        if not account.is_number and not _is_known(account):
+            yield _unknown(account, "create it, or correct the name; until then, this name has no effect")
+
+
+def _delegates_without_role(authorization: Authorization) -> Iterator[Diagnostic]:
+    """Delegates who can give no command, for nobody. A role of a group or of a number may be theirs."""
+    roles = authorization.roles.values()
+    users = {user for role in roles for user in role.users}
+    if any(role.groups for role in roles) or any(map(is_number, users)):
+        return
+    for account in authorization.accounts:
+        if not account.is_number and account.name not in users:
+            message = f"delegate `{shortened(account.name)}` has no role, so it can give no command"
+            remedy = "add the name to `users` of a role: the roles of both users must allow a command"
+            yield Diagnostic("W408", message, remedy, account.source, account.span)
 
 
 def _unknown(account: Account, remedy: str) -> Diagnostic:

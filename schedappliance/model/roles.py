@@ -1,11 +1,13 @@
-"""Reads a `Role` stanza of `Authorization` into a Role. Rule: a role without effect is reported."""
+"""Reads `Authorization`: its roles, and its delegates. Rule: a role without effect is reported."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from schedappliance.diagnostics import shortened
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import FORMS
-from schedappliance.model.configuration import Role
+from schedappliance.model.configuration import Account, Authorization, ReadOption, Role
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
 from schedappliance.model.patterns import role_doubts
@@ -33,3 +35,13 @@ def read_role(reader: StanzaReader, block: Block, name: str) -> Role:
         options[option].value if option in options else absent(spec.options[option]) for option in spec.options
     )
     return Role(name, allow, users, groups, tuple(accounts_in(options)), *head)
+
+
+def with_delegates(authorization: Authorization, option: ReadOption) -> Authorization:
+    """The same with the delegates of one more stanza."""
+    accounts = [Account("user", item.value, option.source, item.span) for item in option.node.items]
+    return replace(
+        authorization,
+        delegates=(*authorization.delegates, *option.value),
+        accounts=(*authorization.accounts, *accounts),
+    )

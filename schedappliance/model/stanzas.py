@@ -38,7 +38,7 @@ from schedappliance.model.option_paths import (
 )
 from schedappliance.model.options import STANZA_OF, STANZAS, stanzas_with
 from schedappliance.model.references import command_mistakes
-from schedappliance.model.roles import read_role
+from schedappliance.model.roles import read_role, with_delegates
 from schedappliance.model.schedules import Once
 from schedappliance.model.stanza_options import StanzaReader
 from schedappliance.syntax.tree import Dictionary, Option, Scalar, Stanza, Value
@@ -297,10 +297,12 @@ class _Reader:
     def roles(self, block: Block) -> None:
         """Reads an `Authorization` stanza. Several such stanzas are merged."""
         spec = STANZAS["authorization"]
-        self.reader.options(spec, block.stanza.key.value, block.body)
+        options, _names = self.reader.options(spec, block.stanza.key.value, block.body)
         if self.authorization is None:
             self.authorization = Authorization({}, block.source, block.stanza.head)
             self.blocks[AUTHORIZATION] = replace(block, body=())
+        if delegates := options.get("delegates"):
+            self.authorization = with_delegates(self.authorization, delegates)
         known = self.blocks[AUTHORIZATION]
         self.blocks[AUTHORIZATION] = replace(known, body=known.body + block.body)
         inner = [item for item in block.body if isinstance(item, Block)]

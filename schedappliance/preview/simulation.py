@@ -146,7 +146,9 @@ class Simulation:
             elif isinstance(effect, ReadFiles):
                 self._plan_now(self._files_read(effect))
             elif isinstance(effect, LookUpUser):
-                self._plan_now(UserLookedUp(self._look_up(effect.uid)))
+                # Only the console asks by name.
+                assert isinstance(effect.who, int)
+                self._plan_now(UserLookedUp(self._look_up(effect.who)))
             elif isinstance(effect, Stop):
                 self._stopped = True
 

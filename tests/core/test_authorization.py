@@ -280,7 +280,7 @@ def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     lines = [guarded.typed(line, BOB) for line in ("sched list", "run p", "shutdown")]
     guarded.turn(*lines[:2])
     (question,) = some(LookUpUser, guarded.effects)
-    assert question.uid == BOB.uid and answered(guarded) == []
+    assert question.who == BOB.uid and answered(guarded) == []
     # One look-up is enough. Other users and declared jobs do not wait.
     other = guarded.typed("pid")
     guarded.after(MINUTE, lines[2], other)
@@ -316,9 +316,21 @@ def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> Non
     lines = [guarded.typed(line, BOB) for line in ("sched run example.com-000000002", "config set a 1")]
     guarded.turn(*lines)
     (question,) = some(LookUpUser, guarded.effects)
-    assert question.uid == OPERATOR.uid and answered(guarded) == []
+    assert question.who == OPERATOR.uid and answered(guarded) == []
     guarded.turn(guarded.looked_up(question))
     assert answered(guarded) == [line.reply_to for line in lines]
+
+
+def test_a_user_whose_answer_became_old_during_another_look_up_is_looked_up_again(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^sched ", "^run p$")))
+    guarded.say("sched in 600 run p")
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {OPERATOR.uid}
+    line = guarded.typed("sched run example.com-000000002", BOB)
+    guarded.turn(line)
+    (question,) = some(LookUpUser, guarded.effects)
+    guarded.after(5 * SECOND, guarded.looked_up(question))
+    assert answered(guarded) == [line.reply_to] and guarded.asked[-1] == BOB.uid
 
 
 def test_only_the_due_jobs_of_an_unknown_user_are_held(guarded: Appliance) -> None:
@@ -347,7 +359,8 @@ def test_a_thousand_unclaimable_jobs_of_one_user_delay_no_other_user(guarded: Ap
     assert [run.command for run in guarded.history()] == ["pid"]
 
 
-def failed(uid: int, problem: str = "Too many open files") -> UserLookedUp:
+def failed(uid: int | str, problem: str = "Too many open files") -> UserLookedUp:
+    assert isinstance(uid, int)
     return UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=problem))
 
 
@@ -373,7 +386,7 @@ def test_a_look_up_that_always_fails_is_repeated_for_a_bounded_time(guarded: App
     while not answered(guarded):
         questions = some(LookUpUser, guarded.effects)
         asked += len(questions)
-        guarded.turn(*[failed(question.uid) for question in questions])
+        guarded.turn(*[failed(question.who) for question in questions])
         boot, wake = guarded.clock.moment().boot, guarded.core.wake()[1]
         assert wake is not None
         guarded.after(wake - boot)
@@ -393,7 +406,7 @@ def test_a_job_fails_with_the_problem_of_the_look_up(guarded: Appliance) -> None
     guarded.turn(failed(BOB.uid))
     guarded.after(PATIENCE_MS - 1)
     assert guarded.history(2) == []
-    guarded.turn(*[failed(question.uid) for question in some(LookUpUser, guarded.effects)])
+    guarded.turn(*[failed(question.who) for question in some(LookUpUser, guarded.effects)])
     guarded.after(1)
     assert [(run.state, run.reason) for run in guarded.history(2)] == [
         ("failed", f"not authorized: user {BOB.uid} cannot be looked up: Too many open files")
@@ -431,7 +444,7 @@ def test_each_user_has_a_look_up_of_its_own(guarded: Appliance) -> None:
     guarded.late = {BOB.uid, EVE.uid}
     bobs, eves = guarded.typed("sched list", BOB), guarded.typed("sched list", EVE)
     guarded.turn(bobs, eves)
-    assert [question.uid for question in some(LookUpUser, guarded.effects)] == [BOB.uid, EVE.uid]
+    assert [question.who for question in some(LookUpUser, guarded.effects)] == [BOB.uid, EVE.uid]
     guarded.turn(UserLookedUp(guarded.person(EVE.uid)))
     assert answered(guarded) == [eves.reply_to]
 

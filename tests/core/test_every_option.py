@@ -245,6 +245,7 @@ TABLE |= {("defaults", option): TABLE["program", option] for option in OF_ALL_PR
 # Options whose effect shows only together with another option, or only outside the core.
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
+    ("authorization", "delegates"): "tests/core/test_delegates.py::test_nobody_else_speaks_for_others",
     ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
     ("defaults", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
     ("job", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",

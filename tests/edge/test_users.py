@@ -16,10 +16,18 @@ import pytest
 from schedappliance.edge import users
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.users import MOST_THREADS, LookUps, Users, known_after_tries, known_user, user_named
+from schedappliance.edge.users import (
+    MOST_THREADS,
+    LookUps,
+    Users,
+    known_after_tries,
+    known_by_name,
+    known_user,
+    user_named,
+)
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import UserLookedUp
-from schedappliance.engine.records import KnownUser, User
+from schedappliance.engine.records import NO_UID, KnownUser, User
 from tests.support.waiting import eventually
 
 UNKNOWN = 4_000_000_000
@@ -47,10 +55,15 @@ def test_a_group_without_an_entry_has_a_number_and_no_name(monkeypatch: pytest.M
 def test_the_users_come_through_the_inbox() -> None:
     inbox = Inbox()
     users = Users(inbox, LookUps())
-    for uid in (0, UNKNOWN):
-        users.look_up(LookUpUser(uid))
-    events = [*eventually(lambda: inbox.take(1), "an answer"), *eventually(lambda: inbox.take(1), "the other")]
-    assert {event.known for event in events if isinstance(event, UserLookedUp)} == {known_user(0), known_user(UNKNOWN)}
+    for who in (0, UNKNOWN, "root", "no-such-user"):
+        users.look_up(LookUpUser(who))
+    events = [event for _ in range(4) for event in eventually(lambda: inbox.take(1), "an answer")]
+    assert {(event.known, event.asked) for event in events if isinstance(event, UserLookedUp)} == {
+        (known_user(0), None),
+        (known_user(UNKNOWN), None),
+        (known_user(0), "root"),
+        (KnownUser(NO_UID, "no-such-user"), "no-such-user"),
+    }
     inbox.close()
 
 
@@ -78,8 +91,13 @@ def test_without_a_thread_the_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(threading.Thread, "start", cannot_start)
     inbox = Inbox()
-    Users(inbox, LookUps()).look_up(LookUpUser(0))
-    assert inbox.take(1) == [UserLookedUp(KnownUser(0, "uid-0", problem="the machine has no thread left"))]
+    for who in (0, "alice"):
+        Users(inbox, LookUps()).look_up(LookUpUser(who))
+    problem = "the machine has no thread left"
+    assert inbox.take(2) == [
+        UserLookedUp(KnownUser(0, "uid-0", problem=problem)),
+        UserLookedUp(KnownUser(NO_UID, "alice", problem=problem), "alice"),
+    ]
     inbox.close()
 
 
@@ -95,6 +113,8 @@ def test_an_error_is_not_the_answer_that_there_is_no_user(monkeypatch: pytest.Mo
     """The C library reports an error, a file that cannot be read, or a user who is there after all."""
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
     assert known_user(0).problem == os.strerror(errno.EAGAIN)
+    monkeypatch.setattr(pwd, "getpwnam", no_entry)
+    assert known_by_name("root") == KnownUser(NO_UID, "root", problem=os.strerror(errno.EAGAIN))
     monkeypatch.setattr(users, "PASSWD", str(tmp_path / "passwd"))
     assert known_user(UNKNOWN).problem == f"{tmp_path}/passwd: No such file or directory"
 

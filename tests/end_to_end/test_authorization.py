@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.client import Client, NotAuthorized
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -116,6 +117,42 @@ def test_nested_commands_and_older_jobs_are_checked_against_the_roles(appliance:
         "the next run of the declared job",
     )
     appliance.assert_healthy()
+
+
+@as_root
+def test_only_a_delegate_speaks_for_another_user(appliance: Daemon) -> None:
+    web = f'delegates = ( "{OWN}" )'
+    as_own = json.dumps({"v": 1, "id": 7, "command": "sched in 600 run hello", "as": OWN})
+    as_nobody = ("--as", "nobody", "sched", "in", "600", "run", "hello")
+    # Without an entry in `delegates`, not even root speaks for others.
+    reload(appliance, ADMIN, may("^sched in ", "^run hello$"))
+    assert "may not speak for `nobody`" in appliance.console(*as_nobody).stderr
+    reload(appliance, web, ADMIN, may("^sched in ", "^run hello$"))
+    asked = json.loads(nobody(appliance, as_own))
+    assert (asked["ok"], asked["diagnostics"][0]["code"]) == (False, "E512")
+    assert asked["error"].startswith(f"user `nobody` may not speak for `{OWN}`")
+    assert appliance.data("sched list")[0]["user"] == "@config"
+    assert appliance.console(*as_nobody).returncode == 0
+    (job,) = [job for job in appliance.data("sched list") if job["user"] != "@config"]
+    assert job["user"] == "nobody"
+    who = f"info user=nobody uid={NOBODY.pw_uid} by={OWN} by_uid={os.geteuid()} origin=console"
+    assert f"{who} command='sched in 600 run hello' ok" in appliance.log
+    with Client(appliance.socket_path, on_behalf_of="nobody") as sched:
+        assert sched.in_(600, "run hello").id
+        with pytest.raises(NotAuthorized, match="Not Authorized"):
+            sched.command("shutdown")
+        with pytest.raises(ValueError, match="cannot be on behalf"):
+            sched.submit(["run hello"])
+    with (
+        Client(appliance.socket_path, on_behalf_of="root") as sched,
+        pytest.raises(NotAuthorized, match="nobody may speak"),
+    ):
+        sched.version()
+    with (
+        Client(appliance.socket_path, on_behalf_of="no-such") as sched,
+        pytest.raises(NotAuthorized, match="there is no user"),
+    ):
+        sched.version()
 
 
 @as_root

@@ -41,7 +41,7 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import with_overrides
-from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
+from schedappliance.engine.records import NO_UID, AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
@@ -229,8 +229,8 @@ class Appliance:
         self.boot_id = BOOT
         self.max_running = max_running
         self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}
-        self.late: set[int] = set()
-        self.asked: list[int] = []
+        self.late: set[int | str] = set()
+        self.asked: list[int | str] = []
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
@@ -284,15 +284,18 @@ class Appliance:
 
     def turn(self, *events: Event) -> list[Effect]:
         effects = self.core.turn(events, self.clock.moment())
-        while at_once := [asked for asked in some(LookUpUser, effects) if asked.uid not in self.late]:
-            self.asked += [asked.uid for asked in at_once]
+        while at_once := [asked for asked in some(LookUpUser, effects) if asked.who not in self.late]:
+            self.asked += [asked.who for asked in at_once]
             others = [effect for effect in effects if effect not in at_once]
             effects = others + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
         return self._took(effects)
 
     def looked_up(self, asked: LookUpUser) -> UserLookedUp:
         """The answer to a question about users."""
-        return UserLookedUp(self.person(asked.uid))
+        if isinstance(asked.who, int):
+            return UserLookedUp(self.person(asked.who))
+        named = (known for known in self.people.values() if known.name == asked.who)
+        return UserLookedUp(next(named, KnownUser(NO_UID, asked.who)), asked.who)
 
     def person(self, uid: int) -> KnownUser:
         return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))

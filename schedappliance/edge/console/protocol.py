@@ -16,6 +16,8 @@ MAX_LINE = 64 * 1024
 # The most bytes of an `id`, as JSON text with escapes: each response repeats it.
 MAX_ID = 1024
 PROTOCOL_VERSION = 1
+# The most characters of the name of a user in `as`.
+MAX_NAME = 255
 # The most characters of a text that are encoded at once.
 PIECE = 64 * 1024
 
@@ -23,13 +25,15 @@ PIECE = 64 * 1024
 class Request(NamedTuple):
     """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
-    `mistake`: why the line is invalid, None if it is valid. An invalid line has no command.
+    `mistake`: why the line is invalid, None if it is valid. An invalid line has no command. `on_behalf_of`: the name of
+    the user for whom the client speaks; None: for itself.
     """
 
     command: str
     structured: bool
     id: Any = None
     mistake: Diagnostic | None = None
+    on_behalf_of: str | None = None
 
 
 class RequestReader:
@@ -143,12 +147,18 @@ def _structured(members: dict[str, Any]) -> Request:
         return _mistaken(True, "E507", f"the `id` is longer than {MAX_ID:,} bytes", "send a number, or a short string")
     if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
-    if unknown := sorted(set(members) - {"v", "id", "command"}):
+    if unknown := sorted(set(members) - {"v", "id", "command", "as"}):
         message = f"the request has an unknown key `{unknown[0]}`"
-        return _mistaken(True, "E507", message, "send `v`, `id` and `command`", key)
+        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` speaks for another user", key)
     if not isinstance(members.get("command"), str):
         return _mistaken(True, "E507", "the request has no `command`", "send it as a string", key)
-    return Request(members["command"], True, key)
+    if "as" in members and not _is_name(members["as"]):
+        return _mistaken(True, "E507", "the `as` is not the name of a user", "send the name as a string", key)
+    return Request(members["command"], True, key, on_behalf_of=members.get("as"))
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_NAME
 
 
 def too_long(structured: bool) -> Request:

@@ -85,6 +85,13 @@ class _Slot:
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
 
+    def ask(self, connection: _Connection) -> None:
+        """Makes the event for the core."""
+        request = self.request
+        self.line = LineTyped(
+            request.command, connection.user, self.number, connection.number, on_behalf_of=request.on_behalf_of
+        )
+
     def next_piece(self, in_transaction: bool) -> bytes | None:
         """The next piece of the answer, None after the last one."""
         assert self.answer is not None
@@ -332,7 +339,7 @@ class ConsoleServer:
             connection, slot = self._unanswered[effect.reply_to]
             if slot.is_tried and effect.is_repeatable and effect.size > MAX_SHORT and not self._has_room(connection):
                 slot.is_long = True
-                slot.line = LineTyped(slot.request.command, connection.user, slot.number, connection.number)
+                slot.ask(connection)
                 self._lines.add(connection)
                 return
             del self._unanswered[effect.reply_to]
@@ -485,7 +492,7 @@ class ConsoleServer:
                 connection.add(_Slot(request, 0, rejection([request.mistake])))
                 continue
             slot = _Slot(request, next(self._numbers))
-            slot.line = LineTyped(request.command, connection.user, slot.number, connection.number)
+            slot.ask(connection)
             connection.add(slot)
             self._unanswered[slot.number] = (connection, slot)
             self._lines.add(connection)

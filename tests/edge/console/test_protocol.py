@@ -109,6 +109,19 @@ def test_every_structured_request_is_answered_under_its_id(key: Any, command: st
         (b'{"v": 1, "command": null}', "the request has no `command`"),
         (b'{"v": 1, "command": ["pid"]}', "the request has no `command`"),
         (b'{"v": 1, "command": "pid", "zeal": 1, "more": 2}', "the request has an unknown key `more`"),
+        *(
+            (b'{"v": 1, "command": "pid", "as": %b}' % name, "the `as` is not the name of a user")
+            for name in (
+                b"null",
+                b"1000",
+                b'""',
+                b'["a"]',
+                b'"a\\u0000"',
+                b'"\\ud800"',
+                b'"a\\nb"',
+                b'"%b"' % (b"a" * 256),
+            )
+        ),
     ],
 )
 def test_the_answer_to_an_invalid_request_says_what_is_wrong(line: bytes, message: str) -> None:
@@ -117,6 +130,11 @@ def test_the_answer_to_an_invalid_request_says_what_is_wrong(line: bytes, messag
     assert request.mistake is not None
     assert request.mistake.message == message or message.endswith('`"v": 1`')
     assert (request.mistake.code, bool(request.mistake.help)) == ("E507", True)
+
+
+def test_a_request_names_the_user_for_whom_it_is_made() -> None:
+    assert read_request(b'{"v": 1, "command": "pid", "as": "alice"}').on_behalf_of == "alice"
+    assert read_request(b'{"v": 1, "command": "pid"}').on_behalf_of is None
 
 
 def test_an_id_of_the_maximum_length_is_accepted() -> None:
