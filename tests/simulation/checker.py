@@ -120,6 +120,8 @@ class Checker:
             past.claimed[change.new.key] = change.new.state
             if change.new.state not in LIVE:
                 past.ends[change.new.state] += change.new.missed_count or 1
+        if isinstance(job := change.new, JobRow) and job.boot_delay_ms is not None and job.next_run_ms is None:
+            past.ran_in[job.number] = past.boot
         match change:
             case Change(None, JobRow() as job):
                 past.jobs[job.number] = job.command

@@ -61,6 +61,8 @@ APART = {
     # of the starts of programs
     "held": (0, 0, 0.02),
 }
+# This has dice of its own too, of the starts.
+BOOTS = {"boot id hidden": (0, 0, 0.5, 1)}
 # ... or so many times a day.
 PER_DAY = {
     "kill": (0, 0.2, 0.6),
@@ -89,12 +91,20 @@ class Dice(Random):
         self.rates = {name: self.choice(rates) for name, rates in (SHARES | PER_DAY).items()}
         self._apart = Random(f"{seed} apart")
         self.rates |= {name: self._apart.choice(rates) for name, rates in APART.items()}
+        self._boots = Random(f"{seed} boots")
+        self.rates |= {name: self._boots.choice(rates) for name, rates in BOOTS.items()}
 
     def happens(self, what: str) -> bool:
         dice = self._apart if what in APART else self
         happens = not self.calm and dice.random() < self.rates[what]
         self.counts[what] += happens
         return happens
+
+    def hides_boot(self) -> bool:
+        """Whether a daemon that starts cannot see the id of the boot. This is no fault, so it happens while `calm` too."""
+        hidden = self._boots.random() < self.rates["boot id hidden"]
+        self.counts["boot id hidden"] += hidden
+        return hidden
 
     def until_next(self, what: str) -> int | None:
         """The time until an event happens again, None if it never does."""

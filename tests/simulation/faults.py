@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.model.calendars.zones import Zones
 from schedappliance.store.database import Database
@@ -96,6 +97,8 @@ class FaultyAppliance(Appliance):
 
     database: FaultyDatabase
     full = False
+    hides_boot = False
+    recognize: Callable[[Remains], Remains] | None = None
 
     # Committed rows must stay for a whole history.
     keep = Keep(10**15, 10**9)
@@ -108,6 +111,13 @@ class FaultyAppliance(Appliance):
 
     def read_zones(self) -> Zones | None:
         return self.simulated_zones.zones if self.simulated_zones else None
+
+    def shown_boot_id(self) -> str:
+        self.hides_boot = self.dice.hides_boot()
+        return "" if self.hides_boot else self.boot_id
+
+    def recognized(self, left: Remains) -> Remains:
+        return self.recognize(left) if self.recognize else left
 
     def _fragile(self, plain: Database) -> FaultyDatabase:
         install(plain._connection)

@@ -105,12 +105,11 @@ def no_due_time_is_forgotten(view: View, old: JobRow | None, new: JobRow | None)
         yield f"job {new.number} moves from {old.next_run_ms} to {new.next_run_ms} without a run"
 
 
-def a_boot_gives_one_run(_view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
-    """A job of `at = boot` that has run in a boot is not due again in it."""
+def a_boot_gives_one_run(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """A job of `at = boot` that has run in a boot is not due again in it, also if the boot hides its id."""
     if old is None or new is None or new.boot_delay_ms is None or not (old.schedule or "").startswith(AT_BOOT):
         return
-    same_boot = (old.schedule or "").split()[1] == (new.schedule or "").split()[1]
-    if same_boot and old.next_run_ms is None and new.next_run_ms is not None:
+    if view.past.ran_in.get(new.number) == view.past.boot and old.next_run_ms is None and new.next_run_ms is not None:
         yield f"job {new.number} is due again in this boot: {new}"
 
 

@@ -85,6 +85,7 @@ class AttemptRow(NamedTuple):
     state: str
     started_boot_ms: int
     stopped_by: str | None = None
+    boot_id: str = ""
 
     @property
     def key(self) -> AttemptKey:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from schedappliance.clock import ManualClock
+from schedappliance.engine.boots import BOOT_TOLERANCE_MS, UNKNOWN_BOOT
 from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
     Effect,
@@ -21,7 +22,15 @@ from schedappliance.engine.effects import (
     StartProgram,
     Stop,
 )
-from schedappliance.engine.events import Event, FilesRead, LineTyped, OutputsChecked, ProgramEnded, ProgramNotStarted
+from schedappliance.engine.events import (
+    Event,
+    FilesRead,
+    LineTyped,
+    OutputsChecked,
+    ProgramEnded,
+    ProgramNotStarted,
+    Remains,
+)
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import AttemptKey
 from schedappliance.model.configuration import Configuration
@@ -68,6 +77,8 @@ class Machine:
         self._delivered: set[AttemptKey] = set()
         self._read: list[Configuration] = []
         self._boots = 1
+        # Whether the clocks show what boot this is, if its id is hidden.
+        self._clock_is_right = True
         # What the last check said, until it is stored.
         self._outputs_fail: bool | None = None
         self._set_back = self._settled_at = 0
@@ -76,6 +87,9 @@ class Machine:
         self._was_held = False
         self.zones = SimulatedZones(directory / "zones") if has_calendars else None
         self.appliance = FaultyAppliance(directory / "sched.db", text, dice, self.zones)
+        self.appliance.recognize = self._recognize
+        # The boots for which the appliance has used each name.
+        self._boots_of = {self.appliance.state.boot.name: {1}}
         self._has_started()
 
     # Time
@@ -248,7 +262,7 @@ class Machine:
             self.processes.untold.pop(name, None)
         self._delivered.clear()
         self._read.clear()
-        self._set_back, self._settled_at = 0, self.elapsed
+        self._set_back, self._settled_at, self._clock_is_right = 0, self.elapsed, True
         self.checker.past.was_set_forward = False
         self._turns += 1
         if self._turns % LOOK == 0:
@@ -382,7 +396,7 @@ class Machine:
     def _has_started(self, adopted: Iterable[AttemptKey] = ()) -> None:
         self.checker.start()
         self._say("up:", self.appliance.clock.moment(), self.text)
-        self._accepted, self._has_booted = self.text, False
+        self._accepted, self._has_booted, self._clock_is_right = self.text, False, True
         view = self._committed(self.appliance.state.options)
         self._adopt(view, adopted)
         if self.dice.counts["start"] % LOOK_AT_ALL == 0:
@@ -393,6 +407,26 @@ class Machine:
     def _adopt(self, view: View, adopted: Iterable[AttemptKey]) -> None:
         for name in adopted:
             self.processes.adopt(name, self._term_at(view, self.checker.rows.attempts[name]))
+
+    def _recognize(self, left: Remains) -> Remains:
+        """What a daemon that starts recognizes, by the boot that it takes this one for."""
+        boot = self.appliance.state.boot
+        query = "SELECT value FROM meta WHERE key = 'last_boot_id'"
+        (recorded,) = self.appliance.database._connection.execute(query).fetchone()
+        last = self._boots_of[recorded]
+        if self._clock_is_right:
+            is_wrong = len(last) == 1 and boot.has_ticked != (self._boots in last)
+            hold("boots_are_told_apart", is_wrong, f"{boot} after {recorded} of boot {last}, in boot {self._boots}")
+        elif self.appliance.hides_boot or recorded.startswith(UNKNOWN_BOOT):
+            self._lose_the_clock()
+        self._boots_of.setdefault(boot.name, set()).add(self._boots)
+        started = self.checker.rows.started.values()
+        for attempt in started if self._clock_is_right else ():
+            is_trusted = boot.includes(attempt.boot_id) is True and self._boots not in self._boots_of[attempt.boot_id]
+            hold("no_pid_of_another_boot_is_trusted", is_trusted, f"{attempt} in {boot}")
+        # What the pid cannot show, the output shows.
+        others = {attempt.key for attempt in started if boot.includes(attempt.boot_id) is False}
+        return Remains({key: left.survivors[key] for key in left.survivors if key not in others}, left.outputs)
 
     def _claim_again(self) -> None:
         for mark in sorted(self.work):
@@ -413,14 +447,23 @@ class Machine:
         self._boots += 1
         self.appliance.boot_id = f"3f1c1f9e-0000-4000-8000-{self._boots:012d}"
         self._has_booted = True
+        self._lose_the_clock(max(0, -step_ms))
+        now = self.appliance.clock.moment()
+        # The boot clock starts at 10 seconds, although no time has passed.
+        self._clock_is_right &= step_ms >= 0 and now.boot > BOOT_TOLERANCE_MS + 20 * SECOND
+        self.appliance.clock = ManualClock(now.wall + step_ms, boot=10 * SECOND)
+
+    def _lose_the_clock(self, set_back_ms: int = 0) -> None:
+        """In another boot, or in one that looks like another, it is unknown by how much the clock was set."""
+        self.checker.past.boot += 1
         # The time without power is unknown too.
         off = self.elapsed - self._settled_at
-        self.checker.delay(self._set_back + max(0, -step_ms) + off + NEARLY_MS + self.elapsed // DRIFT)
+        self.checker.delay(self._set_back + set_back_ms + off + NEARLY_MS + self.elapsed // DRIFT)
         self.checker.past.was_set_forward = True
-        self.appliance.clock = ManualClock(self.appliance.clock.moment().wall + step_ms, boot=10 * SECOND)
 
     def set_clock(self, step_ms: int) -> None:
         self._say("clock step", step_ms)
+        self._clock_is_right = False
         self.appliance.clock.step(step_ms)
         if step_ms > 0:
             self.checker.past.was_set_forward = True

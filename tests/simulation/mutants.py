@@ -12,8 +12,9 @@ from schedappliance.core import calendars, recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
-from schedappliance.engine import attempts, schedule
+from schedappliance.engine import attempts, boots, schedule
 from schedappliance.engine.attempts import AttemptEnd, Cause, Ending, NotStarted, Running
+from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.records import Job
@@ -143,6 +144,23 @@ def a_failed_look_up_counts_as_an_attempt(patch: MonkeyPatch) -> None:
     patch.setattr(programs, "conclude", judges)
 
 
+def a_hidden_boot_is_another_boot(patch: MonkeyPatch) -> None:
+    """Programs that outlived the daemon are forgotten."""
+    includes = ThisBoot.includes
+    patch.setattr(ThisBoot, "includes", lambda boot, name: includes(boot, name) is True)
+
+
+def a_hidden_boot_is_this_boot(patch: MonkeyPatch) -> None:
+    """The pid of a process of another boot is trusted."""
+    includes = ThisBoot.includes
+    patch.setattr(ThisBoot, "includes", lambda boot, name: includes(boot, name) is not False)
+
+
+def a_start_in_a_hidden_boot_is_a_boot(patch: MonkeyPatch) -> None:
+    """Jobs of `at = boot` run again at each start."""
+    patch.setattr(boots, "_may_be_one_boot", lambda _last, _now: False)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -156,6 +174,9 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     programs_start_without_outputs,
     due_jobs_run_while_held,
     a_failed_look_up_counts_as_an_attempt,
+    a_hidden_boot_is_another_boot,
+    a_hidden_boot_is_this_boot,
+    a_start_in_a_hidden_boot_is_a_boot,
 )
 
 

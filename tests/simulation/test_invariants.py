@@ -72,6 +72,7 @@ CALENDAR = JOB._replace(
 )
 
 BOOT_JOB = JOB._replace(kind="in", interval_ms=None, declared="up", schedule="boot a delay 3600000")
+BOOT_RAN = BOOT_JOB._replace(next_run_ms=None)
 
 
 CHANGES = [
@@ -80,7 +81,8 @@ CHANGES = [
     Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(next_run_ms=MIDNIGHT + 1000)),
     Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(occurrence=1, next_run_ms=MIDNIGHT + 24 * HOUR)),
     Case("no_due_time_is_forgotten", CALENDAR, CALENDAR._replace(next_run_ms=MIDNIGHT)),
-    Case("a_boot_gives_one_run", BOOT_JOB._replace(next_run_ms=None), BOOT_JOB),
+    Case("a_boot_gives_one_run", BOOT_RAN, BOOT_JOB, (BOOT_RAN,)),
+    Case("a_boot_gives_one_run", BOOT_RAN, BOOT_JOB._replace(schedule="boot b delay 3600000"), (BOOT_RAN,)),
     Case("no_job_is_lost", JOB, None),
     Case("a_failure_is_answered_once", None, ANSWER),
     Case("a_failure_is_answered_once", None, ANSWER, (ENDED,)),

@@ -36,6 +36,8 @@ class Past:
     - `started`: every attempt that was started
     - `due_at`: when a one-shot job is due, unless it has a time of day
     - `ready_at`: the latest time of the next attempt of a run; `wakes`: its exact time, where that is known
+    - `boot`: the number of this boot, which also grows when the appliance cannot know whether a start is in the same boot
+    - `ran_in`: the boot in which a job of `at = boot` has run last
     - `pushed`: how much steps of the clock may have delayed a job
     - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced; `stopped`: those that a
       user stopped
@@ -54,6 +56,8 @@ class Past:
     due_at: dict[int, int] = field(default_factory=dict)
     ready_at: dict[RunKey, int] = field(default_factory=dict)
     wakes: dict[RunKey, int] = field(default_factory=dict)
+    boot: int = 1
+    ran_in: dict[int, int] = field(default_factory=dict)
     pushed: Counter[int] = field(default_factory=Counter)
     answered: set[RunKey] = field(default_factory=set)
     replaced: set[RunKey] = field(default_factory=set)

@@ -242,14 +242,22 @@ class Appliance:
         self.stanzas = with_store(stanzas, self.path)
         loaded = configuration(self.stanzas)
         moment, zones = self.clock.moment(), self.read_zones()
-        self.core = new_core(self.store, loaded.configuration, moment, self.boot_id, self.keep, zones)
+        self.core = new_core(self.store, loaded.configuration, moment, self.shown_boot_id(), self.keep, zones)
         self.state = self.core.state
         self.state.places = self.max_running
-        self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
+        self._took(self.core.start(self.recognized(left), digest(self.stanzas), ((str(FILE), self.stanzas),)))
 
     def read_zones(self) -> Zones | None:
         """The time zone data at a start; None for that of this machine."""
         return None
+
+    def shown_boot_id(self) -> str:
+        """The boot id that a start sees; empty if the machine hides it."""
+        return self.boot_id
+
+    def recognized(self, left: Remains) -> Remains:
+        """The part of what the last daemon left that this one recognizes."""
+        return left
 
     def _fragile(self, database: Database) -> FragileDatabase:
         return FragileDatabase(database._connection, database.path, database._locks)
