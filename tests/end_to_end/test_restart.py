@@ -85,7 +85,7 @@ SLEEPERS = (
     + """
 program "limited" { argv = ( "/bin/sh" "-c" "printf 0123456789; exec sleep 3600" ) output_limit = 4 }
 program "stubborn" {
-  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & wait" )
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & echo $!; wait" )
   timeout = 2 kill_after = 1
 }
 """
@@ -170,10 +170,11 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
     with_sleepers(daemon).start()
     daemon.say("run stubborn")
     leader = daemon.wait_for_pid()
-    eventually(lambda: len(group(leader)) == 2, "the child")
     daemon.kill()
     daemon.start()
     daemon.wait_for_state("timed_out")
+    ((child,),) = daemon.rows("SELECT output FROM outputs")
+    assert int(child) != leader
     try:
         eventually(lambda: not group(leader), "the end of the group")
     finally:
