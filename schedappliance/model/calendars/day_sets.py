@@ -128,12 +128,24 @@ class Without:
 def possible_months(days: DaySet, start: int, end: int) -> Iterable[int]:
     """The months from `start` to before `end` that can have days of a set, in order. A search need not ask the others."""
     if isinstance(days, AllOf) and days.sets:
-        return possible_months(days.sets[0], start, end)
-    if isinstance(days, Pattern) and days.years is None:
+        return possible_months(min(days.sets, key=_rarity), start, end)
+    if isinstance(days, Without | Nth):
+        return possible_months(days.days, start, end)
+    if not isinstance(days, Pattern):
+        return range(start, end)
+    if days.years is None:
         cycles = range(start // CYCLE_MONTHS, -(-end // CYCLE_MONTHS))
         months = (cycle * CYCLE_MONTHS + month for cycle in cycles for month in _months_in_cycle(days))
-        return (month for month in months if start <= month < end)
-    return range(start, end)
+    else:
+        months = (year * 12 + month for year in sorted(days.years) for month in range(12))
+    return (month for month in months if start <= month < end and days.days_in(month))
+
+
+def _rarity(days: DaySet) -> int:
+    """Which set of several leaves the fewest months to ask: one of some years, then one that depends on no year."""
+    if not isinstance(days, Pattern):
+        return 2
+    return 1 if days.years is None else 0
 
 
 @lru_cache(maxsize=256)
