@@ -28,8 +28,6 @@ PROGRESS_LINES = 5000
 
 # Checked only if the whole configuration is known.
 _REFERENCES = frozenset({"E301", "E302", "E310", "E311", "W402", "W404"})
-# Reported for a job that is declared completely.
-_OF_DECLARED = _REFERENCES | {"E213", "E214"}
 # A file that cannot be parsed, or is checked by itself, is not checked for these. An ignore of them may still be needed.
 _CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407", "W422"} | BY_LINTER
 
@@ -106,15 +104,15 @@ class Linter:
             self._note_due_times(path, loaded.configuration)
             diagnostics = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
             return apply_ignores(diagnostics, loaded.closure.texts.values(), _checked(False))
-        checked = _declares_all(loaded)
-        diagnostics = [d for d in loaded.diagnostics if checked or d.code not in _REFERENCES]
-        sources = list(loaded.closure.texts.values())
-        if not _same(loaded.closure.root, path):
+        diagnostics, sources = loaded.diagnostics, list(loaded.closure.texts.values())
+        is_root = _same(loaded.closure.root, path)
+        if not loaded.is_parsed:
+            self._note(path, f"{'it' if is_root else loaded.closure.root} has syntax errors")
+        if not is_root:
             diagnostics = [d for d in diagnostics if _same(Path(d.source.name), path)]
             sources = [source for name, source in loaded.closure.texts.items() if _same(name, path)]
-            if not checked:
-                self._note(path, f"{loaded.closure.root} has errors")
-        return apply_ignores(diagnostics, sources, _checked(checked))
+        # A warning can be missing because of an error.
+        return apply_ignores(diagnostics, sources, _checked(loaded.is_parsed and not loaded.configuration.faulty))
 
     def _command_file(self, path: Path) -> list[Diagnostic]:
         try:
@@ -162,9 +160,9 @@ class Linter:
         if appliance is None:
             return None
         file, loaded = appliance
-        if _declares_all(loaded):
+        if loaded.is_parsed:
             return loaded.configuration
-        self._note(path, f"{file.config} has errors")
+        self._note(path, f"{file.config} has syntax errors")
         return None
 
     def _appliance(self, path: Path) -> tuple[ApplianceFile, Loaded] | None:
@@ -213,11 +211,6 @@ def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnos
 def _checked(references: bool) -> Callable[[str], bool]:
     """Whether a code was checked. `references`: whether references were checked."""
     return lambda code: references or code not in _CHECKED_LAST
-
-
-def _declares_all(loaded: Loaded) -> bool:
-    """Whether the declarations of a configuration are complete; the references in it may be wrong."""
-    return not any(d.is_error and d.code not in _OF_DECLARED for d in loaded.diagnostics)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -5,7 +5,7 @@ Rule: each option that is wrong has one diagnostic, and a job with one is not ju
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
@@ -17,6 +17,7 @@ from schedappliance.model.calendars.instants import zone_remedy
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import DeclaredJob, ReadOption
+from schedappliance.model.option_paths import Scope
 from schedappliance.model.time_options import items_of
 from schedappliance.syntax.tree import Scalar
 
@@ -36,12 +37,14 @@ class CalendarChecks:
 
     `zone`: that of `sched`.
     `is_whole` False: `sched` with a zone and `days` may stand elsewhere, so a job that lacks one is not judged.
+    `is_faulty`: whether a `days` stanza has an error, which is reported already.
     """
 
     zones: Zones
     days: DayLists
     zone: str | None
     is_whole: bool = True
+    is_faulty: Callable[[Scope], bool] = lambda _: False
     _due: dict[CalendarRule, bool] = field(default_factory=dict)
 
     def mistakes(self, job: DeclaredJob, suggest: bool = True) -> list[Diagnostic]:
@@ -52,12 +55,14 @@ class CalendarChecks:
         diagnostics = [*self._unknown_days(job, suggest), *self._wrong_zones(job, rule)]
         if diagnostics:
             return [one for one in diagnostics if self.is_whole or one.code not in ("E205", "E311")]
-        return list(self._never(job, rule)) if isinstance(rule, CalendarRule) else []
+        if not isinstance(rule, CalendarRule) or not {*rule.only, *rule.excluded} <= self.days.keys():
+            return []
+        return list(self._never(job, rule))
 
     def _unknown_days(self, job: DeclaredJob, suggest: bool) -> Iterator[Diagnostic]:
         for option in ("only", "except"):
             for read, item in items_in(job.times, option):
-                if item.value not in self.days:
+                if item.value not in self.days and not self.is_faulty(Scope("days", item.value)):
                     declare = f'declare it: `days "{shortened(item.value)}" {{ dates = ( ... ) }}`'
                     remedy = did_you_mean(item.value, self.days if suggest else (), declare)
                     message = f"days `{shortened(item.value)}` are not declared"

@@ -254,3 +254,9 @@ class Configuration:
     authorization: Authorization | None = None
     options: dict[str, GlobalOption] = field(default_factory=dict)
     blocks: dict[Scope, Block] = field(default_factory=dict)
+    # Stanzas with an error. Without a name: any stanza of the kind.
+    faulty: frozenset[Scope] = frozenset()
+
+    def is_faulty(self, scope: Scope) -> bool:
+        """Whether a stanza has an error. What refers to it is not judged, since the error is reported already."""
+        return scope in self.faulty or scope._replace(name="") in self.faulty

@@ -31,11 +31,15 @@ _LEFT_OVER = re.compile(
 
 @dataclass(slots=True)
 class Loaded:
-    """The stanza files as the appliance would load them; `configuration` counts only when no diagnostic is an error."""
+    """The stanza files as the appliance would load them; `configuration` counts only when no diagnostic is an error.
+
+    `is_parsed`: all files could be parsed, so that references were checked.
+    """
 
     closure: Closure
     configuration: Configuration
     diagnostics: list[Diagnostic]
+    is_parsed: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -64,10 +68,11 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     faults = [d for d in faults if d.code not in ("E101", "E115") or not _is_in_expression(d, mistakes)]
     diagnostics = [*faults, *mistakes, *leftover_doubts(closure)]
     # An expression without quotes leaves the rest of its file readable.
-    if all(_is_in_expression(fault, mistakes) for fault in closure.diagnostics):
+    is_parsed = all(_is_in_expression(fault, mistakes) for fault in closure.diagnostics)
+    if is_parsed:
         diagnostics += configuration_mistakes(configuration, is_whole=is_whole)
     # A file that is included several times has each mistake once.
-    return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)))
+    return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)), is_parsed)
 
 
 def _is_in_expression(fault: Diagnostic, mistakes: list[Diagnostic]) -> bool:

@@ -55,6 +55,8 @@ def _run_mistakes(
 ) -> Iterator[Diagnostic]:
     name = level.words[0].value
     program = configuration.programs.get(name)
+    if configuration.is_faulty(Scope("program", name)):
+        return
     if program is None:
         yield _undeclared_program(name, configuration, source, level.words[0].span, suggest)
     elif wrong := program.wrong_arguments(tuple(word.value for word in level.words[1:])):
@@ -80,6 +82,8 @@ def undeclared(
     scope: Scope, configuration: Configuration, source: Source, span: Span, suggest: bool = True
 ) -> Diagnostic | None:
     """The diagnostic for a stanza of a program or job that does not exist; None when it does."""
+    if configuration.is_faulty(scope):
+        return None
     job = configuration.jobs.get(scope.name)
     if scope.stanza == "program" and job and job.own_program and scope not in configuration.blocks:
         message = f"program `{shortened(scope.name)}` is declared by {Scope('job', scope.name).title}"
@@ -122,7 +126,8 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
     from schedappliance.model.calendar_references import CalendarChecks
 
     number = 0
-    calendars = CalendarChecks(Zones(this_machine()), configuration.days, configuration.zone, is_whole)
+    zones, faulty = Zones(this_machine()), configuration.is_faulty
+    calendars = CalendarChecks(zones, configuration.days, configuration.zone, is_whole, faulty)
     for job in configuration.jobs.values():
         for mistake in calendars.mistakes(job, number < MOST_SUGGESTIONS):
             number += 1

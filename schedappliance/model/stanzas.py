@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
+from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean, has_errors
 from schedappliance.model.calendars.day_lists import DayList, DayLists
 from schedappliance.model.calendars.instants import instant_in
 from schedappliance.model.calendars.rule import CalendarRule
@@ -180,6 +180,7 @@ class _Reader:
     authorization: Authorization | None = None
     global_options: dict[str, GlobalOption] = field(default_factory=dict)
     blocks: dict[Scope, Block] = field(default_factory=dict)
+    faulty: set[Scope] = field(default_factory=set)
 
     def statements(self, items: Iterable[Setting | Block]) -> None:
         """Reads `defaults` first, so that it also counts for the programs before it."""
@@ -190,15 +191,18 @@ class _Reader:
         for item in statements:
             if isinstance(item, Setting):
                 self.global_option(item)
-            else:
-                self.block(item)
+                continue
+            before = len(self.reader.diagnostics)
+            self.block(item)
+            if has_errors(self.reader.diagnostics[before:]):
+                self.faulty.update(_scopes_in(item))
 
     def finish(self) -> Configuration:
         """The configuration. The `sched` stanzas are merged, so they are read when all of them are known."""
         self.blocks[SCHED] = _merged(SCHED, self.sched)
         options, names = self.reader.options(STANZAS["sched"], "sched", self.blocks[SCHED].body)
         store = options.get("backing_store")
-        if "zone" in names:
+        if "zone" in names or SCHED in self.faulty:
             # In place of a zone that is wrong, and reported. Jobs that need it are not reported too.
             self.zone = options["zone"].value if "zone" in options else "UTC"
         settings = {field_name: options[name].value for name, field_name in _SCHED_FIELDS.items() if name in options}
@@ -213,6 +217,7 @@ class _Reader:
             authorization=self.authorization,
             options=self.global_options,
             blocks=self.blocks,
+            faulty=frozenset(self.faulty),
             **settings,
         )
 
@@ -226,17 +231,16 @@ class _Reader:
             message = f"option `{key.value}` outside a stanza"
             remedy = f"move it into {stanzas_with(key.value.lower())}, or choose another name"
             self.reader.report("E202", message, remedy, source, key.span)
-        elif not isinstance(value, Scalar):
-            self.reader.report(
-                "E203", f"more than one value for option `{key.value}`", "give one value", source, value.span
-            )
         else:
+            if not isinstance(value, Scalar):
+                message = f"more than one value for option `{key.value}`"
+                self.reader.report("E203", message, "give one value", source, value.span)
             # The options are in the order of their last values.
             earlier = self.global_options.pop(key.value.lower(), None)
             if earlier:
                 self.reader.duplicate("option", key, source, (earlier.source, earlier.span))
-            option = GlobalOption(key.value, value.value, source, setting.option.span)
-            self.global_options[key.value.lower()] = option
+            text = value.value if isinstance(value, Scalar) else ""
+            self.global_options[key.value.lower()] = GlobalOption(key.value, text, source, setting.option.span)
 
     def block(self, block: Block) -> None:
         key, name = block.stanza.key, block.stanza.name
@@ -271,8 +275,8 @@ class _Reader:
     def list_of_days(self, block: Block, name: str) -> None:
         options, _ = self.reader.options(STANZAS["days"], f'days "{name}"', block.body, block.head)
         if self.add(Scope("days", name), block):
-            # A list that is wrong is known, so that the jobs that name it are not reported too.
-            self.days[name] = DayList(options["dates"].value if "dates" in options else ())
+            if "dates" in options:
+                self.days[name] = DayList(options["dates"].value)
             self.blocks[Scope("days", name)] = block
 
     def job(self, block: Block, name: str) -> None:
@@ -321,6 +325,16 @@ class _Reader:
             self.reader.duplicate_name("role", name, block.head, (earlier.source, earlier.span))
         else:
             roles[name] = role
+
+
+def _scopes_in(block: Block) -> Iterator[Scope]:
+    """What a stanza and the stanzas inside it may declare. A job may declare a program too, and an unknown stanza anything."""
+    name = block.stanza.name.value if block.stanza.name else ""
+    kinds = [block.kind] if block.kind in STANZAS else [kind for kind in STANZAS if STANZAS[kind].named == bool(name)]
+    yield from (Scope(kind, name) for kind in ([*kinds, "program"] if block.kind == "job" else kinds))
+    for inner in block.body:
+        if isinstance(inner, Block):
+            yield from _scopes_in(inner)
 
 
 def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, DeclaredJob]:

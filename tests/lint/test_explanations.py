@@ -63,7 +63,7 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
     path.write_bytes(example.data)
     linter = Linter(now_ms=SystemClock().moment().wall)
     codes = {diagnostic.code for diagnostic in linter.lint(path)}
-    assert linter.notes == [], "references must be checked"
+    assert all("syntax errors" in note for note in linter.notes), "references must be checked"
     return codes
 
 

@@ -273,7 +273,71 @@ def test_under_a_root_with_errors_references_are_not_checked_and_a_note_says_so(
     _appliance(folder, "x = \ninclude b.conf", a_cmd="run q\n", b_conf='job "j" { every = 5 command = "run q" }\n')
     codes, notes = _lint("a.cmd")
     assert (codes, len(notes)) == ([], 1)
-    assert "sched.conf has errors" in notes[0]
+    assert "sched.conf has syntax errors" in notes[0]
+
+
+STANZAS_WITH_ERRORS = """\
+sched { backing_store = "s.db"  zone = UTC }
+job "unquoted" { cron = 30 2 * * *  argv = ( "/bin/true" "%{listed}" "%{unknown}" ) }
+progam "misspelt" { argv = ( "/bin/true" ) }
+program "pattern" { argv = ( "/bin/true" )  args = ( "[" )
+  program "inside" { argv = ( "/bin/true" ) }
+}
+listed = ( 1 2 )
+days "months" { dates = ( "*-13-01" ) }
+dayz "misspelt" { dates = ( "*-12-01" ) }
+"""
+REFERENCES_TO_THEM = """\
+job "a" { every = 60  command = "run unquoted" }
+job "b" { every = 60  command = "run misspelt" }
+job "c" { every = 60  command = "run pattern x" }
+job "d" { every = 60  command = "run inside x" }
+job "e" { every = 60  command = "config set job unquoted enabled no" }
+job "f" { cron = "1 1 * * *"  only = months  command = "run unquoted" }
+job "g" { cron = "1 1 * * *"  only = misspelt  command = "run unquoted" }
+"""
+WRONG_REFERENCES = """\
+job "h" { every = 60  command = "run nope" }
+job "i" { every = 60  command = "config set job nope enabled no" }
+job "j" { cron = "1 1 * * *"  only = nope  command = "run a" }
+job "k" { cron = "1 1 * * *"  zone = "Europe/Nowhere"  command = "run unquoted" }
+job "l" { calendar = "*-02-30 07:00"  command = "run unquoted" }
+"""
+
+
+def test_errors_hide_no_wrong_reference_and_no_reference_to_them_is_reported(folder: Path) -> None:
+    text = STANZAS_WITH_ERRORS + REFERENCES_TO_THEM + WRONG_REFERENCES
+    _appliance(folder, text, a_cmd="run nope\nrun unquoted\nrun misspelt\nrun inside\nrun pattern x\n")
+    lines = text.splitlines()
+    diagnostics = [(d.code, lines[d.place()[0] - 1][:9]) for d in Linter().lint(Path("sched.conf"))]
+    assert sorted(diagnostics) == [
+        ("E201", "  program"),
+        ("E201", 'dayz "mis'),
+        ("E201", 'progam "m'),
+        ("E203", "listed = "),
+        ("E203", 'program "'),
+        ("E212", 'days "mon'),
+        ("E212", 'job "unqu'),
+        ("E213", 'job "k" {'),
+        ("E214", 'job "l" {'),
+        ("E301", 'job "h" {'),
+        ("E301", 'job "j" {'),
+        ("E310", 'job "i" {'),
+        ("E311", 'job "j" {'),
+        ("W402", 'job "unqu'),
+    ]
+    assert _lint("a.cmd") == (["E301"], [])
+
+
+def test_a_misspelt_sched_leaves_no_job_without_a_zone(folder: Path) -> None:
+    _appliance(folder, 'schd { zone = UTC }\njob "a" { cron = "1 1 * * *"  command = "run nope" }\n')
+    assert _lint("sched.conf")[0] == ["E201", "E301"]
+
+
+def test_a_note_says_that_a_syntax_error_hides_wrong_references(folder: Path) -> None:
+    _appliance(folder, 'x = \njob "j" { every = 5  command = "run q" }\n')
+    codes, notes = _lint("sched.conf")
+    assert (codes, notes) == (["E116"], ["sched.conf: references are not checked: it has syntax errors"])
 
 
 def test_a_stanza_file_that_the_root_does_not_reach_is_checked_without_references(folder: Path) -> None:
@@ -510,7 +574,7 @@ def test_stdin_takes_the_place_of_the_file_that_it_names(
     assert _lint_stdin(monkeypatch, good.replace(b"run p", b"run q"), "-", "--stdin-filename", "./sched.conf") == 1
     assert "E301" in capsys.readouterr().out
     assert _lint_stdin(monkeypatch, b"run p x\n", "-", "--stdin-filename", "new.cmd") == 0
-    assert "sched.conf has errors" in capsys.readouterr().err
+    assert "sched.conf has syntax errors" in capsys.readouterr().err
     _write(folder, {"sched.conf": "include b.conf\n"})
     assert _lint_stdin(monkeypatch, b"run p x\n", "-", "--stdin-filename", "new.cmd") == 1
     other = PROGRAM.replace('"p"', '"q"').encode()
