@@ -163,7 +163,7 @@ def _prepare_process() -> Descriptors:
 
 
 def _watch_signals(frame: Frame) -> None:
-    """The other handlers do nothing: these signals would end the process, and programs would inherit SIG_IGN."""
+    """Gives WITHOUT_MEANING handlers that do nothing: these signals would end the process, and programs inherit SIG_IGN."""
     post = frame.loop.inbox.post
     stops: dict[int, Callable[[], None]] = {number: partial(post, StopRequested(number.name)) for number in STOPPING}
     others: dict[int, Callable[[], None]] = {number: lambda: None for number in WITHOUT_MEANING}

@@ -170,7 +170,7 @@ def check_store(frame: Frame, store: Store) -> None:
             log.warning("the store could not be checked: %s", failed)
 
     worker = Worker("check", frame.loop.inbox)
-    # The check only reads, so the appliance does not wait for it when it stops.
+    # The check only reads, so a stop of the appliance does not wait for it.
     frame.stack.callback(worker.close, seconds=0)
     worker.submit(check)
 

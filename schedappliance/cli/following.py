@@ -56,7 +56,7 @@ class Follower:
             pause(RETRY_MS)
 
     def wait(self, milliseconds: int, is_wanted: Callable[[Event], bool]) -> None:
-        """Waits so long, or until an event is wanted. A gap always is."""
+        """Waits for this time, or until an event that `is_wanted` accepts. A gap always ends the wait."""
         deadline = self.now() + milliseconds
         while (left := deadline - self.now()) > 0:
             if any(event["kind"] == "gap" or is_wanted(event) for event in self.watch.wait(left)):

@@ -119,7 +119,7 @@ def _suggested_country(word: str, countries: Mapping[str, Any]) -> str:
 def _part_remedy(country: str, word: str, parts: list[str], library: Any) -> str:
     aliases: Mapping[str, str] = library.country_holidays(country).subdivisions_aliases
     codes = {**aliases, **{part: part for part in parts}}
-    # Of two letters one is always wrong, and then every second code is equally near.
+    # Many codes differ from a wrong word of two letters in one letter, so a suggestion would be a guess.
     if (len(word) > 2 or word.upper() in codes) and (near := nearest(word, codes)):
         return f"did you mean `{country}-{codes[near]}`?"
     if not parts:

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def pause_of(follower: Follower, name: str) -> Callable[[int], None]:
-    """Waits so long, or until the state of a run changes."""
+    """Waits for this time, or until the state of a run changes."""
     return lambda milliseconds: follower.wait(milliseconds, lambda event: event.get("run") == name)
 
 

@@ -1,4 +1,4 @@
-"""`schedappliance run`: runs a job or a program now, and with `--wait` shows its output and ends as it does.
+"""`schedappliance run`: runs a job or a program now, and with `--wait` shows its output and exits with its status.
 
 Rule: a run is asked for once. An answer that does not come may mean that the run has begun.
 """
@@ -103,7 +103,7 @@ def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:
     goes_on = f"run {name} goes on; `schedappliance stop {name}` ends it"
 
     def left(milliseconds: int) -> int:
-        """The part of a wait that is left until `--timeout`. Raises Failure."""
+        """The part of a wait that is left before `--timeout`. Raises Failure."""
         if ends_ms is None:
             return milliseconds
         if follower.now() >= ends_ms:

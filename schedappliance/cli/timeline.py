@@ -29,7 +29,7 @@ each job: first jobs whose last run failed, then those that are due next. Jobs
 without a lane, and commands that run once, share the lane `others`."""
 HALF_DAY_MS = 12 * 3_600_000
 PAGE, MOST_RUNS, MOST_JOBS, MOST_PLANNED = 5000, 20_000, 5000, 100
-# Lanes if stdout is no terminal, and lines of a screen that are no lanes.
+# The number of lanes if stdout is not a terminal, and the number of lines of a screen that hold no lane.
 LANES, OTHER_LINES = 40, 6
 LONGEST_NAME = 24
 # For each state a shape, in UTF-8 and in ASCII, from the least to the most important. A cell has the most important one.
@@ -116,7 +116,7 @@ def data_for(session: Session, options: argparse.Namespace, now_ms: int, most: i
 
 
 def _runs(session: Session, options: argparse.Namespace, now_ms: int) -> tuple[list[Data], list[str]]:
-    """The runs, the newest first, and what is missing. Those that were due before and ended since are among them."""
+    """The runs, the newest first, and what is missing. Runs that were due earlier and ended since are included."""
     job = "" if options.job is None else f"{quoted(options.job)} "
     # A run that was due earlier can have ended in the span that is shown. Those of a job that runs for days cannot be found.
     since = f"sched history {job}since {2 * options.since // 1000 + 1}s limit {PAGE}"

@@ -75,9 +75,9 @@ class AsyncSession(Connection):
 class AsyncClient:
     """The twin of Client for asyncio: the same methods, whose results are awaited or iterated over by `async for`.
 
-    Tasks of one event loop may share a client: their questions take turns, and `wait` and `watch` use connections of
-    their own. A task that is cancelled leaves nothing behind, but what it asked for may be carried out. A client is
-    not for use after a fork.
+    Tasks of one event loop may share a client: their commands take turns, and `wait` and `watch` use connections of
+    their own. A task that is cancelled leaves nothing behind, but the appliance may still carry out its command. A
+    client cannot be used after a fork.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ def _unusable_is_unavailable() -> Iterator[None]:
 
 
 class Client:
-    """A client of one appliance. It connects when the first question is asked, and again after a lost connection.
+    """A client of one appliance. It connects when it sends the first command, and again after a lost connection.
 
     `endpoint`: the socket of the console. Without it, it is that of the appliance file: `config`, or the first that
     exists of `$SCHEDAPPLIANCE_CONFIG`, `etc/appliance.yaml` and `/etc/schedappliance/appliance.yaml`. `timeout`: how
@@ -119,8 +119,8 @@ class Client:
     with a `run`. A command is one line as at the console, or a list of words, which are quoted. A time span is a number
     of seconds, a timedelta, or a text such as `15m`.
 
-    Threads may share a client: their questions take turns, and `wait` and `watch` use connections of their own. After a
-    fork, the child connects anew; fork while no other thread asks.
+    Threads may share a client: their commands take turns, and `wait` and `watch` use connections of their own. After a
+    fork, the child connects anew; fork only while no other thread uses the client.
 
     Every method may raise Rejected, NotAuthorized and Unavailable.
     """
@@ -147,7 +147,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection. The next question opens a new one."""
+        """Ends the connection. The next command opens a new one."""
         with self._turn:
             if self._session is not None:
                 self._session.close()

@@ -106,6 +106,6 @@ class Session(Connection):
         self._open().settimeout(timeout)
 
     def pause(self, milliseconds: int) -> None:
-        """Waits so long, or until the appliance ends the connection."""
+        """Waits for this time, or until the appliance ends the connection."""
         connections = [] if self._connection is None else [self._connection]
         select.select(connections, [], [], milliseconds / 1000)

@@ -41,4 +41,4 @@ class NotAuthorized(Rejected):
 
 
 class TimedOut(Error, TimeoutError):
-    """What was waited for has not happened in time. It may still happen: the run goes on, the drop stays queued."""
+    """The awaited end, result or event has not come in time. The run goes on, and the drop stays queued."""

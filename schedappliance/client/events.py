@@ -91,7 +91,7 @@ class HoldEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DegradedEvent(Event):
-    """The appliance is degraded for other reasons than before; for none, if it is well again."""
+    """The reasons why the appliance is degraded have changed. `troubles` is empty if it is no longer degraded."""
 
     kind: Literal["degraded"]
     troubles: tuple[str, ...]
@@ -101,7 +101,7 @@ class DegradedEvent(Event):
 class Gap(Event):
     """Events are missing here: the client was away for too long, read too slowly, or the appliance has restarted.
 
-    A client that shows something reads it again.
+    A client should read the data that it shows again.
     """
 
     kind: Literal["gap"]

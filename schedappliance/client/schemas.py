@@ -30,7 +30,7 @@ class Option:
 
 @dataclass(frozen=True)
 class UnsetOption:
-    """An option whose override has ended, and the value that counts now."""
+    """An option whose override has ended, and its effective value now."""
 
     scope: str
     option: str

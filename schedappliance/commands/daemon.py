@@ -43,7 +43,7 @@ def pid(view: View, _command: Command) -> Outcome:
 
 
 def health(view: View, _command: Command) -> Outcome:
-    """What is wrong, one line for each trouble, and a hold. The thread that decides answers, so an answer shows that it lives."""
+    """What is wrong, one line for each trouble, and a hold. An answer shows that the deciding thread works."""
     status, troubles = view.status, view.status.trouble_list
     if (reload := status.last_reload).outcome == "rejected":
         reason = reload.lines[0] if reload.lines else "see `config status`"

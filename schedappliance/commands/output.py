@@ -16,7 +16,7 @@ from schedappliance.commands.view import View
 from schedappliance.diagnostics import counted
 from schedappliance.engine.output_parts import PART_BYTES, OutputPart, cut_stored
 from schedappliance.engine.records import AttemptKey, run_id
-from schedappliance.engine.states import MOVES, RunState
+from schedappliance.engine.states import TRANSITIONS, RunState
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import WantedOutput, read_wanted_output
 from schedappliance.syntax.command import Word
@@ -60,7 +60,7 @@ def _attempt(view: View, run: PastRun, number: int | None) -> Attempt | None:
 def _answer(
     view: View, command: Command, wanted: WantedOutput, run: PastRun, attempt: Attempt | None, part: OutputPart
 ) -> Outcome:
-    ended = run.state not in MOVES if attempt is None else attempt.state != RunState.STARTED
+    ended = run.state not in TRANSITIONS if attempt is None else attempt.state != RunState.STARTED
     # A character that is not complete is left to the next part.
     text, length = utf_8_decode(part.content, "replace", ended and part.next == part.size)
     part = part._replace(content=part.content[:length], next=part.next - len(part.content) + length)

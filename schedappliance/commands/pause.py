@@ -123,7 +123,7 @@ def _matches(view: View, pattern: str) -> list[NamedJob]:
 def _many(
     view: View, paused: bool, shown: Iterable[NamedJob], changed: int, total: int | None, missed: int = 0
 ) -> Answer:
-    """The answer about many jobs. `shown`: at least the first of those that changed. `total`: those that were meant."""
+    """The answer about many jobs. `shown`: at least the first jobs that changed. `total`: how many jobs the command meant."""
     first = islice(shown, NAMES_SHOWN if may_list(view) else 0)
     names = [job.declared or job_id(view.store.node, job.number) for job in first]
     verb = "paused" if paused else "resumed"

@@ -14,7 +14,7 @@ from schedappliance.commands.phrases import state_text
 from schedappliance.commands.view import Order, View, check_room
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
-from schedappliance.engine.states import MOVES, RunState
+from schedappliance.engine.states import TRANSITIONS, RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.values import positive_duration
 
@@ -50,7 +50,7 @@ def stop(view: View, command: Command) -> Outcome:
     """Stops a run: the outcome cancels it if it waits, or ends its program."""
     run = find_past_run(view, command.words[0])
     name = run_id(view.store.node, run.key)
-    if run.state not in MOVES:
+    if run.state not in TRANSITIONS:
         raise view.reject(
             "E501", f"run {name} has ended: {state_text(run.state, run.reason)}", "nothing is left to stop"
         )
@@ -67,7 +67,7 @@ def wait(view: View, command: Command) -> Outcome:
     """Waits for a run. The answer to a run that has ended comes at once."""
     text, *limits = command.words
     run = find_past_run(view, text)
-    if run.state not in MOVES:
+    if run.state not in TRANSITIONS:
         return Outcome(outcome(view.store, run.key, view.order))
     timeout_ms = positive_duration(limits[0]) if limits else None
     return Outcome(pending=AfterRun(run.key, timeout_ms))

@@ -45,7 +45,8 @@ from schedappliance.syntax.command import Word
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
-# A search of the history may take 25 ms. Three of them fill a turn, so that other users have theirs.
+# A search of the history may take 25 ms. Three of them fill a turn, so that the commands of other users do not wait for
+# more.
 SEARCH_WEIGHT = 400 * 1024
 
 LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
@@ -173,7 +174,7 @@ def _place_of(view: View, text: str) -> Place:
 class _Pages(NamedTuple):
     """The pieces of a list. A row that is not wanted makes an empty piece, so that others have their turn meanwhile.
 
-    `most_counted`: up to this number, the rows that follow a list that is cut are counted.
+    `most_counted`: after a list that is cut, at most this many further rows are counted.
     """
 
     node: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 # The log names at most this many moved jobs.
 NAMED = 100
-# The calendars of this many jobs are prepared at a start. Their first claims would take the same time.
+# The calendars of this many jobs are prepared at a start. Otherwise the first claims would take this time.
 PREPARED = 10
 # The keys of `meta` for the zone data and the machine's zone by which the next due times were made.
 ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
@@ -42,15 +42,15 @@ class MovedJob(NamedTuple):
 
 
 def remember_new_jobs(state: State) -> None:
-    """Begins to know the real age of the jobs that are created from now on."""
+    """Remembers the number of the next job: from this job on, the real age of the jobs is known."""
     state.store.settings.set_meta(FIRST_NEW, state.store.jobs.next_number())
 
 
 def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
 
-    What was still to come stays so, and what is overdue stays as it is: the local zone may have moved too, and then it
-    has another due time. `is_first`: the clock was right before this step.
+    A due time in the future stays in the future. An overdue one stays as it is: the machine may also be in another zone
+    now, which gives the job other due times. `is_first`: the clock was right before this step.
     """
     now, jobs = state.moment.wall, state.store.jobs
     overdue = jobs.overdue_calendars(now + back_ms) if is_first else []
@@ -130,7 +130,7 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
 
 
 def release_unclaimable(state: State, _event: AuditDue) -> None:
-    """Lets jobs go whose time zone has appeared. The transaction of the turn checks the files of the store."""
+    """Releases jobs whose time zone is available now. The transaction of the turn checks the files of the store."""
     if state.unclaimable:
         state.unclaimable = frozenset(number for number in state.unclaimable if _is_unknown(state, number))
 

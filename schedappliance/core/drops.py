@@ -29,7 +29,7 @@ MAX_RESULT_BYTES = 1024 * 1024
 # Answers of this size are not counted: an id, or the value that the line sets. So every line that schedules or sets may be
 # dropped, in a file of any permitted size.
 UNCOUNTED_BYTES = 512
-# The mistakes of a drop whose remedies may name what is nearest: the deciding thread looks for it.
+# At most this many mistakes of a drop get a suggestion, since the deciding thread searches for it.
 MOST_SUGGESTIONS = 2
 # A file of 20,000 lines can have as many mistakes; a result that listed all of them would be larger than the file.
 MOST_DIAGNOSTICS = 500

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from schedappliance.store.runs import PastRun
 
 FIRST_ATTEMPT = 1
-# After KILL, a program gets this long to end before an appliance that stops leaves without it.
+# After KILL, an appliance that stops waits this long for the end of a program.
 LEAVE_AFTER_MS = 5000
 
 

@@ -31,7 +31,7 @@ from schedappliance.engine.metrics import HISTOGRAMS, Labels, Metrics
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
-from schedappliance.engine.states import MOVES, RunState, Statistics
+from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
@@ -101,8 +101,8 @@ class State:
     next_number: int = 1
     # The orders of the clients that wait for the end of a run.
     awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
-    # Before this boot instant, the time of none of them is over. It may be too early: a run that ends leaves it as it is.
-    # None: they wait however long it takes.
+    # The boot instant at which the first of these waits ends. It may be too early, since the end of a run does not
+    # change it. None: all of them wait for the end of a run, however long it takes.
     wait_until: int | None = None
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class State:
     stopped: bool = False
     # The effects of this turn.
     effects: list[Effect] = field(default_factory=list)
-    # Whether a client watches. The events of this turn for it, but for those of jobs and runs, and the troubles that it knows.
+    # Whether a client watches; the news of this turn, except those about jobs and runs; the troubles that clients know.
     is_watched: bool = False
     news: list[dict[str, Any]] = field(default_factory=list)
     told_troubles: str | None = None
@@ -223,7 +223,7 @@ class State:
         return program is not None and program.overlap == "parallel"
 
     def watch(self, is_watched: bool) -> None:
-        """Begins or ends to note what clients that watch are told."""
+        """Starts or stops to collect news for the clients that watch."""
         self.is_watched, self.told_troubles = is_watched, self.status.troubles
         self.store.watch(is_watched)
 
@@ -285,7 +285,7 @@ class State:
     def note_claim(self, key: RunKey, state: RunState) -> None:
         """Counts a run that was claimed."""
         self.pruning.stored_runs += 1
-        if state in MOVES:
+        if state in TRANSITIONS:
             self.live[key.job] += 1
         else:
             self.statistics.ended[state] += 1

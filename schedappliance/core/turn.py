@@ -318,7 +318,7 @@ def _leave_unclaimed(state: State, job: Job, reason: NoSchedule) -> None:
 
 
 def _nobody_watches(state: State, _event: NobodyWatches) -> None:
-    """Ends the notes for those who watch. A client whose `watch` came just before would get no events, so it is disconnected."""
+    """Stops to collect news. A client whose `watch` came just before would get no events, so it is disconnected."""
     state.watch(False)
     state.effects.append(EndWatches())
 

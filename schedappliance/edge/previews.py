@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEADLINE_MS = 60_000
 FRESH_MS = 30_000
 MOST_BYTES = 1024 * 1024
-# Of what the child writes about itself.
+# The most bytes that are read from the standard error of the child.
 MOST_NOTES = 16 * 1024
 # How many different previews may wait for one another.
 MOST_WAITING = 8
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What the event PreviewMade says, to whoever asked."""
+    """The content of the event PreviewMade, for each request that waits for it."""
 
     text: str
     note: str | None = None

@@ -19,7 +19,7 @@ class ZoneWatch:
         self.zones = Zones(this_machine())
 
     def check(self) -> None:
-        """Compares the files of the zones that were read with their contents then: a few small files."""
+        """Compares the files of the zones in use with the contents that were read. These are a few small files."""
         if self.zones.changed():
             self.zones = Zones(this_machine())
             self._inbox.post(ZonesChanged(self.zones))

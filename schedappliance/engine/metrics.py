@@ -13,7 +13,7 @@ from schedappliance.engine.states import FAILURES, RunState
 
 Labels = tuple[str, ...]
 
-# The upper bounds of histograms, in seconds. What is larger is counted in one more place.
+# The upper bounds of histograms, in seconds. Larger values are counted in one more range.
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 RUNS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 TURNS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)

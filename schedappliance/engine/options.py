@@ -179,7 +179,7 @@ class Options:
         return options_of(self.files, DEFAULTS).get(option) if has_program and self.files.defaults else None
 
     def _is_of_sched(self, scope: Scope, option: str) -> bool:
-        """Whether `sched` says what an option is that a job does not have."""
+        """Whether an option that a job does not set takes its value from `sched`."""
         job = self.configuration.jobs.get(scope.name) if scope.stanza == "job" else None
         return job is not None and option in (("zone", *OF_SCHED) if job.needs_zone else OF_SCHED)
 
@@ -206,7 +206,7 @@ class Options:
         return [*(scope for scope in merged if self.shown(scope)), *named]
 
     def value(self, name: str) -> str | None:
-        """The effective text of a global option, as `${...}` in programs expands it; None if it is not set."""
+        """The effective text of a global option, which replaces `%{...}` in programs; None if it is not set."""
         if override := self.overrides.find(Place(GLOBAL, name.lower())):
             return override.value
         declared = self.files.options.get(name.lower())

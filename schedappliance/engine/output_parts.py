@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 PART_BYTES = 256 * 1024
-# The bytes that all parts may have together which are being read, and the least of one part.
+# The most bytes of all parts that are being read at once, and the size that each part may have at least.
 READ_BYTES, LEAST_BYTES = 1024 * 1024, 1024
 
 LONGEST_LINE = 64

@@ -1,6 +1,6 @@
-"""The states of a run, the table of its legal moves, and Statistics, the counters of `summary`.
+"""The states of a run, the table of allowed transitions, and Statistics, the counters of `summary`.
 
-Rule: a move that is not in this table is a mistake in the code.
+Rule: a transition that is not in this table is a mistake in the code.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BEGINNINGS = frozenset(
     }
 )
 
-MOVES: dict[RunState, frozenset[RunState]] = {
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.QUEUED: frozenset({RunState.STARTED, RunState.FAILED, RunState.CANCELLED, RunState.REPLACED}),
     RunState.STARTED: frozenset(
         {
@@ -60,8 +60,8 @@ FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED}
 
 
 def move(old: RunState, new: RunState) -> RunState:
-    """Returns the new state, and asserts that the move is legal."""
-    assert new in MOVES.get(old, ()), f"a run does not go from {old} to {new}"
+    """Returns the new state, and asserts that the table allows the transition."""
+    assert new in TRANSITIONS.get(old, ()), f"a run does not go from {old} to {new}"
     return new
 
 

@@ -184,7 +184,7 @@ def written(inputs: Iterable[Imported], defaults: Mapping[str, str] = MappingPro
     blocks = ["# Written by `schedappliance import`. For all jobs:"]
     blocks[0] = "\n".join([blocks[0], *(line for one in differences for line in _comment(one, "- "))])
     if defaults:
-        warning = "# They hold for each program and job of the appliance that says nothing else, also in other files."
+        warning = "# They apply to every program and job that does not set them itself, also in other files."
         blocks.append(f"{warning}\ndefaults {{\n  env = {environment(defaults)}\n}}")
     for imported in inputs:
         head = _comment(imported.title) if imported.title else []

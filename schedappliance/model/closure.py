@@ -17,9 +17,10 @@ from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.tree import Option, Scalar, Stanza, Statement
 
-# Of includes, also of one file several times: 25 files that each include the next one twice are 33 million.
+# The most includes. A file counts each time it is included: 25 files that each include the next one twice give 33
+# million includes.
 MAX_INCLUDES = 10_000
-# Of all that is included, in characters; a file counts as often as it is included.
+# The most characters of all includes together. A file counts each time it is included.
 MAX_INCLUDED = 64 * 1024 * 1024
 MAX_CHAIN = 32
 _REMEDIES = {

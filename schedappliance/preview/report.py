@@ -1,4 +1,4 @@
-"""The rows of a preview as a table or as JSON. Rule: each row is formatted when it arrives, and no row is kept.
+"""The rows of a preview as a table or as JSON. Each row is formatted when it arrives, and no row is kept.
 
 Rule: a table shows all instants in one zone, and beside them the local time of a calendar that is in another zone.
 """

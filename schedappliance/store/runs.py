@@ -1,4 +1,4 @@
-"""The rows of runs, attempts and outputs. Rule: every change of a state is a legal move of `engine/states.py`."""
+"""The rows of runs, attempts and outputs. Rule: `engine/states.py` allows every change of a state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schedappliance.engine.metrics import JobEnds
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User
 from schedappliance.engine.schedule import Missed
-from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
+from schedappliance.engine.states import BEGINNINGS, TRANSITIONS, RunState, move
 from schedappliance.model.commands import Command, read_command, unpack
 from schedappliance.store.database import Table, storable
 from schedappliance.store.failures import damaged
@@ -176,7 +176,7 @@ class Runs(Table):
         live = []
         for job, occurrence, state, attempts, sequence, indexed in rows:
             live.append(LiveRun(RunKey(job, occurrence), _state(state), attempts))
-            if live[-1].state not in MOVES or indexed != sequence:
+            if live[-1].state not in TRANSITIONS or indexed != sequence:
                 raise damaged(f"{live[-1]} differs from its index entries")
         return live
 
@@ -249,7 +249,7 @@ class Runs(Table):
         return Pruned(removed, end if seen == limit else 0)
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
-        before = [str(old) for old in MOVES if state in MOVES[old]]
+        before = [str(old) for old in TRANSITIONS if state in TRANSITIONS[old]]
         ended = (*key, str(state), storable(reason), now_ms, storable(answer), before[0], before[-1])
         if self._database.execute(self._sql["end_run"], ended).rowcount == 1:
             self._database.note_change(key)
@@ -352,7 +352,7 @@ class Runs(Table):
         return int(self._database.row(self._sql["failures"], key)[0])
 
     def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
-        assert state in MOVES[RunState.STARTED], state
+        assert state in TRANSITIONS[RunState.STARTED], state
         ended = (*key.run, key.attempt, state.value, reason, now_ms, how.status, how.signal)
         self._database.execute(self._sql["end_attempt"], ended)
 

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
+from schedappliance.engine.states import BEGINNINGS, FAILURES, TRANSITIONS, RunState, move
 from schedappliance.store.schema import migrations
 from tests.support.documents import DOCS
 from tests.support.states_diagram import PAGE, diagram, documented, with_diagram
@@ -31,16 +31,16 @@ def test_every_other_move_is_rejected(old: RunState, new: RunState) -> None:
 
 
 def test_only_queued_and_started_runs_go_on() -> None:
-    assert set(MOVES) == {RunState.QUEUED, RunState.STARTED}
+    assert set(TRANSITIONS) == {RunState.QUEUED, RunState.STARTED}
     assert set(BEGINNINGS) == {RunState(s) for s in ("queued", "started", "succeeded", "failed", "skipped", "missed")}
 
 
 def test_every_state_can_be_reached() -> None:
-    assert BEGINNINGS | {new for moves in MOVES.values() for new in moves} == set(RunState)
+    assert BEGINNINGS | {new for moves in TRANSITIONS.values() for new in moves} == set(RunState)
 
 
 def test_an_end_is_a_failure_of_the_program_or_a_decision_of_the_appliance() -> None:
-    ends = set(RunState) - set(MOVES)
+    ends = set(RunState) - set(TRANSITIONS)
     assert set(FAILURES) == {RunState(state) for state in ("failed", "timed_out", "interrupted")}
     assert ends - FAILURES == {RunState(s) for s in ("succeeded", "replaced", "cancelled", "skipped", "missed")}
 
@@ -54,7 +54,7 @@ def test_the_diagram_has_every_move_and_no_other() -> None:
     assert len(arrows) == len(set(arrows)) == diagram().count("\n") - 1
     assert {arrow for arrow in arrows if "[*]" not in arrow} == ALLOWED
     assert {new for old, new in arrows if old == "[*]"} == set(BEGINNINGS)
-    assert {old for old, new in arrows if new == "[*]"} == set(RunState) - set(MOVES)
+    assert {old for old, new in arrows if new == "[*]"} == set(RunState) - set(TRANSITIONS)
 
 
 def test_an_outdated_diagram_is_regenerated() -> None:

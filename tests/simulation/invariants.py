@@ -13,7 +13,7 @@ from schedappliance.core.pruning import SLACK
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AT_BOOT, AttemptKey
 from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE, Schedules
-from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
+from schedappliance.engine.states import BEGINNINGS, FAILURES, TRANSITIONS, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
 from tests.simulation.view import SLACK_MS, View
 from tests.simulation.zones import LONGEST_GAP_MS, modelled_due
@@ -146,7 +146,7 @@ def no_move_is_illegal(_view: View, old: RunRow | None, new: RunRow | None) -> I
     if old is not None and new is None and old.state in LIVE:
         yield f"{old.key} is removed while it is {old.state}"
     if old is not None and new is not None:
-        legal = old.state in LIVE if old.state == new.state else new.state in MOVES.get(RunState(old.state), ())
+        legal = old.state in LIVE if old.state == new.state else new.state in TRANSITIONS.get(RunState(old.state), ())
         if not legal:
             yield f"{old.key} goes from {old.state} to {new.state}"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
+from schedappliance.engine.states import BEGINNINGS, TRANSITIONS, RunState
 from tests.simulation.history import Figures
 from tests.simulation.view import Move
 
 # Every move that a run may make.
 LEGAL: list[Move] = [(None, state) for state in RunState if state in BEGINNINGS]
-LEGAL += [(old, new) for old, news in MOVES.items() for new in RunState if new in news]
+LEGAL += [(old, new) for old, news in TRANSITIONS.items() for new in RunState if new in news]
 
 # The counts that are added up under one name.
 COUNTED = {

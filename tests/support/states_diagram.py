@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
+from schedappliance.engine.states import BEGINNINGS, TRANSITIONS, RunState
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "architecture.md"
 BLOCK = re.compile(r"^```mermaid\n(stateDiagram-v2\n.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -17,8 +17,8 @@ BLOCK = re.compile(r"^```mermaid\n(stateDiagram-v2\n.*?)^```$", re.MULTILINE | r
 def diagram() -> str:
     """Mermaid: the first states, the moves and the last states, in the order of the states."""
     arrows = [f"[*] --> {state}" for state in RunState if state in BEGINNINGS]
-    arrows += [f"{old} --> {new}" for old in RunState for new in RunState if new in MOVES.get(old, ())]
-    arrows += [f"{state} --> [*]" for state in RunState if state not in MOVES]
+    arrows += [f"{old} --> {new}" for old in RunState for new in RunState if new in TRANSITIONS.get(old, ())]
+    arrows += [f"{state} --> [*]" for state in RunState if state not in TRANSITIONS]
     return "".join(["stateDiagram-v2\n", *(f"    {arrow}\n" for arrow in arrows)])
 
 

@@ -25,7 +25,7 @@ KEPT = 4096
 FLUSH_MS = 20
 # Events are kept this long after the last client has stopped watching: one that lost its connection misses nothing.
 REMEMBERED_MS = 600_000
-# No daemon tells so many events in a millisecond, so the numbers of the next one are higher.
+# A daemon tells fewer events than this in a millisecond, so the next daemon begins with higher numbers.
 EVENTS_PER_MS = 1000
 
 Client = TypeVar("Client")
@@ -94,7 +94,7 @@ class Watchers(Generic[Client]):
         self._ring = EventRing(loop.clock.moment().wall * EVENTS_PER_MS)
         self._watches: dict[Client, Watch] = {}
         self._is_flush_due = False
-        # When a client watched last, None if nothing is noted for those who watch.
+        # When a client watched last; None if the core collects no news.
         self._watched_ms: int | None = None
 
     def begin(self, client: Client, key: str, after: int) -> int:
@@ -135,7 +135,7 @@ class Watchers(Generic[Client]):
             self._send(client)
 
     def audit(self) -> None:
-        """Tells the core when nobody has watched for a while, so that it need not note anything."""
+        """Tells the core when nobody has watched for a while, so that it need not collect news."""
         now = self._loop.clock.moment().boot
         if self._watches:
             self._watched_ms = now

@@ -29,7 +29,7 @@ _REMOVED = " (deleted)"
 SPARE_BYTES = 4 * 1024 * 1024
 # The unit of st_blocks.
 BLOCK_BYTES = 512
-# Of the usual file systems.
+# The largest block of the usual file systems.
 LARGEST_BLOCK = 64 * 1024
 
 REPLACED = "the output file was replaced; what the program wrote is lost"
@@ -77,7 +77,7 @@ class Outputs:
         try:
             return os.open(self.checked_path(key), flags, 0o600)
         except FileExistsError:
-            # Of a start that failed before. A process may still write to it, so it is not used again.
+            # The file is left from a start that failed. A process may still write to it, so it is not used again.
             os.unlink(self.checked_path(key))  # noqa: PTH108
         except FileNotFoundError:
             self.make()
@@ -110,8 +110,8 @@ class Outputs:
     def is_own(self, is_copy: bool, key: AttemptKey, pid: int, must_write: bool) -> bool:
         """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
 
-        A process that writes to no such file has redirected its output. It does not belong to a copy of the store, and
-        not if the caller is not sure of it (`must_write`).
+        A process that writes to no such file has redirected its output. On a copy of the store, it counts as foreign.
+        If the caller does not know the boot of the attempt (`must_write`), it counts as foreign too.
         """
         path = self.path(key)
         directory, _, name = path.rpartition("/")
@@ -249,7 +249,7 @@ def note(error: OSError) -> tuple[str, bytes]:
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:
-    """Whether a process has opened this file besides; the kernel denies a write lease then. False if it has no leases."""
+    """Whether the file is open elsewhere too: then the kernel denies a write lease. False if there are no leases."""
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

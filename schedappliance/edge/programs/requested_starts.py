@@ -114,7 +114,7 @@ class RequestedStarts:
             self.loop.alarms.at(self.loop.clock.moment().boot + ANSWER_MS // 2, self._check_answers)
 
     def _check_answers(self) -> None:
-        """Replaces a spawner that has stopped answering. It also holds the reports of starts that it has begun, if stopped."""
+        """Replaces a spawner that does not answer. A stopped one also holds back the reports of starts that it has begun."""
         # The flag comes first, so that a worker that adds a start from here on sets the next alarm.
         self._will_check = False
         until = self.loop.clock.moment().boot - ANSWER_MS

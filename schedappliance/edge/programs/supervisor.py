@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-# How long an output is tried to be read that a process has leased, or while descriptors are short.
+# How long a failed read of an output is repeated: a process may have leased the file, or descriptors may be short.
 UNREADABLE_MS = 5000
 # A group that has outlived its leader is checked at this interval, until it is gone.
 LOOK_AGAIN_MS = 100
@@ -233,7 +233,7 @@ class Supervisor:
             # A program that is not started yet has no file.
             is_new = process is None and isinstance(error, FileNotFoundError)
             part = NOTHING if is_new else note(error)[0]
-        # The end of a group whose leader has ended is put in by a call, too.
+        # A call puts the end of a group whose leader has ended into the inbox. This call keeps the order.
         self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
 
     def discard(self, effect: DiscardOutput) -> None:

@@ -78,7 +78,7 @@ class Chooser:
     def list_files(self, moment: Moment) -> bool:
         """Lists new/. Returns False if it cannot be read.
 
-        The next file is the last name. The names are sorted by arrival, since the last of several commands has to win.
+        The names are sorted by arrival, so that later commands are carried out later. The next file is the last name.
         """
         try:
             with os.scandir(self.path / "new") as entries:

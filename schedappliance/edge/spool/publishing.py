@@ -60,7 +60,7 @@ class Publisher:
         self.prune(now_ms)
 
     def _publish_next(self, before: set[str]) -> bool:
-        """Publishes the first result of each name. Returns whether others are left, whose turn comes now.
+        """Publishes the first result of each name. Returns whether results are left for the next call.
 
         One name at a time: a result replaces that of an earlier drop, and would be removed with it.
         """

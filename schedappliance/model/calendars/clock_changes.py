@@ -23,7 +23,7 @@ Change = Literal["skipped", "first", "last"]
 class ClockRule:
     """What becomes of local times at a clock change.
 
-    `skipped`: `run` once at the first instant after them, `shift` each by as much as was skipped, or `omit` them.
+    `skipped`: `run` once at the first instant after them, `shift` each by the length of the gap, or `omit` them.
     `repeated`: due the `first` time, the `last` time, or `both` times.
     """
 

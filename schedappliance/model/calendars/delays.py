@@ -1,4 +1,4 @@
-"""Delays of due times: `spread` moves all due times of a job alike, `jitter` each by its own amount.
+"""Delays of due times: `spread` delays all due times of a job by the same time, `jitter` each by its own time.
 
 Rule: a delay is computed from names and instants, never drawn, so it is the same after a restart and in `preview`. No
 delay leads to `END` or beyond it.
