@@ -22,12 +22,12 @@ from schedappliance.client.wire import joined_as_is, quoted
 
 DESCRIPTION = """\
 Run a job now, by its name or id, or start a declared program with arguments, and
-print the id of the run. A job comes first if both have the name. Arguments after
-`--` are the program's, also if they begin with `-`.
+print the id of the run. If a job and a program have the same name, run the job.
+Arguments after `--` are the program's, even if they begin with `-`.
 
 With --wait, print what the run writes until it ends, also in further attempts.
 The exit status is then that of the program, or 128 and the number of the signal
-that ended it. An interrupt leaves the run alone."""
+that ended it. An interrupt does not end the run."""
 NO_SUCH = ("E501", "E512")
 
 
@@ -35,13 +35,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     statuses = STATUSES | {
         OK: "the run was accepted; with --wait, it has succeeded",
         FAILED: "there is no such job or program, or the run was skipped; with --wait, also:\n"
-        "       the run did not succeed, and no program says more",
+        "       the run did not succeed, and no exit status is known",
         STILL_QUEUED: "the run has not ended within --timeout; it goes on",
     }
     run = asking_parser("run", DESCRIPTION, dict(sorted(statuses.items())))
     run.add_argument("--wait", action="store_true", help="print the output, and wait for the end")
     run.add_argument(
-        "--timeout", metavar="DURATION", type=positive_duration, help="wait at most so long: 90s, 15m; implies --wait"
+        "--timeout", metavar="DURATION", type=positive_duration, help="longest time to wait: 90s, 15m; implies --wait"
     )
     run.add_argument("name", metavar="JOB|PROGRAM", help="such as nightly, or example.com-000000001")
     run.add_argument("words", metavar="ARG", nargs="*", help="an argument of the program")
@@ -80,7 +80,7 @@ def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any
     if "E512" in [one["code"] for one in second["diagnostics"]]:
         # The user may run neither, or only jobs.
         return _accepted(answer)
-    raise Failure(f"no job and no program that can run is called `{name}`: {second['error']}", FAILED)
+    raise Failure(f"no job and no program named `{name}` can run: {second['error']}", FAILED)
 
 
 def _ask(follower: Follower, line: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     runs.add_argument("--since", metavar="TIME", help="only runs that were due from TIME on")
     runs.add_argument("--until", metavar="TIME", help="only runs that were due up to TIME")
     runs.add_argument("--before", metavar="RUN", help="only runs that were claimed before RUN")
-    runs.add_argument("--limit", metavar="N", default="100", help="at most so many runs; default: 100")
+    runs.add_argument("--limit", metavar="N", default="100", help="maximum number of runs; default: 100")
     runs.add_argument("job", metavar="JOB", nargs="?", help="name or id of a job; default: all jobs")
     return runs.parse_args(arguments)
 

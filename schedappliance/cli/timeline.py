@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--lanes",
         metavar="N",
         type=lambda text: whole_number(text, 1, MOST_JOBS),
-        help=f"at most so many lanes; default: those that fit the terminal, or {LANES}",
+        help=f"maximum number of lanes; default: as many as fit the terminal, or {LANES}",
     )
     timeline.add_argument("job", metavar="JOB", nargs="?", help="name or id of a job; default: all jobs")
     return timeline.parse_args(arguments)

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     once = options.once or options.json or not (sys.stdin.isatty() and sys.stdout.isatty())
     if not once and os.environ.get("TERM", "dumb") == "dumb":
-        print_note("this terminal cannot be drawn over, so the screen is shown once")
+        print_note("this terminal cannot update a screen, so the screen is shown once")
         once = True
     with follower_of(options) as follower:
         # What happens after the first answer must be an event.

@@ -99,5 +99,5 @@ def _note(
     if attempt is not None and not ended:
         facts.append(f"attempt {attempt.key.attempt} of run {name} still runs")
     if part.next < part.size or (attempt is not None and not ended):
-        facts.append(f"`{next_page(command, 'from', str(part.next))}` goes on")
+        facts.append(f"continue with `{next_page(command, 'from', str(part.next))}`")
     return "; ".join(facts) or None

@@ -23,6 +23,6 @@ def preview_answer(view: View, event: PreviewMade) -> Answer:
     """The answer to `preview`, after the child has ended. Raises Rejected if it has failed."""
     if event.problem is not None:
         raise view.reject(
-            "E516", f"there is no preview: {event.problem}", "jobs run as before; look less far ahead, or try again"
+            "E516", f"there is no preview: {event.problem}", "jobs run as before; give a shorter time, or try again"
         )
     return Answer(event.text, is_json=view.order.as_json, note=event.note)

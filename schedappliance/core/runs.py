@@ -302,7 +302,7 @@ def program_not_started(state: State, event: ProgramNotStarted) -> None:
 def outputs_checked(state: State, event: OutputsChecked) -> None:
     """Degrades the appliance while outputs cannot be written: no program starts, since the machine would fail each one."""
     if event.problem and event.problem != state.status.outputs:
-        state.log("error", f"degraded: {event.problem}; programs wait, and it is tried again every second")
+        state.log("error", f"degraded: {event.problem}; programs wait; trying again every second")
     elif state.status.outputs and event.problem is None:
         state.log("info", "outputs can be written again")
     state.status = replace(state.status, outputs=event.problem)

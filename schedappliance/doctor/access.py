@@ -188,7 +188,7 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
         # Another kind of file beside the store is a finding of its own.
         has_its_kind = step.is_directory if is_output else not other_kind(step.mode)
         if is_output and not has_its_kind:
-            message = "it is not a directory, or a link: no program can start"
+            message = "it is a link or not a directory: no program can start"
             yield path_diagnostic("E616", step.path, message, "move it away: the appliance creates the directory again")
         elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
@@ -211,7 +211,7 @@ def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
     points = {mount.point for mount in facts.mounts}
     for folder in facts.folders:
         if not folder.step.is_directory:
-            message = "it is not a directory, or a link: the appliance follows no links in the spool"
+            message = "it is a link or not a directory: the appliance follows no links in the spool"
             remedy = "move it away: the appliance creates the directory again"
             yield path_diagnostic("E615", folder.step.path, message, remedy)
         elif facts.spool and facts.spool.last.path / folder.step.path.name in points:

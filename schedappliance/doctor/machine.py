@@ -223,4 +223,4 @@ def _long_log(facts: Facts) -> Iterator[Diagnostic]:
         who = ", ".join(f"pid {reader.pid} ({reader.command})" for reader in facts.readers)
         size, path = facts.log_bytes // 1024**2, Path(f"{facts.store.named}-wal")
         message = f"the log has {size} MiB, and grows while the store is read by {who}"
-        yield path_diagnostic("W618", path, message, "end the long read; SQLite cuts the log after it")
+        yield path_diagnostic("W618", path, message, "end the long read; then SQLite cuts the log")

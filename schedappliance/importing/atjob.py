@@ -46,7 +46,7 @@ def _fill(entry: Entry, script: str, base_name: str, wishes: Wishes) -> None:
         raise NotPossible(f"`{base_name}` is not the name of a job of at", remedy)
     queue, number, minutes = match[1], int(match[2], 16), int(match[3], 16)
     if queue == "=":
-        raise NotPossible("the job runs just now", "wait for its end")
+        raise NotPossible("the job is running now", "wait for its end")
     owner = _OWNER.search(script)
     if not owner:
         raise NotPossible("the file has no line `# atrun uid=… gid=…`", "name a file that `at` has written")

@@ -158,7 +158,7 @@ class _Reader:
         user, group, rest = self._user(rest)
         command, stdin = _split_command(rest)
         if not command.strip():
-            raise NotPossible("the line has no command", "add one behind the fields")
+            raise NotPossible("the line has no command", "add one after the fields")
         options = self._schedule(expression, command, line, match.start(2), entry)
         self._add_program(entry, options, command, user, group)
         if stdin is not None:
@@ -242,15 +242,15 @@ class _Reader:
             home = self.variables.get("HOME") or (self.wishes.home_of(user) if user else None)
             if home and home.startswith("/") and not self.wishes.is_directory(home):
                 entry.notes.append(
-                    f"cron starts it in `{home}`, which is not a directory of this machine; it starts in `/`"
+                    f"cron starts it in `{home}`, which is not a directory of this machine; here it starts in `/`"
                 )
                 home = "/"
             if home and home.startswith("/"):
                 options["cwd"] = stanzas.text(home)
             elif user:
                 entry.notes.append(
-                    f"cron starts it in the home directory of `{user}`, which is not known here; it starts in `/` without"
-                    " `cwd`"
+                    f"cron starts it in the home directory of `{user}`, which is not known; here it starts in `/` unless"
+                    " `cwd` is set"
                 )
         options["argv"] = stanzas.argv(self._argv(command))
 

@@ -134,7 +134,7 @@ class _Service:
             for assignment in command_words(self._text(value)):
                 name, equals, content = assignment.partition("=")
                 if not equals or not is_variable(name):
-                    self._note(f"Environment={shortened(assignment)} is left out: it is no name with a value")
+                    self._note(f"Environment={shortened(assignment)} is left out: it has no name and value")
                     continue
                 variables[name] = content
         files = list(map(self._text, self.unit.values("Service", "EnvironmentFile")))
@@ -157,7 +157,7 @@ class _Service:
         if directory == "~":
             if not self.home:
                 self._note(
-                    f"WorkingDirectory=~: the home directory of `{self.user}` is not known here; it starts in `/`"
+                    f"WorkingDirectory=~: the home directory of `{self.user}` is not known; here it starts in `/`"
                 )
                 return
             directory = self.home

@@ -124,7 +124,7 @@ def guard(command: str) -> list[str]:
         return []
     statuses = "1 127" if tests & {"command", "type", "hash"} else "1"
     return [
-        "a run in which the test before `&&` does not hold has failed, and cron ignores that."
+        "a run in which the test before `&&` does not hold fails; cron ignores such a failure."
         f" `success = ( 0 {statuses} )` makes it a success, also if another command ends with this status"
     ]
 

@@ -97,7 +97,7 @@ def _field(text: str) -> str:
     if not _FIELD.fullmatch(text):
         raise InvalidValue(f"invalid name of a field `{text}`", "use letters, digits and `_`", "E208")
     if text in LOG_KEYS:
-        raise InvalidValue(f"lines of the log have a field `{text}` of their own", "choose another name", "E208")
+        raise InvalidValue(f"each line of the log already has a field `{text}`", "choose another name", "E208")
     return text
 
 

@@ -148,7 +148,7 @@ def _nothing_in(option: str, rule: CalendarRule) -> str:
     if option == "within":
         return "no due time is in `within`"
     if option == "nth":
-        return "no month has as many due days as `nth` wants"
+        return "no month has as many due days as `nth` requires"
     if option == "each":
         return "no due day is in the days that `each` keeps"
     return (

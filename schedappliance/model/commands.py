@@ -126,7 +126,7 @@ FORMS: dict[str, CommandForm] = {
     "sched_resume": CommandForm("sched resume ID|PATTERN|--all", "resume paused jobs", drop=True, changes=True),
     "sched_hold": CommandForm(
         "sched hold [REASON]",
-        "let nothing new start until `sched release`; what runs goes on, and due times wait",
+        "start nothing new until `sched release`; running programs go on, and due times wait",
         drop=True,
         changes=True,
     ),
@@ -211,7 +211,7 @@ FORMS: dict[str, CommandForm] = {
     "summary": CommandForm("summary", "show the statistics"),
     "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
     "metrics": CommandForm(
-        "metrics", "show what is counted and measured since the start; `json metrics` is for programs that monitor"
+        "metrics", "show what is counted and measured since the start; `json metrics` is for monitoring programs"
     ),
     "preview": CommandForm(
         "preview [DURATION] [limit NUMBER]",
@@ -220,7 +220,7 @@ FORMS: dict[str, CommandForm] = {
     ),
     "watch": CommandForm(
         "watch [NUMBER]",
-        "tell this client each event as JSON, also the last events after NUMBER; for programs",
+        "send each event to this client as JSON; with NUMBER, first the kept events after it; for programs",
         schedulable=False,
     ),
     "shutdown": CommandForm("shutdown", "stop the daemon", changes=True, recurrent=False),

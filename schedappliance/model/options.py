@@ -382,7 +382,7 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     ),
     "dst_skipped": OptionSpec(
         one_of("run", "shift", "omit"),
-        "local times that the clock skips: due once at the first instant after them, as much later as was skipped, or"
+        "local times that the clock skips: due once at the first instant after them, later by the length of the gap, or"
         " not; default: `omit` for a rolling expression, else `run`",
     ),
     "dst_repeated": OptionSpec(
@@ -397,7 +397,7 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     "except": OptionSpec(time_options.names, "names of `days`: not due on these days"),
     "move": OptionSpec(
         one_of("none", "next", "previous", "nearest"),
-        "what becomes of a day that `only` or `except` takes out: nothing, or another day that is left is due",
+        "treatment of a due day that `only` or `except` takes out: drop it, or take another day that is left in its place",
         default="none",
     ),
     "nth": OptionSpec(
@@ -477,7 +477,7 @@ STANZAS: dict[str, StanzaSpec] = {
         },
     ),
     "defaults": StanzaSpec(
-        "options of all programs, for those that do not say otherwise",
+        "options of all programs that do not set them themselves",
         named=False,
         options=OF_ALL_PROGRAMS,
         elsewhere=dict.fromkeys(("argv", "args", "stdin"), "each program and each job has its own"),

@@ -69,11 +69,11 @@ def test_the_output_of_an_attempt_that_has_ended_is_answered_at_once(either: App
 def test_the_output_of_a_running_attempt_is_read_by_a_device(either: Appliance) -> None:
     either.say("run hello")
     assert shown(either, b"one\n") == Answer(
-        "one\n", note=f"attempt 1 of run {ONE} still runs; `{LINE} from 4` goes on"
+        "one\n", note=f"attempt 1 of run {ONE} still runs; continue with `{LINE} from 4`"
     )
     answer = shown(either, b"two\n", f"{LINE} from 4", begin=4, size=1010)
     assert answer.note == (
-        f"4 bytes before; 1,002 bytes after; attempt 1 of run {ONE} still runs; `{LINE} from 8` goes on"
+        f"4 bytes before; 1,002 bytes after; attempt 1 of run {ONE} still runs; continue with `{LINE} from 8`"
     )
     row = data(shown(either, b"two\n", f"json {LINE} from 4 attempt 1", begin=4, size=1010))
     assert (row["text"], row["from"], row["next"], row["size"], row["ended"]) == ("two\n", 4, 8, 1010, False)
@@ -98,7 +98,7 @@ def test_a_long_output_is_shown_in_parts(either: Appliance) -> None:
     row = either.data(LINE)
     assert (len(row["text"]), row["next"], row["ended"]) == (PART_BYTES - 1, PART_BYTES - 1, True)
     assert either.data(f"{LINE} from {row['next']}")["text"] == "é" + "y" * 10
-    assert either.ask(LINE).note == f"12 bytes after; `{LINE} from {row['next']}` goes on"
+    assert either.ask(LINE).note == f"12 bytes after; continue with `{LINE} from {row['next']}`"
 
 
 def test_places_in_an_output_that_was_cut_count_all_that_was_written(either: Appliance) -> None:

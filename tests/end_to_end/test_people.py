@@ -118,7 +118,7 @@ def test_run_ends_as_the_program_does(appliance: Daemon) -> None:
     assert data(appliance, "run", "weekly")["run"] == appliance.runs()[0]["run"]
     unknown = person(appliance, "run", "nobody")
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert unknown.stderr.startswith("error: no job and no program that can run is called `nobody`: ")
+    assert unknown.stderr.startswith("error: no job and no program named `nobody` can run: ")
 
 
 def test_a_wait_that_ends_leaves_the_run_alone(appliance: Daemon) -> None:

@@ -79,7 +79,7 @@ def test_without_a_terminal_that_can_be_drawn_on_the_screen_is_shown_once(applia
     assert (once.returncode, once.stderr) == (0, "")
     assert once.stdout.startswith("no trouble\n") and "\x1b" not in once.stdout
     with top(appliance, TERM="dumb") as screen:
-        screen.wait_for("note: this terminal cannot be drawn over")
+        screen.wait_for("note: this terminal cannot update a screen")
         assert screen.end() == 0
         assert LEAVE not in screen.shown
     appliance.stop()

@@ -175,7 +175,7 @@ def test_a_line_of_a_system_crontab_runs_as_its_user_in_his_home() -> None:
 def test_a_home_that_is_not_known_is_said() -> None:
     entry = entry_of("@daily nosuch /bin/true")
     assert "cwd" not in entry.jobs[0].options
-    assert "home directory of `nosuch`, which is not known here" in entry.notes[0]
+    assert "home directory of `nosuch`, which is not known; here it starts" in entry.notes[0]
 
 
 def test_a_home_that_does_not_exist_is_replaced() -> None:
@@ -183,7 +183,7 @@ def test_a_home_that_does_not_exist_is_replaced() -> None:
     source = Source("tab", "@reboot root /bin/sleep 20")
     (entry,) = import_crontab(source, [], Form.SYSTEM, wishes, EXPRESSIONS).entries
     assert entry.jobs[0].options["cwd"] == '"/"'
-    assert entry.notes == ["cron starts it in `/root`, which is not a directory of this machine; it starts in `/`"]
+    assert entry.notes == ["cron starts it in `/root`, which is not a directory of this machine; here it starts in `/`"]
 
 
 def test_a_user_before_the_command_of_a_user_crontab_is_noted() -> None:

@@ -89,7 +89,7 @@ class _Parts:
 def read_field(written: CronField, kind: Kind, seed: str) -> FieldSet:
     """Raises InvalidValue with a span in the text."""
     if written.plus and kind is not WEEKDAY:
-        remedy = "`+` only stands before the day of week, where it means: both day fields must match"
+        remedy = "write `+` only before the day of week, where it means that both day fields must match"
         raise invalid_expression(f"unexpected `+` in the {kind.name}", remedy, written.plus.span)
     parts = _Parts()
     for item in written.items:
@@ -123,7 +123,7 @@ def _read_item(item: Item, kind: Kind, seed: str, parts: _Parts) -> None:
         parts.picked[text] = pick
     elif special := _special(item, kind):
         if item.step:
-            message = f"a step does not go with `{special[1]}`"
+            message = f"a step is not possible after `{special[1]}`"
             raise invalid_expression(message, "leave the step out", Span(item.leaves[-1].end, item.step.end))
         parts.special[special[0]] = special[1:]
     else:

@@ -35,7 +35,7 @@ MOST_TIMES, MOST_YEARS = 6, 4
 _EMPTY = days_of_month(frozenset())
 _SKIPPED = {
     "run": "a time that the clock skips is due at the first instant after the gap",
-    "shift": "a time that the clock skips is due as much later as was skipped",
+    "shift": "a time that the clock skips is due later by the length of the gap",
     "omit": "a time that the clock skips is left out",
 }
 _REPEATED = {

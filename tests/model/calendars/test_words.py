@@ -117,7 +117,7 @@ def test_options_have_words() -> None:
         (ROLLING, "a time that the clock skips is left out; a repeated time counts both times"),
         (
             ClockRule("shift", "last"),
-            "a time that the clock skips is due as much later as was skipped; a repeated time counts the last time",
+            "a time that the clock skips is due later by the length of the gap; a repeated time counts the last time",
         ),
     ],
 )
