@@ -6,8 +6,8 @@ Rule: it runs on the deciding thread, so it makes only calls that cannot block f
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.edge.loop import AUDIT_MS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Audit:
-    """`reader`: the last process that a warning about a long log named."""
+    """`reader`: the last process that a warning about a long log named. `trouble`: why the last audit was incomplete."""
 
     frame: Frame
     store: Store
@@ -35,6 +35,7 @@ class Audit:
     console: ConsoleServer | None
     zones: ZoneWatch
     reader: int | None = None
+    trouble: str = ""
 
     def run(self) -> None:
         """Checks the store's files, the locks and the socket now and at each interval. Raises LockLost.
@@ -46,18 +47,28 @@ class Audit:
             raise LockLost(lock_path_of(self.store.path))
         if self.spool and not self.spool.is_locked:
             raise LockLost(lock_path_in(self.spool.settings.path))
-        if self.store.path:
-            self._name_reader(self.store.path)
+        checks: list[Callable[[], None]] = [self._name_reader, self.zones.check]
         if self.console:
-            self.console.audit()
-        self.zones.check()
+            checks.append(self.console.audit)
+        trouble = ""
+        for check in checks:
+            try:
+                check()
+            except OSError as error:
+                # There may be no free descriptor. The next audit checks again.
+                trouble = f"the audit is incomplete: {error}"
+        if trouble and trouble != self.trouble:
+            self.frame.log.logger.warning(trouble)
+        self.trouble = trouble
         self.frame.log.audit()
         loop = self.frame.loop
         loop.inbox.post(AuditDue())
         loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)
 
-    def _name_reader(self, store: Path) -> None:
+    def _name_reader(self) -> None:
         """Warns of a process that keeps the log of the store long, once for each process."""
+        if (store := self.store.path) is None:
+            return
         pids = log_readers(store) if log_bytes(store) > LOG_LIMIT_BYTES else []
         pid = pids[0] if pids else None
         if pid is not None and pid != self.reader:

@@ -10,7 +10,7 @@ import re
 import stat
 from pathlib import Path
 
-from schedappliance.model.files import open_regular
+from schedappliance.model.files import open_past_links_of
 from schedappliance.model.options import is_variable
 
 MAX_ENV_FILE = 1024 * 1024
@@ -34,13 +34,14 @@ def read_env_file(path: str) -> dict[str, str]:
 
     Raises UnusableEnvFile.
     """
+    owners = (0, os.geteuid())
     try:
-        with open_regular(Path(path)) as file:
+        with open_past_links_of(owners, Path(path)) as file:
             status = os.fstat(file.fileno())
             data = file.read(MAX_ENV_FILE + 1)
     except OSError as error:
         raise UnusableEnvFile(f"cannot read env_file `{path}`: {error.strerror}", error.errno or 0) from None
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in owners:
         raise UnusableEnvFile(f"env_file `{path}` belongs to user {status.st_uid}, not to root or the appliance")
     if mode := status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UnusableEnvFile(f"env_file `{path}` is open to others than its owner (mode {mode:03o}): use `chmod 600`")

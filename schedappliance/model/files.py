@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -23,9 +24,45 @@ def read_regular(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+# The kernel rejects a path with more symbolic links than this; see path_resolution(7).
+MOST_LINKS = 40
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Opens a regular file for reading; raises OSError for anything else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    return _checked(os.open(path, _READ), path)
+
+
+def open_past_links_of(owners: Container[int], path: Path) -> BinaryIO:
+    """Opens a regular file for reading, and follows only symbolic links that belong to these users. Raises OSError.
+
+    Another user who may write to a directory on the way could lead the reader to any file. Each step starts from the
+    directory that the step before has opened, so a link that appears meanwhile is not followed either.
+    """
+    parts, links, place = list(path.absolute().parts), 0, None
+    with ExitStack() as steps:
+        while parts:
+            name = parts.pop(0)
+            step = os.open(name, _LOOK, dir_fd=place)
+            steps.callback(os.close, step)
+            status = os.fstat(step)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                if status.st_uid not in owners:
+                    raise OSError(errno.EPERM, f"its symbolic link `{name}` belongs to user {status.st_uid}", str(path))
+                parts = [*Path(os.readlink("", dir_fd=step)).parts, *parts]
+            elif parts:
+                place = step
+            else:
+                return _checked(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=place), path)
+    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def _checked(descriptor: int, path: Path) -> BinaryIO:
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):

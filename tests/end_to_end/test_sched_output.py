@@ -94,6 +94,8 @@ def test_an_output_is_followed_until_the_run_ends(daemon: Daemon, gate: int) -> 
 def test_a_replaced_output_is_not_shown(daemon: Daemon) -> None:
     run = daemon.say("run grow").strip()
     shown(daemon, run, 0, "one\n")
+    # From now on, the daemon knows which file the program got.
+    daemon.wait_for_pid()
     (path,) = (daemon.var / "sched.db.output").iterdir()
     path.rename(daemon.root / "aside")
     path.write_text("another one\n")

@@ -132,3 +132,31 @@ def test_an_option_in_stdin_must_be_declared() -> None:
     text = 'program "p" { argv = ( "/bin/true" ) stdin = "a %{b} %%{c}" }'
     (doubt,) = diagnostics_of(text)
     assert (doubt.code, doubt.message) == ("W402", "program `p` uses option `b`, which is not declared")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+@pytest.mark.parametrize("where", ["the file", "its directory", "a link to a link"])
+def test_a_symbolic_link_of_another_user_is_not_followed(tmp_path: Path, where: str) -> None:
+    """The user of a program, who owns a directory on the way, could choose the secrets of another program."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    file = secrets / "other.env"
+    file.write_text(f"A={SECRET}\n")
+    file.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(secrets if where == "its directory" else file)
+    path = link / "other.env" if where == "its directory" else link
+    if where == "a link to a link":
+        path = tmp_path / "first"
+        path.symlink_to("link")
+    assert read_env_file(str(path)) == {"A": SECRET}
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    assert why(path) == f"cannot read env_file `{path}`: its symbolic link `link` belongs to user 65534"
+
+
+def test_links_that_lead_to_each_other_are_not_followed_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert "Too many levels of symbolic links" in why(tmp_path / "a")
+    (tmp_path / "root").symlink_to("/")
+    assert "Is a directory" in why(tmp_path / "root")

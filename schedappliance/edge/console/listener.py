@@ -126,7 +126,10 @@ def _make_way(path: Path) -> None:
 
 def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
     """Creates the socket. At first nobody else may connect, since chmod(2) comes later than bind(2)."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise Unusable(f"cannot listen on {path}: {error.strerror}", "raise the limit of open files") from error
     try:
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.threads import NO_THREAD
+from schedappliance.model.files import MOST_LINKS
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-# The kernel rejects a path with more symbolic links than this; see path_resolution(7).
-MOST_LINKS = 40
 # The limits that these errors of inotify report; see inotify(7).
 _REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 
