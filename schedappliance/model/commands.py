@@ -52,8 +52,9 @@ class CommandForm:
 FORMS: dict[str, CommandForm] = {
     "sched_at": CommandForm(
         "sched at WHEN COMMAND",
-        "schedule COMMAND once at WHEN: a Unix timestamp, an ISO 8601 time with zone, or as for at(1) `08:00`,"
-        " `tomorrow 08:00`, `2026-11-29 08:00 Europe/Berlin`, `now + 5 minutes`; print the job's id",
+        "schedule COMMAND once at WHEN, in the zone of `sched` if WHEN names none: `08:00`, `0800`, `8am`, `noon`,"
+        " `midnight`, `tomorrow`, `tomorrow 08:00`, `08:00 tomorrow`, `2026-11-29 08:00 Europe/Berlin`,"
+        " `now + 5 minutes`, a Unix timestamp, or ISO 8601 with zone; print the job's id",
         drop=True,
         changes=True,
     ),

@@ -44,8 +44,9 @@ _AFTER_TIME = re.compile(
 _NOW_AND_WORD = re.compile(r"\b(now[ \t]*\+[ \t]*\d+)[ \t]+([a-z]+)\b", re.ASCII | re.IGNORECASE)
 UNIT_REMEDY = "write seconds, minutes, hours, days or weeks, as in `now + 5 minutes`"
 TIME_REMEDY = (
-    "write `2026-11-29 08:00`, `tomorrow 08:00`, `today 08:00`, `08:00`, `now + 5 minutes`, a Unix timestamp,"
-    " or ISO 8601 with zone: `2026-11-22T18:01:00Z`"
+    "write a time of day (`08:00`, `0800`, `8am`, `noon`, `midnight`), with a day and a zone if needed"
+    " (`tomorrow 08:00`, `08:00 tomorrow`, `2026-11-29 08:00 Europe/Berlin`); or `tomorrow`, `now + 5 minutes`,"
+    " a Unix timestamp, or ISO 8601 with zone (`2026-11-22T18:01:00Z`)"
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from schedappliance.client.wire import quoted as quote
 from schedappliance.diagnostics import Source
 from schedappliance.model.commands import FORMS, Command, drop_mistakes, is_json, pack, read_command, unpack
+from schedappliance.syntax.command import TIME_REMEDY
 from schedappliance.syntax.grammars import GRAMMAR_VERSION, build_parser
 from tests.support.diagnostics import codes, pointed
 
@@ -336,3 +339,11 @@ def test_a_json_command_is_one_also_when_the_rest_of_it_is_wrong(prefix: str, re
 )
 def test_no_other_line_is_a_json_command(line: str) -> None:
     assert not is_json(line)
+
+
+@pytest.mark.parametrize("text", [FORMS["sched_at"].help, TIME_REMEDY])
+def test_every_time_that_help_and_the_remedy_name_is_taken(text: str) -> None:
+    times = [time for time in re.findall("`(.+?)`", text) if time != "sched"]
+    assert len(times) >= 10
+    for time in times:
+        assert read_command(f"sched at {time} pid").diagnostics == (), time
