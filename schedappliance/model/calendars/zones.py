@@ -18,7 +18,7 @@ from functools import cached_property
 from importlib import import_module, resources
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
+from zoneinfo import ZoneInfo
 
 from schedappliance.diagnostics import did_you_mean
 from schedappliance.model.calendars.pieces import END, Zone
@@ -103,10 +103,18 @@ class Zones:
             return True
         return LOCAL in self._zones and _local_name(self._machine) != self._zones[LOCAL].name
 
+    @cached_property
     def names(self) -> Sequence[str]:
-        """All names in the time zone data, sorted. It reads whole directories, so it is for error messages."""
-        reset_tzpath(self._machine.directories)
-        return sorted(available_timezones())
+        """All names in the time zone data, sorted, for error messages. The directories are listed once for each generation."""
+        names = {"UTC"}
+        for directory in self._machine.directories:
+            above = len(f"{directory}/")
+            for folder, folders, files in os.walk(directory):
+                folders[:] = filter(_begins_a_name, folders)
+                names.update(f"{folder}/{file}"[above:] for file in filter(_begins_a_name, files))
+        with suppress(ImportError, OSError, ValueError, TypeError):
+            names.update(resources.files("tzdata").joinpath("zones").read_text().split())
+        return sorted(names)
 
     def _read(self, name: str) -> Zone:
         if name == "UTC":
@@ -154,11 +162,16 @@ def instead_of_zone(name: str, zones: Zones) -> str:
         sign = "-" if offset[1] == "+" else "+"
         return f"write a place, or the offset with the opposite sign: `Etc/GMT{sign}{int(offset[2])}`"
     # Another abbreviation may be hours away.
-    names = [known for known in zones.names() if known.lower() == name.lower() or not _ABBREVIATION.fullmatch(name)]
+    names = [known for known in zones.names if known.lower() == name.lower() or not _ABBREVIATION.fullmatch(name)]
     if name in names:
         # The zone has data that cannot be read.
         return "install the package `tzdata` of the system again"
     return did_you_mean(name, names)
+
+
+def _begins_a_name(part: str) -> bool:
+    """Whether a file or a directory is one of zones, without a look into it: others are `posix`, `tzdata.zi`, `leapseconds`."""
+    return part[:1].isupper() and "." not in part
 
 
 class _Data(NamedTuple):

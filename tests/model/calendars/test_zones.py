@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zoneinfo
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,12 @@ JULY, JANUARY = 1_783_000_000, 1_768_000_000
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     """A machine with two zones in its data."""
-    zoneinfo = tmp_path / "zoneinfo"
+    directory = tmp_path / "zoneinfo"
     for name in ("Europe/Berlin", "Asia/Tokyo"):
-        path = zoneinfo / name
+        path = directory / name
         path.parent.mkdir(parents=True)
         path.write_bytes((DATA / name).read_bytes())
-    return Machine((zoneinfo,), None, tmp_path / "localtime", tmp_path / "timezone")
+    return Machine((directory,), None, tmp_path / "localtime", tmp_path / "timezone")
 
 
 def test_the_system_comes_before_the_package(machine: Machine) -> None:
@@ -45,7 +46,7 @@ def test_the_environment_does_not_decide_which_zones_there_are(tmp_path: Path) -
         (tmp_path / name).write_bytes((DATA / "Asia/Tokyo").read_bytes())
     script = (
         "from schedappliance.model.calendars.zones import Zones, this_machine; zones = Zones(this_machine());"
-        f"print('Mars' in zones.names(), zones.get('Europe/Berlin').offset_at({JULY}))"
+        f"print('Mars' in zones.names, zones.get('Europe/Berlin').offset_at({JULY}))"
     )
     environment = os.environ | {"PYTHONTZPATH": str(tmp_path), "TZDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
@@ -176,5 +177,20 @@ def test_the_version(machine: Machine) -> None:
     assert Zones(machine).version == "2031c"
 
 
-def test_the_names() -> None:
-    assert {"Europe/Berlin", "UTC"} <= set(Zones(this_machine()).names())
+def test_the_names_are_those_that_python_knows() -> None:
+    names = Zones(this_machine()).names
+    assert set(names) == zoneinfo.available_timezones() - {"localtime"} and names == sorted(names)
+    assert {"Europe/Berlin", "UTC"} <= set(Zones(Machine(directories=())).names)
+
+
+def test_the_names_are_listed_once_and_without_a_look_into_files(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine.directories[0] / "Mars").touch()
+    monkeypatch.setattr(Path, "read_bytes", None)
+    search_path, zones = zoneinfo.TZPATH, Zones(machine)
+    assert {"Mars", "Europe/Berlin", "Africa/Abidjan"} <= set(zones.names)
+    monkeypatch.setattr(os, "walk", None)
+    assert zones.names is zones.names
+    # The path belongs to the whole process: `schedappliance.client` runs inside others.
+    assert search_path == zoneinfo.TZPATH
