@@ -73,7 +73,7 @@ class Appliance:
     def submit(self, data: bytes, name: str) -> str:
         """Queues a drop. Raises Unavailable if it cannot be written; then nothing is queued."""
         if self.on_behalf_of is not None:
-            raise ValueError("a drop is of the user of this process, and cannot be on behalf of another")
+            raise ValueError("a drop belongs to the user of this process; it cannot be on behalf of another user")
         from schedappliance.client.drop import base_of, drop
 
         with _unusable_is_unavailable():
@@ -303,7 +303,7 @@ class Client:
         """Queues commands in the spool, also while the appliance is down, and returns the name of the drop.
 
         All of them take effect, or none. A second drop with the same token does nothing, and gets the first result.
-        Raises ValueError for a line that is not one command, and with `on_behalf_of`: a drop is of the user who writes it.
+        Raises ValueError for a line that is not one command, and with `on_behalf_of`: a drop belongs to its writer.
         """
         return self._appliance.submit(questions.drop_text(lines, token), name)
 
