@@ -42,14 +42,14 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
     """`name`: a subcommand that is short for a console command, whose first words are `command`."""
     what = "WORD..." if command else "[COMMAND...]"
     description = f"Short for `schedappliance console {' '.join(command)} ...`." if command else DESCRIPTION
-    console = parser(name, description, STATUSES, f"[-h] [--config FILE] [--endpoint SOCKET] [--as USER] {what}")
+    console = parser(name, description, STATUSES, f"[options] {what}")
     add_config(console)
     add_endpoint(console)
     console.add_argument(
         "--as",
         dest="on_behalf_of",
         metavar="USER",
-        help="on behalf of USER, if `delegates` of the stanza files allows it",
+        help="give the commands on behalf of USER, if `delegates` of the stanza files allows it",
     )
     metavar, example = ("WORD", "the rest of the command") if command else ("COMMAND", "for example: sched list")
     console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)

@@ -30,7 +30,7 @@ of the file or above it."""
 
 STATUSES = {
     OK: "no errors; with --strict no warnings either",
-    FAILED: "errors found",
+    FAILED: "errors found; with --strict also warnings",
     USAGE: "wrong usage, or an unreadable file",
 }
 

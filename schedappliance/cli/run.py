@@ -14,7 +14,7 @@ from typing import Any
 from schedappliance.cli import logs
 from schedappliance.cli.arguments import positive_duration
 from schedappliance.cli.asking import STATUSES, asking_parser, print_json
-from schedappliance.cli.errors import FAILED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
+from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
 from schedappliance.client.errors import Unavailable
@@ -37,6 +37,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         FAILED: "there is no such job or program, or the run was skipped; with --wait, also:\n"
         "       the run did not succeed, and no exit status is known",
         STILL_QUEUED: "the run has not ended within --timeout; it goes on",
+        INTERRUPTED: "interrupted; the run goes on",
     }
     run = asking_parser("run", DESCRIPTION, dict(sorted(statuses.items())))
     run.add_argument("--wait", action="store_true", help="print the output, and wait for the end")

@@ -16,8 +16,8 @@ from schedappliance.visible import visible
 DESCRIPTION = """\
 Show the last runs, the newest first: of one job, or of all jobs.
 
-TIME is a time that a run was due: `12h` (ago), `yesterday`, `22:00`,
-`2026-11-28`, or `"yesterday 22:00"`."""
+TIME is a due time: `12h` (ago), `yesterday`, `22:00`, `2026-11-28`, or
+`"yesterday 22:00"`."""
 FAILED_STATES = "failed,timed_out,interrupted"
 
 

@@ -28,9 +28,10 @@ from schedappliance.clock import SystemClock
 from schedappliance.visible import visible, width_of, write_as_is
 
 DESCRIPTION = """\
-Show what runs, waits, failed lately and is due next, and draw it again when that
-changes. Keys: up and down choose a row, s stops its run, p pauses its job or
-resumes it, q quits. Without a terminal, or with --once, print the screen once."""
+Show what runs, what waits, what failed lately and what is due next, and draw it
+again when it changes. Keys: up and down choose a row, s stops its run, p pauses
+its job or resumes it, q quits. Without a terminal, or with --once, print the
+screen once."""
 # How often durations are drawn, and how soon after a change the appliance is asked again.
 TICK_MS, SETTLE_MS = 1000, 1000
 # A screen is asked for again after this time in any case: failures grow older than a day.

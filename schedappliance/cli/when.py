@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--from",
         dest="start",
         metavar="TIME",
-        help="show due times after this time: a Unix timestamp, or ISO 8601, without an offset in the zone; default: now",
+        help="show due times after this time: a Unix timestamp, or ISO 8601; without an offset, a local time of the zone; default: now",
     )
     when.add_argument(
         "--next", metavar="N", type=_number, default=5, help="number of due times, at most 1000; default: 5"
