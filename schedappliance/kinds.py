@@ -1,6 +1,6 @@
 """What lies at a path where the appliance has a file of its own.
 
-Rule: only regular files are opened. Opening a FIFO can wait for ever, and opening a device can do anything.
+Rule: only regular files are opened. Opening a FIFO can wait forever, and opening a device can do anything.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def lock_holder(path: Path) -> int | None:
     """
     try:
         status = path.lstat()
-        # Reading a FIFO would wait for ever.
+        # Reading a FIFO would wait forever.
         text = "" if other_kind(status.st_mode) else path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None

@@ -114,7 +114,7 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     elif before is None:
         log.info("created the store %s", path)
     elif before == 0:
-        log.warning("the store %s was an empty file; it was created anew, without jobs and history", path)
+        log.warning("the store %s was an empty file; a new store was created in it, without jobs and history", path)
     elif store.is_upgraded:
         log.info("upgraded the store %s from an earlier version", path)
     elif original := store.original(path):

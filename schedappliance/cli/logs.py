@@ -20,7 +20,7 @@ from schedappliance.cli.streams import has_reader
 from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
-Print the output of a run: of its last attempt, also while it runs. A JOB, by
+Print the output of a run: of its last attempt, even while it runs. A JOB, by
 its id or name, stands for its newest run, apart from runs that were skipped or
 missed. With `-f`, print what the run writes until it ends, also in further
 attempts."""

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def facts_of(session: Session, most: int) -> dict[str, Any]:
-    """What the appliance answers; at most so many runs of each kind. Raises Failure."""
+    """What the appliance answers; at most this many runs of each kind. Raises Failure."""
     return {
         "health": data_of(session, "health")[0],
         "summary": data_of(session, "summary")[0],

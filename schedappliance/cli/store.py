@@ -1,4 +1,4 @@
-"""`schedappliance store`: checks the store or copies it, also while the appliance runs. Rule: it never changes the store."""
+"""`schedappliance store`: checks the store or copies it, even while the appliance runs. Rule: it never changes the store."""
 
 from __future__ import annotations
 

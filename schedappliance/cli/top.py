@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _screen() -> Iterator[None]:
-    """Takes the terminal, and gives it back as it was, also after a signal that ends the program."""
+    """Takes the terminal, and gives it back as it was, even after a signal that ends the program."""
     before = termios.tcgetattr(0)
     handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     # A stopped program would leave the terminal as it is.

@@ -120,7 +120,7 @@ class Client:
     of seconds, a timedelta, or a text such as `15m`.
 
     Threads may share a client: their commands take turns, and `wait` and `watch` use connections of their own. After a
-    fork, the child connects anew; fork only while no other thread uses the client.
+    fork, the child opens a new connection; fork only while no other thread uses the client.
 
     Every method may raise Rejected, NotAuthorized and Unavailable.
     """
@@ -300,7 +300,7 @@ class Client:
                 silent_s += pause_s
 
     def submit(self, lines: Iterable[CommandLike], *, token: str | None = None, name: str = "client") -> str:
-        """Queues commands in the spool, also while the appliance is down, and returns the name of the drop.
+        """Queues commands in the spool, even while the appliance is down, and returns the name of the drop.
 
         All of them take effect, or none. A second drop with the same token does nothing, and gets the first result.
         Raises ValueError for a line that is not one command, and with `on_behalf_of`: a drop belongs to its writer.

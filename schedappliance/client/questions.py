@@ -222,8 +222,8 @@ def _rows(kind: type[T]) -> Callable[[Any], list[T]]:
 class OutputReader:
     """Reads an output part by part. `question`: that for the next part, None after the last one.
 
-    Without `follow`, it reads what the program had written at the first answer: a program may write for ever. With it,
-    it goes on until the run has ended, also in further attempts. `pause_s`: wait so long before the next question.
+    Without `follow`, it reads what the program had written at the first answer: a program may write forever. With it,
+    it goes on until the run has ended, also in further attempts. `pause_s`: the wait before the next question.
     """
 
     def __init__(self, run: str, attempt: int | None = None, follow: bool = False) -> None:

@@ -48,7 +48,7 @@ class AfterReading(NamedTuple):
 
 
 class AfterPreview(NamedTuple):
-    """The answer follows when a preview of this period and of at most so many rows has been made, as data or as a table."""
+    """The answer follows when a preview of this period and of at most this many rows has been made, as data or as a table."""
 
     period_ms: int
     limit: int

@@ -1,4 +1,4 @@
-"""`sched output`: a part of the output of an attempt, also while its program runs.
+"""`sched output`: a part of the output of an attempt, even while its program runs.
 
 Rule: the output of an attempt that has ended is in the store, or nowhere. Only that of a running attempt is in a file.
 """

@@ -17,10 +17,10 @@ from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 # An answer is used for this long, so that many commands in a row cause one question.
 FRESH_MS = 1000
 # A question is waited for this long. From then on the last answer stands, if it is not too old: a directory service that
-# hangs must not stop the users that it knew, and a user that was removed from a group must not keep its roles for ever.
+# hangs must not stop the users that it knew, and a user that was removed from a group must not keep its roles forever.
 GRACE_MS = 1000
 STANDS_MS = 600_000
-# A look-up that failed is repeated at this interval. Without any answer for so long, the user is treated as unknown.
+# A look-up that failed is repeated at this interval. Without any answer for this time, the user is treated as unknown.
 AGAIN_MS = 1000
 PATIENCE_MS = 120_000
 

@@ -12,7 +12,7 @@ from schedappliance.engine.events import DropClaimed, Event
 
 
 class Offer(NamedTuple):
-    """Events that a device keeps until a turn has room for them. `take` returns at most so many of them."""
+    """Events that a device keeps until a turn has room for them. `take` returns at most this many of them."""
 
     take: Callable[[int], list[Event]]
 

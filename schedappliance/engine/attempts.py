@@ -156,7 +156,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: its exit status or its signal. Both are None for a process that is no child of the daemon."""
+    """How a process ended: its exit status or its signal. Both are None for a process that is not a child of the daemon."""
 
     status: int | None = None
     signal: int | None = None

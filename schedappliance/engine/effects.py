@@ -107,7 +107,7 @@ class DiscardOutput:
 
 @dataclass(frozen=True, slots=True)
 class ReadOutput:
-    """Reads a part of the output of a running attempt on a worker: at most so many bytes; the result is the event OutputRead."""
+    """Reads a part of the output of a running attempt on a worker: at most this many bytes; the result is the event OutputRead."""
 
     reply_to: int
     key: AttemptKey

@@ -244,7 +244,7 @@ class WatchChanged:
 
 @dataclass(frozen=True, slots=True)
 class UserLookedUp:
-    """The user of a LookUpUser as the system knows it now. If it has a `problem`, the look-up failed: it is no answer.
+    """The user of a LookUpUser as the system knows it now. If it has a `problem`, the look-up failed: this is not an answer.
 
     `asked`: the name that was asked for, None for a number.
     """

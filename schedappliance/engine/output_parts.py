@@ -37,7 +37,7 @@ def left_out(count: int) -> bytes:
 
 
 def cut(read: Callable[[int, int], bytes], size: int, gap: tuple[int, int], begin: int, most: int) -> OutputPart:
-    """The part that begins at a place. `read` returns the bytes at a place, at most so many.
+    """The part that begins at a place. `read` returns the bytes at a place, at most this many.
 
     `gap`: the bytes that are not kept; `lost` is how many of them the part contains. `most`: how many others.
     """

@@ -55,7 +55,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 }
 
 # The states after which `on_failure` applies. The appliance itself decides that a run is skipped, missed, replaced or
-# cancelled, so those states are no failures.
+# cancelled, so those states are not failures.
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED})
 
 

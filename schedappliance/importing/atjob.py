@@ -63,5 +63,5 @@ def _fill(entry: Entry, script: str, base_name: str, wishes: Wishes) -> None:
     elif queue not in "aA":
         entry.notes.append(f"queue `{queue}`: at starts it with a lower priority; this job has that of the appliance")
     if mail := _MAIL.search(script):
-        entry.notes.append(f"at mails {mail[1]} when the job has run, also without output; nothing is mailed")
+        entry.notes.append(f"at mails {mail[1]} when the job has run, even without output; nothing is mailed")
     entry.jobs.append(Job(f"at-{number}", options))

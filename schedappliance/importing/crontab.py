@@ -86,7 +86,7 @@ class _Reader:
     def line(self, number: int, line: str, rejected: str | None) -> None:
         stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
-            # A comment belongs to the job directly below it, also if that job is itself a comment.
+            # A comment belongs to the job directly below it, even if that job is itself a comment.
             comment = stripped.lstrip("#").strip()
             is_of_job = bool(stripped) and not self._is_job(comment)
             self.above = [*self.above[-_MOST_ABOVE:], comment] if is_of_job else []

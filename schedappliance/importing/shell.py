@@ -125,7 +125,7 @@ def guard(command: str) -> list[str]:
     statuses = "1 127" if tests & {"command", "type", "hash"} else "1"
     return [
         "a run in which the test before `&&` does not hold fails; cron ignores such a failure."
-        f" `success = ( 0 {statuses} )` makes it a success, also if another command ends with this status"
+        f" `success = ( 0 {statuses} )` makes it a success, even if another command ends with this status"
     ]
 
 

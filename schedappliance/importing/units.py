@@ -71,7 +71,7 @@ class Unit:
 
     @property
     def instance(self) -> str | None:
-        """The text behind `@`; None for a unit that is no instance of a template."""
+        """The text behind `@`; None for a unit that is not an instance of a template."""
         match = _NAME.fullmatch(self.name)
         return match["instance"] if match else None
 

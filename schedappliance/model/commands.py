@@ -100,7 +100,7 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_output": CommandForm(
         "sched output RUN [attempt NUMBER] [from BYTE] [as base64]",
-        "show the output of a run, also while it runs: of its last attempt, from its beginning",
+        "show the output of a run, even while it runs: of its last attempt, from its beginning",
         schedulable=False,
     ),
     "sched_why": CommandForm("sched why ID", "explain why a job runs next, did not run, or will not run", drop=True),

@@ -74,7 +74,7 @@ def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], nam
     known = set(STANZAS["job"].options)
     if names >= known:
         return
-    # A misspelt name is reported already, also if it stands for another one of these.
+    # A misspelt name is reported already, even if it stands for another one of these.
     spelt = {item.option.key.value.lower() for item in block.body if isinstance(item, Setting)}
     times = [option for option in TIMES if option in spelt]
     if len(times) > 1:
@@ -141,7 +141,7 @@ def _check_fit(reader: StanzaReader, options: ReadOptions) -> None:
 def schedule_of(options: ReadOptions, name: str) -> Once | Every | AtBoot | CalendarRule | None:
     """The due times of a job.
 
-    None for a job without a time. That is no error of its own if a part of the stanza could not be read. The zone of
+    None for a job without a time. That is not a separate error if a part of the stanza could not be read. The zone of
     `sched` is not filled in yet, nor are local times.
     """
     if "at" in options:

@@ -41,7 +41,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class AtBoot:
-    """Once in each boot of the machine, so long after it. engine/declared.py makes one due time of it in each boot."""
+    """Once in each boot of the machine, `delay_ms` after it. engine/declared.py makes one due time of it in each boot."""
 
     delay_ms: int = 0
 

@@ -34,7 +34,7 @@ def lock_path_of(path: Path) -> Path:
 def obstacle(path: Path) -> Unusable | None:
     """The exception for something else than a file that has the name of a file which SQLite opens; None if there is none.
 
-    SQLite waits for ever when it opens a FIFO, and its errors do not name the file.
+    SQLite waits forever when it opens a FIFO, and its errors do not name the file.
     """
     return next(filter(None, (not_a_file(Path(f"{path}{suffix}")) for suffix in (LOG, INDEX, JOURNAL))), None)
 

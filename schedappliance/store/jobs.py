@@ -328,7 +328,7 @@ class Jobs(Table):
 
 
 def _fetch(most_characters: int, cursor: sqlite3.Cursor) -> list[Any]:
-    """The first rows of a page, with the row whose command and calendar exceed so many characters."""
+    """The first rows of a page, with the row whose command and calendar exceed this many characters."""
     rows = []
     for row in cursor:
         rows.append(row)

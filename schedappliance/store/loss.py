@@ -35,7 +35,7 @@ def loss_path_of(path: Path) -> Path:
 def lost_pages(path: Path) -> int:
     """How many pages that were committed are neither in the store file nor in its log, as the index of the log says.
 
-    A killed appliance leaves the index. SQLite writes it anew at the next connection. 0 if nothing is lost or known.
+    A killed appliance leaves the index. SQLite writes it again at the next connection. 0 if nothing is lost or known.
     """
     try:
         index = read_head(Path(f"{path}-shm"), _INDEX.size, os.O_NOFOLLOW)

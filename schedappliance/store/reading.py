@@ -85,7 +85,7 @@ def _file(path: Path) -> tuple[int, int, int, int] | None:
 
 
 def _in_use(files: _Files) -> bool:
-    """Whether log and index exist, as also after a kill. Then SQLite's locks keep the content steady during a read."""
+    """Whether log and index exist, as after a kill. Then SQLite's locks keep the content steady during a read."""
     return files[LOG] is not None and files[INDEX] is not None
 
 

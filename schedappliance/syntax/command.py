@@ -157,7 +157,7 @@ def _invalid_time(error: CommandError, text: str, level: _Level) -> CommandError
 
 
 def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> CommandError | None:
-    """The error for an expression without quotes: what follows its first word is no command. None for another mistake."""
+    """The error for an expression without quotes: what follows its first word is not a command. None for another mistake."""
     wrong, after = error.diagnostic, level.rest
     if level.form not in _EXPRESSIONS or wrong.code != "E110" or after is None or wrong.span != _word_at(text, after):
         return None

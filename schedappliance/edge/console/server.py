@@ -486,7 +486,7 @@ class ConsoleServer:
 
     def _read_requests(self, connection: _Connection) -> None:
         for request in connection.reader.read(connection.room):
-            # Only a line counts as activity: empty lines and parts of lines are no reason to keep a place.
+            # Only a line counts as activity: empty lines and parts of lines do not keep a place.
             connection.active_ms = self.loop.clock.moment().boot
             if request.mistake is not None:
                 connection.add(_Slot(request, 0, rejection([request.mistake])))

@@ -72,7 +72,7 @@ class Outputs:
         raise NotADirectoryError(errno.ENOTDIR, problem, str(self.directory))
 
     def open(self, key: AttemptKey) -> int:
-        """A new file for an attempt. Raises OSError, also if the directory is missing and cannot be made again."""
+        """A new file for an attempt. Raises OSError, for example if the directory is missing and cannot be made again."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL
         try:
             return os.open(self.checked_path(key), flags, 0o600)
@@ -235,7 +235,7 @@ class Outputs:
 
 
 def _status(path: str, inode: int | None) -> os.stat_result:
-    """The status of an output. Raises OSError, also if something else has its name: what the program wrote is elsewhere."""
+    """The status of an output. Raises OSError, for example if another file has its name: the output is elsewhere then."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or (inode is not None and status.st_ino != inode):
         raise OSError(errno.ESTALE, REPLACED, path)

@@ -62,7 +62,7 @@ def make_folders(path: Path, group: str | None) -> None:
 
 
 def folder_problem(path: Path) -> str | None:
-    """Why files in the spool must not be touched: a directory was replaced. A missing directory is no such problem."""
+    """Why files in the spool must not be touched: a directory was replaced. A missing directory is not such a problem."""
     for name in PRIVATE:
         with contextlib.suppress(OSError):
             if problem := _problem(path / name, os.lstat(f"{path}/{name}")):

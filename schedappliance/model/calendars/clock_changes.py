@@ -69,7 +69,7 @@ class Instants:
                 if local is None:
                     return None
                 instant = max(instant, local - _NEAR)
-            # What every clock change of 400 years omits is omitted for ever.
+            # What every clock change of 400 years omits is omitted forever.
             if instant >= self._times.end_of_search(max(first, LAST_DECREE)):
                 return None
         return None

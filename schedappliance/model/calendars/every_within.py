@@ -1,6 +1,6 @@
 """Interval jobs with windows: the due times of `every` at which the local time lies in a window of `within`.
 
-Rule: a window is open at an instant if the clock of the zone shows a time inside it, also while times are repeated.
+Rule: a window is open at an instant if the clock of the zone shows a time inside it, even while times are repeated.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class EveryWithin:
     def next_after(self, instant_ms: int) -> int | None:
         """The first due time after an instant; None if there is none."""
         due = self._every.next_after(max(instant_ms, -1))
-        # An interval that misses the windows at every offset of 400 years misses them for ever.
+        # An interval that misses the windows at every offset of 400 years misses them forever.
         end = (max(due // 1000, LAST_DECREE) + CYCLE_SECONDS) * 1000
         while due < min(end, END * 1000):
             piece = self._open.zone.piece_at(due // 1000)

@@ -290,7 +290,7 @@ class _Repair:
         near = self.lexemes[min(edit.position, len(self.lexemes) - 1)]
         text = SYMBOLS.get(edit.inserted, "=" if edit.inserted == "EQUALS" else "")
         new = [absent(edit.inserted, text, after, near)] if edit.inserted else []
-        # Counting anew would visit all lexemes at each fault.
+        # Counting again would visit all lexemes at each fault.
         self.surplus.subtract(surplus_of(self.lexemes[edit.position : edit.position + edit.removed]))
         self.surplus.update(surplus_of(new))
         self.lexemes[edit.position : edit.position + edit.removed] = new
