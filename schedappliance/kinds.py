@@ -1,4 +1,4 @@
-"""What lies at a path where the appliance has a file of its own.
+"""The kind of the file at a path where the appliance expects a file of its own.
 
 Rule: only regular files are opened. Opening a FIFO can wait forever, and opening a device can do anything.
 """

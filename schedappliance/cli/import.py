@@ -26,7 +26,7 @@ names each difference. Nothing is installed, and nothing is switched off.
 KIND and PATH:
   crontab  a crontab without a column of users, /etc/crontab, or an anacrontab
   cron.d   a file with a column of users, or a directory such as /etc/cron.d
-  timer    a .timer file, whose .service lies beside it, or a directory
+  timer    a .timer file with its .service beside it, or a directory
   at       a file in the spool of at, or the spool"""
 
 STATUSES = {

@@ -118,7 +118,7 @@ def data_for(session: Session, options: argparse.Namespace, now_ms: int, most: i
 def _runs(session: Session, options: argparse.Namespace, now_ms: int) -> tuple[list[Data], list[str]]:
     """The runs, the newest first, and what is missing. Runs that were due earlier and ended since are included."""
     job = "" if options.job is None else f"{quoted(options.job)} "
-    # A run that was due earlier can have ended in the span that is shown. Those of a job that runs for days cannot be found.
+    # A run that was due earlier can have ended in the span that is shown. Runs that take days are not found.
     since = f"sched history {job}since {2 * options.since // 1000 + 1}s limit {PAGE}"
     runs: list[Data] = []
     note: str | None = ""

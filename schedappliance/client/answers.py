@@ -193,7 +193,7 @@ class NewRun:
 
 @dataclass(frozen=True)
 class EndedRun:
-    """A run that has ended, as `sched wait` and `run --wait` describe it; the latter with the output."""
+    """A run that has ended, as `sched wait` and `run --wait` describe it; `run --wait` adds the output."""
 
     run: str
     state: RunState

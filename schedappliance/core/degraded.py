@@ -103,7 +103,7 @@ class Degraded:
         return [program.deadline for program in others if program.deadline is not None]
 
     def one_by_one(self, steps: list[Step]) -> list[Effect]:
-        """Commits each step by itself until the store fails, so that an event that cannot be stored fails alone."""
+        """Commits each step separately until the store fails, so that an event that cannot be stored fails alone."""
         effects: list[Effect] = []
         left: list[Event] = []
         failed: StoreFailed | None = None

@@ -108,7 +108,7 @@ class Core:
         self._wake = None
         pending = [*self._degraded.backlog, *self._known(arrived)]
         if self._degraded.is_full:
-            # One transaction for all events would probably fail again, so each event is tried by itself at once.
+            # One transaction for all events would probably fail again, so each event gets its own transaction at once.
             return self._degraded.one_by_one(by_room(pending))
         try:
             effects = self._commit(partial(_handle_all, state, pending))

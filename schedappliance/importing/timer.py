@@ -136,7 +136,7 @@ def _overridden(path: Path, directories: list[Path]) -> list[str]:
 
 
 def _owner_of(timer: Unit, wishes: Wishes) -> Owner:
-    """A user if the units lie in a directory of users, or if the user of `import` names one; else the system."""
+    """A user if the units are in a directory of users, or if the user of `import` names one; else the system."""
     if wishes.user:
         return Owner(wishes.user, wishes.home_of(wishes.user))
     return Owner(None, None) if timer.path.parent.parts[-2:] == ("systemd", "user") else SYSTEM

@@ -111,7 +111,7 @@ def find_unit(name: str, directories: list[Path], drop_ins: list[Path], read_fil
 
 
 def _drop_ins(name: str, template: str, directories: list[Path]) -> list[Path]:
-    """The drop-ins of a unit in the order in which they are read. Of several with the same name, only the first counts."""
+    """The drop-ins of a unit in the order in which they are read. If several have one name, only the first counts."""
     stem, _, kind = name.rpartition(".")
     parts = stem.split("@")[0].split("-")
     prefixes = [f"{'-'.join(parts[:count])}-.{kind}" for count in range(len(parts) - 1, 0, -1)]

@@ -50,7 +50,7 @@ def milliseconds_to_wake(core: Core, now: Moment) -> int | None:
 
 
 def wakes(core: Core, clock: ManualClock, agenda: Agenda[Item], end_ms: int) -> Iterator[list[Item]]:
-    """Moves the clock from wake to wake, and yields the items of each wake; the caller gives the core its turn.
+    """Moves the clock from wake to wake, and yields the items of each wake; the caller lets the core take a turn.
 
     The times of the agenda and `end_ms`, the last instant at which the core may wake, are boot times.
     """

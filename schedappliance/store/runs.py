@@ -22,7 +22,7 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 SWEPT_AT_ONCE = 1000
 # No due time comes before the first or after the last. A machine that boots without a clock may have some before 1970.
 FIRST, LAST = -(2**63), 2**63 - 1
-# One command examines at most this many rows of the history, or of one job, whose rows lie far from each other: 25 ms.
+# One command examines at most this many rows of the history, or of one job, whose rows are far apart: 25 ms.
 EXAMINED_AT_ONCE, EXAMINED_OF_JOB = 200_000, 40_000
 # After the rows that are listed, at most this many are counted: 1 ms, if all are wanted.
 MORE_COUNTED = 10_000

@@ -162,7 +162,7 @@ class Chooser:
                 self.log.warning("spool: new/%s has been waiting for an hour: it %s", ascii(name), file.why)
 
     def left_alone(self) -> tuple[int, int, list[WaitingDrop]]:
-        """How many files are left alone, how many others are work in progress, and the first of the former by name."""
+        """How many files are left alone, how many others are work in progress, and the first names left alone."""
         held: list[WaitingDrop] = []
         in_progress = 0
         for name, file in self._waiting.items():

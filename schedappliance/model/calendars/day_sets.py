@@ -187,7 +187,7 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Nth:
-    """Of the days of a set in each month, those at these positions: 1 is the first one, -1 the last one."""
+    """The days of a set at these positions in each month: 1 is the first one, -1 the last one."""
 
     days: DaySet
     positions: frozenset[int]

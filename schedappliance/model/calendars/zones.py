@@ -170,7 +170,7 @@ def instead_of_zone(name: str, zones: Zones) -> str:
 
 
 def _begins_a_name(part: str) -> bool:
-    """Whether a file or a directory is one of zones, without a look into it: others are `posix`, `tzdata.zi`, `leapseconds`."""
+    """Whether a name looks like a zone or a directory of zones, unlike `posix`, `tzdata.zi` and `leapseconds`."""
     return part[:1].isupper() and "." not in part
 
 
@@ -195,7 +195,7 @@ def _data_of(name: str, directories: Sequence[Path]) -> Iterator[_Data]:
         yield _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
 
 
-# Of RFC 8536: the version, then how many there are of what the data block holds.
+# The header of RFC 8536: the version, then the counts of the items in the data block.
 _HEADER = struct.Struct(">4xc15x6l")
 
 
