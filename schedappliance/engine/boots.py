@@ -54,7 +54,7 @@ def _may_be_one_boot(last: Moment, now: Moment) -> bool:
     The boot clock begins at 0 in each boot. The moment of the boot, wall minus boot, is constant unless the wall clock is
     set: NTP slews both clocks alike. After a reboot it is later by at least the boot time of the last tick. So with a
     right clock, a tolerance below that boot time confuses no two boots. If the clock is set by more than the tolerance
-    while no daemon runs, one boot looks like two, and a job of `at = boot` runs again: a job that runs twice is better
+    while no daemon runs, one boot looks like two, and a job of `at = boot` runs again. A job that runs twice is better
     than one that never runs in a new boot.
     """
     moved = abs((now.wall - now.boot) - (last.wall - last.boot))
