@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "E212": "invalid cron or calendar expression",
     "E213": "unknown time zone",
     "E214": "never due",
+    "E215": "command of `notify` does not start a program",
     # E3xx: references across stanzas, files and commands
     "E301": "program is not declared",
     "E302": "arguments do not match the program",
@@ -64,6 +65,7 @@ CODES: dict[str, str] = {
     "E309": "change requires a restart",
     "E310": "job is not declared",
     "E311": "days are not declared",
+    "E312": "notify is not declared",
     # W4xx: probable mistakes
     "W401": "duplicate option or key",
     "W402": "option is not declared",
@@ -91,6 +93,8 @@ CODES: dict[str, str] = {
     "W425": "`argv` has words for a shell",
     "W426": "every minute of a single hour",
     "W427": "`each` counts from 1970",
+    "W428": "pattern of `notify` matches nothing",
+    "W429": "program of `notify` without a timeout",
     # E5xx: rejected by the running appliance
     "E501": "no such job or run",
     "E502": "job is declared in a file",

@@ -98,6 +98,7 @@ def _follow_back(state: State, back: int) -> None:
     state.store.jobs.set_back(back)
     set_calendars_back(state, back, is_first=len(steps) == 1)
     state.store.runs.set_back(back)
+    _move_reminders(state, back)
     _move_hold(state, -back)
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
@@ -108,6 +109,7 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
+        _move_reminders(state, -step)
         _move_hold(state, step)
     if steps and known:
         put_calendars_right(state, known.before_ms)
@@ -117,6 +119,12 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
 def _steps_back(state: State) -> StepsBack | None:
     before, *steps = json.loads(state.store.settings.meta("steps_back") or "[]") or [0]
     return StepsBack(before, tuple(steps)) if steps else None
+
+
+def _move_reminders(state: State, back: int) -> None:
+    if state.remind_at is not None:
+        state.store.incidents.set_back(back)
+        state.read_incidents()
 
 
 def _move_hold(state: State, by: int) -> None:

@@ -25,6 +25,7 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
+from schedappliance.core.alerts import drop_outdated
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, speaker, stranger, user_now, why_not
 from schedappliance.core.runs import (
@@ -337,6 +338,7 @@ def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> Non
         state.tell("gap")
     else:
         state.removed.update(jobs)
+    drop_outdated(state)
 
 
 def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
@@ -482,6 +484,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
+    drop_outdated(state)
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return changes
 

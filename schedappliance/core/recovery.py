@@ -48,6 +48,7 @@ def recover(state: State, event: Started) -> None:
     follow_zones_since_last_start(state)
     changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
+    state.store.incidents.end_left_alerts()
     last = state.store.settings.last_generation()
     generation = last.number if last else 0
     if last is None or last.digest != event.digest:

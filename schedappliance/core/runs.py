@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
+from schedappliance.core.alerts import message, run_ended
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.core.waits import dismiss
@@ -22,6 +23,7 @@ from schedappliance.engine.attempts import (
     Cause,
     Ending,
     Exit,
+    Lost,
     NotStarted,
     Running,
     Siblings,
@@ -41,7 +43,16 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
 )
-from schedappliance.engine.reasons import AFTER_EARLIER, HELD, NEWER, NO_PLACE, UNREADABLE, Reason, stopped_by
+from schedappliance.engine.reasons import (
+    AFTER_EARLIER,
+    HELD,
+    NEWER,
+    NO_PLACE,
+    PERHAPS_NOT_STARTED,
+    UNREADABLE,
+    Reason,
+    stopped_by,
+)
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
@@ -70,7 +81,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         # What runs goes on, since the run that replaces it would not start.
         admission, reason = Admission.BLOCK, AFTER_EARLIER
     first = AttemptKey(key, FIRST_ATTEMPT)
-    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), CannotStart):
+    is_made = job.kind == "run" and job.origin == "stanza"
+    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of, is_made), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
@@ -106,6 +118,15 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
 def count_run(state: State, job: Job, run: NewRun) -> None:
     """Counts a run that ended when it was claimed."""
     state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
+    if _may_concern_people(state, job.origin, job.declared):
+        past = state.store.runs.past(run.key)
+        assert past is not None, run.key
+        run_ended(state, past)
+
+
+def _may_concern_people(state: State, origin: str, declared: str | None) -> bool:
+    """Whether the end of a run may be told, or may be that of a delivery."""
+    return bool(state.configuration.notify) or (origin == "stanza" and declared is None)
 
 
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
@@ -206,7 +227,7 @@ def _start(state: State, waiter: Waiter) -> None:
     if command is not None and (reason := why_not(state, user, origin, command)):
         prepared = CannotStart(reason)
     elif command is not None:
-        prepared = _prepare(state, attempt, due_ms, command, on_failure_of)
+        prepared = _prepare(state, attempt, due_ms, command, on_failure_of, origin == "stanza")
     if isinstance(prepared, CannotStart):
         state.store.runs.end(key, RunState.FAILED, prepared.reason, state.moment.wall)
         state.note_end(key, RunState.FAILED)
@@ -230,21 +251,28 @@ def _has_room(state: State, program: str) -> bool:
 
 
 def _program_has_room(state: State, name: str) -> bool:
-    program = state.configuration.programs.get(name)
-    if program is None or program.max_running is None:
-        return True
-    return state.running.count(name) < program.max_running
+    configuration = state.configuration
+    program = configuration.programs.get(name)
+    most = program.max_running if program else None
+    if most is None and configuration.notify:
+        most = configuration.most_running(name)
+    return most is None or state.running.count(name) < most
 
 
 def _prepare(
-    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None
+    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None, is_made: bool
 ) -> tuple[Program, StartProgram] | CannotStart:
-    """The program and the effect that starts it, or the reason why it cannot be started."""
+    """The program and the effect that starts it, or the reason why it cannot be started.
+
+    `is_made`: the appliance may have made the job, to deliver an alert.
+    """
     launch = prepare(state.options, command)
     if isinstance(launch, CannotStart):
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
-    env = launch.env + own + _failed_environment(state, on_failure_of)
+    env, stdin = launch.env + own + _failed_environment(state, on_failure_of), launch.stdin
+    if is_made and (alert := message(state, key.run.job)):
+        env, stdin = env + alert[0], alert[1]
     return program, StartProgram(
         key,
         launch.argv,
@@ -254,7 +282,7 @@ def _prepare(
         program.output_limit,
         program.user,
         program.group,
-        launch.stdin,
+        stdin,
         program.env_file,
         program.pass_env,
     )
@@ -345,6 +373,9 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     """Records the end of an attempt, and the end of its run unless another attempt follows."""
     key, runs = running.key, state.store.runs
     program = state.configuration.programs.get(running.program)
+    if program and cause == Lost(PERHAPS_NOT_STARTED) and state.store.incidents.is_alert(key.run.job):
+        # An alert must not be lost.
+        program = replace(program, on_interrupt="rerun")
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     result = conclude(running, cause, program, failed_before, seed)
@@ -410,6 +441,8 @@ def count_end(state: State, key: RunKey, how: RunState) -> tuple[PastRun, int | 
     state.count_run(key.job, how, run.origin, run.name is not None, duration_ms)
     if run.program is not None and duration_ms is not None:
         state.measure("run_duration_seconds", duration_ms, run.program)
+    if _may_concern_people(state, run.origin, run.name):
+        run_ended(state, run)
     return run, duration_ms
 
 

@@ -134,6 +134,9 @@ class State:
     ended_jobs: list[tuple[int, str]] = field(default_factory=list)
     # What the devices measure, by the names of `metrics`.
     measure_devices: Callable[[], Mapping[str, float]] = dict
+    # How many incidents are open, and when the next reminder is due in wall milliseconds. They mirror rows.
+    open_incidents: int = 0
+    remind_at: int | None = None
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
     unclaimable: frozenset[int] = frozenset()
 
@@ -393,6 +396,11 @@ class State:
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = with_overrides(self.options.files, self.store.settings.overrides())
         self.set_hold(self.store.settings.hold())
+        self.read_incidents()
+
+    def read_incidents(self) -> None:
+        """Reads the mirror of the incidents."""
+        self.open_incidents, self.remind_at = self.store.incidents.mirror()
 
     def set_hold(self, last: Hold | None) -> None:
         """Sets the last hold, which may be over."""

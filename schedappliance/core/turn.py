@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
+from schedappliance.core.alerts import remind
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import follow_clock
@@ -201,7 +202,7 @@ class Core:
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
-                due = state.store.jobs.next_due(state.unclaimable_jobs()) if state.status.hold is None else None
+                due = _next_due(state) if state.status.hold is None else None
                 return due, min(deadlines, default=None)
             except StoreFailed:
                 degraded.retry_soon()
@@ -210,6 +211,12 @@ class Core:
             return None, min([*deadlines, *([leaves_at] if leaves_at else [])], default=None)
         assert degraded.retry_at is not None
         return None, min([degraded.retry_at, *deadlines])
+
+
+def _next_due(state: State) -> int | None:
+    """When the next job or the next reminder is due, in wall milliseconds."""
+    due, remind_at = state.store.jobs.next_due(state.unclaimable_jobs()), state.remind_at
+    return due if remind_at is None else min(remind_at, remind_at if due is None else due)
 
 
 def _next_signals(state: State) -> list[int]:
@@ -259,6 +266,8 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.release_delayed(state.moment.boot)
     if state.may_begin:
+        if state.remind_at is not None and state.remind_at <= state.moment.wall:
+            remind(state)
         tick(state)
     # A job of the tick may have stopped or held the appliance.
     if state.queue.number and state.may_begin:

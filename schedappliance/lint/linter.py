@@ -27,7 +27,7 @@ APPLIANCE_FILE = "appliance.yaml"
 PROGRESS_LINES = 5000
 
 # Checked only if the whole configuration is known.
-_REFERENCES = frozenset({"E301", "E302", "E310", "E311", "W402", "W404"})
+_REFERENCES = frozenset({"E301", "E302", "E310", "E311", "E312", "W402", "W404", "W428", "W429"})
 # A file that cannot be parsed, or is checked by itself, is not checked for these. An ignore of them may still be needed.
 _CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407", "W422"} | BY_LINTER
 

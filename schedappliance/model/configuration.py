@@ -53,8 +53,8 @@ def is_number(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class OnFailure:
-    """The command that follows when a run of a program has failed; `text` is the string that holds it."""
+class CommandOption:
+    """A console command in an option, which the appliance carries out when something happens; `text` holds it."""
 
     command: Command
     tree: CommandTree
@@ -97,7 +97,7 @@ class Program:
     retries: int = 0
     retry_delay_ms: int = 10_000
     on_interrupt: str = "report"
-    on_failure: OnFailure | None = None
+    on_failure: CommandOption | None = None
     success: tuple[int, ...] = (0,)
     uses: tuple[OptionUse, ...] = ()
     accounts: tuple[Account, ...] = ()
@@ -187,6 +187,37 @@ class DeclaredJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """A `notify` stanza: which events of which jobs a program delivers. `command` starts the program.
+
+    `jobs` None: all declared jobs; otherwise patterns, one of which must match the name of a job or program, and
+    `patterns_place` is their place. `after`: how many events in a row make the first alert. `again_ms` 0: no reminders.
+    """
+
+    name: str
+    jobs: tuple[Pattern, ...] | None
+    when: tuple[str, ...]
+    after: int
+    again_ms: int
+    command: CommandOption
+    source: Source
+    span: Span
+    patterns_place: tuple[Source, tuple[Scalar, ...]] | None = None
+
+    @property
+    def program(self) -> str:
+        """The program that delivers the alerts."""
+        return self.command.command.words[0]
+
+    def watches(self, job: str | None, program: str | None) -> bool:
+        """Whether the events of a run count. `job`: the name of its job, None if no stanza declares it."""
+        if self.jobs is None:
+            return job is not None
+        names = [name for name in (job, program) if name is not None]
+        return any(pattern.matches(name) for pattern in self.jobs for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A `Role` stanza: commands, and the users and groups that may give them.
 
@@ -250,6 +281,7 @@ class Configuration:
     history: int = 100_000
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
+    notify: dict[str, Notify] = field(default_factory=dict)
     defaults: Defaults | None = None
     authorization: Authorization | None = None
     options: dict[str, GlobalOption] = field(default_factory=dict)
@@ -260,3 +292,16 @@ class Configuration:
     def is_faulty(self, scope: Scope) -> bool:
         """Whether a stanza has an error. What refers to it is not judged, since the error is reported already."""
         return scope in self.faulty or scope._replace(name="") in self.faulty
+
+    def most_running(self, program: str) -> int | None:
+        """How many runs of a program may run at once; None: any number.
+
+        A program that delivers alerts runs once at a time unless it says otherwise, so that a mail server that hangs
+        takes one place only.
+        """
+        declared = self.programs.get(program)
+        if declared is None:
+            return None
+        if declared.max_running is not None:
+            return declared.max_running
+        return 1 if any(notify.program == program for notify in self.notify.values()) else None

@@ -1,4 +1,4 @@
-"""Reads `program`, `job` and `defaults` stanzas into what they declare. A job with `argv` declares a program too.
+"""Reads `program`, `job`, `notify` and `defaults` stanzas. A job with `argv` declares a program too.
 
 Rule: a wrong option has its default, so that the others are checked too. A job with an error is not declared.
 """
@@ -12,9 +12,10 @@ from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic, has
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import FORMS, RECURRENT, ReadCommand, read_command, read_scheduled, run_line
 from schedappliance.model.configuration import (
+    CommandOption,
     DeclaredJob,
     Defaults,
-    OnFailure,
+    Notify,
     OptionUse,
     Program,
     ReadOption,
@@ -22,7 +23,7 @@ from schedappliance.model.configuration import (
 )
 from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options, without_unquoted
 from schedappliance.model.option_paths import absent
-from schedappliance.model.options import OF_ITS_PROGRAM, PROGRAM, STANZAS
+from schedappliance.model.options import NOTIFY, OF_ITS_PROGRAM, PROGRAM, STANZAS
 from schedappliance.model.shell_words import first_shell_word, without_shell_words
 from schedappliance.model.stanza_options import Place, StanzaReader, accounts_in, merged
 from schedappliance.model.templates import references
@@ -103,13 +104,13 @@ def _inheriting(own: ReadOptions, defaults: ReadOptions) -> ReadOptions:
     return options
 
 
-def _on_failure(reader: StanzaReader, option: ReadOption | None) -> OnFailure | None:
+def _on_failure(reader: StanzaReader, option: ReadOption | None) -> CommandOption | None:
     """The command of `on_failure`. Each failure gives it again, so it may not add a recurrent job."""
     if option is None or option.value is None:
         return None
     read = read_scheduled(option.value, recurrent=False)
     reader.report_inside(option, [*read.diagnostics, *(_recurrent_jobs(read.tree, option.value) if read.tree else ())])
-    return OnFailure(read.command, read.tree, option.node, option.source) if read.command and read.tree else None
+    return CommandOption(read.command, read.tree, option.node, option.source) if read.command and read.tree else None
 
 
 def _recurrent_jobs(tree: CommandTree, line: str) -> Iterator[Diagnostic]:
@@ -207,3 +208,44 @@ def _check_command(reader: StanzaReader, names: set[str], name: str, head: Place
     elif "command" not in names and "argv" not in names and names <= known:
         remedy = 'add `command = "run NAME"`, or `argv = ( "/absolute/path" )`'
         reader.report("E205", f'job "{name}" has neither `command` nor `argv`', remedy, *head)
+
+
+def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
+    """The `notify` stanza; None if it has an error."""
+    before = len(reader.diagnostics)
+    options, _ = reader.options(STANZAS["notify"], f'notify "{name}"', block.body, block.head)
+    command = _delivery(reader, options["command"]) if "command" in options else None
+    if command is None or has_errors(reader.diagnostics[before:]):
+        return None
+
+    def get(option: str) -> Any:
+        return options[option].value if option in options else absent(NOTIFY[option])
+
+    jobs = options.get("jobs")
+    items = () if jobs is None else (jobs.node,) if isinstance(jobs.node, Scalar) else jobs.node.items
+    return Notify(
+        name=name,
+        jobs=get("jobs"),
+        when=get("when"),
+        after=get("after"),
+        again_ms=get("again"),
+        command=command,
+        source=block.source,
+        span=block.stanza.head,
+        patterns_place=(jobs.source, items) if jobs else None,
+    )
+
+
+def _delivery(reader: StanzaReader, option: ReadOption) -> CommandOption | None:
+    """The command that starts the program of a `notify` stanza."""
+    read = read_command(option.value)
+    reader.report_inside(option, read.diagnostics)
+    if read.command is None or read.tree is None:
+        return None
+    if read.tree.form != "run":
+        remedy = "write `run NAME`; a program delivers the alerts"
+        reader.report(
+            "E215", "the command of `notify` does not start a program", remedy, option.source, option.node.span
+        )
+        return None
+    return CommandOption(read.command, read.tree, option.node, option.source)

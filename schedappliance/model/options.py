@@ -163,6 +163,35 @@ def searched_patterns(value: Value) -> tuple[Pattern, ...]:
     return _patterns(value, "it is searched in the canonical line of the command")
 
 
+def name_patterns(value: Value) -> tuple[Pattern, ...]:
+    """Patterns, one of which must match a whole name."""
+    return tuple(_pattern(item, "it must match the whole name") for item in _one_or_several(value))
+
+
+def some_of(*choices: str) -> Read:
+    """A reader of one or several of these words."""
+
+    def read_words(value: Value) -> tuple[str, ...]:
+        words = [_choice(item, choices) for item in _one_or_several(value)]
+        return tuple(dict.fromkeys(words))
+
+    return read_words
+
+
+def _choice(item: Scalar, choices: tuple[str, ...]) -> str:
+    try:
+        return values.choice(item.value, choices)
+    except InvalidValue as invalid:
+        raise invalid.at(item.span) from None
+
+
+def _one_or_several(value: Value) -> tuple[Scalar, ...]:
+    items = (value,) if isinstance(value, Scalar) else items_of(value)
+    if not items:
+        raise InvalidValue("the list is empty", "give at least one item, or leave the option out")
+    return items
+
+
 def _patterns(value: Value, use: str) -> tuple[Pattern, ...]:
     return tuple(_pattern(item, use) for item in items_of(value))
 
@@ -417,6 +446,24 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     ),
 }
 
+# What a `notify` stanza can tell.
+EVENTS = ("failed", "timed_out", "interrupted", "recovered")
+
+NOTIFY: dict[str, OptionSpec] = {
+    "jobs": OptionSpec(
+        name_patterns,
+        "regexes, one of which must match the whole name of the job or of its program; default: all declared jobs",
+    ),
+    "when": OptionSpec(
+        some_of(*EVENTS), f"the events that are told: {', '.join(EVENTS)}", default=f"( {' '.join(EVENTS)} )"
+    ),
+    "after": OptionSpec(whole(1, 1000), "number of such events in a row before the first alert", default="1"),
+    "again": OptionSpec(
+        scalar(values.duration), "interval of reminders while the job has not recovered; 0: none", default="1d"
+    ),
+    "command": OptionSpec(scalar(text), "the program that delivers the alerts: `run NAME`", required=True),
+}
+
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
         "settings of the scheduler",
@@ -476,6 +523,7 @@ STANZAS: dict[str, StanzaSpec] = {
             )
         },
     ),
+    "notify": StanzaSpec("events that a program tells to people", named=True, options=NOTIFY, in_files=True),
     "defaults": StanzaSpec(
         "options of all programs that do not set them themselves",
         named=False,

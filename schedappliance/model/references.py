@@ -16,7 +16,15 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program, is_number
+from schedappliance.model.configuration import (
+    Account,
+    Authorization,
+    Configuration,
+    DeclaredJob,
+    Notify,
+    Program,
+    is_number,
+)
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
@@ -98,6 +106,10 @@ def undeclared(
         declared = f"declared `days`: {_listed(configuration.days)}"
         remedy = did_you_mean(scope.name, configuration.days if suggest else (), declared)
         return Diagnostic("E311", f"days `{shortened(scope.name)}` are not declared", remedy, source, span)
+    if scope.stanza == "notify" and scope.name not in configuration.notify:
+        declared = f"declared `notify`: {_listed(configuration.notify)}"
+        remedy = did_you_mean(scope.name, configuration.notify if suggest else (), declared)
+        return Diagnostic("E312", f"notify `{shortened(scope.name)}` is not declared", remedy, source, span)
     return None
 
 
@@ -137,6 +149,8 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
             yield mistake.moved(job.source, job.text.inner)
         if isinstance(job.schedule, Every):
             yield from timeout_doubts(job, configuration, job.schedule.interval_ms, "period")
+    for notify in configuration.notify.values():
+        yield from _notify_mistakes(notify, configuration)
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     defaults = configuration.defaults.program if configuration.defaults else None
@@ -152,6 +166,26 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
             number += 1
             yield doubt
         yield from _machine_doubts(program)
+
+
+def _notify_mistakes(notify: Notify, configuration: Configuration) -> Iterator[Diagnostic]:
+    """The mistakes in the command of a `notify` stanza, and the doubts about its patterns and its program."""
+    command = notify.command
+    mistakes = list(command_mistakes(command.tree, command.source, configuration))
+    yield from (mistake.moved(command.source, command.text.inner) for mistake in mistakes)
+    program = configuration.programs.get(notify.program)
+    if program and program.timeout_ms is None and not configuration.is_faulty(Scope("program", program.name)):
+        message = f"program `{program.name}`, which delivers alerts, has no `timeout`"
+        remedy = "add `timeout = 2m` to it; while it hangs, no other alert goes out by it"
+        yield Diagnostic("W429", message, remedy, command.source, command.text.span)
+    faulty = [scope.name for scope in configuration.faulty if scope.stanza in ("job", "program")]
+    names = (*configuration.jobs, *configuration.programs, *faulty)
+    source, items = notify.patterns_place or (notify.source, ())
+    for pattern, item in zip(notify.jobs or (), items, strict=True):
+        if "" not in faulty and not any(pattern.matches(name) for name in names):
+            message = f"pattern `{shortened(pattern.text)}` matches no job and no program"
+            remedy = did_you_mean(pattern.text, names, "correct it; it must match the whole name")
+            yield Diagnostic("W428", message, remedy, source, item.span)
 
 
 def _without_inherited(program: Program, defaults: Program) -> Program:

@@ -22,10 +22,11 @@ from schedappliance.model.configuration import (
     DeclaredJob,
     Defaults,
     GlobalOption,
+    Notify,
     Program,
     Role,
 )
-from schedappliance.model.declarations import read_defaults, read_job, read_program
+from schedappliance.model.declarations import read_defaults, read_job, read_notify, read_program
 from schedappliance.model.files import real_path
 from schedappliance.model.option_paths import (
     AUTHORIZATION,
@@ -95,6 +96,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         programs=configuration.programs,
         jobs=_in_zone(configuration.jobs, new.zone),
         days=configuration.days,
+        notify=configuration.notify,
         defaults=configuration.defaults,
         authorization=configuration.authorization,
         options=configuration.options,
@@ -176,6 +178,7 @@ class _Reader:
     days: dict[str, DayList] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
+    notify: dict[str, Notify] = field(default_factory=dict)
     first: dict[Scope, Block] = field(default_factory=dict)
     authorization: Authorization | None = None
     global_options: dict[str, GlobalOption] = field(default_factory=dict)
@@ -213,6 +216,7 @@ class _Reader:
             jobs=_in_zone(self.jobs, self.zone),
             zone=self.zone,
             days=self.days,
+            notify=self.notify,
             defaults=self.defaults,
             authorization=self.authorization,
             options=self.global_options,
@@ -263,6 +267,8 @@ class _Reader:
                 self.program(block, stanza_name)
             elif kind == "days":
                 self.list_of_days(block, stanza_name)
+            elif kind == "notify":
+                self.notify_stanza(block, stanza_name)
             else:
                 self.job(block, stanza_name)
 
@@ -278,6 +284,12 @@ class _Reader:
             if "dates" in options:
                 self.days[name] = DayList(options["dates"].value)
             self.blocks[Scope("days", name)] = block
+
+    def notify_stanza(self, block: Block, name: str) -> None:
+        notify = read_notify(self.reader, block, name)
+        if self.add(Scope("notify", name), block) and notify:
+            self.notify[name] = notify
+            self.blocks[Scope("notify", name)] = block
 
     def job(self, block: Block, name: str) -> None:
         job, program = read_job(self.reader, block, name, self.defaults)

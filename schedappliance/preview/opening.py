@@ -86,7 +86,8 @@ def simulation_from(point: StartingPoint) -> Simulation:
     if hold := _lasting_hold(store):
         with store.transaction():
             store.settings.set_hold(hold._replace(until_ms=moment.wall))
-    configuration = point.loaded.configuration
+    # The ends of simulated runs are no news.
+    configuration = replace(point.loaded.configuration, notify={})
     state = new_state(
         store,
         configuration,

@@ -437,7 +437,7 @@ def storable(text: str | None) -> str | None:
 
 
 class Table:
-    """A group of queries on one database: the base of Jobs, Runs, Settings and Drops."""
+    """A group of queries on one database: the base of Jobs, Runs, Incidents, Settings and Drops."""
 
     file = ""
 

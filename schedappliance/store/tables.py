@@ -1,4 +1,4 @@
-"""Store: opens the database, and groups the tables Jobs, Runs, Drops and Settings.
+"""Store: opens the database, and groups the tables Jobs, Runs, Incidents, Drops and Settings.
 
 Rule: the name and the identity of a store are set when it is created, and never change.
 """
@@ -16,6 +16,7 @@ from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.files import LOG
+from schedappliance.store.incidents import Incidents
 from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
@@ -40,6 +41,7 @@ class Store:
         self.repairs = database.repairs
         self.jobs = Jobs(database)
         self.runs = Runs(database) if runs is None else runs
+        self.incidents = Incidents(database)
         self.settings = Settings(database)
         self.drops = Drops(database)
         self.node = str(self.settings.meta("node") or "")

@@ -30,6 +30,10 @@ def files(stanza: str, option: str, value: str) -> str:
         # As in a program, and due so late that only the tests start it.
         return files("program", option, value).replace("program", "job").replace("args = any", f"at = {2**37}")
     line = f"{option} = {value}" if value else ""
+    if stanza == "notify":
+        jobs = "".join(f'job "{name}" {{ every = 1d argv = ( "/bin/work" ) }}\n' for name in "pq")
+        command = "" if option == "command" else 'command = "run hello"'
+        return f'{HELLO}program "bye" {{ argv = ( "/bin/bye" ) }}\n{jobs}notify "n" {{ {command} {line} }}\n'
     if stanza == "defaults":
         # `kill_after` shows only where there is a `timeout`.
         return f"defaults {{ {line} }}\n{files('program', 'kill_after' if option == 'kill_after' else '', '')}"
@@ -182,6 +186,18 @@ def declared(appliance: Appliance) -> object:
     return [(run.due_ms, run.command) for run in appliance.history()]
 
 
+def alerted(appliance: Appliance) -> object:
+    """The alerts of two jobs that fail for three days and recover, with their times in hours."""
+    alerts = []
+    for hour in range(6 * 24):
+        appliance.after(HOUR)
+        while starts := appliance.started():
+            alerts += [(hour, s.argv, dict(s.env).get("SCHED_NOTIFY_NAME")) for s in starts if s.argv[0] != "/bin/work"]
+            fails = hour < 3 * 24
+            appliance.turn(*[ended(s.key.run, int(fails and s.argv[0] == "/bin/work")) for s in starts])
+    return alerts
+
+
 class Row(NamedTuple):
     observe: Callable[[Appliance], object]
     values: tuple[str, ...]
@@ -235,6 +251,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("job", "catch_up"): Row(caught_up, ("once", "none", "all")),
     ("job", "catch_up_within"): Row(caught_up, (NOT_GIVEN, "4")),
     ("days", "dates"): Row(planned, ('( "Sat..Sun" )', '"Mon"', '( "*-12-25..26" "2026-11-30" )')),
+    ("notify", "jobs"): Row(alerted, (NOT_GIVEN, '"p"', '( "q" )')),
+    ("notify", "after"): Row(alerted, ("1", "2", "5")),
+    ("notify", "again"): Row(alerted, ("1d", "0", "36h")),
+    ("notify", "command"): Row(alerted, ('"run hello"', '"run bye"')),
     ("job", "command"): Row(declared, ("version", "pid")),
     ("job", "enabled"): Row(declared, ("true", "false")),
 }
@@ -246,6 +266,7 @@ TABLE |= {("defaults", option): TABLE["program", option] for option in OF_ALL_PR
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
     ("authorization", "delegates"): "tests/core/test_delegates.py::test_nobody_else_speaks_for_others",
+    ("notify", "when"): "tests/core/test_alerts.py::test_only_the_events_of_when_are_told",
     ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
     ("defaults", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
     ("job", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",

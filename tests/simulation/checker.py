@@ -9,7 +9,7 @@ from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED, stopped_by
 from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
-from tests.simulation import invariants, promises
+from tests.simulation import alerts, invariants, promises
 from tests.simulation.journal import LIVE, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
 from tests.simulation.processes import NOT_LOOKED_UP
 from tests.simulation.view import Past, View
@@ -38,7 +38,9 @@ class Checker:
         for change in view.changes:
             self._change(view, change)
             self._note(view, change)
+            _hold("alerts_follow_the_runs", alerts.follow(view, change))
             self.rows.apply(change)
+        _hold("each_event_is_told_once", alerts.each_event_is_told_once(view))
         for invariant in invariants.OF_A_STEP if view.changes else ():
             _hold(invariant.__name__, invariant(view))
         for invariant in invariants.OF_A_TURN if view.settled else ():

@@ -49,6 +49,10 @@ CALENDARS: tuple[dict[str, str], ...] = (
 )
 # What programs and jobs with `argv` take when they do not say otherwise.
 DEFAULTS = ("timeout", "retries", "retry_delay", "on_failure", "env")
+# Alerts of all declared jobs. No dice decide about them.
+TELL = 'program "tell" { argv = ( "/bin/work" ) retries = 3 retry_delay = 60 }'
+AFTER = 2
+NOTIFY = f'notify "ops" {{ after = {AFTER} again = 1d command = "run tell" }}'
 DATES = ('"Sat..Sun"', '"Mon..Wed"', '( "Sat..Sun" "*-*-1..10" )')
 JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
@@ -64,6 +68,7 @@ class Files:
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     # The days that calendars name; empty: there are no calendars.
     dates: str = ""
+    has_alerts: bool = False
 
     def text(self) -> str:
         lines = [f"sched {{ {_body(self.sched)} }}", _body(self.options)]
@@ -72,6 +77,8 @@ class Files:
         if self.dates:
             lines.append(f"defaults {{ {_body(self.defaults)} }}")
             lines.append(f'days "off" {{ dates = {self.dates} }}')
+        if self.has_alerts:
+            lines += [TELL, NOTIFY]
         return "\n".join(lines) + "\n"
 
 
@@ -84,8 +91,8 @@ def _body(options: dict[str, str]) -> str:
     return "\n".join(f"{name} = {value}" for name, value in options.items() if value)
 
 
-def new_files(dice: Dice, has_calendars: bool = False) -> Files:
-    files = Files(dates=DATES[0] if has_calendars else "")
+def new_files(dice: Dice, has_calendars: bool = False, has_alerts: bool = False) -> Files:
+    files = Files(dates=DATES[0] if has_calendars else "", has_alerts=has_alerts)
     files.sched = _drawn(dice, SCHED)
     files.options = {"pace": "1"}
     files.programs = {name: _program(dice) for name in PROGRAMS}

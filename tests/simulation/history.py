@@ -26,6 +26,8 @@ ENOUGH_OCCURRENCES = 1200
 TOGETHER = 0.2
 # An operator stops a run soon after a program was started: after three minutes on average.
 STOPS_PER_DAY = DAY / (3 * MINUTE)
+# In a history with alerts, much fails, so that a few days show the mistakes.
+WITH_ALERTS = {"fails": 0.5, "commit fails": 0.05, "crash before effect": 0.02, "slow start": 0.3, "suspend": 0}
 # Long enough for a run that waits for its fourth attempt, with an hour before each.
 QUIET = 2 * DAY
 
@@ -47,14 +49,14 @@ def silent(*_what: object) -> None:
     pass
 
 
-def live(seed: int, days: float, say: Say = silent, has_calendars: bool = False) -> Figures:
+def live(seed: int, days: float, say: Say = silent, has_calendars: bool = False, has_alerts: bool = False) -> Figures:
     """Simulates one history; raises Broken. Its store is in memory if possible, since crashes are only simulated.
 
-    `has_calendars`: also calendar jobs, with zone data that changes.
+    `has_calendars`: also calendar jobs, with zone data that changes. `has_alerts`: the declared jobs have alerts.
     """
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="simulation-", dir=place) as directory:
-        history = History(seed, Path(directory), say, has_calendars)
+        history = History(seed, Path(directory), say, has_calendars, has_alerts)
         try:
             return history.live_days(days)
         finally:
@@ -62,10 +64,14 @@ def live(seed: int, days: float, say: Say = silent, has_calendars: bool = False)
 
 
 class History(Machine):
-    def __init__(self, seed: int, directory: Path, say: Say = silent, has_calendars: bool = False) -> None:
+    def __init__(
+        self, seed: int, directory: Path, say: Say = silent, has_calendars: bool = False, has_alerts: bool = False
+    ) -> None:
         self.seed = seed
         dice = Dice(seed)
-        self.files = new_files(dice, has_calendars)
+        if has_alerts:
+            dice.rates |= WITH_ALERTS
+        self.files = new_files(dice, has_calendars, has_alerts)
         super().__init__(dice, directory, self.files.text(), say, has_calendars)
         self._operators = Operators(dice, self.checker.rows)
         self._drops = 0

@@ -178,7 +178,8 @@ def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | Non
     last = view.rows.attempts[AttemptKey(old.key, old.attempts)]
     programs = [program for program in view.programs(last.program) if program]
     if last.state == RunState.INTERRUPTED:
-        allowed = any(program.on_interrupt == "rerun" for program in programs)
+        tells = any(alert.job == old.job for alert in view.rows.alerts.values())
+        allowed = tells or any(program.on_interrupt == "rerun" for program in programs)
     else:
         retries = max((program.retries for program in programs), default=0)
         states = [view.rows.attempts[AttemptKey(old.key, number)].state for number in range(1, old.attempts + 1)]

@@ -115,13 +115,41 @@ class OverrideRow(NamedTuple):
         return Override(self.place, self.name, self.value, self.base)
 
 
-Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow
+class IncidentRow(NamedTuple):
+    number: int
+    notify: str
+    subject: str
+    job: int
+    told_ms: int | None
+
+
+class AlertRow(NamedTuple):
+    sequence: int
+    job: int
+    event: str
+
+    @property
+    def kind(self) -> str:
+        return str(json.loads(self.event)["kind"])
+
+    @property
+    def incident(self) -> int:
+        return int(json.loads(self.event)["incident"])
+
+    @property
+    def is_reminder(self) -> bool:
+        return bool(json.loads(self.event)["reminder"])
+
+
+Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow | IncidentRow | AlertRow
 TABLES: dict[str, type[Row]] = {
     "jobs": JobRow,
     "runs": RunRow,
     "attempts": AttemptRow,
     "drops": DropRow,
     "overrides": OverrideRow,
+    "incidents": IncidentRow,
+    "alerts": AlertRow,
 }
 
 
@@ -166,6 +194,8 @@ class Rows:
     attempts: dict[AttemptKey, AttemptRow] = field(default_factory=dict)
     drops: dict[str, DropRow] = field(default_factory=dict)
     overrides: dict[Place, OverrideRow] = field(default_factory=dict)
+    incidents: dict[int, IncidentRow] = field(default_factory=dict)
+    alerts: dict[int, AlertRow] = field(default_factory=dict)
     live: dict[RunKey, RunRow] = field(default_factory=dict)
     started: dict[AttemptKey, AttemptRow] = field(default_factory=dict)
 
@@ -192,6 +222,14 @@ class Rows:
                 self.overrides[row.place] = row
             case Change(OverrideRow() as row, None):
                 del self.overrides[row.place]
+            case Change(_, IncidentRow() as row):
+                self.incidents[row.number] = row
+            case Change(IncidentRow() as row, None):
+                del self.incidents[row.number]
+            case Change(_, AlertRow() as row):
+                self.alerts[row.sequence] = row
+            case Change(AlertRow() as row, None):
+                del self.alerts[row.sequence]
 
     def _lives(self, run: RunRow, lives: bool) -> None:
         if lives:
@@ -235,4 +273,6 @@ def followed(rows: Rows) -> dict[str, set[Row]]:
         "attempts": set(rows.attempts.values()),
         "drops": set(rows.drops.values()),
         "overrides": set(rows.overrides.values()),
+        "incidents": set(rows.incidents.values()),
+        "alerts": set(rows.alerts.values()),
     }

@@ -8,15 +8,16 @@ from typing import Any
 
 from pytest import MonkeyPatch
 
-from schedappliance.core import calendars, recovery
+from schedappliance.core import alerts, calendars, recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
-from schedappliance.engine import attempts, boots, schedule
+from schedappliance.engine import attempts, boots, incidents, schedule
 from schedappliance.engine.attempts import AttemptEnd, Cause, Ending, NotStarted, Running
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
+from schedappliance.engine.incidents import Incident, Worse
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
@@ -25,6 +26,7 @@ from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.configuration import Program
 from schedappliance.model.schedules import Every, Schedule
 from schedappliance.store import runs
+from schedappliance.store.incidents import Incidents
 from schedappliance.store.jobs import Jobs
 from schedappliance.store.queries import queries
 from tests.simulation.machine import Machine
@@ -177,6 +179,36 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,
     a_start_in_a_hidden_boot_is_a_boot,
+)
+
+
+def an_incident_forgets_that_it_was_told(patch: MonkeyPatch) -> None:
+    put = Incidents.put
+    patch.setattr(Incidents, "put", lambda table, one: put(table, one._replace(told_ms=None)))
+
+
+def an_alert_that_was_not_started_is_lost(patch: MonkeyPatch) -> None:
+    patch.setattr(programs, "PERHAPS_NOT_STARTED", "another reason")
+
+
+def memory_decides_what_was_told(patch: MonkeyPatch) -> None:
+    """A commit that fails does not undo it."""
+    worse, runs_told = incidents.worse, set[object]()
+
+    def worsens(incident: Incident | None, *rest: Any) -> Worse:
+        after = worse(incident, *rest)
+        is_known = after.is_told and rest[-1] in runs_told
+        runs_told.update([rest[-1]] if after.is_told else [])
+        return after._replace(is_told=after.is_told and not is_known)
+
+    patch.setattr(alerts, "worse", worsens)
+
+
+# Histories with alerts find these.
+ALERT_MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
+    an_incident_forgets_that_it_was_told,
+    an_alert_that_was_not_started_is_lost,
+    memory_decides_what_was_told,
 )
 
 

@@ -17,6 +17,7 @@ from tests.simulation.checker import Broken
 from tests.simulation.dice import APART, BOOTS, PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import (
+    ALERT_MUTANTS,
     CALENDAR_MUTANTS,
     MUTANTS,
     a_hidden_boot_is_another_boot,
@@ -135,6 +136,22 @@ def test_a_mistake_in_a_rule_of_calendars_is_found(
     with pytest.raises(Broken):
         for seed in CALENDAR_SEEDS:
             live(seed, 20, has_calendars=True)
+
+
+@pytest.mark.parametrize("mutant", ALERT_MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_mistake_in_alerts_is_found(
+    mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(Broken):
+        live(2, 5, has_alerts=True)
+
+
+@pytest.mark.parametrize("seed", (2, 3, 4, *random_seeds(1)))
+def test_histories_with_alerts(seed: int) -> None:
+    """Each job that fails is told once, and so is its recovery, through crashes, edits and failing deliveries."""
+    print(f"seed {seed}")
+    live(seed, 5, has_alerts=True)
 
 
 @pytest.mark.parametrize("seed", CALENDAR_SEEDS)

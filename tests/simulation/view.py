@@ -41,6 +41,8 @@ class Past:
     - `pushed`: how much steps of the clock may have delayed a job
     - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced; `stopped`: those that a
       user stopped
+    - `streaks`: how many events in a row a declared job has; `told`: the jobs whose incident was told; `subjects`: the job of
+      each incident; `due_alerts`, `alerts`: the alerts of this step by job and kind, as they must be and as they are
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
     - `was_set_forward`: whether the clock was set forward since the last turn that was committed
@@ -62,6 +64,11 @@ class Past:
     answered: set[RunKey] = field(default_factory=set)
     replaced: set[RunKey] = field(default_factory=set)
     stopped: set[RunKey] = field(default_factory=set)
+    streaks: Counter[int] = field(default_factory=Counter)
+    told: set[int] = field(default_factory=set)
+    subjects: dict[int, int] = field(default_factory=dict)
+    due_alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0
@@ -116,7 +123,7 @@ class View:
 
     def limits_of(self, name: str) -> list[int]:
         """The same for one program."""
-        own = [program.max_running if program else None for program in self.programs(name)]
+        own = [configuration.most_running(name) for configuration in self.policies]
         return [limit if own is None else own for limit, own in zip(self.limits, own, strict=True)]
 
     @cached_property

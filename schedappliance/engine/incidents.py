@@ -1,0 +1,133 @@
+"""Incidents: which events open one, which are told, and what an alert says to the program that delivers it.
+
+Rule: an incident is told once when it opens and once when its job recovers, however many events lie between.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schedappliance.clock import iso
+from schedappliance.diagnostics import counted
+from schedappliance.engine.records import RunKey
+
+if TYPE_CHECKING:
+    from schedappliance.model.configuration import Notify
+
+# The version of the text that a program reads.
+VERSION = 1
+RECOVERED = "recovered"
+
+Event = dict[str, Any]
+
+
+class Subject(NamedTuple):
+    """What has an incident: a job by its name or id and its number, or the program of runs without a recurrent job (0)."""
+
+    name: str
+    job: int
+
+
+class Incident(NamedTuple):
+    """A job that has not recovered, for one `notify` stanza. `times`: how many events so far. Instants are wall milliseconds.
+
+    `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, None
+    if it was not. `remind_ms`: when it is told again. `acked_ms`, `acked_by`: since then, no reminder follows.
+    """
+
+    number: int
+    notify: str
+    subject: Subject
+    kind: str
+    since_ms: int
+    times: int
+    last_ms: int
+    last_run: RunKey | None
+    told_ms: int | None = None
+    remind_ms: int | None = None
+    acked_ms: int | None = None
+    acked_by: str | None = None
+
+
+class Worse(NamedTuple):
+    """An incident after one more event, and whether it is told now."""
+
+    incident: Incident
+    is_told: bool
+
+
+def worse(
+    incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, run: RunKey | None
+) -> Worse:
+    """Opens an incident, or counts one more event of it. It is told when `after` events have come in a row."""
+    if incident is None:
+        incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, run)
+    next_one = incident._replace(kind=kind, times=incident.times + 1, last_ms=now_ms, last_run=run)
+    if incident.told_ms is not None or incident.acked_ms is not None or next_one.times < notify.after:
+        return Worse(next_one, False)
+    return Worse(after_telling(next_one, notify, now_ms), True)
+
+
+def after_telling(incident: Incident, notify: Notify, now_ms: int) -> Incident:
+    """The incident after it was told; the next reminder follows after `again`."""
+    return incident._replace(told_ms=now_ms, remind_ms=now_ms + notify.again_ms if notify.again_ms else None)
+
+
+def acknowledged(incident: Incident, user: str, now_ms: int) -> Incident:
+    """The incident after a user has acknowledged it: it is not told again before its job recovers."""
+    return incident._replace(acked_ms=now_ms, acked_by=user, remind_ms=None)
+
+
+def tells_recovery(incident: Incident, notify: Notify) -> bool:
+    """Whether the recovery is told: only if people know of the incident."""
+    return incident.told_ms is not None and RECOVERED in notify.when
+
+
+def summary(event: Event) -> str:
+    """An event in one line, such as a mail has as its subject."""
+    kind, count = str(event["kind"]).replace("_", " "), event["count"]
+    since = f" since {iso(event['since_ms'])}"
+    if event["kind"] == RECOVERED:
+        return f"{event['subject']} recovered after {counted(count, 'event')}{since}"
+    still = "still " if event["reminder"] else ""
+    reason = f": {event['reason']}" if event["reason"] else ""
+    return f"{event['subject']} {still}{kind}{reason}" + (f" ({count:,} times{since})" if count > 1 else "")
+
+
+def message_text(node: str, notify: str, events: list[Event]) -> str:
+    """What a program that delivers an alert reads from its standard input: one line of JSON."""
+    message = {"v": VERSION, "notify": notify, "node": node, "subject": subject_line(node, events), "events": events}
+    return json.dumps(message, ensure_ascii=False) + "\n"
+
+
+def subject_line(node: str, events: list[Event]) -> str:
+    others = f" and {len(events) - 1} more" if len(events) > 1 else ""
+    return f"[{node}] {events[-1]['summary']}{others}"
+
+
+def message_environment(node: str, notify: str, events: list[Event]) -> tuple[tuple[str, str], ...]:
+    """The variables that describe an alert: its last event, if it has several. What is not known is empty."""
+    event = events[-1]
+    run = event["run"] or {}
+
+    def text(value: object) -> str:
+        return "" if value is None else str(value)
+
+    return (
+        ("SCHED_NOTIFY", notify),
+        ("SCHED_NOTIFY_KIND", event["kind"]),
+        ("SCHED_NOTIFY_SUBJECT", subject_line(node, events)),
+        ("SCHED_NOTIFY_EVENTS", str(len(events))),
+        ("SCHED_NOTIFY_NAME", event["subject"]),
+        ("SCHED_NOTIFY_REASON", text(event["reason"])),
+        ("SCHED_NOTIFY_INCIDENT", text(event["incident"])),
+        ("SCHED_NOTIFY_COUNT", str(event["count"])),
+        ("SCHED_NOTIFY_SINCE", str(event["since_ms"] // 1000)),
+        ("SCHED_NOTIFY_JOB_ID", text(run.get("id"))),
+        ("SCHED_NOTIFY_RUN_ID", text(run.get("run"))),
+        ("SCHED_NOTIFY_COMMAND", text(run.get("command"))),
+        ("SCHED_NOTIFY_STATE", text(run.get("state"))),
+        ("SCHED_NOTIFY_EXIT_STATUS", text(run.get("exit_status"))),
+        ("SCHED_NOTIFY_OUTPUT", text(event["output"])),
+    )

@@ -1,0 +1,85 @@
+"""The rows of incidents and of alerts that are not delivered yet. Rule: see queries/incidents.sql."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from schedappliance.engine.incidents import Event, Incident, Subject
+from schedappliance.engine.records import RunKey
+from schedappliance.store.database import Table
+
+
+class Alert(NamedTuple):
+    """The events that one run delivers, for a `notify` stanza."""
+
+    notify: str
+    events: list[Event]
+
+
+class Incidents(Table):
+    file = "incidents"
+
+    def all(self) -> list[Incident]:
+        return [_incident(row) for row in self._database.rows(self._sql["all_incidents"])]
+
+    def of(self, subject: Subject) -> list[Incident]:
+        """The incidents of a job or a program, one for each stanza."""
+        return [_incident(row) for row in self._database.rows(self._sql["incidents_of"], subject)]
+
+    def find(self, subject: Subject, notify: str) -> Incident | None:
+        row = self._database.row(self._sql["incident_of"], (*subject, notify))
+        return _incident(row) if row else None
+
+    def due(self, now_ms: int, limit: int) -> list[Incident]:
+        """The incidents of which people are to be reminded."""
+        return [_incident(row) for row in self._database.rows(self._sql["due_reminders"], (now_ms, limit))]
+
+    def mirror(self) -> tuple[int, int | None]:
+        """How many incidents there are, and when the next reminder is due."""
+        number, remind_ms = self._database.row(self._sql["mirror"])
+        return number, remind_ms
+
+    def put(self, incident: Incident) -> Incident:
+        """Stores an incident. A new one gets its number."""
+        number, notify, subject, *rest = incident
+        row = (*rest[:4], *(incident.last_run or (None, None)), *rest[5:])
+        if number:
+            self._database.execute(self._sql["change_incident"], (*row, number))
+            return incident
+        cursor = self._database.execute(self._sql["add_incident"], (notify, *subject, *row))
+        assert cursor.lastrowid is not None
+        return incident._replace(number=cursor.lastrowid)
+
+    def close(self, incident: Incident) -> None:
+        self._database.execute(self._sql["delete_incident"], (incident.number,))
+
+    def set_back(self, milliseconds: int) -> None:
+        """Moves the reminders back after the clock was set back."""
+        self._database.execute(self._sql["move_back_reminders"], (milliseconds,))
+
+    def add_alert(self, job: int, notify: str, event: Event) -> None:
+        """Adds an event to the alert that a job delivers."""
+        self._database.execute(self._sql["add_alert"], (job, notify, json.dumps(event, ensure_ascii=False)))
+
+    def alert(self, job: int) -> Alert | None:
+        """The alert that a job delivers; None for any other job."""
+        rows = self._database.rows(self._sql["alert"], (job,))
+        return Alert(rows[0][0], [json.loads(event) for _, event in rows]) if rows else None
+
+    def is_alert(self, job: int) -> bool:
+        return self._database.row(self._sql["is_alert"], (job,)) is not None
+
+    def end_alert(self, job: int) -> None:
+        """Forgets an alert after its run has ended."""
+        self._database.execute(self._sql["delete_alert"], (job,))
+
+    def end_left_alerts(self) -> None:
+        """Forgets the alerts that no run will deliver."""
+        self._database.execute(self._sql["delete_left_alerts"])
+
+
+def _incident(row: Any) -> Incident:
+    number, notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, *rest = row
+    run = None if last_job is None else RunKey(last_job, last_occurrence)
+    return Incident(number, notify, Subject(subject, job), kind, since_ms, count, last_ms, run, *rest)

@@ -1,0 +1,49 @@
+-- Statements on incidents and alerts. Rule: a row of an alert is removed when the run that delivers it has ended for good.
+
+-- name: all_incidents
+SELECT * FROM incidents ORDER BY number;
+
+-- name: incidents_of
+SELECT * FROM incidents WHERE subject = ? AND job = ?;
+
+-- name: incident_of
+SELECT * FROM incidents WHERE subject = ? AND job = ? AND notify = ?;
+
+-- name: due_reminders
+SELECT * FROM incidents WHERE remind_ms IS NOT NULL AND remind_ms <= ? ORDER BY remind_ms, number LIMIT ?;
+
+-- name: mirror
+SELECT count(*), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NULL) FROM incidents;
+
+-- name: add_incident
+INSERT INTO incidents (notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, told_ms, remind_ms,
+                       acked_ms, acked_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: change_incident
+UPDATE incidents SET kind = ?, since_ms = ?, count = ?, last_ms = ?, last_job = ?, last_occurrence = ?, told_ms = ?,
+                     remind_ms = ?, acked_ms = ?, acked_by = ?
+WHERE number = ?;
+
+-- name: delete_incident
+DELETE FROM incidents WHERE number = ?;
+
+-- name: move_back_reminders
+UPDATE incidents SET remind_ms = remind_ms - ? WHERE remind_ms IS NOT NULL;
+
+-- name: add_alert
+INSERT INTO alerts (job, notify, event) VALUES (?, ?, ?);
+
+-- name: alert
+SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
+
+-- name: is_alert
+SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
+
+-- name: delete_alert
+DELETE FROM alerts WHERE job = ?;
+
+-- name: delete_left_alerts
+-- Those whose job was deleted before its run, or whose run was pruned.
+DELETE FROM alerts WHERE job NOT IN (SELECT number FROM jobs) AND job NOT IN (
+  SELECT job FROM runs WHERE state = 'queued' UNION ALL SELECT job FROM runs WHERE state = 'started');

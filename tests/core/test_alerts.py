@@ -1,0 +1,348 @@
+"""Alerts: which ends of runs are told, once each, by a run that no alert answers, across failures and kills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schedappliance.engine.effects import LogMessage, StartProgram
+from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.model.options import EVENTS
+from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some
+
+DAY = 24 * 60 * MINUTE
+S = START_MS // 1000
+
+
+def files(notify: str = "", tell: str = "", program: str = "", more: str = "") -> str:
+    """A job `j` that runs program `p` each minute, and a stanza whose alerts program `tell` delivers."""
+    return (
+        f'program "p" {{ argv = ( "/bin/work" ) args = any {program} }}\n'
+        f'program "tell" {{ argv = ( "/bin/tell" ) args = any {tell} }}\n'
+        f'job "j" {{ every = 1m command = "run p" }}\n'
+        f'notify "ops" {{ command = "run tell" {notify} }}\n{more}'
+    )
+
+
+def use(appliance: Appliance, *text: str, **options: str) -> None:
+    appliance.turn(appliance.read(files(*text, **options)))
+
+
+def deliveries(appliance: Appliance) -> list[StartProgram]:
+    """All starts of the program that delivers, the first ones first."""
+    return [start for start in some(StartProgram, appliance.past) if start.argv[0] == "/bin/tell"]
+
+
+def told(appliance: Appliance) -> list[str]:
+    """The summaries of the alerts whose delivery was started."""
+    return [event["summary"] for start in deliveries(appliance) for event in text_of(start)["events"]]
+
+
+def text_of(start: StartProgram) -> Any:
+    assert start.stdin is not None
+    return json.loads(start.stdin)
+
+
+def end_all(appliance: Appliance, status: int = 1) -> None:
+    """Ends what runs: deliveries well, other programs with this status."""
+    while starts := [start for key in appliance.state.running if (start := start_of(appliance, key))]:
+        ends = [ended(s.key.run, 0 if "tell" in s.argv[0] else status, attempt=s.key.attempt) for s in starts]
+        appliance.turn(*ends)
+
+
+def start_of(appliance: Appliance, key: RunKey) -> StartProgram:
+    return [start for start in some(StartProgram, appliance.past) if start.key.run == key][-1]
+
+
+def due(appliance: Appliance, status: int = 1) -> None:
+    """The next due time of the job, whose run ends with this status."""
+    appliance.after(MINUTE)
+    end_all(appliance, status)
+
+
+def test_a_thousand_failures_are_one_alert_and_one_recovery(appliance: Appliance) -> None:
+    use(appliance, "again = 0")
+    for _ in range(1000):
+        due(appliance)
+    due(appliance, 0)
+    due(appliance, 0)
+    assert told(appliance) == [
+        "j failed: exit status 1",
+        f"j recovered after 1,000 events since {incident_time(0)}",
+    ]
+    assert appliance.store.incidents.all() == []
+
+
+def incident_time(minutes: int) -> str:
+    return f"2023-11-14T22:{14 + minutes:02d}:20Z"
+
+
+ENDS: dict[str, tuple[str, Callable[[Appliance], object], str]] = {
+    "failure": ("", lambda a: a.turn(ended(first(a), 3)), "failed: exit status 3"),
+    "signal": ("", lambda a: a.turn(ended(first(a), signal=11)), "failed: ended by signal 11 (SIGSEGV)"),
+    "no start": (
+        "",
+        lambda a: a.turn(ProgramNotStarted(AttemptKey(first(a), 1), "no such file")),
+        "failed: no such file",
+    ),
+    "timeout": (
+        "timeout = 5",
+        lambda a: [a.after(5_000), a.turn(ended(first(a), signal=15))],
+        "timed out: the program's timeout passed",
+    ),
+    "first of two attempts": ("retries = 1", lambda a: a.turn(ended(first(a), 3)), ""),
+    "last of two attempts": (
+        "retries = 1 retry_delay = 0",
+        lambda a: [a.turn(ended(first(a), 3)), a.turn(ended(first(a), 3, attempt=2))],
+        "failed: exit status 3",
+    ),
+    "cancelled": ("", lambda a: [a.say("sched stop example.com-000000001/1"), a.turn(ended(first(a), signal=15))], ""),
+    "stop": (
+        "",
+        lambda a: [
+            a.turn(StopRequested("SIGTERM")),
+            a.turn(ended(first(a), signal=15)),
+            a.restart(0, a.stanzas),
+            a.turn(),
+        ],
+        "interrupted: the appliance was stopped",
+    ),
+}
+
+
+def first(appliance: Appliance) -> RunKey:
+    """The run of the job."""
+    return next(run.key for run in appliance.history() if run.name == "j")
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_which_ends_are_told(appliance: Appliance, name: str) -> None:
+    policy, end, reason = ENDS[name]
+    use(appliance, program=policy)
+    appliance.stanzas = files(program=policy)
+    appliance.after(MINUTE)
+    end(appliance)
+    assert told(appliance) == ([f"j {reason}"] if reason else [])
+
+
+@pytest.mark.parametrize("when", [None, *EVENTS])
+def test_only_the_events_of_when_are_told(appliance: Appliance, when: str | None) -> None:
+    """A recovery alone is never told, since nobody knows of the failure."""
+    text = files(f"when = ( {when} ) again = 0" if when else "again = 0", program="timeout = 5")
+    appliance.turn(appliance.read(text))
+    for status in (1, 0):
+        due(appliance, status)
+    appliance.after(MINUTE)
+    appliance.after(5 * SECOND)
+    end_all(appliance)
+    due(appliance, 0)
+    appliance.after(MINUTE)
+    appliance.restart(SECOND, text)
+    appliance.turn()
+    everything = ["failed", "recovered", "timed_out", "recovered", "interrupted"]
+    wanted = [kind for kind in everything if when is None or (kind == when and kind != "recovered")]
+    assert [dict(start.env)["SCHED_NOTIFY_KIND"] for start in deliveries(appliance)] == wanted
+
+
+def test_a_run_that_cannot_start_and_a_rejected_command_are_told(either: Appliance) -> None:
+    use(either, more='job "set" { every = 1m command = "config set nowhere.option 1" }\n')
+    either.turn(either.read(files(program='env = [ A = "%{nowhere_set}" ]')))
+    either.after(MINUTE)
+    either.turn()
+    assert told(either) == ["j failed: option `nowhere_set` is not set"]
+
+
+def test_the_first_alert_follows_after_some_events_and_reminders_at_an_interval(appliance: Appliance) -> None:
+    use(appliance, "after = 3 again = 1h")
+    for _ in range(2):
+        due(appliance)
+    assert told(appliance) == []
+    due(appliance)
+    assert told(appliance) == [f"j failed: exit status 1 (3 times since {incident_time(0)})"]
+    appliance.say("sched pause j")
+    appliance.restart(10 * SECOND, files("after = 3 again = 1h"))
+    assert appliance.core.wake()[0] == START_MS + 3 * MINUTE + 60 * MINUTE
+    appliance.after(61 * MINUTE)
+    end_all(appliance)
+    appliance.after(60 * MINUTE)
+    end_all(appliance)
+    assert told(appliance)[1:] == [f"j still failed: exit status 1 (3 times since {incident_time(0)})"] * 2
+    events = [text_of(start)["events"][0] for start in deliveries(appliance)]
+    assert [event["reminder"] for event in events] == [False, True, True]
+    assert {event["incident"] for event in events} == {1}
+
+
+def test_a_recovery_is_told_only_if_the_failure_was(appliance: Appliance) -> None:
+    use(appliance, "after = 2")
+    for status in (1, 0, 1, 0):
+        due(appliance, status)
+    assert told(appliance) == []
+    use(appliance, "when = failed")
+    for status in (1, 0):
+        due(appliance, status)
+    assert told(appliance) == ["j failed: exit status 1"]
+
+
+def test_the_program_learns_what_happened(either: Appliance) -> None:
+    use(either, more="", tell='env = [ TO = "ops" ]')
+    either.after(MINUTE)
+    either.after(5 * SECOND, ended(first(either), 3, output="naïve\n".encode()))
+    (start,) = deliveries(either)
+    variables = dict(start.env)
+    assert {name: value for name, value in variables.items() if name.startswith("SCHED_NOTIFY")} == {
+        "SCHED_NOTIFY": "ops",
+        "SCHED_NOTIFY_KIND": "failed",
+        "SCHED_NOTIFY_SUBJECT": f"[{NODE}] j failed: exit status 3",
+        "SCHED_NOTIFY_EVENTS": "1",
+        "SCHED_NOTIFY_NAME": "j",
+        "SCHED_NOTIFY_REASON": "exit status 3",
+        "SCHED_NOTIFY_INCIDENT": "1",
+        "SCHED_NOTIFY_COUNT": "1",
+        "SCHED_NOTIFY_SINCE": str(S + 65),
+        "SCHED_NOTIFY_JOB_ID": "example.com-000000001",
+        "SCHED_NOTIFY_RUN_ID": "example.com-000000001/1",
+        "SCHED_NOTIFY_COMMAND": "run p",
+        "SCHED_NOTIFY_STATE": "failed",
+        "SCHED_NOTIFY_EXIT_STATUS": "3",
+        "SCHED_NOTIFY_OUTPUT": "naïve\n",
+    }
+    assert (variables["TO"], variables["SCHED_RUN_ID"]) == ("ops", "example.com-000000002/1")
+    message = text_of(start)
+    (event,) = message.pop("events")
+    assert message == {"v": 1, "notify": "ops", "node": NODE, "subject": variables["SCHED_NOTIFY_SUBJECT"]}
+    assert (event["at_ms"], event["run"]["due_ms"]) == (START_MS + 65 * SECOND, (S // 60 + 1) * MINUTE)
+
+
+def test_runs_without_a_declared_job_are_told_if_a_pattern_matches_their_program(either: Appliance) -> None:
+    use(either, 'jobs = ( "p" ) again = 0')
+    either.turn(either.read(files('jobs = ( "p" ) again = 0').replace("1m", "1d")))
+    either.say("sched every 60 run p x")
+    either.say("run p")
+    end_all(either)
+    either.say("run p")
+    end_all(either)
+    due(either)
+    due(either)
+    assert told(either) == ["p failed: exit status 1", "example.com-000000002 failed: exit status 1"]
+    either.say("run p")
+    end_all(either, 0)
+    due(either, 0)
+    assert [text.partition(" after")[0] for text in told(either)[2:]] == [
+        "p recovered",
+        "example.com-000000002 recovered",
+    ]
+
+
+def test_the_event_its_incident_and_its_alert_are_one_transaction(either: Appliance) -> None:
+    use(either)
+    either.after(MINUTE)
+    either.database.failing_commits = 1
+    either.turn(ended(first(either), 3))
+    assert (either.store.incidents.all(), either.state.open_incidents) == ([], 0)
+    either.after(SECOND)
+    end_all(either)
+    due(either)
+    assert told(either) == ["j failed: exit status 3"]
+
+
+@pytest.mark.parametrize("when", ["before its start", "while it runs", "before it is claimed"])
+def test_a_kill_loses_no_alert_and_repeats_none(appliance: Appliance, when: str) -> None:
+    use(appliance, "again = 0")
+    appliance.after(MINUTE)
+    if when == "before it is claimed":
+        appliance.state.places = 0
+    appliance.turn(ended(first(appliance), 3))
+    survivors = {}
+    if when == "while it runs":
+        appliance.turn(has_pid(deliveries(appliance)[0]))
+        survivors = {deliveries(appliance)[0].key: ProcessKey(300, 7)}
+    appliance.restart(SECOND, files("again = 0"), survivors)
+    appliance.turn()
+    attempts = {"before its start": [1, 2], "while it runs": [1], "before it is claimed": [1]}[when]
+    assert [start.key.attempt for start in deliveries(appliance)] == attempts
+    assert {start.stdin for start in deliveries(appliance)} == {deliveries(appliance)[0].stdin}
+    end_all(appliance)
+    appliance.restart(SECOND, files("again = 0"))
+    due(appliance)
+    assert len(deliveries(appliance)) == len(attempts)
+
+
+def test_a_delivery_is_tried_again_with_the_same_message_and_its_failure_is_only_logged(appliance: Appliance) -> None:
+    use(appliance, 'jobs = ".*"', "retries = 2 retry_delay = 0")
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 3))
+    for attempt in (1, 2, 3):
+        appliance.turn(ended(deliveries(appliance)[-1].key.run, 75, attempt=attempt))
+    assert len(deliveries(appliance)) == 3
+    assert len({(start.stdin, start.env[-1]) for start in deliveries(appliance)}) == 1
+    errors = [log.message for log in some(LogMessage, appliance.past) if log.level == "error"]
+    assert errors == ["run example.com-000000002/1 has not delivered its alert: failed: exit status 75"]
+    assert appliance.database.row("SELECT count(*) FROM alerts")[0] == 0
+    assert appliance.core.wake()[0] == (S // 60 + 2) * MINUTE
+
+
+def test_one_delivery_at_a_time_takes_one_place(appliance: Appliance) -> None:
+    """A mail server that hangs delays other alerts, and nothing else."""
+    others = "".join(f'job "k{number}" {{ every = 1m argv = ( "/bin/k" ) }}\n' for number in range(5))
+    use(appliance, more=others)
+    appliance.after(MINUTE)
+    appliance.turn(*[ended(key, 1) for key in list(appliance.state.running)])
+    assert len(deliveries(appliance)) == 1
+    appliance.after(MINUTE)
+    assert len(appliance.state.running) == 7
+    assert "as many runs of `tell` as its `max_running` allows (1)" in appliance.say("sched why example.com-000000012")
+    end_all(appliance)
+    assert len(told(appliance)) == 6
+
+
+CHANGES = {
+    "the stanza is gone": files().partition("notify")[0],
+    "the stanza watches others": files('jobs = "tell"'),
+    "the job is gone": files().replace('job "j"', 'job "other"'),
+    "the job is switched off": files().replace("every = 1m", "every = 1m enabled = no"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_incident_ends_with_its_job_and_its_stanza(appliance: Appliance, change: str) -> None:
+    use(appliance)
+    due(appliance)
+    appliance.turn(appliance.read(CHANGES[change]))
+    assert (appliance.store.incidents.all(), appliance.state.open_incidents, appliance.state.remind_at) == ([], 0, None)
+    assert told(appliance) == ["j failed: exit status 1"]
+
+
+def test_an_incident_ends_when_its_job_is_deleted(either: Appliance) -> None:
+    use(either, 'jobs = "p"')
+    number = either.say("sched every 60 run p")
+    either.say("sched pause j")
+    due(either)
+    assert [incident.subject.name for incident in either.store.incidents.all()] == [number]
+    either.say(f"sched delete {number}")
+    assert either.store.incidents.all() == []
+
+
+def test_a_held_appliance_tells_after_its_release(either: Appliance) -> None:
+    use(either, "again = 1h")
+    either.after(MINUTE)
+    either.say("sched hold")
+    either.turn(ended(first(either), 1))
+    either.after(2 * DAY)
+    assert told(either) == []
+    either.say("sched pause j")
+    either.say("sched release")
+    end_all(either)
+    assert told(either)[0] == "j failed: exit status 1"
+
+
+def test_a_reminder_follows_a_clock_that_is_set_back(appliance: Appliance) -> None:
+    use(appliance, "again = 1h")
+    due(appliance)
+    appliance.say("sched pause j")
+    appliance.clock.step(-DAY)
+    appliance.turn()
+    assert appliance.core.wake()[0] == START_MS + MINUTE + 60 * MINUTE - DAY

@@ -1,0 +1,81 @@
+"""Alerts: a model of which ends of runs are told, and what must hold for the alerts that are stored.
+
+Rule: the model knows only the rows of jobs and runs, in the order of their changes, and the `notify` stanza of files.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schedappliance.engine.reasons import PERHAPS_NOT_STARTED
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import FAILURES, RunState
+from tests.simulation.files import AFTER
+from tests.simulation.journal import LIVE, AlertRow, Change, IncidentRow, RunRow
+from tests.simulation.view import View
+
+
+def follow(view: View, change: Change) -> Iterator[str]:
+    """Follows one change, before it is applied to the rows. Yields what is wrong."""
+    match change:
+        case Change(RunRow() | None as old, RunRow() as run) if run.state not in LIVE:
+            if old is None or old.state in LIVE:
+                _end(view, run)
+        case Change(_, IncidentRow() as incident):
+            view.past.subjects[incident.number] = incident.job
+        case Change(IncidentRow() as incident, None):
+            yield from _close(view, incident)
+        case Change(None, AlertRow() as alert):
+            job = view.past.subjects[alert.incident]
+            if not alert.is_reminder:
+                view.past.alerts[job, "recovered" if alert.kind == "recovered" else "failing"] += 1
+            elif job not in view.past.told:
+                yield f"people are reminded of job {job}, which has not failed: {alert}"
+        case Change(AlertRow() as alert, None):
+            delivery = view.rows.runs.get(RunKey(alert.job, 1))
+            if alert.job in view.rows.jobs or (delivery is not None and delivery.state in LIVE):
+                yield f"{alert} is forgotten before its delivery"
+            if delivery is not None and delivery.reason == PERHAPS_NOT_STARTED:
+                yield f"{alert} is lost: {delivery}"
+
+
+def _end(view: View, run: RunRow) -> None:
+    """Notes the alert that the end of a run must make."""
+    past, job = view.past, view.rows.jobs.get(run.job)
+    if job is None or job.declared is None or not any(policy.notify for policy in view.policies):
+        return
+    if run.state in FAILURES:
+        past.streaks[run.job] += 1
+        if past.streaks[run.job] == AFTER:
+            past.due_alerts[run.job, "failing"] += 1
+            past.told.add(run.job)
+    elif run.state == RunState.SUCCEEDED:
+        past.due_alerts[run.job, "recovered"] += run.job in past.told
+        _forget(view, run.job)
+
+
+def _close(view: View, incident: IncidentRow) -> Iterator[str]:
+    """An incident ends with a success of its job, or with its job."""
+    job = view.rows.jobs.get(incident.job)
+    if job is not None and job.enabled and view.past.streaks[incident.job]:
+        yield f"{incident} is closed, its job has failed {view.past.streaks[incident.job]} times: {job}"
+    _forget(view, incident.job)
+
+
+def _forget(view: View, job: int) -> None:
+    view.past.streaks.pop(job, None)
+    view.past.told.discard(job)
+
+
+def each_event_is_told_once(view: View) -> Iterator[str]:
+    """The alerts are stored in the step in which the runs end; each has a job or a run that delivers it."""
+    past = view.past
+    if +past.due_alerts != past.alerts:
+        yield f"the alerts {past.alerts} are stored, {past.due_alerts} are due"
+    past.due_alerts.clear()
+    past.alerts.clear()
+    for alert in view.rows.alerts.values():
+        is_lost = alert.job not in view.rows.jobs and RunKey(alert.job, 1) not in view.rows.live
+        # A user may have deleted the job before its run.
+        if is_lost and RunKey(alert.job, 1) in past.claimed:
+            yield f"nothing delivers {alert}"
