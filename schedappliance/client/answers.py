@@ -290,6 +290,44 @@ class Released:
 
 
 @dataclass(frozen=True)
+class Incident:
+    """A job that has failed and not recovered. `id`: of the job; None for the runs of a program without a recurrent job."""
+
+    incident: int
+    notify: str
+    subject: str
+    id: str | None
+    kind: str
+    count: int
+    since_ms: int
+    last_ms: int
+    last_run: str | None
+    told_ms: int | None
+    remind_ms: int | None
+    acked_ms: int | None
+    acked_by: str | None
+
+    @property
+    def since(self) -> datetime:
+        return instant_of(self.since_ms)
+
+
+@dataclass(frozen=True)
+class Incidents:
+    """The answer of `sched incidents`. `undelivered`: how many alerts are not delivered yet."""
+
+    incidents: tuple[Incident, ...]
+    undelivered: int
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """The answer of `sched ack`."""
+
+    incidents: tuple[Incident, ...]
+
+
+@dataclass(frozen=True)
 class DueTime:
     """A due time of a job. `due` is in the zone of its calendar."""
 

@@ -271,6 +271,8 @@ ANSWERS: dict[str, Any] = {
     "sched_resume": _PAUSED,
     "sched_hold": answers.Held,
     "sched_release": answers.Released,
+    "sched_incidents": answers.Incidents,
+    "sched_ack": answers.Acknowledged,
     "run": answers.NewRun,
     "run_wait": answers.EndedRun,
     **dict.fromkeys(("config_get", "config_eval", "config_set"), Option),

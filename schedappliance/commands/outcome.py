@@ -84,9 +84,9 @@ class Outcome:
     `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
     run. `call_off`: jobs whose waiting runs are cancelled. `stops_run`: a run to stop. `missed`: jobs
-    with due times that passed without a run. `hold`: the new last hold. `resets`: the statistics are reset. `weight`: the bytes
-    of an answer that would take as long, for a command that searches many rows. `watches`: the
-    client watches from now on. `stops`: the appliance stops.
+    with due times that passed without a run. `hold`: the new last hold. `changes_incidents`: rows of incidents were
+    changed. `resets`: the statistics are reset. `weight`: the bytes of an answer that would take as long, for a command
+    that searches many rows. `watches`: the client watches from now on. `stops`: the appliance stops.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
     """
@@ -101,6 +101,7 @@ class Outcome:
     stops_run: RunKey | None = None
     missed: tuple[tuple[Job, Due], ...] = ()
     hold: Hold | None = None
+    changes_incidents: bool = False
     resets: bool = False
     weight: int = 0
     watches: bool = False

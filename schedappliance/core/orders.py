@@ -307,6 +307,8 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.hold is not None:
         state.set_hold(outcome.hold)
         state.tell("hold", held=hold_data(state.status.hold))
+    if outcome.changes_incidents:
+        state.read_incidents()
     state.answered += outcome.weight
     if outcome.resets:
         state.statistics = Statistics(state.moment)

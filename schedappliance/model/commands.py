@@ -139,6 +139,10 @@ FORMS: dict[str, CommandForm] = {
         schedulable=False,
         instead="give it on the console or in a drop; no job runs while the appliance is held",
     ),
+    "sched_incidents": CommandForm("sched incidents", "list the jobs that have failed and not recovered", drop=True),
+    "sched_ack": CommandForm(
+        "sched ack ID", "acknowledge an incident, or all of a job: no reminder follows", drop=True, changes=True
+    ),
     "run": CommandForm(
         "run PROGRAM [ARGS...]", "start a declared program now; print the run's id", drop=True, changes=True
     ),

@@ -67,6 +67,10 @@ class Incidents(Table):
         rows = self._database.rows(self._sql["alert"], (job,))
         return Alert(rows[0][0], [json.loads(event) for _, event in rows]) if rows else None
 
+    def count_alerts(self) -> int:
+        """How many alerts are not delivered yet."""
+        return int(self._database.row(self._sql["count_alerts"])[0])
+
     def is_alert(self, job: int) -> bool:
         return self._database.row(self._sql["is_alert"], (job,)) is not None
 

@@ -16,7 +16,11 @@ from schedappliance.model.commands import FORMS
 from tests.support.daemon import STANZAS, Daemon
 from tests.support.documents import DOCS
 
-DECLARED = 'job "nightly" { every = 1d  command = "run hello" }\n'
+DECLARED = """\
+job "nightly" { every = 1d  command = "run hello" }
+job "broken" { every = 1d  argv = ( "/bin/false" ) }
+notify "ops" { command = "run hello" }
+"""
 _TYPES: dict[str, Any] = {
     "string": str,
     "integer": int,
@@ -45,6 +49,8 @@ COMMANDS = {
     "sched_resume": ["sched resume nightly", "sched resume --all"],
     "sched_hold": ["sched hold", "sched hold a reason"],
     "sched_release": ["sched release", "sched release"],
+    "sched_incidents": ["sched incidents"],
+    "sched_ack": ["sched ack broken"],
     "run": ["run hello"],
     "run_wait": ["run --wait hello"],
     "config_get": ["config get message_expiration", "config get program hello argv"],
@@ -145,6 +151,8 @@ def test_real_answers_match_their_schemas(daemon: Daemon) -> None:
     daemon.drop("good.cmd", "#id: one\nrun hello\njson sched list\n")
     assert mismatches(schema(OTHERS["drop_result"]), daemon.result("good.cmd", "done")) == []
     names = {"RUN": run["run"], "JOB": run["id"], "DROP": "bad", "NEW": daemon.say("sched in 1d run hello").strip()}
+    daemon.say("sched run broken")
+    daemon.wait_for_state("failed")
     names["LIVE"] = daemon.say("run sleep 600").strip()
     Path(daemon.conf).write_text(daemon.conf.read_text() + 'program "more" { argv = ( "/bin/echo" ) }\n')
     with daemon.connect() as connection:

@@ -346,3 +346,43 @@ def test_a_reminder_follows_a_clock_that_is_set_back(appliance: Appliance) -> No
     appliance.clock.step(-DAY)
     appliance.turn()
     assert appliance.core.wake()[0] == START_MS + MINUTE + 60 * MINUTE - DAY
+
+
+def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
+    use(appliance, "again = 1h after = 2")
+    assert appliance.say("sched incidents") == "no incidents"
+    due(appliance)
+    assert appliance.data("sched incidents")["incidents"][0]["told_ms"] is None
+    due(appliance)
+    since = f"{S + 60} (2023-11-14T22:14:20Z)"
+    assert appliance.say("sched incidents").splitlines() == [
+        "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD",
+        f"1\tj\tfailed\t2\t{since}\tops\t{S + 120} (2023-11-14T22:15:20Z)",
+    ]
+    assert appliance.say("sched ack 1") == "incident 1, j: acknowledged by operator"
+    assert (appliance.state.remind_at, appliance.data("sched ack j")["incidents"][0]["acked_by"]) == (None, "operator")
+    assert appliance.say("sched incidents").endswith("\tacknowledged by operator")
+    for _ in range(3):
+        due(appliance)
+    due(appliance, 0)
+    assert [text.partition(" after")[0] for text in told(appliance)][1:] == ["j recovered"]
+    assert "no incident has the number, job or program `j`" in appliance.error("sched ack j")
+
+
+def test_what_is_acknowledged_before_it_is_told_is_not_told(appliance: Appliance) -> None:
+    use(appliance, "after = 2")
+    due(appliance)
+    appliance.say("sched ack example.com-000000001")
+    for status in (1, 1, 0):
+        due(appliance, status)
+    assert told(appliance) == []
+    assert appliance.data("sched incidents") == {"incidents": [], "undelivered": 0}
+
+
+def test_alerts_that_wait_for_their_delivery_are_counted(appliance: Appliance) -> None:
+    use(appliance)
+    appliance.state.places = 1
+    appliance.after(MINUTE)
+    appliance.say("run p x")
+    appliance.turn(ended(first(appliance), 1))
+    assert appliance.say("sched incidents").endswith("\n1 alert not delivered yet")

@@ -173,8 +173,8 @@ def test_a_diagnostic_points_at_the_fault(line: str, code: str, place: str) -> N
         ("config rset", "did you mean `set`?"),
         (
             "sched",
-            "add one of: at, calendar, cron, delete, every, history, hold, in, list, next, output, pause, release, resume, run,"
-            " show, stop, wait, why",
+            "add one of: ack, at, calendar, cron, delete, every, history, hold, in, incidents, list, next, output, pause, release,"
+            " resume, run, show, stop, wait, why",
         ),
         (
             "sched in 5 /usr/bin/true",

@@ -40,6 +40,9 @@ SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
 -- name: is_alert
 SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
 
+-- name: count_alerts
+SELECT count(DISTINCT job) FROM alerts;
+
 -- name: delete_alert
 DELETE FROM alerts WHERE job = ?;
 

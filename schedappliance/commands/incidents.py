@@ -1,0 +1,85 @@
+"""`sched incidents` and `sched ack`: what has failed and not recovered, and that somebody knows of it.
+
+Rule: an acknowledged incident lasts until its job recovers, as any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.phrases import time_text
+from schedappliance.diagnostics import counted, shortened
+from schedappliance.engine.incidents import Incident, acknowledged
+from schedappliance.engine.records import job_id, run_id
+from schedappliance.model.commands import Command
+
+if TYPE_CHECKING:
+    from schedappliance.commands.view import View
+
+HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD\n"
+
+
+def incidents(view: View, _command: Command) -> Outcome:
+    """Lists the incidents, the oldest first, and counts the alerts that are not delivered yet."""
+    rows, waiting = view.store.incidents.all(), view.store.incidents.count_alerts()
+    text = HEADER + "".join(map(_row, rows)) if rows else "no incidents\n"
+    text += f"{counted(waiting, 'alert')} not delivered yet\n" if waiting else ""
+    data = {"incidents": [_data(view, one) for one in rows], "undelivered": waiting}
+    return Outcome(view.answer(text.removesuffix("\n"), data))
+
+
+def acknowledge(view: View, command: Command) -> Outcome:
+    """Acknowledges the incidents that a word names. One that is acknowledged already stays as it is."""
+    (word,) = command.words
+    rows = [one for one in view.store.incidents.all() if word in _names(view, one)]
+    if not rows:
+        message = f"no incident has the number, job or program `{shortened(word)}`"
+        raise view.reject("E501", message, "see `sched incidents`")
+    after = []
+    for one in rows:
+        is_new = one.acked_ms is None
+        after.append(
+            view.store.incidents.put(acknowledged(one, view.order.user.name, view.moment.wall)) if is_new else one
+        )
+    lines = (f"incident {one.number}, {one.subject.name}: {_told(one)}" for one in after)
+    data = {"incidents": [_data(view, one) for one in after]}
+    return Outcome(view.answer("\n".join(lines), data), changes_incidents=True)
+
+
+def _names(view: View, incident: Incident) -> tuple[str, ...]:
+    name, job = incident.subject
+    return (str(incident.number), name, *([job_id(view.store.node, job)] if job else []))
+
+
+def _told(incident: Incident) -> str:
+    """What people know of an incident."""
+    if incident.acked_ms is not None:
+        return f"acknowledged by {incident.acked_by}"
+    return "not yet" if incident.told_ms is None else time_text(incident.told_ms)
+
+
+def _row(incident: Incident) -> str:
+    kind = incident.kind.replace("_", " ")
+    since = time_text(incident.since_ms)
+    columns = (incident.number, incident.subject.name, kind, incident.times, since, incident.notify, _told(incident))
+    return "\t".join(map(str, columns)) + "\n"
+
+
+def _data(view: View, incident: Incident) -> dict[str, Any]:
+    node, (name, job), run = view.store.node, incident.subject, incident.last_run
+    return {
+        "incident": incident.number,
+        "notify": incident.notify,
+        "subject": name,
+        "id": job_id(node, job) if job else None,
+        "kind": incident.kind,
+        "count": incident.times,
+        "since_ms": incident.since_ms,
+        "last_ms": incident.last_ms,
+        "last_run": run_id(node, run) if run else None,
+        "told_ms": incident.told_ms,
+        "remind_ms": incident.remind_ms,
+        "acked_ms": incident.acked_ms,
+        "acked_by": incident.acked_by,
+    }
