@@ -18,9 +18,9 @@ from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
 from schedappliance.model.calendars.day_lists import end_of_dates
 from schedappliance.model.calendars.day_sets import Unit
-from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
+from schedappliance.model.calendars.days import ALL_MONTHS, MONTHS, WEEKDAYS, weekdays
 from schedappliance.model.calendars.expression import Dates, Expression
-from schedappliance.model.calendars.months import DAY_S, date_of
+from schedappliance.model.calendars.months import DAY_S, date_of, kind_of_month
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.texts import iso_in
@@ -45,17 +45,30 @@ _EVEN = {
 }
 
 
-def _evenly(text: str, items: Sequence[Item], kind: Kind, step: int) -> str:
+def _evenly(text: str, items: Sequence[Item], kind: Kind, step: int, expression: Expression) -> str:
     """What goes on evenly in place of the step that is the only item of a field."""
     if kind is WEEKDAY or len(items) != 1:
         return "write the numbers as a list"
     even = _EVEN[kind.name].format(step)
-    if not even.startswith("`each"):
-        return f"{even} in place of the expression has equal distances"
+    if kind in (SECOND, MINUTE, HOUR):
+        return _as_interval(even, kind, expression)
     (item,) = items
     each_one = f"{text[: item.span.start]}*{text[item.span.end :]}"
     noun = kind.name.partition(" ")[0]
     return f"`{each_one}` with {even} and `from` keeps every {NTH.get(step, ordinal(step))} {noun}"
+
+
+def _as_interval(every: str, kind: Kind, expression: Expression) -> str:
+    """The remedy for a step of a time of day: an interval, unless it would be due at other times than the other fields say."""
+    first_week = expression.days.masks[kind_of_month(31, 0)]
+    days = frozenset(day for day in range(7) if first_week >> day + 1 & 1)
+    within_step = {SECOND: 1, MINUTE: len(expression.seconds), HOUR: len(expression.minutes) * len(expression.seconds)}
+    fits = within_step[kind] == 1 and (kind is not SECOND or len(expression.minutes) == 60)
+    if not fits or expression.months != ALL_MONTHS or expression.years or expression.days != weekdays(days):
+        return "write the numbers as a list"
+    if len(days) == 7 and (kind is HOUR or len(expression.hours) == 24):
+        return f"{every} in place of the expression has equal distances"
+    return f"{every} with `within` for the hours and weekdays has equal distances"
 
 
 class Doubt(NamedTuple):
@@ -96,7 +109,7 @@ def cron_doubts(text: str) -> list[Doubt]:
         return []
     kinds = kinds_of(len(tree.fields))
     fields = {kind.name: field for kind, field in zip(kinds, tree.fields, strict=True)}
-    months = read_cron(text).months
+    expression = read_cron(text)
     day, weekday = fields[DAY.name], fields[WEEKDAY.name]
     return [
         *_either_day(text, day, weekday),
@@ -104,12 +117,12 @@ def cron_doubts(text: str) -> list[Doubt]:
             doubt
             for kind in kinds
             if kind not in (DAY, WEEKDAY) or _is_any(day) or _is_any(weekday)
-            for doubt in _uneven(text, fields[kind.name].items, kind)
+            for doubt in _uneven(text, fields[kind.name].items, kind, expression)
         ),
         *_first_of_six(text, tree),
         *_every_minute(text, fields[MINUTE.name], fields[HOUR.name]),
         *_quartz_weekdays(tree, weekday),
-        *_missing_days(day.items, months, "`L` is the last day of the month"),
+        *_missing_days(day.items, expression.months, "`L` is the last day of the month"),
     ]
 
 
@@ -119,13 +132,14 @@ def calendar_doubts(text: str) -> list[Doubt]:
     if tree.names and tree.names.ranges[0][0].text.lower() in SHORTHANDS:
         return []
     doubts: list[Doubt] = []
+    expression = read_calendar(text)
     if tree.date and not tree.date.from_end:
-        doubts += _uneven(text, tree.date.month, MONTH)
-        doubts += [] if tree.names else _uneven(text, tree.date.day, DAY)
-        doubts += _missing_days(tree.date.day, read_calendar(text).months, "`*-*~1` is the last day of the month")
+        doubts += _uneven(text, tree.date.month, MONTH, expression)
+        doubts += [] if tree.names else _uneven(text, tree.date.day, DAY, expression)
+        doubts += _missing_days(tree.date.day, expression.months, "`*-*~1` is the last day of the month")
     if tree.time:
         for items, kind in ((tree.time.hour, HOUR), (tree.time.minute, MINUTE), (tree.time.second or (), SECOND)):
-            doubts += _uneven(text, items, kind)
+            doubts += _uneven(text, items, kind, expression)
         doubts += _minutes_like_times(text, tree.time)
     return doubts
 
@@ -259,7 +273,7 @@ def _days_of(text: str) -> str:
     return expression_words(read_cron(text)).partition(", ")[2] or "it is due on either"
 
 
-def _uneven(text: str, items: Sequence[Item], kind: Kind) -> Iterator[Doubt]:
+def _uneven(text: str, items: Sequence[Item], kind: Kind, expression: Expression) -> Iterator[Doubt]:
     """Steps that do not divide the range, and steps that lead past it.
 
     Nobody expects even distances of days that must have a number and a weekday, so these are left out.
@@ -281,7 +295,7 @@ def _uneven(text: str, items: Sequence[Item], kind: Kind) -> Iterator[Doubt]:
         elif (kind is DAY or size % step) and kind.name != "year":
             numbers = list(range(first, last + 1, step))
             message = f"the steps of `{written}` are uneven: after {kind.name} {numbers[-1]} comes {numbers[0]}"
-            yield Doubt("W416", message, _evenly(text, items, kind, step), span)
+            yield Doubt("W416", message, _evenly(text, items, kind, step, expression), span)
 
 
 def _ends(item: Item, kind: Kind) -> tuple[int | None, int | None]:
