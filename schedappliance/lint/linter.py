@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, counted
+from schedappliance.diagnostics import Diagnostic, Source, Span, counted, has_errors
 from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
 from schedappliance.model.calendars.rule import CalendarRule
@@ -82,9 +82,13 @@ class Linter:
             return self._command_file(path)
         if path.suffix in (".yaml", ".yml"):
             return self._appliance_file(path)
-        own, diagnostics = self._source_of(path), self._stanza_file(path)
-        mistake = _of_another_program(path, own, diagnostics)
-        return [mistake] if mistake else diagnostics
+        own, notes = self._source_of(path), len(self.notes)
+        diagnostics = self._stanza_file(path)
+        if mistake := _of_another_program(path, own, diagnostics):
+            # It holds no references that could be checked.
+            del self.notes[notes:]
+            return [mistake]
+        return diagnostics
 
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
         own = self._source_of(path)
@@ -192,9 +196,9 @@ class Linter:
 
 def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnostic]) -> Diagnostic | None:
     """The only diagnostic for a crontab, a unit or an at job: those of its lines would say nothing."""
-    if not own or not any(d.code.startswith("E1") for d in diagnostics):
+    if not own or not has_errors(diagnostics):
         return None
-    # Only a file with a syntax error needs this module.
+    # Only a file with an error needs this module.
     from schedappliance.importing.inputs import kind_of
 
     kind = kind_of(path, own[0].text)

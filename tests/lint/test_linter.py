@@ -334,6 +334,13 @@ def test_a_misspelt_sched_leaves_no_job_without_a_zone(folder: Path) -> None:
     assert _lint("sched.conf")[0] == ["E201", "E301"]
 
 
+@pytest.mark.parametrize("line", ["* * * * * root /bin/true", "30 2 * * * /bin/true", "@reboot /bin/true"])
+def test_a_crontab_is_one_error_without_a_note_on_references(folder: Path, line: str) -> None:
+    """Also one whose lines could be options with wrong names."""
+    _write(folder, {"mycron": f"{line}\n@daily /bin/true\n"})
+    assert _lint("mycron") == (["E118"], [])
+
+
 def test_a_note_says_that_a_syntax_error_hides_wrong_references(folder: Path) -> None:
     _appliance(folder, 'x = \njob "j" { every = 5  command = "run q" }\n')
     codes, notes = _lint("sched.conf")
