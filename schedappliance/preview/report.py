@@ -20,7 +20,8 @@ from schedappliance.store.jobs import Census
 from schedappliance.visible import json_text
 
 TIME_WIDTH = len("2026-11-22T18:01:00+01:00")
-MARK_WIDTH = 20
+# The column of marks becomes as wide as the widest mark until then, within these limits.
+MARK_WIDTH, WIDEST_MARK = 20, 45
 WIDEST_NAME = 40
 RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
@@ -58,6 +59,7 @@ class Table:
         self._node, self._zone = node, zone
         widest = max([len(job_id(node, 1)), *map(len, names)])
         self._name_width = min(widest, WIDEST_NAME)
+        self._mark_width = MARK_WIDTH
 
     def header(self) -> str:
         return self._line("DUE TIME", "JOB", "MARK", "COMMAND")
@@ -67,7 +69,9 @@ class Table:
         return self._line(iso_in(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
 
     def _line(self, due: str, name: str, mark: str, command: str) -> str:
-        return f"{due:<{TIME_WIDTH}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
+        if len(mark) <= WIDEST_MARK:
+            self._mark_width = max(self._mark_width, len(mark))
+        return f"{due:<{TIME_WIDTH}}  {name:<{self._name_width}}  {mark:<{self._mark_width}}  {command}".rstrip() + "\n"
 
     def footer(self) -> str:
         return ""

@@ -61,6 +61,15 @@ def test_the_columns_of_a_table_are_aligned() -> None:
     assert all(line == line.rstrip() + "\n" for line in lines)
 
 
+def test_the_rows_after_a_wide_mark_are_aligned_with_it() -> None:
+    table = Table(NODE, [], UTC_ZONE)
+    new_york = replace(RUN, about=DueTime(START_MS, ZONES.get("America/New_York"), 0, None, 0, 0, None))
+    lines = [table.row(row) for row in (RUN, new_york, RUN, new_york)]
+    columns = [line.index("  run p") for line in lines]
+    assert "run, 17:13:20-05:00 in America/New_York  run p" in lines[1]
+    assert columns[0] < columns[1] and len(set(columns[1:])) == 1
+
+
 def test_json_is_an_array_with_one_row_on_each_line() -> None:
     array = JsonArray(NODE)
     rows = [row for row, _ in MARKS]
