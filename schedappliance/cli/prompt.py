@@ -57,7 +57,9 @@ def _converse(session: Session, name: str, say: Say) -> None:
         try:
             line = input(f"{name}{' (transaction)' if session.in_transaction else ''}> ").strip()
         except KeyboardInterrupt:
-            print()
+            # The key may be held down.
+            with contextlib.suppress(KeyboardInterrupt):
+                print()
             continue
         except EOFError:
             print()

@@ -74,8 +74,11 @@ class Terminal:
         while text not in self.shown[self._place :]:
             assert time.monotonic() < deadline, self.shown[-3000:]
             self.type("\x03")
-            if select.select([self._master], [], [], 1)[0]:
-                self.shown += os.read(self._master, 65536).decode(errors="replace")
+            # A second key at once could come while the program handles the first one.
+            again = time.monotonic() + 1
+            while text not in self.shown[self._place :] and (left := again - time.monotonic()) > 0:
+                if select.select([self._master], [], [], left)[0]:
+                    self.shown += os.read(self._master, 65536).decode(errors="replace")
         self.wait_for(text)
 
     def mode(self) -> list[Any]:
