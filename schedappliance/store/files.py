@@ -15,6 +15,8 @@ from schedappliance.lockfile import holders
 
 # SQLite opens these files beside the store.
 LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
+# All files beside the store that belong to it.
+BESIDE = (LOG, INDEX, JOURNAL, ".lock", ".loss", ".output")
 
 # When SQLite restarts the log, it cuts a longer one to this size. The log grows during a long read.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
-from schedappliance.store.files import size_limit
+from schedappliance.store.files import BESIDE, size_limit
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
@@ -81,6 +81,8 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     """Copies the store as of one instant. The target appears as a whole or not at all. Raises Unusable."""
     if os.path.lexists(target):
         raise Unusable(f"{target} already exists", "name a new file")
+    if any(os.path.realpath(target) == os.path.realpath(f"{path}{suffix}") for suffix in BESIDE):
+        raise Unusable(f"{target} is the name of a file that belongs to the store", "name another file")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
     def copy(store: sqlite3.Connection) -> None:

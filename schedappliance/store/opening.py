@@ -16,7 +16,7 @@ from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
-from schedappliance.store.files import is_mount_point, lock_path_of, obstacle, size_limit
+from schedappliance.store.files import LOG, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
@@ -25,6 +25,8 @@ MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
 # The smallest page of SQLite; a shorter file is not a database.
 MIN_DATABASE_BYTES = 512
+# The place of the file format write version in a database, and its value in one without a write-ahead log.
+WRITE_VERSION, WITHOUT_LOG = 18, b"\x01"
 COPY_IN_MEMORY_KIB = 256 * 1024
 
 
@@ -47,6 +49,7 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
     try:
         if is_local:
             locks.append(_lock_content(path))
+            _check_log(path, locks[-1])
         if pages := lost_pages(path):
             remember_loss(path, cause_of(pages))
         opened = _open_file(path)
@@ -200,6 +203,18 @@ def _check_length(path: Path) -> None:
     """Raises Unusable for a short file, which SQLite would treat as an empty database and overwrite."""
     if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
         raise _no_database(path)
+
+
+def _check_log(path: Path, descriptor: int) -> None:
+    """Raises Unusable for a store that was never used, such as a backup, beside a log. `descriptor`: the open store.
+
+    SQLite would copy the log into it all the same, and so mix two stores. The byte is the file format write version; see
+    "Database File Format" in SQLite's documentation.
+    """
+    if log_bytes(path) and os.pread(descriptor, 1, WRITE_VERSION) == WITHOUT_LOG:
+        log = Path(f"{path}{LOG}")
+        remedy = f"move {log} away, or put the file to which it belongs back in the place of {path}"
+        raise Unusable(f"the store is a backup, but the log of another file is beside it: {log}", remedy)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -199,6 +200,29 @@ def test_a_store_that_is_missing_beside_its_log_is_told(daemon: Daemon) -> None:
     assert f"the store is missing, but its log is there: {store}" in message
     assert "put the store file back" in message
     (daemon.root / "moved.db").rename(store)
+    daemon.start()
+    assert len(daemon.data("sched list")) == 1
+
+
+def test_a_backup_beside_the_log_of_another_file_is_not_opened(daemon: Daemon) -> None:
+    """SQLite would copy the log into the backup, which then is neither of the two stores."""
+    daemon.start()
+    daemon.say("sched in 1h run hello")
+    backup, store = daemon.root / "backup.db", daemon.var / "sched.db"
+    assert daemon.store("backup", backup).returncode == 0
+    daemon.say("sched in 2h run hello")
+    daemon.kill()
+    shutil.copy(backup, store)
+    before = store.read_bytes()
+    message = daemon.serve_rejected()
+    assert f"the store is a backup, but the log of another file is beside it: {store}-wal; move" in message
+    assert store.read_bytes() == before
+    for suffix in ("-wal", "-shm"):
+        Path(f"{store}{suffix}").unlink()
+    daemon.start()
+    assert len(daemon.data("sched list")) == 1
+    # From now on, it has a log of its own.
+    daemon.kill()
     daemon.start()
     assert len(daemon.data("sched list")) == 1
 

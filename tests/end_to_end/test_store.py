@@ -74,6 +74,10 @@ def test_a_backup_does_not_overwrite_a_file(daemon: Daemon) -> None:
     assert (done.returncode, done.stdout) == (78, "")
     assert "already exists" in done.stderr
     assert target.read_text() == "precious"
+    journal = daemon.var / "sched.db-journal"
+    done = daemon.store("backup", journal)
+    assert (done.returncode, journal.exists()) == (78, False)
+    assert done.stderr == f"error: {journal} is the name of a file that belongs to the store; name another file\n"
     done = daemon.store("backup", daemon.root / "nowhere" / "backup.db")
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith("error: ")
