@@ -39,7 +39,7 @@ STATIONS = [
         "commands",
         "core",
     ),
-    *("edge", "client", "doctor", "preview", "boot", "cli", "__main__"),
+    *("edge", "client", "doctor", "transports", "preview", "boot", "cli", "__main__"),
 ]
 # Which stations may import what comes from outside.
 RESERVED = {
@@ -48,7 +48,7 @@ RESERVED = {
     "yaml": {"syntax"},
     "re2": {"model"},
     "watchdog": {"edge", "doctor"},
-    "subprocess": {"edge", "doctor", "cli"},
+    "subprocess": {"edge", "doctor", "cli", "transports"},
     "select": {"edge", "boot", "client"},
     "socket": {"edge", "client", "doctor"},
     "time": {"clock"},

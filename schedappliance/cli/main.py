@@ -37,6 +37,7 @@ SUBCOMMANDS = {
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
+    "notify": "deliver an alert by mail, to a webhook or as a ping",
     "import": "print stanzas for crontabs, systemd timers and at jobs",
     "preview": "show which jobs would run, and when",
     "when": "show when a cron or calendar expression is due",

@@ -1,0 +1,141 @@
+"""`schedappliance notify`: delivers an alert, which it reads from standard input, by mail, to a webhook or as a ping.
+
+Rule: no secret stands on the command line, where every user of the machine can read it: it comes from a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from schedappliance.cli.arguments import parser, positive_duration
+from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE, Failure
+from schedappliance.transports import mail, web
+from schedappliance.transports.message import TEST, Message, NotDelivered, read_message
+
+DESCRIPTION = """\
+Deliver an alert. The appliance starts this as a program that a `notify` stanza
+names, and writes the alert to its standard input."""
+
+STATUSES = {
+    OK: "delivered",
+    USAGE: "wrong usage",
+    UNAVAILABLE: "not delivered, and another attempt would not help",
+    STILL_QUEUED: "not delivered; another attempt may succeed",
+    UNUSABLE: "standard input holds no alert, or a file cannot be read",
+}
+SECONDS = 30_000
+SENDMAIL = "/usr/sbin/sendmail"
+_SMTP_PORT, _TLS_PORT = 25, 465
+# A message has at most some hundred events.
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    notify = parser("notify", DESCRIPTION, STATUSES)
+    ways = notify.add_subparsers(title="ways", metavar="WAY", required=True)
+    by_mail = ways.add_parser("mail", help="by mail")
+    by_mail.add_argument("--to", metavar="ADDRESS", action="append", required=True, help="a receiver; may be repeated")
+    by_mail.add_argument("--from", dest="sender", metavar="ADDRESS", help="default: schedappliance@NODE")
+    server = by_mail.add_mutually_exclusive_group()
+    server.add_argument("--smtp", metavar="HOST[:PORT]", default="localhost", help="mail server; default: localhost")
+    server.add_argument(
+        "--sendmail", metavar="PATH", nargs="?", const=SENDMAIL, help=f"this program instead; default: {SENDMAIL}"
+    )
+    security = by_mail.add_mutually_exclusive_group()
+    for name, meaning in (("starttls", "encrypt after the greeting"), ("tls", "encrypt from the first byte")):
+        security.add_argument(
+            f"--{name}", dest="security", action="store_const", const=name, default="none", help=meaning
+        )
+    by_mail.add_argument("--user", metavar="NAME", help="log in at the server as this user")
+    by_mail.add_argument("--password-file", metavar="FILE", type=Path, help="file with the password of that user")
+    by_mail.set_defaults(deliver=_mail)
+    hook = ways.add_parser("webhook", help="by a POST request with the alert as JSON")
+    hook.add_argument("--as", dest="style", choices=("json", "slack", "ntfy"), default="json", help="default: json")
+    hook.add_argument("--header-file", metavar="FILE", type=Path, help="file of more headers, one `NAME: VALUE` a line")
+    hook.set_defaults(deliver=_webhook)
+    pinged = ways.add_parser(
+        "ping", help="by a request to URL, URL/start, URL/STATUS or URL/fail, as Healthchecks takes them"
+    )
+    pinged.set_defaults(deliver=_ping)
+    for way in (hook, pinged):
+        place = way.add_mutually_exclusive_group(required=True)
+        place.add_argument("url", metavar="URL", nargs="?", help="where to")
+        place.add_argument("--url-file", metavar="FILE", type=Path, help="file with the URL, if the URL is a secret")
+    for way in (by_mail, hook, pinged):
+        way.add_argument(
+            "--timeout", metavar="DURATION", type=positive_duration, default=SECONDS, help="deadline; default: 30"
+        )
+        way.add_argument("--test", action="store_true", help="deliver a test instead of what standard input holds")
+    return notify.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Failure."""
+    message = _message(options.test)
+    seconds = options.timeout / 1000
+    signal.signal(signal.SIGALRM, _give_up)
+    # A server may send a byte now and then, so the limit of each step is not enough.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        options.deliver(options, message, seconds)
+    except NotDelivered as reason:
+        raise Failure(f"not delivered: {reason}", STILL_QUEUED if reason.may_pass else UNAVAILABLE) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return OK
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise NotDelivered("the deadline has passed", True)
+
+
+def _message(is_test: bool) -> Message:
+    text = json.dumps(TEST) if is_test else sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+    try:
+        return read_message(text, os.environ)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"standard input holds no alert: {error}", UNUSABLE) from None
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"cannot read {path}: {error}", UNUSABLE) from None
+
+
+def _mail(options: argparse.Namespace, message: Message, seconds: float) -> None:
+    email = mail.mail(message, options.sender or f"schedappliance@{message.node}", options.to)
+    if options.sendmail:
+        mail.hand_over(email, options.sendmail, seconds)
+        return
+    host, colon, port = options.smtp.rpartition(":")
+    if not colon or not port.isdecimal():
+        host, port = options.smtp, str(_TLS_PORT if options.security == "tls" else _SMTP_PORT)
+    password = _secret(options.password_file) if options.password_file else ""
+    mail.send(email, mail.Server(host, int(port), options.security, options.user, password), seconds)
+
+
+def _url(options: argparse.Namespace) -> str:
+    return _secret(options.url_file) if options.url_file else str(options.url)
+
+
+def _webhook(options: argparse.Namespace, message: Message, seconds: float) -> None:
+    content, headers = web.webhook(message, options.style)
+    for line in _secret(options.header_file).splitlines() if options.header_file else ():
+        name, _, value = line.partition(":")
+        headers[name.strip()] = value.strip()
+    web.post(_url(options), content, headers, seconds)
+
+
+def _ping(options: argparse.Namespace, message: Message, seconds: float) -> None:
+    content = (message.events[-1]["output"] or "").encode(errors="replace")
+    web.post(web.ping_url(_url(options), message), content, {"Content-Type": "text/plain; charset=utf-8"}, seconds)

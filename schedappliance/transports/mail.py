@@ -1,0 +1,97 @@
+"""Mail: by SMTP, or by the `sendmail` of the machine. Rule: the mails of one incident are one thread."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import ssl
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import NamedTuple
+
+from schedappliance.transports.message import Message, NotDelivered, body
+
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+class Server(NamedTuple):
+    """A mail server. `security`: `none`, `starttls` or `tls`. `user` None: no login."""
+
+    host: str
+    port: int
+    security: str = "none"
+    user: str | None = None
+    password: str = ""
+
+
+def mail(message: Message, sender: str, receivers: Sequence[str]) -> EmailMessage:
+    """The alert as a mail. Each attempt makes the same one."""
+    email, last = EmailMessage(), message.events[-1]
+    email["Subject"] = " ".join(message.subject.split())
+    email["From"], email["To"] = sender, ", ".join(receivers)
+    email["Date"] = format_datetime(datetime.fromtimestamp(last["at_ms"] / 1000, UTC))
+    email["Message-ID"] = _id(message, message.key)
+    if last["incident"] is not None:
+        email["References"] = _id(message, f"incident-{last['incident']}")
+    email["Auto-Submitted"] = "auto-generated"
+    email["X-Sched-Notify"] = " ".join(message.notify.split())
+    email.set_content(body(message))
+    return email
+
+
+def _id(message: Message, key: str) -> str:
+    left, right = (_NOT_IN_AN_ID.sub("-", text).strip("-.") or "x" for text in (f"{key}.{message.store}", message.node))
+    return f"<{left}@{right}>"
+
+
+def send(email: EmailMessage, server: Server, seconds: float) -> None:
+    """Sends a mail to a server. Raises NotDelivered."""
+    try:
+        context = ssl.create_default_context()
+        if server.security == "tls":
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=seconds, context=context)
+        else:
+            connection = smtplib.SMTP(server.host, server.port, timeout=seconds)
+        with connection:
+            if server.security == "starttls":
+                connection.starttls(context=context)
+            if server.user is not None:
+                connection.login(server.user, server.password)
+            connection.send_message(email)
+    except smtplib.SMTPRecipientsRefused as refused:
+        answers = list(refused.recipients.values())
+        raise NotDelivered(
+            f"no receiver is accepted: {_answer(*answers[0])}", all(_passes(a[0]) for a in answers)
+        ) from None
+    except smtplib.SMTPResponseException as error:
+        raise NotDelivered(_answer(error.smtp_code, error.smtp_error), _passes(error.smtp_code)) from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise NotDelivered(str(error), False) from None
+    except (OSError, smtplib.SMTPException) as error:
+        raise NotDelivered(f"{server.host}:{server.port}: {error}", True) from None
+
+
+def _answer(code: int, text: bytes | str) -> str:
+    return f"the server answers {code} {text.decode(errors='replace') if isinstance(text, bytes) else text}"
+
+
+def _passes(code: int) -> bool:
+    """Whether an answer of a server means a failure that may pass."""
+    return not 500 <= code < 600
+
+
+# The statuses of sendmail after which another attempt makes no sense: wrong usage, data, user, host, or configuration.
+_FOR_GOOD = frozenset({64, 65, 67, 68, 77, 78})
+
+
+def hand_over(email: EmailMessage, program: str, seconds: float) -> None:
+    """Gives a mail to `sendmail`. Raises NotDelivered."""
+    try:
+        done = subprocess.run([program, "-oi", "-t"], input=email.as_bytes(), timeout=seconds, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotDelivered(str(error), True) from None
+    if done.returncode:
+        raise NotDelivered(f"{program} ends with status {done.returncode}", done.returncode not in _FOR_GOOD)

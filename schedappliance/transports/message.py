@@ -1,0 +1,90 @@
+"""The alert that a transport delivers, as its program reads it: texts for people and the keys that never change.
+
+Rule: every attempt of a delivery has the same keys, so that a receiver can recognize what it has got already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from schedappliance.clock import iso, span_text
+
+
+class NotDelivered(Exception):
+    """The alert was not delivered. `may_pass`: another attempt may succeed."""
+
+    def __init__(self, reason: str, may_pass: bool) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
+
+
+class Message(NamedTuple):
+    """An alert. `text`: the whole alert as JSON. `key`: of its delivery. `store`: distinguishes stores of the same node."""
+
+    text: str
+    notify: str
+    node: str
+    subject: str
+    events: list[dict[str, Any]]
+    key: str
+    store: str
+
+
+def read_message(text: str, environment: Mapping[str, str]) -> Message:
+    """Reads what the appliance writes to the program. Raises ValueError."""
+    data = json.loads(text)
+    if not isinstance(data, dict) or data.get("v") != 1 or not data.get("events"):
+        raise ValueError("it is not an alert of version 1")
+    key, store = environment.get("SCHED_RUN_ID", "no run"), environment.get("SCHED_STORE", "")
+    return Message(text, str(data["notify"]), str(data["node"]), str(data["subject"]), list(data["events"]), key, store)
+
+
+TEST = {
+    "v": 1,
+    "notify": "test",
+    "node": "test",
+    "subject": "[test] this is only a test",
+    "events": [
+        {
+            "kind": "test",
+            "at_ms": 0,
+            "subject": "test",
+            "summary": "this is only a test",
+            "reason": None,
+            "incident": None,
+            "count": 1,
+            "since_ms": 0,
+            "reminder": False,
+            "run": None,
+            "output": None,
+        }
+    ],
+}
+
+
+def body(message: Message) -> str:
+    """The alert as people read it."""
+    return "\n\n".join("\n".join(_lines(event)) for event in message.events) + "\n"
+
+
+def _lines(event: dict[str, Any]) -> list[str]:
+    run, lines = event["run"] or {}, [str(event["summary"])]
+    facts = {
+        "command": run.get("command"),
+        "run": run.get("run"),
+        "due": iso(run["due_ms"]) if run else None,
+        "took": _took(run),
+        "attempts": run.get("attempts"),
+        "incident": event["incident"] and f"{event['incident']}, {event['count']} times since {iso(event['since_ms'])}",
+    }
+    lines += ["", *(f"{name}: {value}" for name, value in facts.items() if value)]
+    if run:
+        lines.append(f"more: schedappliance console sched show {run['run']}")
+    return [*lines, "", "The end of its output:", event["output"].rstrip("\n")] if event["output"] else lines
+
+
+def _took(run: Mapping[str, Any]) -> str | None:
+    started, ended = run.get("started_ms"), run.get("ended_ms")
+    return None if started is None or ended is None else span_text(max(0, ended - started))

@@ -1,0 +1,82 @@
+"""Requests over HTTP: webhooks with the alert as JSON or as text, and pings of a service that expects them.
+
+Rule: no request follows a redirect, since a POST that becomes a GET tells nobody anything.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from email.header import Header
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from schedappliance.transports.message import Message, NotDelivered, body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Answers after which another attempt may succeed, beside those of 500 and more.
+_MAY_PASS = frozenset({408, 425, 429})
+_MOST_READ = 4096
+# The namespace of the ids of runs at a service that takes UUIDs.
+_RUNS = uuid.UUID("5b0a3b7e-6a0b-4a58-9d0c-5d3c2f3f7a11")
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
+def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:
+    """The content of a request and its headers. `style`: `json`, `slack` or `ntfy`."""
+    if style == "ntfy":
+        title = " ".join(message.subject.split())
+        if not title.isascii():
+            title = Header(title, "utf-8", maxlinelen=10_000).encode()
+        return body(message).encode(errors="replace"), {"Content-Type": "text/plain; charset=utf-8", "Title": title}
+    text = message.text
+    if style == "slack":
+        text = json.dumps({"text": f"{message.subject}\n```\n{body(message)}```"})
+    headers = {"Content-Type": "application/json", "Idempotency-Key": f"{message.store}/{message.key}"}
+    return text.encode(errors="replace"), headers
+
+
+def ping_url(url: str, message: Message) -> str:
+    """The URL of a ping: of a start, of a success, or of an end with its status."""
+    event = message.events[-1]
+    kind, run = event["kind"], event["run"] or {}
+    ending = {"started": "/start", "succeeded": "", "recovered": ""}.get(kind)
+    if ending is None:
+        ending = f"/{run['exit_status']}" if kind == "failed" and run.get("exit_status") else "/fail"
+    parts = _parts(url)
+    query = "&".join(filter(None, (parts.query, f"rid={uuid.uuid5(_RUNS, run['run'])}" if run else "")))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + ending, query=query))
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise NotDelivered(f"the URL is invalid: {error}", False) from None
+
+
+def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -> None:
+    """Sends a request. Raises NotDelivered."""
+    if _parts(url).scheme not in ("http", "https"):
+        raise NotDelivered("the URL begins neither with http:// nor with https://", False)
+    try:
+        request = Request(url, content, {"User-Agent": "schedappliance", **headers}, method="POST")
+        with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
+            answer.read(_MOST_READ)
+    except HTTPError as error:
+        to = f" and redirects to {error.headers.get('Location')}" if 300 <= error.code < 400 else ""
+        may_pass = error.code >= 500 or error.code in _MAY_PASS
+        raise NotDelivered(f"the server answers {error.code} {error.reason}{to}", may_pass) from None
+    except ValueError as error:
+        raise NotDelivered(f"the URL is invalid: {error}", False) from None
+    except (OSError, HTTPException) as error:
+        raise NotDelivered(str(getattr(error, "reason", error)), True) from None

@@ -1,0 +1,290 @@
+"""`schedappliance notify` against real servers on this machine: what arrives, and how it ends when nothing does."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import socketserver
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE
+from schedappliance.cli.main import main
+
+RUN = {
+    "run": "example.com-000000001/2",
+    "id": "example.com-000000001",
+    "command": "run backup",
+    "due_ms": 1_700_000_000_000,
+    "started_ms": 1_700_000_000_000,
+    "ended_ms": 1_700_000_090_000,
+    "attempts": 3,
+    "exit_status": 3,
+}
+EVENT: dict[str, Any] = {
+    "kind": "failed",
+    "at_ms": 1_700_000_090_000,
+    "subject": "backup",
+    "summary": "backup failed: exit status 3",
+    "reason": "exit status 3",
+    "incident": 7,
+    "count": 2,
+    "since_ms": 1_700_000_000_000,
+    "reminder": False,
+    "run": RUN,
+    "output": "disk is naïvely full\n",
+}
+ALERT = {
+    "v": 1,
+    "notify": "ops",
+    "node": "example.com",
+    "subject": "[example.com] backup failed: exit status 3",
+    "events": [EVENT],
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHED_RUN_ID", "example.com-000000009/1")
+    monkeypatch.setenv("SCHED_STORE", "0123")
+
+
+def notify(monkeypatch: pytest.MonkeyPatch, *words: str, alert: object = ALERT) -> int:
+    """The exit status of a delivery."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(alert).encode())))
+    return main(["notify", *words])
+
+
+@contextmanager
+def serving(server: socketserver.TCPServer) -> Iterator[str]:
+    """Serves until the end of the block; gives HOST:PORT."""
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """A mail server that answers RCPT with `answer`."""
+
+    mails: ClassVar[list[bytes]] = []
+    answer: ClassVar[bytes] = b"250 ok"
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                lines = iter(self.rfile.readline, b".\r\n")
+                self.mails.append(b"".join(lines))
+            answer = self.answer if verb == b"RCPT" else b"221 bye" if verb == b"QUIT" else b"250 ok"
+            self.wfile.write(answer + b"\r\n")
+
+
+@pytest.fixture
+def mailbox() -> Iterator[str]:
+    Mailbox.mails.clear()
+    Mailbox.answer = b"250 ok"
+    with serving(socketserver.TCPServer(("127.0.0.1", 0), Mailbox)) as place:
+        yield place
+
+
+class Site(BaseHTTPRequestHandler):
+    """A web server that answers with `status` and keeps what it was sent."""
+
+    requests: ClassVar[list[tuple[str, dict[str, str], bytes]]] = []
+    status: ClassVar[int] = 200
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, content))
+        self.send_response(self.status)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    Site.requests.clear()
+    Site.status = 200
+    with serving(HTTPServer(("127.0.0.1", 0), Site)) as place:
+        yield f"http://{place}/hook"
+
+
+def test_a_mail_says_what_happened_and_belongs_to_the_thread_of_its_incident(
+    monkeypatch: pytest.MonkeyPatch, mailbox: str
+) -> None:
+    for _ in range(2):
+        assert notify(monkeypatch, "mail", "--to", "a@example.org", "--to", "b@example.org", "--smtp", mailbox) == OK
+    first, again = Mailbox.mails
+    assert first == again, "another attempt sends the same mail, so that it can be recognized"
+    mail = message_from_bytes(first, policy=default)
+    assert (mail["Subject"], mail["From"], mail["To"]) == (
+        ALERT["subject"],
+        "schedappliance@example.com",
+        "a@example.org, b@example.org",
+    )
+    assert mail["Message-ID"] == "<example.com-000000009-1.0123@example.com>"
+    assert mail["References"] == "<incident-7.0123@example.com>"
+    assert (mail["Auto-Submitted"], mail["Date"]) == ("auto-generated", "Tue, 14 Nov 2023 22:14:50 +0000")
+    assert mail.get_content().splitlines() == [
+        "backup failed: exit status 3",
+        "",
+        "command: run backup",
+        "run: example.com-000000001/2",
+        "due: 2023-11-14T22:13:20Z",
+        "took: 1 min 30 s",
+        "attempts: 3",
+        "incident: 7, 2 times since 2023-11-14T22:13:20Z",
+        "more: schedappliance console sched show example.com-000000001/2",
+        "",
+        "The end of its output:",
+        "disk is naïvely full",
+    ]
+
+
+def test_a_name_cannot_add_a_header_to_a_mail(monkeypatch: pytest.MonkeyPatch, mailbox: str) -> None:
+    alert = {**ALERT, "subject": "a\nBcc: x@example.org", "notify": "o\r\np"}
+    assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox, alert=alert) == OK
+    mail = message_from_bytes(Mailbox.mails[0], policy=default)
+    assert (mail["Subject"], mail["Bcc"], mail["X-Sched-Notify"]) == ("a Bcc: x@example.org", None, "o p")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(b"550 no such user", UNAVAILABLE), (b"451 try later", STILL_QUEUED)], ids=["550", "451"]
+)
+def test_the_status_tells_whether_another_attempt_helps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mailbox: str, answer: bytes, status: int
+) -> None:
+    Mailbox.answer = answer
+    assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox) == status
+    assert answer.decode() in capsys.readouterr().err
+
+
+def test_sendmail_gets_the_mail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "sendmail"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/words\ncat > {tmp_path}/mail\nexit $(cat {tmp_path}/status)\n'
+    )
+    program.chmod(stat.S_IRWXU)
+    for status, expected in ((0, OK), (75, STILL_QUEUED), (67, UNAVAILABLE)):
+        (tmp_path / "status").write_text(str(status))
+        assert notify(monkeypatch, "mail", "--to", "a@example.org", "--sendmail", str(program)) == expected
+    assert (tmp_path / "words").read_text() == "-oi -t\n"
+    assert message_from_bytes((tmp_path / "mail").read_bytes(), policy=default)["To"] == "a@example.org"
+    assert notify(monkeypatch, "mail", "--to", "a@example.org", "--sendmail", str(tmp_path / "none")) == STILL_QUEUED
+
+
+def test_a_webhook_gets_the_alert(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, site: str) -> None:
+    (tmp_path / "headers").write_text("Authorization: Bearer secret\n")
+    (tmp_path / "url").write_text(f"{site}\n")
+    words = ("--url-file", str(tmp_path / "url"), "--header-file", str(tmp_path / "headers"))
+    assert notify(monkeypatch, "webhook", *words) == OK
+    ((path, headers, content),) = Site.requests
+    assert (path, json.loads(content)) == ("/hook", ALERT)
+    assert headers["authorization"] == "Bearer secret"
+    assert headers["idempotency-key"] == "0123/example.com-000000009/1"
+
+
+def test_chats_get_a_text(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    assert notify(monkeypatch, "webhook", site, "--as", "slack") == OK
+    assert notify(monkeypatch, "webhook", site, "--as", "ntfy") == OK
+    (_, _, slack), (_, headers, ntfy) = Site.requests
+    assert json.loads(slack)["text"].startswith(f"{ALERT['subject']}\n```\nbackup failed")
+    assert (headers["title"], ntfy.decode().splitlines()[0]) == (ALERT["subject"], "backup failed: exit status 3")
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        (EVENT, "/hook/3"),
+        ({**EVENT, "kind": "started"}, "/hook/start"),
+        ({**EVENT, "kind": "succeeded"}, "/hook"),
+        ({**EVENT, "kind": "timed_out"}, "/hook/fail"),
+        ({**EVENT, "run": {**RUN, "exit_status": None}}, "/hook/fail"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_ping_says_how_a_run_ended(
+    monkeypatch: pytest.MonkeyPatch, site: str, event: dict[str, Any], path: str
+) -> None:
+    assert notify(monkeypatch, "ping", f"{site}?create=1", alert={**ALERT, "events": [event]}) == OK
+    ((pinged, _, content),) = Site.requests
+    assert pinged.partition("?")[0] == path
+    assert pinged.partition("?")[2].startswith("create=1&rid=")
+    assert content.decode() == EVENT["output"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(500, STILL_QUEUED), (429, STILL_QUEUED), (404, UNAVAILABLE), (302, UNAVAILABLE)]
+)
+def test_an_answer_of_a_web_server_decides_the_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], site: str, status: int, expected: int
+) -> None:
+    Site.status = status
+    assert notify(monkeypatch, "webhook", site) == expected
+    assert len(Site.requests) == 1
+    assert f"error: not delivered: the server answers {status}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["mail", "webhook"])
+def test_a_server_that_hangs_ends_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        words = ("mail", "--to", "a@example.org", "--smtp", place) if way == "mail" else ("webhook", f"http://{place}/")
+        assert notify(monkeypatch, *words, "--timeout", "0.2") == STILL_QUEUED
+    assert "not delivered: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alert", [[], {"v": 2, "events": [1]}, {"v": 1}, {**ALERT, "events": []}, "text"])
+def test_what_is_no_alert_is_not_delivered(monkeypatch: pytest.MonkeyPatch, site: str, alert: object) -> None:
+    assert notify(monkeypatch, "webhook", site, alert=alert) == UNUSABLE
+    assert Site.requests == []
+
+
+def test_a_test_needs_no_alert(monkeypatch: pytest.MonkeyPatch, site: str, mailbox: str) -> None:
+    assert notify(monkeypatch, "webhook", site, "--test", alert=None) == OK
+    assert notify(monkeypatch, "ping", site, "--test", alert=None) == OK
+    assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox, "--test", alert=None) == OK
+    assert message_from_bytes(Mailbox.mails[0], policy=default)["Subject"] == "[test] this is only a test"
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["webhook", "file:///etc/passwd"], UNAVAILABLE),
+        (["webhook", "http://[bad"], UNAVAILABLE),
+        (["webhook", "--url-file", "/nonexistent/url"], UNUSABLE),
+        (["mail", "--to", "a@example.org", "--smtp", "127.0.0.1:1"], STILL_QUEUED),
+    ],
+    ids=["scheme", "URL", "file", "refused"],
+)
+def test_mistakes_have_statuses(monkeypatch: pytest.MonkeyPatch, words: list[str], status: int) -> None:
+    assert notify(monkeypatch, *words) == status
+
+
+@pytest.mark.parametrize("words", [["mail"], ["webhook"], ["ping", "a", "--url-file", "b"], ["pigeon"], []])
+def test_wrong_usage_is_reported(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        notify(monkeypatch, *words)
+    assert end.value.code == USAGE
