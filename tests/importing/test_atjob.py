@@ -56,7 +56,7 @@ def test_what_is_not_the_same_has_a_note(name: str, script: str, note: str) -> N
     ("name", "script", "failure"),
     [
         ("script.sh", HEAD, "is not the name of a job of at"),
-        ("=0001101c6a3f2", HEAD, "runs just now"),
+        ("=0001101c6a3f2", HEAD, "is running now"),
         ("a0001101c6a3f2", "echo\n", "has no line `# atrun"),
         ("a00011ffffffff", HEAD, "after the year 9999"),
     ],
