@@ -12,6 +12,9 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 
+# These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFLNK: "a symbolic link",

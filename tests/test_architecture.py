@@ -47,7 +47,7 @@ RESERVED = {
     "lark": {"syntax"},
     "yaml": {"syntax"},
     "re2": {"model"},
-    "watchdog": {"edge", "doctor"},
+    "watchdog": {"edge", "doctor", "boot"},
     "subprocess": {"edge", "doctor", "cli", "transports"},
     "select": {"edge", "boot", "client"},
     "socket": {"edge", "client", "doctor"},
@@ -291,7 +291,7 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     assert status == "1" and "error[E301]" in done.stdout
     assert "schedappliance.lint.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"cli", "clock", "lint", "progress", "visible", "diagnostics", "model", "syntax"}
+    assert stations <= {"cli", "clock", "kinds", "lint", "progress", "visible", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 
@@ -370,3 +370,19 @@ def test_no_builtin_is_shadowed() -> None:
 )
 def test_a_shadowed_builtin_is_found(source: str, names: list[str]) -> None:
     assert _shadowed(ast.parse(source)) == names
+
+
+def test_a_running_daemon_imports_nothing() -> None:
+    """Each import inside of a function finds a module that is loaded: the daemon may have no descriptor or package then."""
+    script = "import sys, schedappliance.boot.appliance; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    late = []
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        for node in [node for function in functions for node in ast.walk(function)] if name in loaded else ():
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+                late += [f"{path}:{node.lineno} imports {name}" for name in names if name not in loaded]
+    assert late == []

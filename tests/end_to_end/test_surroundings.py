@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -320,6 +321,52 @@ def test_a_start_with_too_few_descriptors_names_the_limit(daemon: Daemon) -> Non
     assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
     assert "raise the limit on open files, which is 20: `ulimit -n`, or `LimitNOFILE=` of systemd" in done.stderr
     assert os.listdir(daemon.var) == []
+
+
+QUICK_AUDIT = """\
+from schedappliance.boot import audit
+from schedappliance.cli.main import main
+audit.AUDIT_MS = 100
+raise SystemExit(main())
+"""
+# Each of them read files: modules, or the data of a zone.
+WITHOUT_DESCRIPTORS = {
+    "sched cron 'TZ=Asia/Tokyo @daily' run hello": "",
+    "sched calendar 'daily Asia/Tokyo' run hello": "",
+    "sched cron 'TZ=America/New_York 0 9 * * *' run hello": "its data cannot be read now: Too many open files",
+    "sched cron 'TZ=America/New_Yrk 0 9 * * *' run hello": "unknown time zone `America/New_Yrk`",
+    "rnu hello": "unknown command `rnu`",
+    "metrics": "",
+    "run hello": "",
+}
+
+
+def test_nothing_ends_an_appliance_that_has_no_free_descriptor(daemon: Daemon) -> None:
+    """It imports nothing, and takes no error for an answer. When descriptors are free again, all is well."""
+    with daemon.conf.open("a") as conf:
+        conf.write('job "j" { calendar = "*:*:0/1" zone = "Asia/Tokyo" command = "version" }\n')
+    daemon.launch(QUICK_AUDIT)
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "the start")
+    assert daemon.process
+    client, pid = daemon.connect(), daemon.process.pid
+    client.settimeout(30)
+    with client, client.makefile() as answers:
+        client.sendall(b'{"v": 1, "id": 0, "command": "version"}\n')
+        answers.readline()
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        daemon.socket_path.unlink()
+        for line, error in WITHOUT_DESCRIPTORS.items():
+            client.sendall(json.dumps({"v": 1, "id": 1, "command": line}).encode() + b"\n")
+            assert error in (answer := answers.readline()), answer
+            assert ('"error"' in answer) == bool(error), answer
+        daemon.wait_for_log("Too many open files")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    eventually(lambda: daemon.ended() or daemon.socket_path.exists(), "the socket")
+    daemon.wait_for_state("succeeded")
+    daemon.say("sched cron 'TZ=America/New_York 0 9 * * *' run hello")
+    daemon.assert_healthy()
+    assert daemon.stop() == 0
 
 
 # The start of one thread fails, as under a limit on threads.

@@ -159,7 +159,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _with_remedy(error: OSError) -> str:
-    remedy = _REMEDIES.get(error.errno or 0)
+    # With the name of a file, inotify is not to blame.
+    remedy = None if error.filename and error.errno == errno.EMFILE else _REMEDIES.get(error.errno or 0)
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror}{where}; raise {remedy}" if remedy else f"{error.strerror}{where}"
 

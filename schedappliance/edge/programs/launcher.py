@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from schedappliance.edge import linux
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.supervisor import EXHAUSTED
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
+from schedappliance.kinds import EXHAUSTED
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 
 if TYPE_CHECKING:

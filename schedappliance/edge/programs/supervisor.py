@@ -9,7 +9,6 @@ Rule: everything runs on the deciding thread, except what the launcher's worker 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -30,6 +29,7 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.output_parts import NOTHING
 from schedappliance.engine.records import ProcessKey
+from schedappliance.kinds import EXHAUSTED
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from schedappliance.engine.output_parts import OutputPart
     from schedappliance.engine.records import AttemptKey
 
-# These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 # How long a failed read of an output is repeated: a process may have leased the file, or descriptors may be short.
 UNREADABLE_MS = 5000
 # A group that has outlived its leader is checked at this interval, until it is gone.

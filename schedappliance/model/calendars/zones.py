@@ -13,14 +13,16 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from schedappliance.diagnostics import did_you_mean
+from schedappliance.kinds import EXHAUSTED, read_head
 from schedappliance.model.calendars.pieces import END, Zone
 
 LOCAL = "local"
@@ -30,6 +32,17 @@ DIRECTORIES = tuple(map(Path, ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr
 # An offset from UTC, and an abbreviation with or without an offset.
 _OFFSET = re.compile(r"(?:UTC|GMT)([+-])(0?\d|1[0-4])(?::?00)?", re.ASCII | re.IGNORECASE)
 _ABBREVIATION = re.compile(r"[A-Za-z]{1,5}(?:[+-]?\d.*)?", re.ASCII)
+
+
+def _package() -> ModuleType | None:
+    try:
+        return import_module("tzdata")
+    except ImportError:
+        return None
+
+
+# The package `tzdata`, if it is installed. It is imported now: a daemon may have no free descriptor later.
+_PACKAGE = _package()
 
 
 class UnknownZone(Exception):
@@ -73,12 +86,19 @@ class Zones:
         self._contents: dict[Path, bytes] = {}
         # The files that cannot be read as time zone data, for `doctor`.
         self.damaged: list[Path] = []
+        # Whether the machine lacked what it takes to read a zone, the last time.
+        self.is_short = False
 
     def get(self, name: str) -> Zone:
-        """A zone by its name; `local` is the zone of the machine. UnknownZone: it is not in the data."""
+        """A zone by its name; `local` is the zone of the machine. UnknownZone: it is not in the data, or cannot be read now."""
         zone = self._zones.get(name)
         if zone is None:
-            zone = self._zones[name] = self._read_local() if name == LOCAL else self._read(name)
+            self.is_short = False
+            try:
+                zone = self._zones[name] = self._read_local() if name == LOCAL else self._read(name)
+            except OSError as error:
+                self.is_short = True
+                raise UnknownZone(name, f"its data cannot be read now: {error.strerror}") from error
         return zone
 
     @property
@@ -89,19 +109,23 @@ class Zones:
     @cached_property
     def version(self) -> str:
         """The version of the time zone data, such as `2026a`; `unknown` if the data does not say it."""
-        for directory in self._machine.directories:
-            if first := _first_line(directory / "tzdata.zi"):
-                return first.removeprefix("# version").strip()
-        try:
-            return str(import_module("tzdata").IANA_VERSION)
-        except (ModuleNotFoundError, AttributeError):
-            return "unknown"
+        with suppress(OSError):
+            for directory in self._machine.directories:
+                if first := _first_line(directory / "tzdata.zi"):
+                    return first.removeprefix("# version").strip()
+        return str(getattr(_PACKAGE, "IANA_VERSION", "unknown"))
 
     def changed(self) -> bool:
-        """Whether a zone that was read would be another one now: other data, or the machine is in another zone."""
-        if any(_content(path) != content for path, content in self._contents.items()):
-            return True
-        return LOCAL in self._zones and _local_name(self._machine) != self._zones[LOCAL].name
+        """Whether a zone that was read would be another one now: other data, or the machine is in another zone.
+
+        False while the machine lacks what it takes to look.
+        """
+        try:
+            if any(_content(path) != content for path, content in self._contents.items()):
+                return True
+            return LOCAL in self._zones and _local_name(self._machine) != self._zones[LOCAL].name
+        except OSError:
+            return False
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -112,8 +136,8 @@ class Zones:
             for folder, folders, files in os.walk(directory):
                 folders[:] = filter(_begins_a_name, folders)
                 names.update(f"{folder}/{file}"[above:] for file in filter(_begins_a_name, files))
-        with suppress(ImportError, OSError, ValueError, TypeError):
-            names.update(resources.files("tzdata").joinpath("zones").read_text().split())
+        with suppress(OSError):
+            names.update((_packaged("zones") or b"").decode().split())
         return sorted(names)
 
     def _read(self, name: str) -> Zone:
@@ -140,7 +164,7 @@ class Zones:
         named = f"{path}, which TZ names" if self._machine.by_path else path
         if content is None:
             raise UnknownZone(LOCAL, f"cannot read {named}")
-        if not content.startswith(b"TZif"):
+        if not content.startswith(_MAGIC):
             raise UnknownZone(LOCAL, f"there is no time zone data in {named}")
         return self._zone(LOCAL, None, _Data(path, content))
 
@@ -148,9 +172,13 @@ class Zones:
         if data.path is not None:
             self._contents[data.path] = data.content
         try:
-            rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
+            # It comes first: Python waits for ever for a missing end of the data.
             listed, listed_to = _listed_changes(data.content)
-        except (ValueError, IndexError, struct.error) as error:
+            rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
+            for instant in (0, *(listed for listed in listed if 0 < listed < END), END):
+                if datetime.fromtimestamp(instant, rules).utcoffset() is None:
+                    raise ValueError(f"no offset at {instant}")
+        except Exception as error:  # Python raises whatever the damage leads to, as AssertionError.
             self.damaged += [data.path] if data.path is not None else []
             raise UnknownZone(asked, "its time zone data is damaged") from error
         return Zone(name, rules, listed, listed_to)
@@ -158,6 +186,8 @@ class Zones:
 
 def instead_of_zone(name: str, zones: Zones) -> str:
     """The remedy for the name of a zone that is not in the data; empty if nothing is like it."""
+    if zones.is_short:
+        return "try again later"
     if offset := _OFFSET.fullmatch(name):
         sign = "-" if offset[1] == "+" else "+"
         return f"write a place, or the offset with the opposite sign: `Etc/GMT{sign}{int(offset[2])}`"
@@ -189,12 +219,22 @@ def _data_of(name: str, directories: Sequence[Path]) -> Iterator[_Data]:
         raise UnknownZone(name, "it is not a name in the time zone data")
     for directory in directories:
         path = directory.joinpath(*parts)
-        if (content := _content(path)) is not None and content.startswith(b"TZif"):
+        if (content := _content(path)) is not None and (content.startswith(_MAGIC) or not content):
             yield _Data(path, content)
-    with suppress(ModuleNotFoundError, OSError, ValueError):
-        yield _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
+    if (content := _packaged("zoneinfo", *parts)) is not None and content.startswith(_MAGIC):
+        yield _Data(None, content)
 
 
+def _packaged(*parts: str) -> bytes | None:
+    """The bytes of a file of the package. An empty directory in its place is a package without a file."""
+    if _PACKAGE is None or _PACKAGE.__file__ is None:
+        return None
+    return _content(Path(_PACKAGE.__file__).parent.joinpath(*parts))
+
+
+_MAGIC = b"TZif"
+# `tzdata.zi`, of which the first line is read, has 100 KB. The data of a zone has a few.
+_MOST_BYTES = 1 << 20
 # The header of RFC 8536: the version, then the counts of the items in the data block.
 _HEADER = struct.Struct(">4xc15x6l")
 
@@ -202,7 +242,7 @@ _HEADER = struct.Struct(">4xc15x6l")
 def _listed_changes(content: bytes) -> tuple[Sequence[int], int]:
     """The instants at which another offset may begin, as the data lists them, and the one after which a rule follows.
 
-    Without the list, a search for the changes would ask for hundreds of offsets a year. Raises struct.error.
+    Without the list, a search for the changes would ask for hundreds of offsets a year. Raises struct.error and ValueError.
     """
     version, *counts = _HEADER.unpack_from(content)
     start, width = _HEADER.size, 4
@@ -212,9 +252,12 @@ def _listed_changes(content: bytes) -> tuple[Sequence[int], int]:
         _, *counts = _HEADER.unpack_from(content, start)
         start, width = start + _HEADER.size, 8
     instants = struct.unpack_from(f">{counts[3]}{'q' if width == 8 else 'l'}", content, start)
+    footer = content[start + _block_size(counts, width) :]
+    is_whole = width == 4 or (len(footer) > 1 and footer.startswith(b"\n") and footer.endswith(b"\n"))
+    if not is_whole or list(instants) != sorted(instants):
+        raise ValueError("the data is not whole")
     # Only a rule with two offsets has commas.
-    has_rule = b"," in content[start + _block_size(counts, width) :]
-    if not has_rule:
+    if b"," not in footer:
         return instants, END
     return instants, instants[-1] if instants else -END
 
@@ -226,10 +269,17 @@ def _block_size(counts: Sequence[int], width: int) -> int:
 
 
 def _content(path: Path) -> bytes | None:
-    """The bytes of a file; None if it cannot be read. TZ may name anything: a FIFO would block, a device may never end."""
+    """The bytes of a regular file; None if there is none. TZ may name anything: a FIFO would block, a device may never end.
+
+    Raises OSError if the machine lacks what it takes to look. That is no answer.
+    """
     try:
-        return path.read_bytes() if path.is_file() else None
-    except (OSError, ValueError):
+        return read_head(path, _MOST_BYTES)
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return None
 
 
@@ -243,8 +293,9 @@ def _local_name(machine: Machine) -> str | None:
     if machine.tz is not None:
         path = machine.tz.removeprefix(":")
         return _name_below_zoneinfo(Path(path)) or path or "UTC"
-    if machine.localtime.is_symlink():
-        return _name_below_zoneinfo(machine.localtime.resolve())
+    if os.path.islink(machine.localtime):  # noqa: PTH114  # Path raises what it cannot see
+        # A link to itself leads to itself.
+        return _name_below_zoneinfo(Path(os.path.realpath(machine.localtime)))
     name = None if machine.by_path else _first_line(machine.timezone)
     return name if name and _agrees(machine, name) else None
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import zoneinfo
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from schedappliance.model.calendars import zones as zones_module
+from schedappliance.model.calendars.pieces import END
 from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones, instead_of_zone, this_machine
 
 SYSTEM = this_machine().directories
@@ -70,6 +75,86 @@ def test_damaged_data(machine: Machine) -> None:
     assert zones.changed()
     assert instead_of_zone("Europe/Berlin", Zones(machine)) == "install the package `tzdata` of the system again"
     assert instead_of_zone("Europe/Berln", Zones(machine)) == "did you mean `Europe/Berlin`?"
+
+
+def test_any_damage_is_damage(machine: Machine) -> None:
+    """Python waits for ever for the end of data that lacks its last byte, and raises AssertionError for other damage."""
+    path = machine.directories[0] / "Europe/Berlin"
+    whole = path.read_bytes()
+    footer = whole.rindex(b"\n", 0, -1)
+    random = Random(7)
+    damages = [whole[:-1], whole[:footer], whole[: footer + 1], b"", whole[:footer] + b"X" + whole[footer + 1 :]]
+    for _ in range(300):
+        damages.append(bytearray(whole))  # type: ignore[arg-type]  # as good as bytes
+        for _ in range(random.choice((1, 3))):
+            damages[-1][random.randrange(len(whole))] = random.randrange(256)  # type: ignore[index]
+        if random.random() < 0.2:
+            del damages[-1][random.randrange(len(whole)) :]  # type: ignore[attr-defined]
+    for number, damage in enumerate(damages):
+        path.write_bytes(damage)
+        zones = Zones(machine)
+        zone = zones.get("Europe/Berlin")
+        assert number >= 5 or zones.damaged == [path]
+        assert [zone.offset_at(instant) for instant in (0, JULY, END)]
+
+
+@pytest.fixture
+def without_descriptors() -> Iterator[Callable[[], None]]:
+    """Takes all descriptors until the test ends."""
+    limits, last = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
+    os.close(last)
+    yield lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (last, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_no_descriptor_is_no_answer(machine: Machine, without_descriptors: Callable[[], None]) -> None:
+    """Zones that were read stay, the others are not unknown, and nothing is imported."""
+    machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
+    zones = Zones(machine)
+    _ = zones.local
+    without_descriptors()
+    assert not zones.changed()
+    assert zones.version
+    for name in ("Asia/Tokyo", "America/New_York"):
+        with pytest.raises(UnknownZone, match=f"`{name}`: its data cannot be read now: Too many open files"):
+            zones.get(name)
+        assert instead_of_zone(name, zones) == "try again later"
+    copy = Zones(replace(machine, localtime=machine.directories[0] / "Asia/Tokyo"))
+    with pytest.raises(UnknownZone, match="`local`: its data cannot be read now: Too many open files"):
+        _ = copy.local
+    assert zones.names == ["UTC"]
+
+
+def test_a_link_to_itself_is_no_zone(machine: Machine) -> None:
+    machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
+    zones = Zones(machine)
+    _ = zones.local
+    machine.localtime.unlink()
+    machine.localtime.symlink_to(machine.localtime)
+    assert zones.changed()
+    with pytest.raises(UnknownZone, match=f"cannot read {machine.localtime}"):
+        _ = Zones(machine).local
+
+
+def test_a_fifo_is_no_zone(machine: Machine) -> None:
+    for path in (machine.localtime, machine.timezone, machine.directories[0] / "Mars"):
+        os.mkfifo(path)
+    for name in ("local", "Mars"):
+        with pytest.raises(UnknownZone):
+            Zones(machine).get(name)
+
+
+def test_an_empty_directory_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "tzdata").mkdir()
+    script = (
+        "from schedappliance.model.calendars.zones import *; zones = Zones(Machine((), 'UTC'));"
+        "print(zones.version, zones.names, zones.local.name, instead_of_zone('Asia/Tokyo', zones)); zones.get('Asia/Tokyo')"
+    )
+    paths = [str(Path(zones_module.__file__).parents[3]), str(tmp_path)]
+    flags = ["-c", f"import sys; sys.path[:0] = {paths}; {script}"]
+    done = subprocess.run([sys.executable, "-IS", *flags], capture_output=True, text=True)
+    assert done.stdout == "unknown ['UTC'] UTC \n"
+    assert done.stderr.endswith("unknown time zone `Asia/Tokyo`: it is not in the time zone data\n")
 
 
 @pytest.mark.parametrize(
