@@ -229,7 +229,7 @@ def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     ("text", "remedy"),
     [
         ("progam x { }", "did you mean `program`?"),
-        ("frobnicate { }", "known stanzas: sched, program, job, days, defaults, authorization"),
+        ("frobnicate { }", "known stanzas: sched, program, job, days, notify, defaults, authorization"),
         ("sched { backing-store = x }", "did you mean `backing_store`?"),
         (PROGRAM % "TimeOut_ = 5", "did you mean `timeout`?"),
         ('program hello { argv = ( /bin/true ) } job j { at = 7 command = "run helo" }', "did you mean `hello`?"),
