@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import run_data
 from schedappliance.commands.view import NO_NUMBERS
-from schedappliance.engine.attempts import tail
+from schedappliance.engine.attempts import TAIL_BYTES, tail
 from schedappliance.engine.incidents import (
+    ITSELF,
     RECOVERED,
     Event,
     Incident,
@@ -22,8 +23,8 @@ from schedappliance.engine.incidents import (
     tells_recovery,
     worse,
 )
-from schedappliance.engine.records import CONFIG_USER, Job, NewJob, job_id
-from schedappliance.engine.states import RunState
+from schedappliance.engine.records import CONFIG_USER, Job, NewJob, RunKey, job_id
+from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
@@ -31,23 +32,70 @@ if TYPE_CHECKING:
     from schedappliance.model.configuration import Notify
     from schedappliance.store.runs import PastRun
 
+STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
+# The ends of runs that open an incident.
+WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED)
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
+
+
+def run_started(state: State, key: RunKey) -> None:
+    """Notes that the first attempt of a run begins."""
+    watching = [one for one in state.configuration.notify.values() if STARTED in one.when]
+    if not watching or state.store.incidents.is_alert(key.job):
+        return
+    run = state.store.runs.past(key)
+    assert run is not None, key
+    for notify in watching:
+        if notify.watches(run.name, _program_of(run)):
+            _tell(state, notify, _plain_event(state, _name_of(state, run), STARTED, run, None))
 
 
 def run_ended(state: State, run: PastRun) -> None:
     """Notes that a run has ended: a delivery of an alert, or a run that stanzas may watch."""
     if run.origin == "stanza" and run.name is None and state.store.incidents.is_alert(run.key.job):
         _end_delivery(state, run)
-    elif run.state == RunState.SUCCEEDED:
+        return
+    if run.state == RunState.SUCCEEDED and state.open_incidents:
+        _recover_from(state, run)
+    for notify in state.configuration.notify.values():
+        kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
+        if kinds and notify.watches(run.name, _program_of(run)):
+            _note_end(state, notify, run, kinds)
+
+
+def _note_end(state: State, notify: Notify, run: PastRun, kinds: list[str]) -> None:
+    """Tells the end of a run by the first of these kinds that is told."""
+    for kind in kinds:
+        if kind in WITH_INCIDENT and notify.has_incidents:
+            subject = _subject_of(state, run)
+            if subject and _worsen(state, notify, subject, kind, run, run.reason):
+                return
+        else:
+            _tell(state, notify, _plain_event(state, _name_of(state, run), kind, run, run.reason))
+            return
+
+
+def follow_troubles(state: State) -> None:
+    """Notes whether the appliance is degraded."""
+    state.noted_troubles = troubles = state.status.troubles
+    _note_state(state, Subject("appliance", ITSELF), DEGRADED, troubles)
+
+
+def reload_ended(state: State, mistake: str | None) -> None:
+    """Notes that stanza files were rejected for a mistake, or accepted."""
+    _note_state(state, Subject("configuration", ITSELF), RELOAD_REFUSED, mistake)
+
+
+def _note_state(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
+    """Notes that something is wrong with the appliance itself, or nothing any more."""
+    if trouble is None:
         if state.open_incidents:
-            _recover(state, run)
-    else:
-        watching = [one for one in state.configuration.notify.values() if run.state in one.when]
-        program = _program_of(run) if watching else None
-        for notify in watching:
-            if notify.watches(run.name, program):
-                _worsen(state, notify, run, program)
+            _recover(state, subject, None)
+        return
+    for notify in state.configuration.notify.values():
+        if kind in notify.when and state.store.incidents.find(subject, notify.name) is None:
+            _worsen(state, notify, subject, kind, None, trouble)
 
 
 def _end_delivery(state: State, run: PastRun) -> None:
@@ -56,28 +104,30 @@ def _end_delivery(state: State, run: PastRun) -> None:
         state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
 
 
-def _worsen(state: State, notify: Notify, run: PastRun, program: str | None) -> None:
-    subject = _subject_of(state, run, program)
-    if subject is None:
-        return
+def _worsen(state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None) -> bool:
+    """Opens an incident or counts one more event of it. Returns whether it is told."""
     incidents = state.store.incidents
-    incident, is_told = worse(
-        incidents.find(subject, notify.name), notify, subject, run.state, state.moment.wall, run.key
-    )
+    before = incidents.find(subject, notify.name)
+    incident, is_told = worse(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
     if is_told:
-        _tell(state, notify, _event_of(state, incident, run.state, run))
+        _tell(state, notify, _event_of(state, incident, kind, run, reason))
     state.read_incidents()
+    return is_told
 
 
-def _recover(state: State, run: PastRun) -> None:
+def _recover_from(state: State, run: PastRun) -> None:
     """Closes the incidents of a run that has succeeded."""
-    subject = _subject_of(state, run, _program_of(run))
-    for incident in state.store.incidents.of(subject) if subject else ():
+    if subject := _subject_of(state, run):
+        _recover(state, subject, run)
+
+
+def _recover(state: State, subject: Subject, run: PastRun | None) -> None:
+    for incident in state.store.incidents.of(subject):
         state.store.incidents.close(incident)
         notify = state.configuration.notify.get(incident.notify)
         if notify and tells_recovery(incident, notify):
-            _tell(state, notify, _event_of(state, incident, RECOVERED, run))
+            _tell(state, notify, _event_of(state, incident, RECOVERED, run, None))
         state.read_incidents()
 
 
@@ -91,7 +141,8 @@ def remind(state: State) -> None:
             continue
         state.store.incidents.put(after_telling(incident, notify, now)._replace(remind_ms=now + notify.again_ms))
         run = state.store.runs.past(incident.last_run) if incident.last_run else None
-        _tell(state, notify, {**_event_of(state, incident, incident.kind, run), "reminder": True})
+        reason = run.reason if run else state.status.troubles if incident.kind == DEGRADED else None
+        _tell(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
     state.read_incidents()
 
 
@@ -106,20 +157,30 @@ def drop_outdated(state: State) -> None:
 
 def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
     name, number = incident.subject
+    if number == ITSELF:
+        return incident.kind in notify.when
+    if not notify.has_incidents:
+        return False
     if not number:
         return notify.watches(None, name)
     job = state.store.jobs.get(number)
     return job is not None and job.enabled and notify.watches(job.declared, _program_in(job.command))
 
 
-def _subject_of(state: State, run: PastRun, program: str | None) -> Subject | None:
+def _subject_of(state: State, run: PastRun) -> Subject | None:
     """What has the incident of a run; None for a command without a program that no recurrent job has given."""
     if run.name is not None:
         return Subject(run.name, run.key.job)
     job: Job | None = state.store.jobs.get(run.key.job)
     if job is not None and job.recurrent:
         return Subject(job_id(state.store.node, job.number), job.number)
+    program = _program_of(run)
     return Subject(program, 0) if program is not None else None
+
+
+def _name_of(state: State, run: PastRun) -> str:
+    subject = _subject_of(state, run)
+    return subject.name if subject else job_id(state.store.node, run.key.job)
 
 
 def _program_of(run: PastRun) -> str | None:
@@ -131,32 +192,50 @@ def _program_in(command: Command | None) -> str | None:
     return command.bare.words[0] if command is not None and command.bare.form == "run" else None
 
 
-def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None) -> Event:
-    output = state.store.runs.output(run.key) if run else None
-    event: Event = {
+def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None, reason: str | None) -> Event:
+    event = _plain_event(state, incident.subject.name, kind, run, reason)
+    return {**event, "incident": incident.number, "count": incident.times, "since_ms": incident.since_ms}
+
+
+def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason: str | None) -> Event:
+    """An event that belongs to no incident."""
+    now = state.moment.wall
+    return {
         "kind": kind,
-        "at_ms": state.moment.wall,
-        "subject": incident.subject.name,
-        "reason": run.reason if run else None,
-        "incident": incident.number,
-        "count": incident.times,
-        "since_ms": incident.since_ms,
+        "at_ms": now,
+        "subject": name,
+        "reason": reason,
+        "incident": None,
+        "count": 1,
+        "since_ms": now,
         "reminder": False,
         "run": run_data(state.store.node, run) if run else None,
-        "output": tail(output[0]).decode(errors="replace") if output else None,
+        "output": _output_of(state, run) if run else None,
     }
-    return event
+
+
+def _output_of(state: State, run: PastRun) -> str | None:
+    """The end of what the program of a run has written, or the beginning of what its command has answered."""
+    output = state.store.runs.output(run.key)
+    if output is not None:
+        return tail(output[0]).decode(errors="replace")
+    answer = state.store.runs.answer(run.key)
+    return answer and answer[:TAIL_BYTES]
 
 
 def _tell(state: State, notify: Notify, event: Event) -> None:
-    """Adds the job that delivers an event."""
+    """Adds the job that delivers an event, or adds the event to the alert that waits for more."""
     event = {**event, "summary": summary(event)}
     text = f"alert {notify.name}: {event['summary']}"
     if not state.store.jobs.has_numbers():
         state.log("error", f"{text}: it cannot be told: {'; '.join(NO_NUMBERS)}")
         return
     now = state.moment.wall
-    number = state.store.jobs.add(NewJob("run", now, None, notify.command.command, CONFIG_USER, "stanza"), now)
+    if notify.collect_ms and (waiting := state.store.incidents.collecting(notify.name)):
+        state.store.incidents.add_alert(waiting, notify.name, event)
+        return
+    due = now + notify.collect_ms
+    number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
     state.store.incidents.add_alert(number, notify.name, event)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
 

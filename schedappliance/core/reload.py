@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.commands.view import Order, ReloadResult
+from schedappliance.core.alerts import reload_ended
 from schedappliance.core.audit import audit
 from schedappliance.core.orders import carry_out, take_jobs
 from schedappliance.core.runs import count_end
@@ -77,6 +78,7 @@ def files_read(state: State, event: FilesRead) -> None:
         answer = _rejection(diagnostics)
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
+    reload_ended(state, None if accepted else next((d.brief() for d in diagnostics if d.is_error), "it has errors"))
     outcome = "accepted" if accepted else "rejected"
     state.count("reloads_total", outcome)
     result = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))

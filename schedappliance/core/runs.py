@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
-from schedappliance.core.alerts import message, run_ended
+from schedappliance.core.alerts import message, run_ended, run_started
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.core.waits import dismiss
@@ -309,6 +309,8 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
     state.running[start.key.run] = running
     state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
     state.effects.append(start)
+    if state.configuration.notify and start.key.attempt == FIRST_ATTEMPT:
+        run_started(state, start.key.run)
 
 
 def _runs(state: State, key: AttemptKey) -> bool:

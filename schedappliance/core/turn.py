@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
-from schedappliance.core.alerts import remind
+from schedappliance.core.alerts import follow_troubles, remind
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import follow_clock
@@ -129,6 +129,8 @@ class Core:
         Only a turn changes what is due, so the result of `wake` after the last turn still holds.
         """
         if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
+            return True
+        if self.state.configuration.notify and self.state.noted_troubles != self.state.status.troubles:
             return True
         if AuditDue in map(type, events) and not self.state.store.is_in_place:
             return True
@@ -265,6 +267,8 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.release_delayed(state.moment.boot)
+    if state.configuration.notify and state.noted_troubles != state.status.troubles:
+        follow_troubles(state)
     if state.may_begin:
         if state.remind_at is not None and state.remind_at <= state.moment.wall:
             remind(state)

@@ -20,10 +20,19 @@ VERSION = 1
 RECOVERED = "recovered"
 
 Event = dict[str, Any]
+# The most events of one alert: with the end of an output each, it stays below a megabyte.
+MOST_EVENTS = 200
+
+
+# The number in the place of that of a job, for events of the appliance itself.
+ITSELF = -1
 
 
 class Subject(NamedTuple):
-    """What has an incident: a job by its name or id and its number, or the program of runs without a recurrent job (0)."""
+    """What has an incident: a job by its name or id, and its number.
+
+    The number is 0 for a program, whose runs no recurrent job has made, and ITSELF for the appliance.
+    """
 
     name: str
     job: int
@@ -60,11 +69,15 @@ class Worse(NamedTuple):
 def worse(
     incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, run: RunKey | None
 ) -> Worse:
-    """Opens an incident, or counts one more event of it. It is told when `after` events have come in a row."""
+    """Opens an incident, or counts one more event of it. It is told when `after` events have come in a row.
+
+    What is wrong with the appliance itself is told at once.
+    """
+    least = 1 if subject.job == ITSELF else notify.after
     if incident is None:
         incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, run)
     next_one = incident._replace(kind=kind, times=incident.times + 1, last_ms=now_ms, last_run=run)
-    if incident.told_ms is not None or incident.acked_ms is not None or next_one.times < notify.after:
+    if incident.told_ms is not None or incident.acked_ms is not None or next_one.times < least:
         return Worse(next_one, False)
     return Worse(after_telling(next_one, notify, now_ms), True)
 

@@ -229,6 +229,8 @@ def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
         when=get("when"),
         after=get("after"),
         again_ms=get("again"),
+        has_incidents=get("incidents"),
+        collect_ms=get("collect"),
         command=command,
         source=block.source,
         span=block.stanza.head,

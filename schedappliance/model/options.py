@@ -446,8 +446,12 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     ),
 }
 
-# What a `notify` stanza can tell.
-EVENTS = ("failed", "timed_out", "interrupted", "recovered")
+# What a `notify` stanza can tell, and what it tells unless it says otherwise.
+EVENTS = (
+    *("failed", "timed_out", "interrupted", "missed", "skipped", "recovered"),
+    *("started", "succeeded", "output", "degraded", "reload_refused"),
+)
+USUAL_EVENTS = ("failed", "timed_out", "interrupted", "missed", "recovered")
 
 NOTIFY: dict[str, OptionSpec] = {
     "jobs": OptionSpec(
@@ -455,11 +459,17 @@ NOTIFY: dict[str, OptionSpec] = {
         "regexes, one of which must match the whole name of the job or of its program; default: all declared jobs",
     ),
     "when": OptionSpec(
-        some_of(*EVENTS), f"the events that are told: {', '.join(EVENTS)}", default=f"( {' '.join(EVENTS)} )"
+        some_of(*EVENTS), f"the events that are told: {', '.join(EVENTS)}", default=f"( {' '.join(USUAL_EVENTS)} )"
     ),
     "after": OptionSpec(whole(1, 1000), "number of such events in a row before the first alert", default="1"),
     "again": OptionSpec(
         scalar(values.duration), "interval of reminders while the job has not recovered; 0: none", default="1d"
+    ),
+    "incidents": OptionSpec(
+        scalar(values.boolean), "`false`: each event is told, also of a job that is known to fail", default="true"
+    ),
+    "collect": OptionSpec(
+        scalar(values.duration), "how long an alert waits for more events, which it tells too", default="0"
     ),
     "command": OptionSpec(scalar(text), "the program that delivers the alerts: `run NAME`", required=True),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.incidents import Event, Incident, Subject
+from schedappliance.engine.incidents import MOST_EVENTS, Event, Incident, Subject
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Table
 
@@ -61,6 +61,11 @@ class Incidents(Table):
     def add_alert(self, job: int, notify: str, event: Event) -> None:
         """Adds an event to the alert that a job delivers."""
         self._database.execute(self._sql["add_alert"], (job, notify, json.dumps(event, ensure_ascii=False)))
+
+    def collecting(self, notify: str) -> int | None:
+        """The job of the alert that takes one more event; None if a new alert begins."""
+        row = self._database.row(self._sql["collecting"], (notify, MOST_EVENTS))
+        return int(row[0]) if row else None
 
     def alert(self, job: int) -> Alert | None:
         """The alert that a job delivers; None for any other job."""

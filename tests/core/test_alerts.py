@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from schedappliance.engine.effects import LogMessage, StartProgram
-from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, StopRequested
+from schedappliance.engine.incidents import MOST_EVENTS
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.model.options import EVENTS
 from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some
@@ -129,23 +130,50 @@ def test_which_ends_are_told(appliance: Appliance, name: str) -> None:
     assert told(appliance) == ([f"j {reason}"] if reason else [])
 
 
-@pytest.mark.parametrize("when", [None, *EVENTS])
-def test_only_the_events_of_when_are_told(appliance: Appliance, when: str | None) -> None:
-    """A recovery alone is never told, since nobody knows of the failure."""
-    text = files(f"when = ( {when} ) again = 0" if when else "again = 0", program="timeout = 5")
+# What happens in the test: a run fails, one succeeds, one times out, one succeeds, one is skipped as the last one goes
+# on; one is interrupted, due times are missed, one succeeds; then the files are bad, and the appliance is degraded.
+TOLD = {
+    "usual": ["failed", "recovered", "timed_out", "recovered", "interrupted", "recovered"],
+    "failed": ["failed"],
+    "timed_out": ["timed_out"],
+    "interrupted": ["interrupted"],
+    "missed": ["missed"],
+    "skipped": ["skipped"],
+    "recovered": [],
+    "started": ["started"] * 6,
+    "succeeded": ["succeeded"] * 3,
+    "output": ["output"],
+    "degraded": ["degraded"],
+    "reload_refused": ["reload_refused"],
+}
+
+
+@pytest.mark.parametrize("when", TOLD)
+def test_only_the_events_of_when_are_told(appliance: Appliance, when: str) -> None:
+    assert {"usual", *EVENTS} == set(TOLD)
+    text = files(
+        "again = 0" if when == "usual" else f"when = {when} again = 0", program="timeout = 90", tell="args = any"
+    )
     appliance.turn(appliance.read(text))
-    for status in (1, 0):
-        due(appliance, status)
+    due(appliance)
+    appliance.after(MINUTE, ended(first(appliance), 0))
+    appliance.turn(ended(RunKey(1, 2), 0, output=b"said"))
+    end_all(appliance)
     appliance.after(MINUTE)
-    appliance.after(5 * SECOND)
+    appliance.after(MINUTE)
+    appliance.after(MINUTE)
     end_all(appliance)
     due(appliance, 0)
     appliance.after(MINUTE)
-    appliance.restart(SECOND, text)
+    appliance.restart(5 * MINUTE, text)
     appliance.turn()
-    everything = ["failed", "recovered", "timed_out", "recovered", "interrupted"]
-    wanted = [kind for kind in everything if when is None or (kind == when and kind != "recovered")]
-    assert [dict(start.env)["SCHED_NOTIFY_KIND"] for start in deliveries(appliance)] == wanted
+    end_all(appliance, 0)
+    appliance.turn(appliance.read("sched {"))
+    end_all(appliance)
+    appliance.turn(OutputsChecked("no free inode"))
+    appliance.turn(OutputsChecked(None))
+    end_all(appliance)
+    assert [dict(start.env)["SCHED_NOTIFY_KIND"] for start in deliveries(appliance)] == TOLD[when]
 
 
 def test_a_run_that_cannot_start_and_a_rejected_command_are_told(either: Appliance) -> None:
@@ -386,3 +414,78 @@ def test_alerts_that_wait_for_their_delivery_are_counted(appliance: Appliance) -
     appliance.say("run p x")
     appliance.turn(ended(first(appliance), 1))
     assert appliance.say("sched incidents").endswith("\n1 alert not delivered yet")
+
+
+def test_without_incidents_each_event_is_told(appliance: Appliance) -> None:
+    """As a service wants it that expects a ping of each run."""
+    use(appliance, "when = ( started succeeded failed output ) incidents = no")
+    for status in (1, 1, 0):
+        due(appliance, status)
+    kinds = [dict(start.env)["SCHED_NOTIFY_KIND"] for start in deliveries(appliance)]
+    assert kinds == ["started", "failed", "started", "failed", "started", "succeeded"]
+    assert appliance.data("sched incidents") == {"incidents": [], "undelivered": 0}
+
+
+def test_an_alert_collects_what_happens_meanwhile(appliance: Appliance) -> None:
+    others = "".join(f'job "k{number}" {{ every = 1m argv = ( "/bin/k" ) }}\n' for number in range(3))
+    text = files("collect = 5m again = 0", more=others)
+    appliance.turn(appliance.read(text))
+    due(appliance)
+    due(appliance, 0)
+    assert deliveries(appliance) == []
+    appliance.restart(SECOND, text)
+    appliance.say("sched pause --all")
+    appliance.say("sched resume --all")
+    for _ in range(4):
+        due(appliance, 0)
+    (start,) = deliveries(appliance)
+    message = text_of(start)
+    kinds = [(event["kind"], event["subject"]) for event in message["events"]]
+    assert sorted(kinds) == sorted((kind, name) for kind in ("failed", "recovered") for name in ("j", "k0", "k1", "k2"))
+    assert message["subject"].endswith(" and 7 more")
+    assert dict(start.env)["SCHED_NOTIFY_EVENTS"] == "8"
+
+
+def test_an_alert_with_many_events_is_followed_by_another_one(appliance: Appliance) -> None:
+    use(appliance, "collect = 1d when = failed incidents = no")
+    for _ in range(MOST_EVENTS + 1):
+        due(appliance)
+    appliance.say("sched pause j")
+    appliance.after(DAY)
+    end_all(appliance)
+    assert [len(text_of(start)["events"]) for start in deliveries(appliance)] == [MOST_EVENTS, 1]
+
+
+def test_troubles_of_the_appliance_are_told_with_their_end(appliance: Appliance) -> None:
+    use(appliance, "when = ( degraded reload_refused recovered ) after = 3")
+    appliance.turn(appliance.read("sched {"))
+    appliance.turn(appliance.read("sched {{"))
+    end_all(appliance, 0)
+    appliance.turn(OutputsChecked("no free inode"))
+    appliance.turn(OutputsChecked(None))
+    end_all(appliance, 0)
+    appliance.turn(appliance.read(files("when = ( degraded reload_refused recovered ) after = 3 again = 2d")))
+    end_all(appliance, 0)
+    assert [text.partition(" since")[0] for text in told(appliance)] == [
+        "configuration reload refused: /etc/schedappliance/sched.conf:1:7: E102 `{` is not closed; add `}`",
+        "appliance degraded: no free inode",
+        "appliance recovered after 1 event",
+        "configuration recovered after 1 event",
+    ]
+
+
+def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:
+    """While the store cannot be written no program starts, so the alert follows when it can."""
+    use(appliance, "when = ( degraded recovered )")
+    appliance.database.full = True
+    appliance.ask("sched in 1d version")
+    appliance.after(SECOND)
+    assert told(appliance) == []
+    appliance.database.full = False
+    for _ in range(3):
+        appliance.after(SECOND)
+        end_all(appliance, 0)
+    assert [text.partition(":")[0].partition(" after")[0] for text in told(appliance)] == [
+        "appliance degraded",
+        "appliance recovered",
+    ]

@@ -254,6 +254,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("notify", "jobs"): Row(alerted, (NOT_GIVEN, '"p"', '( "q" )')),
     ("notify", "after"): Row(alerted, ("1", "2", "5")),
     ("notify", "again"): Row(alerted, ("1d", "0", "36h")),
+    ("notify", "incidents"): Row(alerted, ("true", "false")),
+    ("notify", "collect"): Row(alerted, ("0", "5h", "2d")),
     ("notify", "command"): Row(alerted, ('"run hello"', '"run bye"')),
     ("job", "command"): Row(declared, ("version", "pid")),
     ("job", "enabled"): Row(declared, ("true", "false")),

@@ -52,7 +52,7 @@ DEFAULTS = ("timeout", "retries", "retry_delay", "on_failure", "env")
 # Alerts of all declared jobs. No dice decide about them.
 TELL = 'program "tell" { argv = ( "/bin/work" ) retries = 3 retry_delay = 60 }'
 AFTER = 2
-NOTIFY = f'notify "ops" {{ after = {AFTER} again = 1d command = "run tell" }}'
+NOTIFY = f'notify "ops" {{ when = ( failed timed_out interrupted recovered ) after = {AFTER} again = 1d command = "run tell" }}'
 DATES = ('"Sat..Sun"', '"Mon..Wed"', '( "Sat..Sun" "*-*-1..10" )')
 JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 

@@ -3,7 +3,7 @@ CREATE TABLE incidents (
   number      INTEGER PRIMARY KEY AUTOINCREMENT,
   notify      TEXT NOT NULL,                           -- name of the stanza
   subject     TEXT NOT NULL,                           -- name or id of the job; else the name of the program
-  job         INTEGER NOT NULL,                        -- 0: runs of a program that no recurrent job made
+  job         INTEGER NOT NULL,                        -- 0: of a program; -1: of the appliance itself
   kind        TEXT NOT NULL,                           -- the last event
   since_ms    INTEGER NOT NULL,
   count       INTEGER NOT NULL,                        -- events so far

@@ -37,6 +37,11 @@ INSERT INTO alerts (job, notify, event) VALUES (?, ?, ?);
 -- name: alert
 SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
 
+-- name: collecting
+-- The last alert of a stanza whose job waits for more events.
+SELECT a.job FROM alerts a JOIN jobs j ON j.number = a.job WHERE a.notify = ? GROUP BY a.job HAVING count(*) < ?
+ORDER BY a.job DESC LIMIT 1;
+
 -- name: is_alert
 SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
 
