@@ -47,6 +47,16 @@ def acknowledge(view: View, command: Command) -> Outcome:
     return Outcome(view.answer("\n".join(lines), data), changes_incidents=True)
 
 
+def incident_lines(view: View, job: int) -> list[str]:
+    """What `sched why` says about the incidents of a job."""
+    rows = [one for one in view.store.incidents.all() if one.subject.job == job]
+    return [
+        f"incident {one.number} since {time_text(one.since_ms)}: {counted(one.times, 'event')}, the last one"
+        f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(one)}"
+        for one in rows
+    ]
+
+
 def _names(view: View, incident: Incident) -> tuple[str, ...]:
     name, job = incident.subject
     return (str(incident.number), name, *([job_id(view.store.node, job)] if job else []))

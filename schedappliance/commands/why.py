@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from schedappliance.clock import iso
+from schedappliance.commands.incidents import incident_lines
 from schedappliance.commands.lookup import find_run, number_of, rejected_files, unknown, unknown_run
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
@@ -82,7 +83,7 @@ def explain(view: View, command: Command) -> Outcome:
     lines = {
         "next": [*_held(view), *next_lines] if job or live else next_lines,
         "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
-        "past": _past(view, ended, failure),
+        "past": [*_past(view, ended, failure), *incident_lines(view, number)],
     }
     node = view.store.node
     schedule = job.schedule if job and job.kind == "calendar" else None

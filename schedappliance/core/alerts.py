@@ -99,8 +99,11 @@ def _note_state(state: State, subject: Subject, kind: str, trouble: str | None) 
 
 
 def _end_delivery(state: State, run: PastRun) -> None:
-    state.store.incidents.end_alert(run.key.job)
-    if run.state != RunState.SUCCEEDED:
+    incidents = state.store.incidents
+    alert, is_delivered = incidents.alert(run.key.job), run.state == RunState.SUCCEEDED
+    incidents.end_alert(run.key.job)
+    state.count("alerts_total", alert.notify if alert else "", "delivered" if is_delivered else "failed")
+    if not is_delivered:
         state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
 
 

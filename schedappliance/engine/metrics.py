@@ -26,6 +26,7 @@ COUNTERS: dict[str, Labels] = {
     "commands_total": ("verb", "outcome"),
     "drops_total": ("outcome",),
     "reloads_total": ("outcome",),
+    "alerts_total": ("notify", "outcome"),
 }
 
 # The names of the labels of each histogram, and its bounds.

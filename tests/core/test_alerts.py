@@ -310,6 +310,7 @@ def test_a_delivery_is_tried_again_with_the_same_message_and_its_failure_is_only
     errors = [log.message for log in some(LogMessage, appliance.past) if log.level == "error"]
     assert errors == ["run example.com-000000002/1 has not delivered its alert: failed: exit status 75"]
     assert appliance.database.row("SELECT count(*) FROM alerts")[0] == 0
+    assert appliance.state.metrics.counters["alerts_total", ("ops", "failed")] == 1
     assert appliance.core.wake()[0] == (S // 60 + 2) * MINUTE
 
 
@@ -387,6 +388,9 @@ def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
         "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD",
         f"1\tj\tfailed\t2\t{since}\tops\t{S + 120} (2023-11-14T22:15:20Z)",
     ]
+    assert appliance.say("sched why j").splitlines()[-1] == (
+        f"incident 1 since {since}: 2 events, the last one failed; told by notify `ops`: {S + 120} (2023-11-14T22:15:20Z)"
+    )
     assert appliance.say("sched ack 1") == "incident 1, j: acknowledged by operator"
     assert (appliance.state.remind_at, appliance.data("sched ack j")["incidents"][0]["acked_by"]) == (None, "operator")
     assert appliance.say("sched incidents").endswith("\tacknowledged by operator")
