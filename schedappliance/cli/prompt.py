@@ -109,7 +109,7 @@ class Completion:
             return self._names("program")
         if words[:1] != ["sched"] or len(words) < 2:
             return []
-        filters = list(FILTERS.get(f"sched_{words[1]}", ()))
+        filters = ["for"] if words[1:] == ["hold"] else list(FILTERS.get(f"sched_{words[1]}", ()))
         return filters + (self._names("job") if words[1] in OF_JOBS and len(words) == 2 else [])
 
     def _names(self, kind: str) -> list[str]:

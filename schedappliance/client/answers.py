@@ -260,15 +260,20 @@ class PausedJobs:
 
 @dataclass(frozen=True)
 class Hold:
-    """Since when nothing new starts, who said so, and why."""
+    """Since when nothing new starts, who said so, and why. `ends_ms`: the planned end; None: it lasts until the release."""
 
     since_ms: int
     user: str
     reason: str | None
+    ends_ms: int | None = None
 
     @property
     def since(self) -> datetime:
         return instant_of(self.since_ms)
+
+    @property
+    def ends(self) -> datetime | None:
+        return None if self.ends_ms is None else instant_of(self.ends_ms)
 
 
 @dataclass(frozen=True)

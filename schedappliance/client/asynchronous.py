@@ -154,8 +154,8 @@ class AsyncClient:
     async def resume(self, job: JobLike) -> PausedJob | PausedJobs:
         return await self._ask(questions.resume(job))
 
-    async def hold(self, reason: str = "") -> Held:
-        return await self._ask(questions.hold(reason))
+    async def hold(self, reason: str = "", *, duration: Span | None = None) -> Held:
+        return await self._ask(questions.hold(reason, duration))
 
     async def release(self) -> Released:
         return await self._ask(questions.release())

@@ -211,9 +211,9 @@ class Client:
         """Resumes what `pause` has paused."""
         return self._ask(questions.resume(job))
 
-    def hold(self, reason: str = "") -> Held:
-        """Lets nothing new start until `release`."""
-        return self._ask(questions.hold(reason))
+    def hold(self, reason: str = "", *, duration: Span | None = None) -> Held:
+        """Lets nothing new start for a time span, or until `release`."""
+        return self._ask(questions.hold(reason, duration))
 
     def release(self) -> Released:
         """Ends `hold`."""

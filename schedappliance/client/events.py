@@ -83,7 +83,7 @@ class DropEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class HoldEvent(Event):
-    """`sched hold` or `sched release`. `held` is None after the release."""
+    """`sched hold`, or the end of a hold. `held` is None after its end."""
 
     kind: Literal["hold"]
     held: Hold | None

@@ -126,8 +126,9 @@ def _read_paused(data: Any) -> answers.PausedJob | answers.PausedJobs:
     return paused
 
 
-def hold(reason: str) -> Question[answers.Held]:
-    return _asked(answers.Held, "sched", "hold", *([reason] if reason else []))
+def hold(reason: str, duration: Span | None) -> Question[answers.Held]:
+    limit = [] if duration is None else ["for", span_text(duration)]
+    return _asked(answers.Held, "sched", "hold", *limit, *([reason] if reason else []))
 
 
 def release() -> Question[answers.Released]:

@@ -1,6 +1,6 @@
 """`sched hold` and `sched release`: maintenance, during which nothing new starts.
 
-Rule: a hold stops no run and forgets no due time. It is stored, so it lasts until somebody ends it.
+Rule: a hold stops no run and forgets no due time. It is stored, so it lasts until somebody ends it, or until its planned end.
 """
 
 from __future__ import annotations
@@ -8,27 +8,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import hold_data, hold_text
+from schedappliance.commands.phrases import hold_data, hold_text, time_text
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import Hold
-from schedappliance.model.command_words import hold_reason
+from schedappliance.model.command_words import read_hold
 from schedappliance.model.commands import Command
+from schedappliance.model.values import MAX_TIME_MS
+from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View
 
 
 def hold(view: View, command: Command) -> Outcome:
-    """Holds the appliance. A second hold changes the reason, if it has one."""
-    before, reason = view.status.hold, hold_reason(command.words)
-    now = before or Hold(view.moment.wall, view.order.user, reason)
-    if reason != now.reason and reason:
-        now = now._replace(user=view.order.user, reason=reason)
+    """Holds the appliance. A second hold sets the end anew: without `for`, there is none. It changes the reason, if it has one."""
+    before, (for_ms, reason) = view.status.hold, read_hold([Word(word, 0, 0) for word in command.words])
+    moment = view.moment.wall
+    ends_ms = None if for_ms is None else min(moment + for_ms, MAX_TIME_MS)
+    now = Hold(moment, view.order.user, reason, ends_ms=ends_ms)
+    if before is not None:
+        now = before._replace(ends_ms=ends_ms, reason=reason or before.reason)
+    if before is not None and now != before:
+        now = now._replace(user=view.order.user)
     view.store.settings.set_hold(now)
     running = view.counts().running
-    text = f"held: nothing new starts until `sched release`; {counted(running, 'program')} still running"
+    until = "" if ends_ms is None else f"{time_text(ends_ms)} or "
+    text = f"held: nothing new starts until {until}`sched release`; {counted(running, 'program')} still running"
     if before is not None:
-        text = f"it was already held {hold_text(before)}" + ("" if now == before else "; the reason has changed")
+        changed = ["the reason has changed"] if now.reason != before.reason else []
+        if ends_ms != before.ends_ms:
+            changed.append(
+                f"it now ends at {time_text(ends_ms)}" if ends_ms is not None else "it now has no planned end"
+            )
+        text = "; ".join([f"it was already held {hold_text(before)}", *changed])
     data = {"held": hold_data(now), "was_held": before is not None, "running": running}
     return Outcome(view.answer(text, data), hold=now)
 

@@ -32,12 +32,22 @@ def time_text(milliseconds: int) -> str:
 
 
 def hold_text(hold: Hold) -> str:
-    """Since when the appliance is held, by whom and why."""
-    return f"since {time_text(hold.since_ms)} by {hold.user.name}" + (f": {hold.reason}" if hold.reason else "")
+    """Since when the appliance is held, until when, by whom and why."""
+    until = "" if hold.ends_ms is None else f" until {time_text(hold.ends_ms)}"
+    reason = f": {hold.reason}" if hold.reason else ""
+    return f"since {time_text(hold.since_ms)}{until} by {hold.user.name}{reason}"
+
+
+def nothing_starts(hold: Hold) -> str:
+    """What a hold means, after `hold_text`."""
+    return f"nothing new starts until {'' if hold.ends_ms is None else 'then or '}`sched release`"
 
 
 def hold_data(hold: Hold | None) -> dict[str, Any] | None:
-    return hold and {"since_ms": hold.since_ms, "user": hold.user.name, "reason": hold.reason or None}
+    if hold is None:
+        return None
+    times = {"since_ms": hold.since_ms, "ends_ms": hold.ends_ms}
+    return {**times, "user": hold.user.name, "reason": hold.reason or None}
 
 
 def due_text(view: View, job: Job, milliseconds: int) -> str:

@@ -332,9 +332,8 @@ def claimed(view: View, key: RunKey) -> Answer:
     name = run_id(view.store.node, key)
     answer = view.answer(name, {"run": name, "state": run.state, "reason": run.reason})
     if run.state == RunState.QUEUED and view.status.hold is not None:
-        return answer._replace(
-            note=f"it waits until `sched release`: the appliance is held {hold_text(view.status.hold)}"
-        )
+        end = "`sched release`" if view.status.hold.ends_ms is None else "the end of the hold"
+        return answer._replace(note=f"it waits until {end}: the appliance is held {hold_text(view.status.hold)}")
     if run.state not in (RunState.SKIPPED, RunState.FAILED):
         return answer
     return answer._replace(error=f"run {outcome_text(view, run)}")

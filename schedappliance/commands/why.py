@@ -22,6 +22,7 @@ from schedappliance.commands.phrases import (
     hold_text,
     job_state,
     never_runs,
+    nothing_starts,
     outcome_text,
     run_data,
     time_text,
@@ -117,7 +118,7 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
 def _held(view: View) -> list[str]:
     """Why nothing new starts; no line if the appliance is not held."""
     hold = view.status.hold
-    return [f"the appliance is held {hold_text(hold)}; nothing new starts until `sched release`"] if hold else []
+    return [f"the appliance is held {hold_text(hold)}; {nothing_starts(hold)}"] if hold else []
 
 
 def _joined(parts: dict[str, list[str]]) -> str:
@@ -147,8 +148,9 @@ def _what_is_next(view: View, job: Job) -> str:
     due = when_text(view, job, job.next_run_ms)
     if unknown := _unknown_schedule(view, job):
         return f"its next due time is {due}, but it does not run: {unknown}"
-    if job.next_run_ms <= view.moment.wall and view.status.hold:
-        return f"it has been due since {due}; after `sched release` it runs or is missed, as `catch_up` says"
+    if job.next_run_ms <= view.moment.wall and (hold := view.status.hold):
+        after = "`sched release`" if hold.ends_ms is None else "the hold"
+        return f"it has been due since {due}; after {after} it runs or is missed, as `catch_up` says"
     if job.next_run_ms <= view.moment.wall:
         when = f"as soon as the run can be stored: {view.status.degraded}" if view.status.degraded else "at once"
         return f"it has been due since {due}; it runs {when}"

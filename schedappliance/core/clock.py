@@ -1,4 +1,4 @@
-"""Follows the wall clock when it is set back or forward, even while the appliance is not running.
+"""Follows the wall clock when it is set back or forward, even while the appliance is not running. Ends holds in time.
 
 Rule: when the clock is set back, the jobs move back with it. When the clock is corrected, the jobs move forward again.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.clock import Moment
+from schedappliance.commands.phrases import hold_text
 from schedappliance.core.calendars import (
     put_calendars_right,
     remember_new_jobs,
@@ -28,6 +29,7 @@ from schedappliance.engine.clockstep import (
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
+    from schedappliance.engine.records import Hold
 
 FOLLOW = "the jobs follow it"
 PUT_RIGHT = "it is right again, and the jobs have their old due times again"
@@ -130,10 +132,21 @@ def _move_reminders(state: State, back: int) -> None:
 def _move_hold(state: State, by: int) -> None:
     """Moves the last hold with the jobs, so that it still covers the due times that passed in it."""
     if hold := state.store.settings.hold():
-        until = None if hold.until_ms is None else hold.until_ms + by
-        moved = hold._replace(since_ms=hold.since_ms + by, until_ms=until)
-        state.store.settings.set_hold(moved)
-        state.set_hold(moved)
+        _store_hold(state, hold.moved(by))
+
+
+def end_hold(state: State) -> None:
+    """Ends a hold whose planned end has come, also if that was before the start of the daemon."""
+    hold = state.status.hold
+    if hold is not None and hold.ends_ms is not None and hold.ends_ms <= state.moment.wall:
+        _store_hold(state, hold._replace(until_ms=hold.ends_ms))
+        state.log("info", f"the hold has ended as planned; it lasted {hold_text(hold)}")
+        state.tell("hold", held=None)
+
+
+def _store_hold(state: State, hold: Hold) -> None:
+    state.store.settings.set_hold(hold)
+    state.set_hold(hold)
 
 
 def _move_start(state: State, by: int) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from schedappliance.commands.phrases import hold_text
+from schedappliance.commands.phrases import hold_text, nothing_starts
 from schedappliance.commands.view import ReloadResult
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
-from schedappliance.core.clock import follow_clock_since_last_tick
+from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import drop_outdated_overrides
@@ -37,6 +37,7 @@ def recover(state: State, event: Started) -> None:
     # If this is the second try, the first one has read the waiting runs before the clock was followed.
     state.queue = WaitingRuns()
     state.read_back()
+    end_hold(state)
     state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()
     for key, value in event.remains.marks.items():
@@ -56,7 +57,7 @@ def recover(state: State, event: Started) -> None:
     state.attempted_digest = event.digest
     state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
     if hold := state.status.hold:
-        state.log("warning", f"the appliance is held {hold_text(hold)}; nothing new starts until `sched release`")
+        state.log("warning", f"the appliance is held {hold_text(hold)}; {nothing_starts(hold)}")
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

@@ -14,7 +14,7 @@ from schedappliance.core import runs
 from schedappliance.core.alerts import follow_troubles, remind
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.calendars import release_unclaimable, zones_changed
-from schedappliance.core.clock import follow_clock
+from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed, output_read, preview_made
@@ -177,6 +177,7 @@ class Core:
         if state.clock_was_set:
             follow_clock(state)
         self._refresh()
+        end_hold(state)
         for repair in state.store.repairs:
             state.log("warning", repair)
         if state.status.degraded:
@@ -204,7 +205,8 @@ class Core:
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
-                due = _next_due(state) if state.status.hold is None else None
+                hold = state.status.hold
+                due = _next_due(state) if hold is None else hold.ends_ms
                 return due, min(deadlines, default=None)
             except StoreFailed:
                 degraded.retry_soon()

@@ -78,7 +78,8 @@ def summary(endpoint: Path) -> Summary:
 
 
 def _held(hold: dict[str, Any]) -> str:
-    text = f"since {iso(hold['since_ms'])} by {hold['user']}"
+    until = f" until {iso(hold['ends_ms'])}" if hold["ends_ms"] is not None else ""
+    text = f"since {iso(hold['since_ms'])}{until} by {hold['user']}"
     return f"{text}: {hold['reason']}" if hold["reason"] else text
 
 

@@ -5,7 +5,7 @@ Rule: a mistake is at the place of its word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from schedappliance.diagnostics import InvalidValue
@@ -44,12 +44,28 @@ def _check_number(words: Sequence[Word]) -> None:
 LONGEST_REASON = 200
 
 
-def hold_reason(words: Iterable[str]) -> str:
-    """The reason in the words of `sched hold`. Raises InvalidValue."""
-    reason = " ".join(words)
+# The word before the duration of a hold. A reason that begins with it is quoted as one word.
+FOR = "for"
+
+
+def read_hold(words: Sequence[Word]) -> tuple[int | None, str]:
+    """How long `sched hold` holds the appliance, in milliseconds (None: until its release), and the reason.
+
+    Raises InvalidValue at the place of a word.
+    """
+    for_ms = None
+    if words and words[0].value.lower() == FOR:
+        if len(words) == 1:
+            raise InvalidValue("missing value of `for`", "write `for DURATION`", "E109", words[0].span)
+        try:
+            for_ms = positive_duration(words[1].value)
+        except InvalidValue as invalid:
+            raise invalid.at(words[1].span) from None
+        words = words[2:]
+    reason = " ".join(word.value for word in words)
     if len(reason) > LONGEST_REASON:
         raise InvalidValue(f"the reason has {len(reason)} characters", f"write at most {LONGEST_REASON}")
-    return reason
+    return for_ms, reason
 
 
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
@@ -59,5 +75,5 @@ CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     "preview": read_wanted_preview,
     "sched_wait": _check_wait,
     "watch": _check_number,
-    "sched_hold": lambda words: hold_reason(word.value for word in words),
+    "sched_hold": read_hold,
 }

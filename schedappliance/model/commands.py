@@ -14,7 +14,7 @@ from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.command_words import CHECKS, is_pattern
+from schedappliance.model.command_words import CHECKS, FOR, is_pattern
 from schedappliance.model.listings import FILTERS, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
@@ -126,8 +126,8 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_resume": CommandForm("sched resume ID|PATTERN|--all", "resume paused jobs", drop=True, changes=True),
     "sched_hold": CommandForm(
-        "sched hold [REASON]",
-        "start nothing new until `sched release`; running programs go on, and due times wait",
+        "sched hold [for DURATION] [REASON]",
+        "start nothing new until `sched release`, or for so long; running programs go on, and due times wait",
         drop=True,
         changes=True,
     ),
@@ -137,7 +137,7 @@ FORMS: dict[str, CommandForm] = {
         drop=True,
         changes=True,
         schedulable=False,
-        instead="give it on the console or in a drop; no job runs while the appliance is held",
+        instead="no job runs while the appliance is held: write `sched hold for DURATION`, or give it on the console",
     ),
     "sched_incidents": CommandForm("sched incidents", "list the jobs that have failed and not recovered", drop=True),
     "sched_ack": CommandForm(
@@ -581,6 +581,8 @@ def _words(command: Command) -> Sequence[str]:
     """The words of a command; the path of a `config` command in one spelling, without its empty parts."""
     if command.form == "sched_wait" and len(command.words) == 2:
         return command.words[0], "timeout", command.words[1]
+    if command.form == "sched_hold" and command.words[:1] and command.words[0].lower() == FOR:
+        return FOR, *command.words[1:]
     if command.form in FILTERS:
         key, pairs = _filters(command.words)
         return *key, *chain.from_iterable(pairs)

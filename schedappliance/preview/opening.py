@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from schedappliance.clock import ManualClock, Moment, SystemClock
+from schedappliance.clock import ManualClock, Moment, SystemClock, iso
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.processors import usable_processors
@@ -69,7 +69,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), usable_processors()
         node = file.node or os.uname().nodename
-        hold = HELD if _lasting_hold(Store(database)) else None
+        hold = _note_on(_lasting_hold(Store(database)))
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
         yield simulation, "; ".join(filter(None, (_store_note(path, is_stored, in_use), hold))) or None
@@ -83,7 +83,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
     started_ms = 0 if point.in_use else moment.wall
     runs = ObservedRuns(point.database, lambda: clock.moment().wall, started_ms)
     store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
-    if hold := _lasting_hold(store):
+    if (hold := _lasting_hold(store)) and hold.ends_ms is None:
         with store.transaction():
             store.settings.set_hold(hold._replace(until_ms=moment.wall))
     # The ends of simulated runs are no news.
@@ -106,6 +106,12 @@ def simulation_from(point: StartingPoint) -> Simulation:
 def _lasting_hold(store: Store) -> Hold | None:
     hold = store.settings.hold()
     return None if hold is None or hold.until_ms is not None else hold
+
+
+def _note_on(hold: Hold | None) -> str | None:
+    if hold is None or hold.ends_ms is None:
+        return HELD if hold else None
+    return f"the appliance is held until {iso(hold.ends_ms)}: the preview assumes that it is not released before"
 
 
 def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: bool) -> Remains:

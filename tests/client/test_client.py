@@ -109,8 +109,8 @@ def test_pause_hold_and_the_state_of_the_appliance(sched: Client) -> None:
     assert isinstance(paused, PausedJob) and paused.paused and not paused.was_paused
     resumed = sched.resume("nightly*")
     assert not isinstance(resumed, PausedJob) and resumed.jobs == ("nightly",)
-    held = sched.hold("a 'new' disk")
-    assert held.held.reason == "a 'new' disk"
+    held = sched.hold("a 'new' disk", duration="1h")
+    assert (held.held.reason, held.held.ends) == ("a 'new' disk", held.held.since + timedelta(hours=1))
     waiting = sched.run("hello")
     assert waiting.state == "queued"
     assert sched.health().held == held.held

@@ -47,7 +47,7 @@ COMMANDS = {
     "sched_wait": ["sched wait RUN"],
     "sched_pause": ["sched pause nightly", "sched pause night*", "sched pause --all"],
     "sched_resume": ["sched resume nightly", "sched resume --all"],
-    "sched_hold": ["sched hold", "sched hold a reason"],
+    "sched_hold": ["sched hold", "sched hold for 1h a reason"],
     "sched_release": ["sched release", "sched release"],
     "sched_incidents": ["sched incidents"],
     "sched_ack": ["sched ack broken"],

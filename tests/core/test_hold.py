@@ -9,6 +9,7 @@ import pytest
 
 from schedappliance.engine.effects import Answer, Happened, Reply
 from schedappliance.engine.records import RunKey
+from schedappliance.store.jobs import NONE_UNCLAIMABLE
 from tests.support.core import (
     MINUTE,
     OPERATOR,
@@ -210,7 +211,7 @@ def test_a_second_hold_changes_the_reason(either: Appliance) -> None:
     either.clock.advance(MINUTE)
     assert either.say("sched hold") == f"it was already held {HELD}"
     assert either.say('sched hold "until  noon"') == f"it was already held {HELD}; the reason has changed"
-    assert either.state.status.hold == (START_MS, OPERATOR, "until  noon", None)
+    assert either.state.status.hold == (START_MS, OPERATOR, "until  noon", None, None)
     assert either.store.settings.hold() == either.state.status.hold
 
 
@@ -220,7 +221,7 @@ def test_a_release_of_an_appliance_that_is_not_held_is_no_error(either: Applianc
 
 
 def test_the_answers_after_json_are_data(either: Appliance) -> None:
-    hold = {"since_ms": START_MS, "user": "operator", "reason": None}
+    hold = {"since_ms": START_MS, "ends_ms": None, "user": "operator", "reason": None}
     assert either.data("sched hold") == {"held": hold, "was_held": False, "running": 0}
     assert either.data("summary")["held"] == hold
     assert either.data("health") == {"live": True, "ready": True, "troubles": [], "held": hold}
@@ -251,7 +252,7 @@ def test_those_who_watch_are_told(either: Appliance) -> None:
     either.ask("json watch")
     either.say("sched hold")
     (event,) = [event for told in some(Happened, either.effects) for event in told.events]
-    held = {"since_ms": START_MS, "user": "operator", "reason": None}
+    held = {"since_ms": START_MS, "ends_ms": None, "user": "operator", "reason": None}
     assert event == {"at_ms": START_MS, "kind": "hold", "held": held}
 
 
@@ -271,7 +272,7 @@ def test_a_hold_can_be_scheduled(either: Appliance) -> None:
     either.after(MINUTE)
     either.after(MINUTE)
     assert either.states() == [(1, 1, "succeeded")]
-    assert either.state.status.hold == (START_MS + MINUTE, OPERATOR, "the night", None)
+    assert either.state.status.hold == (START_MS + MINUTE, OPERATOR, "the night", None, None)
 
 
 def test_jobs_that_are_due_with_a_hold_wait_for_the_release(either: Appliance) -> None:
@@ -331,10 +332,145 @@ def test_the_hold_moves_with_the_clock(appliance: Appliance) -> None:
     appliance.after(MINUTE)
     appliance.clock.step(-10 * MINUTE)
     appliance.turn()
-    assert appliance.state.status.hold == (START_MS - 10 * MINUTE, OPERATOR, "a new disk", None)
+    assert appliance.state.status.hold == (START_MS - 10 * MINUTE, OPERATOR, "a new disk", None, None)
     appliance.after(MINUTE)
     appliance.say("sched release")
     assert outcomes(appliance) == [("missed", "the appliance was held: a new disk; `catch_up = none`")]
     appliance.after(MINUTE)
     assert outcomes(appliance)[1:] == [("started", None)]
     assert appliance.store.settings.hold() == appliance.state.status.last_hold
+
+
+# With a planned end
+
+HOUR = 60 * MINUTE
+UNTIL = "since 1700000000 (2023-11-14T22:13:20Z) until 1700003600 (2023-11-14T23:13:20Z) by operator: a new disk"
+FOR_AN_HOUR = "sched hold for 1h a new disk"
+
+
+def test_a_hold_ends_at_its_planned_end(either: Appliance) -> None:
+    either.turn(either.read(files()))
+    answer = either.say(FOR_AN_HOUR)
+    assert answer.startswith(
+        "held: nothing new starts until 1700003600 (2023-11-14T23:13:20Z) or `sched release`; 0 programs"
+    )
+    either.say("sched in 2h pid")
+    either.ask("json watch")
+    either.after(30 * MINUTE)
+    assert (either.states(), either.core.wake()) == ([], (START_MS + HOUR, None))
+    either.after(30 * MINUTE)
+    assert outcomes(either) == [("missed", "the appliance was held: a new disk"), ("started", None)]
+    assert f"info: the hold has ended as planned; it lasted {UNTIL}" in either.logged()
+    assert [event for told in some(Happened, either.effects) for event in told.events if event["kind"] == "hold"] == [
+        {"at_ms": START_MS + HOUR, "kind": "hold", "held": None}
+    ]
+    assert either.say("sched release") == "it was not held"
+    agrees_with_its_store(either)
+
+
+def test_a_due_time_between_the_planned_end_and_a_late_turn_is_not_missed(either: Appliance) -> None:
+    """The reason of what was missed is the hold only for the due times within it."""
+    either.turn(either.read(files("catch_up = all")))
+    either.say("sched hold for 90")
+    either.after(3 * MINUTE)
+    assert outcomes(either) == [("started", None), *[("queued", "it waits for the job's earlier run")] * 2]
+
+
+def test_a_release_comes_before_the_planned_end(either: Appliance) -> None:
+    held(either, hold=FOR_AN_HOUR)
+    either.after(MINUTE)
+    assert either.say("sched release") == f"released; it was held {UNTIL}"
+    either.say("sched in 2h pid")
+    assert (either.state.status.hold, either.core.wake()[0]) == (None, START_MS + MINUTE + 2 * HOUR)
+    either.after(HOUR)
+    assert "as planned" not in either.logged()
+
+
+def test_a_second_hold_sets_the_end_anew(either: Appliance) -> None:
+    held(either, hold=FOR_AN_HOUR)
+    assert either.say("sched hold FOR 2h") == (
+        f"it was already held {UNTIL}; it now ends at 1700007200 (2023-11-15T00:13:20Z)"
+    )
+    assert either.say("sched hold 'for ever'").endswith("; the reason has changed; it now has no planned end")
+    assert either.state.status.hold == (START_MS, OPERATOR, "for ever", None, None)
+    either.after(3 * HOUR)
+    assert either.state.status.hold is not None
+    assert either.store.settings.hold() == either.state.status.hold
+
+
+@pytest.mark.parametrize("down", [30 * MINUTE, 2 * HOUR])
+def test_a_planned_end_counts_while_no_appliance_runs(appliance: Appliance, down: int) -> None:
+    held(appliance, files("catch_up = none"), FOR_AN_HOUR)
+    appliance.restart(down, files("catch_up = none"))
+    is_held = down < HOUR
+    assert (appliance.state.status.hold is not None) == is_held
+    assert (f"the appliance is held {UNTIL}; nothing" in appliance.logged()) == is_held
+    assert ("the hold has ended as planned" in appliance.logged()) != is_held
+    appliance.after(HOUR - down if is_held else 0)
+    why = "the appliance was held: a new disk; `catch_up = none`" if is_held else "`catch_up = none`"
+    assert outcomes(appliance) == [("missed", why)]
+    appliance.after(MINUTE)
+    assert outcomes(appliance)[1:] == [("started", None)]
+    agrees_with_its_store(appliance)
+
+
+@pytest.mark.parametrize("step", [-10 * MINUTE, 10 * MINUTE])
+def test_the_planned_end_follows_the_clock_as_due_times_do(appliance: Appliance, step: int) -> None:
+    """When the clock is set back, the hold still lasts an hour. When it is set forward, the time counts as passed."""
+    held(appliance, hold=FOR_AN_HOUR)
+    appliance.say("sched in 1h pid")
+    appliance.after(MINUTE)
+    appliance.clock.step(step)
+    appliance.turn()
+    ends = START_MS + HOUR + min(step, 0)
+    assert appliance.core.wake()[0] == ends == appliance.store.jobs.next_due(NONE_UNCLAIMABLE)
+    appliance.after(59 * MINUTE - max(step, 0))
+    assert (appliance.state.status.hold, appliance.states()) == (None, [(1, 1, "succeeded")])
+
+
+def test_a_clock_that_was_wrong_does_not_bring_a_hold_back(appliance: Appliance) -> None:
+    held(appliance, hold=FOR_AN_HOUR)
+    appliance.say("sched release")
+    appliance.clock.step(-HOUR)
+    appliance.restart()
+    assert appliance.state.status.hold is None
+
+
+def test_a_planned_end_that_cannot_be_stored_comes_later(either: Appliance) -> None:
+    held(either, files(), FOR_AN_HOUR)
+    either.database.failing_commits = 2
+    either.after(HOUR)
+    assert (either.states(), either.state.status.hold is not None) == ([], True)
+    for _ in range(2):
+        either.after(MINUTE)
+    assert either.state.status.hold is None
+    assert ("started", None) in outcomes(either)
+
+
+def test_what_waits_says_when_the_hold_ends(either: Appliance) -> None:
+    held(either, files(), FOR_AN_HOUR)
+    note = f"it waits until the end of the hold: the appliance is held {UNTIL}"
+    assert either.ask("run hello").note == note
+    either.after(MINUTE)
+    assert either.say("sched why j").splitlines() == [
+        f"the appliance is held {UNTIL}; nothing new starts until then or `sched release`",
+        "it has been due since 1700000040 (2023-11-14T22:14:00Z); after the hold it runs or is missed, as `catch_up` says",
+    ]
+    assert f"\tHeld:  {UNTIL}\n" in either.say("summary")
+    assert either.data("health")["held"]["ends_ms"] == START_MS + HOUR
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("sched hold for", "missing value of `for`"),
+        ("sched hold for maintenance", "invalid duration `maintenance`"),
+        ("sched hold for 0", "duration `0` is zero"),
+        ("sched hold for -1h", "negative duration `-1h`"),
+        ("sched hold for 101y", "invalid duration `101y`"),
+        (f"sched hold for 1h {'x' * 201}", "the reason has 201 characters"),
+    ],
+)
+def test_an_invalid_planned_end_is_rejected(either: Appliance, line: str, error: str) -> None:
+    assert either.error(line).startswith(error)
+    assert either.state.status.hold is None

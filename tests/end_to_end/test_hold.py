@@ -29,4 +29,14 @@ def test_a_hold_survives_a_kill_and_forgets_no_due_time(daemon: Daemon) -> None:
     missed = next(run for run in daemon.wait_for_state("missed") if run["id"] == "example.com-000000001")
     assert (missed["reason"], missed["missed_since_ms"]) == ("the appliance was held: a new disk", first_due)
     daemon.wait_for_state("succeeded", 2)
+    daemon.say("sched every 30m run append")
+    assert daemon.say("sched hold for 1h").startswith("held: nothing new starts until ")
+    for period, runs in (("5m", False), ("3h", True)):
+        preview = command("preview", "--config", str(daemon.etc / "appliance.yaml"), "--for", period)
+        assert preview.stderr.startswith("note: the appliance is held until ")
+        assert ("  run  " in preview.stdout) == runs
+    daemon.say("sched delete example.com-000000003")
+    assert "it now ends at" in daemon.say("sched hold for 1")
+    assert "the end of the hold" in daemon.console("run", "hello").stderr
+    daemon.wait_for_state("succeeded", 3)
     daemon.assert_healthy()

@@ -71,6 +71,7 @@ def read(line: str) -> Command:
         ("help Sched", "help Sched"),
         ("authz roles LIST", "authz roles list"),
         ("sched hold a 'new  disk'", 'sched hold a "new  disk"'),
+        ("sched hold FOR 1h a disk", "sched hold for 1h a disk"),
         ("sched PAUSE tidy", "sched pause tidy"),
         ("sched pause 'tidy-*'", 'sched pause "tidy-*"'),
         ("sched resume tidy-[ab]", 'sched resume "tidy-[ab]"'),

@@ -128,9 +128,16 @@ class History(Machine):
             self.after(self.dice.time(1, 10 * MINUTE), lambda: self.crash("killed"))
 
     def _hold(self) -> None:
-        """Holds the appliance for two hours on average. A daemon that is down is released after its start."""
-        self._type("sched hold maintenance")
-        self.after(self.dice.waits(DAY / (2 * HOUR)), self._release)
+        """Holds the appliance for two hours on average, sometimes with a planned end.
+
+        A daemon that is down is released after its start.
+        """
+        duration = self.dice.waits(DAY / (2 * HOUR))
+        if duration % 4 == 1:
+            self._type(f"sched hold for {duration // SECOND + 1} maintenance")
+        else:
+            self._type("sched hold maintenance")
+            self.after(duration, self._release)
 
     def _release(self) -> None:
         self._type("sched release")

@@ -455,4 +455,9 @@ def history_is_kept_short(view: View) -> Iterator[str]:
         yield f"{view.ended} ended runs are kept, {needed} of them needed, `history` is {most}"
 
 
-OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls, history_is_kept_short)
+def a_hold_ends_in_time(view: View) -> Iterator[str]:
+    if view.hold_ends is not None and view.hold_ends <= view.moment.wall and not view.idle:
+        yield f"the hold should have ended at {view.hold_ends}"
+
+
+OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls, history_is_kept_short, a_hold_ends_in_time)

@@ -255,6 +255,7 @@ class Machine:
             started_wall=state.status.started.wall,
             schedules=state.schedules,
             is_held=state.status.hold is not None,
+            hold_ends=state.status.hold.ends_ms if state.status.hold else None,
         )
 
     def _has_settled(self) -> None:

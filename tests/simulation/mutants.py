@@ -136,6 +136,10 @@ def due_jobs_run_while_held(patch: MonkeyPatch) -> None:
     patch.setattr(State, "may_begin", property(lambda state: not state.stopping))
 
 
+def a_hold_outlasts_its_planned_end(patch: MonkeyPatch) -> None:
+    patch.setattr(core, "end_hold", lambda _state: None)
+
+
 def a_failed_look_up_counts_as_an_attempt(patch: MonkeyPatch) -> None:
     conclude = attempts.conclude
 
@@ -175,6 +179,7 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     no_failure_is_counted,
     programs_start_without_outputs,
     due_jobs_run_while_held,
+    a_hold_outlasts_its_planned_end,
     a_failed_look_up_counts_as_an_attempt,
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,

@@ -66,8 +66,11 @@ OF_THE_WORLD: tuple[OfTheWorld, ...] = (
 
 
 def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
-    """It wakes for the next due time, the next attempt of a waiting run, and the programs that must be ended."""
+    """It wakes for the next due time, the planned end of a hold, the next attempt of a waiting run, and the programs that
+    must be ended."""
     late = float("inf") if at is None else at
+    if view.hold_ends is not None and view.elapsed + view.hold_ends - view.moment.wall < late:
+        yield f"the hold ends at {view.hold_ends}, it sleeps until {at}"
     for job in view.rows.jobs.values() if not view.is_held else ():
         waits = job.next_run_ms is not None and job.enabled and not job.paused
         if waits and view.elapsed + (job.next_run_ms or 0) - view.moment.wall < late:

@@ -22,6 +22,7 @@ from tests.simulation.mutants import (
     MUTANTS,
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,
+    a_hold_outlasts_its_planned_end,
     a_replaced_run_is_tried_again,
     a_start_in_a_hidden_boot_is_a_boot,
     due_jobs_run_while_held,
@@ -67,11 +68,12 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
 }
 # The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
 FINDERS: dict[object, int] = {
-    a_replaced_run_is_tried_again: 14,
+    a_replaced_run_is_tried_again: 2,
     no_failure_is_counted: 14,
     the_next_daemon_forgets_a_stop: 17,
-    programs_start_without_outputs: 3,
+    programs_start_without_outputs: 4,
     due_jobs_run_while_held: 17,
+    a_hold_outlasts_its_planned_end: 17,
     a_hidden_boot_is_another_boot: 294,
     a_hidden_boot_is_this_boot: 33,
     a_start_in_a_hidden_boot_is_a_boot: 2,

@@ -169,6 +169,7 @@ STEPS: list[tuple[str, View]] = [
     ("no_more_is_pruned_than_history_says", view(*HISTORY[2:4], changes=PRUNED)),
     ("history_is_kept_short", view(*HISTORY)),
     ("no_place_is_wasted", view(QUEUED)),
+    ("a_hold_ends_in_time", view(is_held=True, hold_ends=START_MS)),
     ("nothing_stalls", view(JOB._replace(next_run_ms=START_MS + 2 * HOUR))),
     ("nothing_stalls", view(JOB._replace(kind="in", interval_ms=None), elapsed=HOUR)),
 ]
@@ -220,9 +221,10 @@ def test_a_world_that_breaks_a_promise_is_found(promise: str, seen: View) -> Non
     [
         view(JOB),
         view(QUEUED._replace(retry_at_ms=START_MS + HOUR)),
+        view(is_held=True, hold_ends=START_MS + HOUR),
         view(RUN, ATTEMPT, processes={(KEY, 1): replace(PROCESS, term_at=HOUR)}),
     ],
-    ids=["a due time", "an attempt", "a timeout"],
+    ids=["a due time", "an attempt", "a hold", "a timeout"],
 )
 def test_a_wake_that_comes_too_late_is_found(seen: View) -> None:
     seen.past.wakes[KEY] = HOUR

@@ -106,6 +106,8 @@ class View:
     # Whether the appliance is held after the step, and whether it was held all the time.
     is_held: bool = False
     was_held: bool = False
+    # The planned end of a hold that lasts.
+    hold_ends: int | None = None
 
     def programs(self, name: str) -> list[Program | None]:
         return [configuration.programs.get(name) for configuration in self.policies]
