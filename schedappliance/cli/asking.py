@@ -45,10 +45,19 @@ def session_of(options: argparse.Namespace) -> Iterator[Session]:
 
 def data_of(session: Session, line: str) -> tuple[Any, str | None]:
     """The data that the appliance answers, and its note. Raises Failure if it rejects the line."""
+    return data_in(answer_of(session, line))
+
+
+def answer_of(session: Session, line: str) -> dict[str, Any]:
+    """The whole answer as data. Raises Failure if none comes."""
     try:
-        response = session.ask(f"json {line}")
+        return session.ask(f"json {line}")
     except Unavailable as unavailable:
         raise Failure(str(unavailable), UNAVAILABLE) from None
+
+
+def data_in(response: dict[str, Any]) -> tuple[Any, str | None]:
+    """The data of an answer, and its note. Raises Failure if it rejects the line."""
     if not response["ok"]:
         raise Failure(str(response["error"]), FAILED)
     return response["data"], response.get("note")

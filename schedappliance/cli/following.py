@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from schedappliance.cli.appliance_file import endpoint_of
-from schedappliance.cli.asking import data_of
+from schedappliance.cli.asking import data_in
 from schedappliance.cli.errors import UNAVAILABLE, Failure, print_note
 from schedappliance.client.console import Session
-from schedappliance.client.watching import Event, Watch, pause
+from schedappliance.client.errors import Unavailable
+from schedappliance.client.events import Event, Gap
+from schedappliance.client.watching import Watch, pause
 from schedappliance.clock import SystemClock
 
 # How long a question waits for an appliance that does not answer any more, and how often it is asked meanwhile.
@@ -28,7 +30,8 @@ class Follower:
         self.session = session
         self.watch = watch
         self._clock = SystemClock()
-        self._has_answered = False
+        # Whether an appliance has answered, so that it is waited for if it stops.
+        self.has_answered = False
 
     def now(self) -> int:
         """The time since the start of the machine, in milliseconds."""
@@ -36,30 +39,34 @@ class Follower:
 
     def ask(self, line: str) -> Any:
         """The data of an answer. It waits for an appliance that is started again. Raises Failure."""
+        return data_in(self.response(line))[0]
+
+    def response(self, line: str) -> dict[str, Any]:
+        """As `ask`, but the whole answer, also one that rejects the line."""
         deadline: int | None = None
         while True:
             try:
                 # First the watch: what happens after the answer must be an event.
-                self.watch.open()
-                data = data_of(self.session, line)[0]
-                self._has_answered = True
-                return data
-            except Failure as failure:
-                if failure.status != UNAVAILABLE or not self._has_answered:
-                    raise
-                self.session.close()
+                self.watch.begin()
+                response = self.session.ask(f"json {line}")
+                self.has_answered = True
+                return response
+            except Unavailable as unavailable:
+                failure = Failure(str(unavailable), UNAVAILABLE)
+                if not self.has_answered:
+                    raise failure from None
                 if deadline is None:
                     deadline = self.now() + PATIENCE_MS
                     print_note("the appliance does not answer; waiting for its next start")
                 if self.now() >= deadline:
-                    raise
+                    raise failure from None
             pause(RETRY_MS)
 
     def wait(self, milliseconds: int, is_wanted: Callable[[Event], bool]) -> None:
         """Waits for this time, or until an event that `is_wanted` accepts. A gap always ends the wait."""
         deadline = self.now() + milliseconds
         while (left := deadline - self.now()) > 0:
-            if any(event["kind"] == "gap" or is_wanted(event) for event in self.watch.wait(left)):
+            if any(isinstance(event, Gap) or is_wanted(event) for event in self.watch.wait(left)):
                 return
 
 

@@ -17,6 +17,8 @@ from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
+from schedappliance.client.events import RunEvent
+from schedappliance.client.questions import OutputReader
 from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
@@ -59,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
 
 def pause_of(follower: Follower, name: str) -> Callable[[int], None]:
     """Waits for this time, or until the state of a run changes."""
-    return lambda milliseconds: follower.wait(milliseconds, lambda event: event.get("run") == name)
+    return lambda milliseconds: follower.wait(
+        milliseconds, lambda event: isinstance(event, RunEvent) and event.run == name
+    )
 
 
 def newest_run(ask: Ask, job: str) -> str:
@@ -72,31 +76,20 @@ def newest_run(ask: Ask, job: str) -> str:
 
 def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], None]) -> int:
     """Prints the output of a run; returns the exit status. It ends early when nobody reads it."""
-    attempt: int | None = None
-    end: int | None = None
-    place = 0
-    quiet_ms = SHORTEST_MS
-    while True:
-        wanted = "" if attempt is None else f"attempt {attempt} "
-        part = ask(f"sched output {quoted(name)} {wanted}from {place}")
-        out.write(part["text"])
+    reader, quiet_ms = OutputReader(name, follow=follow), SHORTEST_MS
+    while (question := reader.question) is not None:
+        part = question.read(ask(question.line))
+        text = reader.take(part)
+        out.write(text)
         out.flush()
         if not has_reader(out):
             return OK
-        attempt, place = part["attempt"], part["next"]
-        # Without `-f`, what a program writes meanwhile is not printed: it may have no end.
-        end = part["size"] if follow or end is None else end
-        quiet_ms = SHORTEST_MS if part["text"] else min(2 * quiet_ms, LONGEST_MS)
-        if part["text"] and place < end:
-            continue
-        if follow and part["ended"] and attempt is not None and attempt < part["attempts"]:
-            attempt, place = attempt + 1, 0
-            print_note(f"attempt {attempt}")
-        elif follow and part["state"] in ("queued", "started"):
-            pause(QUEUED_MS if part["state"] == "queued" else quiet_ms)
-        else:
-            break
-    if part["state"] == "succeeded":
+        quiet_ms = SHORTEST_MS if text else min(2 * quiet_ms, LONGEST_MS)
+        if reader.attempt != part.attempt:
+            print_note(f"attempt {reader.attempt}")
+        if reader.pause_s:
+            pause(QUEUED_MS if part.state == "queued" else quiet_ms)
+    if part.state == "succeeded":
         return OK
-    print_note(f"run {name}: {part['state'].replace('_', ' ')}")
+    print_note(f"run {name}: {part.state.replace('_', ' ')}")
     return FAILED if follow else OK

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     with follower_of(options) as follower:
         answer = _begin(follower, options.name, options.words)
+        follower.has_answered = True
         name = str(answer["data"]["run"])
         if note := answer.get("note"):
             print_note(str(note))
@@ -123,7 +124,7 @@ def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:
         raise
     if not has_reader(output):
         return FAILED
-    end = _ask(follower, f"sched wait {quoted(name)}")
+    end = follower.response(f"sched wait {quoted(name)}")
     if isinstance(output, io.StringIO):
         print_json(end["data"] | {"output": output.getvalue()})
     return int(end.get("exit_status") or (OK if end["ok"] else FAILED))

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         once = True
     with follower_of(options) as follower:
         # What happens after the first answer must be an event.
-        follower.watch.open()
+        follower.watch.begin()
         top = Top(follower)
         top.ask()
         if top.facts is None:

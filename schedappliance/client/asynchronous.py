@@ -28,7 +28,7 @@ from schedappliance.client.answers import (
     Summary,
     WhyJob,
 )
-from schedappliance.client.client import DEFAULT_TIMEOUT_S, Appliance, Client, Location
+from schedappliance.client.client import DEFAULT_TIMEOUT_S, Appliance, Client, Location, now_s
 from schedappliance.client.console import CHUNK, Connection
 from schedappliance.client.errors import TimedOut, Unavailable
 from schedappliance.client.events import Event, Follower
@@ -137,10 +137,16 @@ class AsyncClient:
 
     async def wait(self, run: RunLike, *, timeout: float | None = None) -> RunDetails:
         limit = None if timeout is None or self._timeout is None else timeout + self._timeout
-        with contextlib.closing(self._new_session(limit)) as session:
-            question = questions.wait(run, timeout)
-            question.answer(await session.ask(question.request))
-        return await self._ask(questions.run_details(run))
+        waiting, details = questions.Wait(run, timeout, now_s()), questions.run_details(run)
+        while True:
+            try:
+                with contextlib.closing(self._new_session(limit)) as session:
+                    question = waiting.question(now_s())
+                    question.answer(await session.ask(question.request))
+                    return details.answer(await session.ask(details.request))
+            except Unavailable as unavailable:
+                pause_s = waiting.pause_after(unavailable, now_s())
+            await asyncio.sleep(pause_s)
 
     async def stop(self, run: RunLike) -> StoppedRun:
         return await self._ask(questions.stop(run))

@@ -96,6 +96,13 @@ class Appliance:
         return questions.drop_result(data)
 
 
+def now_s() -> float:
+    """The seconds since the start of the machine."""
+    from schedappliance.clock import SystemClock
+
+    return SystemClock().moment().boot / 1000
+
+
 @contextlib.contextmanager
 def _unusable_is_unavailable() -> Iterator[None]:
     from schedappliance.diagnostics import Unusable
@@ -188,12 +195,21 @@ class Client:
         return self._ask(questions.run_now(job))
 
     def wait(self, run: RunLike, *, timeout: float | None = None) -> RunDetails:
-        """Waits until a run has ended, whether it succeeded or not. Raises TimedOut after `timeout` seconds."""
+        """Waits until a run has ended, whether it succeeded or not. Raises TimedOut after `timeout` seconds.
+
+        After a lost connection it goes on, if an appliance answers again within a minute.
+        """
         limit = None if timeout is None or self._timeout is None else timeout + self._timeout
-        with contextlib.closing(self._new_session(limit)) as session:
-            question = questions.wait(run, timeout)
-            question.answer(session.ask(question.request))
-        return self._ask(questions.run_details(run))
+        waiting, details = questions.Wait(run, timeout, now_s()), questions.run_details(run)
+        while True:
+            try:
+                with contextlib.closing(self._new_session(limit)) as session:
+                    question = waiting.question(now_s())
+                    question.answer(session.ask(question.request))
+                    return details.answer(session.ask(details.request))
+            except Unavailable as unavailable:
+                pause_s = waiting.pause_after(unavailable, now_s())
+            threading.Event().wait(pause_s)
 
     def stop(self, run: RunLike) -> StoppedRun:
         """Ends the program of a run, or cancels a run that waits."""

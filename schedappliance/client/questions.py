@@ -126,6 +126,34 @@ def _read_paused(data: Any) -> answers.PausedJob | answers.PausedJobs:
     return paused
 
 
+# How long a wait goes on without an appliance, which may be starting again, and how often it connects meanwhile.
+RESTART_S, AGAIN_S = 60.0, 0.2
+
+
+class Wait:
+    """A wait for the end of a run, over restarts of the appliance. Instants are seconds of any clock that only grows."""
+
+    def __init__(self, run: RunLike, timeout: float | None, now_s: float) -> None:
+        self._run = run
+        self._ends_s = None if timeout is None else now_s + timeout
+        # When a connection was lost on which the run was waited for.
+        self._lost_s: float | None = None
+
+    def question(self, now_s: float) -> Question[answers.EndedRun]:
+        return wait(self._run, None if self._ends_s is None else max(0.001, self._ends_s - now_s))
+
+    def pause_after(self, unavailable: Unavailable, now_s: float) -> float:
+        """How many seconds to wait before the next connection. Raises Error if the wait is over."""
+        is_late = isinstance(unavailable.__cause__, TimeoutError)
+        if unavailable.unanswered and not is_late:
+            self._lost_s = now_s
+        if is_late or self._lost_s is None or now_s - self._lost_s > RESTART_S:
+            raise unavailable
+        if self._ends_s is not None and now_s >= self._ends_s:
+            raise TimedOut(f"run {run_word(self._run)} has not ended in time") from unavailable
+        return AGAIN_S
+
+
 def hold(reason: str, duration: Span | None) -> Question[answers.Held]:
     limit = [] if duration is None else ["for", span_text(duration)]
     return _asked(answers.Held, "sched", "hold", *limit, *([reason] if reason else []))

@@ -17,7 +17,8 @@ def part(text: str, begin: int, state: str, **others: Any) -> dict[str, Any]:
     """An answer of `sched output`: of the first attempt, and up to the end of the output so far."""
     end = begin + len(text)
     ended = state not in ("started", "queued")
-    row = {"attempt": 1, "text": text, "from": begin, "next": end, "size": end, "ended": ended, "state": state}
+    row: dict[str, Any] = {"run": RUN, "truncated": False}
+    row |= {"attempt": 1, "text": text, "from": begin, "next": end, "size": end, "ended": ended, "state": state}
     return row | {"attempts": 1} | others
 
 

@@ -6,8 +6,13 @@ import asyncio
 import inspect
 import os
 import pydoc
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +27,7 @@ from schedappliance.client import (
     NotAuthorized,
     PausedJob,
     Rejected,
+    RunDetails,
     RunEvent,
     TimedOut,
     Unavailable,
@@ -30,7 +36,7 @@ from schedappliance.client import (
 from schedappliance.client.questions import CommandLike
 from schedappliance.clock import SystemClock
 from tests.support.daemon import STANZAS, Daemon
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 DECLARED = 'job "nightly" { every = 1d  command = "run hello" }\n'
 ARGUMENTS = 'program "echo" { argv = ( "/bin/echo" ) args = ( ".*" ".*" ) }\n'
@@ -233,6 +239,60 @@ def test_watch_goes_on_after_a_restart(daemon: Daemon) -> None:
         # A connection that has ended while it was idle is opened again.
         assert sched.version() == version
         assert list(sched.watch(timeout=0.01)) == []
+
+
+def test_waits_go_on_after_a_restart(daemon: Daemon) -> None:
+    """Those of the library, and those of the command line, which ended with 69."""
+    config, endpoint = str(daemon.etc / "appliance.yaml"), daemon.socket_path
+    drop = daemon.root / "sleeps.cmd"
+    drop.write_text("run sleep 600\n")
+    words = (["run", "--wait", "sleep", "600"], ["submit", "--wait-runs", str(drop)])
+
+    def wait(run: NewRun) -> RunDetails:
+        async def waits() -> RunDetails:
+            async with AsyncClient(endpoint) as sched:
+                return await sched.wait(run)
+
+        return asyncio.run(waits())
+
+    with Client(endpoint, timeout=PATIENCE_SECONDS) as sched, ThreadPoolExecutor(2) as threads, ExitStack() as stack:
+        run = sched.run("sleep", "600")
+        waits = [threads.submit(sched.wait, run), threads.submit(wait, run)]
+        waiting = []
+        for word, *rest in words:
+            command = [sys.executable, "-m", "schedappliance", word, "--config", config, *rest]
+            waiting.append(stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL)))
+            stack.callback(waiting[-1].kill)
+        # This client, two that wait in it, two connections of `run --wait`, and one of `submit`.
+        eventually(lambda: clients_of(sched) >= 6, "the waits")
+        daemon.kill()
+        daemon.start()
+        for one in sched.history(state="started"):
+            sched.stop(one)
+        assert [one.result(PATIENCE_SECONDS).state for one in waits] == ["cancelled"] * 2
+        assert {process.wait(PATIENCE_SECONDS) for process in waiting} <= {1, 128 + signal.SIGTERM}
+
+
+def clients_of(sched: Client) -> float:
+    """How many clients the console has."""
+    families = {family["name"]: family["samples"] for family in sched.command("metrics")["families"]}
+    (((_labels, value),),) = (families["console_clients"],)
+    return float(value)
+
+
+def test_a_wait_without_an_appliance_ends() -> None:
+    waiting = questions.Wait("example.com-000000001/1", None, 0)
+    with pytest.raises(Unavailable):
+        waiting.pause_after(Unavailable("no appliance answers"), 1)
+    lost = Unavailable("the connection is lost", unanswered=True)
+    assert waiting.pause_after(lost, 10) == questions.AGAIN_S
+    assert waiting.pause_after(Unavailable("no appliance answers"), 60) == questions.AGAIN_S
+    with pytest.raises(Unavailable):
+        waiting.pause_after(Unavailable("no appliance answers"), 71)
+    limited = questions.Wait("example.com-000000001/1", 5, 0)
+    assert limited.question(2).request.endswith(" timeout 3.000")
+    with pytest.raises(TimedOut):
+        limited.pause_after(lost, 6)
 
 
 def test_the_twins_have_the_same_methods() -> None:
