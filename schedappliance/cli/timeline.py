@@ -15,7 +15,7 @@ from typing import Any
 
 from schedappliance.cli import tables
 from schedappliance.cli.arguments import positive_duration, whole_number
-from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.asking import answer_of, asking_parser, data_in, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.cli.runs import FAILED_STATES, name_of
 from schedappliance.client.console import Session
@@ -116,19 +116,17 @@ def data_for(session: Session, options: argparse.Namespace, now_ms: int, most: i
 
 
 def _runs(session: Session, options: argparse.Namespace, now_ms: int) -> tuple[list[Data], list[str]]:
-    """The runs, the newest first, and what is missing. Runs that were due earlier and ended since are included."""
+    """The runs, the newest first, and what is missing. Runs that were due earlier and ended since, or go on, are included."""
     job = "" if options.job is None else f"{quoted(options.job)} "
-    # A run that was due earlier can have ended in the span that is shown. Runs that take days are not found.
-    since = f"sched history {job}since {2 * options.since // 1000 + 1}s limit {PAGE}"
+    # A run that was due earlier may have gone on in the span that is shown, however long ago it was due.
+    line: str | None = f"sched history {job}active {options.since // 1000 + 1}s limit {PAGE}"
     runs: list[Data] = []
-    note: str | None = ""
-    while note is not None and len(runs) < MOST_RUNS:
-        page, note = data_of(session, since + (f" before {runs[-1]['run']}" if runs else ""))
-        runs += page
-        if not page:
-            break
+    while line is not None and len(runs) < MOST_RUNS:
+        answer = answer_of(session, line)
+        runs += data_in(answer)[0]
+        line = answer.get("next")
     live, _ = data_of(session, f"sched history {job}state started,queued limit {PAGE}")
-    left_out = [f"runs before {tables.time_text(runs[-1]['due_ms'])}"] if note is not None and runs else []
+    left_out = [f"runs before {tables.time_text(runs[-1]['due_ms'])}"] if line is not None and runs else []
     every = {one["run"]: one for one in (*live, *runs)}.values()
     return [one for one in every if _end(one, now_ms) >= now_ms - options.since], left_out
 

@@ -48,10 +48,14 @@ class AfterReading(NamedTuple):
 
 
 class AfterPreview(NamedTuple):
-    """The answer follows when a preview of this period and of at most this many rows has been made, as data or as a table."""
+    """The answer follows when a preview of this period and of at most this many rows has been made, as data or as a table.
+
+    `job`: the id or the name of a job, or a pattern; None: all jobs.
+    """
 
     period_ms: int
     limit: int
+    job: str | None
     as_json: bool
 
 

@@ -5,10 +5,13 @@ Rule: the engine of the simulation never runs on the thread that runs jobs.
 
 from __future__ import annotations
 
+from schedappliance.commands.lookup import matching_jobs, number_of
 from schedappliance.commands.outcome import AfterPreview, Outcome
 from schedappliance.commands.view import View
+from schedappliance.diagnostics import shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.events import PreviewMade
+from schedappliance.model.command_words import is_pattern
 from schedappliance.model.commands import Command
 from schedappliance.model.listings import read_wanted_preview
 from schedappliance.syntax.command import Word
@@ -16,13 +19,17 @@ from schedappliance.syntax.command import Word
 
 def show_preview(view: View, command: Command) -> Outcome:
     wanted = read_wanted_preview([Word(word, 0, 0) for word in command.words])
-    return Outcome(pending=AfterPreview(wanted.period_ms, wanted.limit, view.order.as_json))
+    if wanted.job is not None:
+        is_known = matching_jobs(view.store, wanted.job) if is_pattern(wanted.job) else number_of(view, wanted.job)
+        if not is_known:
+            raise view.reject("E501", f"no job matches `{shortened(wanted.job)}`", "`sched list` shows the jobs")
+    return Outcome(pending=AfterPreview(wanted.period_ms, wanted.limit, wanted.job, view.order.as_json))
 
 
-def preview_answer(view: View, event: PreviewMade) -> Answer:
+def preview_answer(view: View, event: PreviewMade) -> Outcome:
     """The answer to `preview`, after the child has ended. Raises Rejected if it has failed."""
     if event.problem is not None:
         raise view.reject(
             "E516", f"there is no preview: {event.problem}", "jobs run as before; give a shorter time, or try again"
         )
-    return Answer(event.text, is_json=view.order.as_json, note=event.note)
+    return Outcome(Answer(event.text, is_json=view.order.as_json, note=event.note))

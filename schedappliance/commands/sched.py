@@ -262,7 +262,8 @@ def history(view: View, command: Command) -> Outcome:
     listing = read_listing("sched_history", [Word(word, 0, 0) for word in command.words])
     number = number_of(view, listing.key) if listing.key is not None else None
     since, until = _past_instant(view, listing.since, FIRST), _past_instant(view, listing.until, LAST)
-    wanted = RunFilter(number, listing.state, since, until)
+    active = None if listing.active is None else _past_instant(view, listing.active, FIRST)
+    wanted = RunFilter(number, listing.state, since, until, active)
     before = None if listing.before is None else find_past_run(view, listing.before)
     if before is not None and number not in (None, before.key.job):
         message = f"run {run_id(view.store.node, before.key)} is not one of job {shortened(listing.key or '')}"

@@ -16,7 +16,7 @@ from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
 from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
-from schedappliance.core.orders import line_typed, output_read, preview_made
+from schedappliance.core.orders import answer_parked, line_typed
 from schedappliance.core.reload import reload_failed
 from schedappliance.core.waits import end_waits
 from schedappliance.diagnostics import Diagnostic, Source
@@ -168,7 +168,7 @@ class Degraded:
             elif isinstance(event, OutputRead):
                 effects += self._show_output(event)
             elif isinstance(event, PreviewMade):
-                effects += self._read(partial(preview_made, self._state, event))
+                effects += self._read(partial(answer_parked, self._state, event))
         ended = _ends(self.backlog)
         for stop in stops:
             runs.stop(state, stop.reason, ended)
@@ -199,7 +199,7 @@ class Degraded:
         """Answers a command that has waited for an output."""
         order = self._state.parked[event.reply_to].order
         try:
-            return self._read(partial(output_read, self._state, event))
+            return self._read(partial(answer_parked, self._state, event))
         except StoreFailed as failure:
             del self._state.parked[event.reply_to]
             assert order.reply_to is not None

@@ -235,35 +235,24 @@ def _view(state: State, order: Order) -> View:
     )
 
 
-def output_read(state: State, event: OutputRead) -> None:
-    """Answers a `sched output` after the edge has read the output of a running attempt, which may have ended meanwhile."""
+def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
+    """Answers a `preview`, or a `sched output` after the edge has read the output of an attempt, which may have ended."""
     parked = state.parked.pop(event.reply_to, None)
     if parked is None:
         return
     order = parked.order
     view = _view(state, order)
     try:
-        outcome = show_output(view, order.command.bare, event)
+        outcome = (
+            preview_answer(view, event)
+            if isinstance(event, PreviewMade)
+            else show_output(view, order.command.bare, event)
+        )
     except Rejected as error:
         outcome = Outcome(error.answer)
     if isinstance(outcome.pending, AfterReading):
         _park(state, order, outcome.pending)
         return
-    _audit_order(state, view, outcome, outcome.answer)
-    state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
-
-
-def preview_made(state: State, event: PreviewMade) -> None:
-    """Answers a `preview`."""
-    parked = state.parked.pop(event.reply_to, None)
-    if parked is None:
-        return
-    order = parked.order
-    view = _view(state, order)
-    try:
-        outcome = Outcome(preview_answer(view, event))
-    except Rejected as error:
-        outcome = Outcome(error.answer)
     _audit_order(state, view, outcome, outcome.answer)
     state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
 

@@ -17,7 +17,7 @@ from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed, output_read, preview_made
+from schedappliance.core.orders import answer_parked, catch_up_of, claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -359,8 +359,8 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     OutputsChecked: runs.outputs_checked,
     OutputEmptied: runs.output_emptied,
     OutputUnreadable: runs.output_unreadable,
-    OutputRead: output_read,
-    PreviewMade: preview_made,
+    OutputRead: answer_parked,
+    PreviewMade: answer_parked,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from schedappliance.engine.events import PreviewMade
 
@@ -33,39 +33,25 @@ MOST_WAITING = 8
 NICE = 10
 
 
-class Wanted(NamedTuple):
-    """Requests that are equal in all of this share an answer."""
-
-    period_ms: int
-    limit: int
-    as_json: bool
-    stamp: tuple[int, int]
-
-
-class Made(NamedTuple):
-    """The content of the event PreviewMade, for each request that waits for it."""
-
-    text: str
-    note: str | None = None
-    problem: str | None = None
-
-
 @dataclass(slots=True)
 class Previews:
-    """`config`: the appliance file. `worker` waits for the child."""
+    """`config`: the appliance file. `worker` waits for the child.
+
+    Requests that differ only in their `reply_to` share an answer. Theirs, and that of the answer, is 0 here.
+    """
 
     config: Path
     loop: Loop
     worker: Worker
-    _waiting: dict[Wanted, list[int]] = field(default_factory=dict)
-    _made: dict[Wanted, tuple[int, Made]] = field(default_factory=dict)
+    _waiting: dict[MakePreview, list[int]] = field(default_factory=dict)
+    _made: dict[MakePreview, tuple[int, PreviewMade]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _process: subprocess.Popen[bytes] | None = None
     _is_closed: bool = False
 
     def make(self, effect: MakePreview) -> None:
         """Performs the effect MakePreview."""
-        wanted = Wanted(effect.period_ms, effect.limit, effect.as_json, effect.stamp)
+        wanted = replace(effect, reply_to=0)
         now = self.loop.clock.moment().boot
         self._made = {key: row for key, row in self._made.items() if row[0] + FRESH_MS > now}
         if wanted in self._made:
@@ -73,7 +59,7 @@ class Previews:
         elif wanted in self._waiting:
             self._waiting[wanted].append(effect.reply_to)
         elif len(self._waiting) >= MOST_WAITING:
-            self._tell([effect.reply_to], Made("", problem=f"{MOST_WAITING} others are being made"))
+            self._tell([effect.reply_to], PreviewMade(0, "", problem=f"{MOST_WAITING} others are being made"))
         else:
             self._waiting[wanted] = [effect.reply_to]
             self.worker.submit(partial(self._make, wanted))
@@ -85,36 +71,37 @@ class Previews:
             if self._process is not None:
                 self._process.kill()
 
-    def _make(self, wanted: Wanted) -> None:
+    def _make(self, wanted: MakePreview) -> None:
         """Runs on the worker."""
         try:
             made = self._run(self._command(wanted))
         except OSError as error:
-            made = Made("", problem=f"its process cannot be started: {error.strerror}")
+            made = PreviewMade(0, "", problem=f"its process cannot be started: {error.strerror}")
         self.loop.inbox.post(partial(self._finish, wanted, made))
 
-    def _finish(self, wanted: Wanted, made: Made) -> None:
+    def _finish(self, wanted: MakePreview, made: PreviewMade) -> None:
         if made.problem is None:
             self._made[wanted] = self.loop.clock.moment().boot, made
         self._tell(self._waiting.pop(wanted), made)
 
-    def _tell(self, numbers: list[int], made: Made) -> None:
+    def _tell(self, numbers: list[int], made: PreviewMade) -> None:
         for number in numbers:
-            self.loop.inbox.put(PreviewMade(number, *made))
+            self.loop.inbox.put(replace(made, reply_to=number))
 
-    def _command(self, wanted: Wanted) -> list[str]:
+    def _command(self, wanted: MakePreview) -> list[str]:
         form = "json" if wanted.as_json else "table"
         period, limit = f"{max(1, wanted.period_ms // 1000)}", str(wanted.limit)
         words = ["preview", "--config", str(self.config), "--for", period, "--limit", limit, "--format", form]
+        words += [f"--job={wanted.job}"] if wanted.job is not None else []
         return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]
 
-    def _run(self, command: list[str]) -> Made:
+    def _run(self, command: list[str]) -> PreviewMade:
         """Runs the child on the worker. Raises OSError."""
         notes = os.memfd_create("preview")
         try:
             with self._lock:
                 if self._is_closed:
-                    return Made("", problem="the appliance is stopping")
+                    return PreviewMade(0, "", problem="the appliance is stopping")
                 # The child finds the same modules, wherever this process has them from.
                 env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
                 process = self._process = subprocess.Popen(
@@ -132,7 +119,7 @@ class Previews:
         finally:
             os.close(notes)
 
-    def _read(self, process: subprocess.Popen[bytes], notes: int) -> Made:
+    def _read(self, process: subprocess.Popen[bytes], notes: int) -> PreviewMade:
         """Reads what the child writes until it ends, or until it is ended."""
         ended: list[str] = []
 
@@ -159,7 +146,7 @@ class Previews:
         if ended or status:
             wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
             first = wrong[0] if wrong else "its process was ended"
-            return Made("", problem=ended[0] if ended else first.removeprefix("error: "))
+            return PreviewMade(0, "", problem=ended[0] if ended else first.removeprefix("error: "))
         # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.
         text = output.decode(errors="replace")
-        return Made(text.replace("\n", "") if text.startswith("[") else text, "; ".join(notices) or None)
+        return PreviewMade(0, text.replace("\n", "") if text.startswith("[") else text, "; ".join(notices) or None)

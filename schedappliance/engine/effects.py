@@ -119,12 +119,14 @@ class ReadOutput:
 class MakePreview:
     """Makes a preview in a child process; the result is the event PreviewMade.
 
-    `stamp`: a preview that was made under the same stamp a moment ago is still true.
+    `job`: the id or the name of a job, or a pattern; None: all jobs. `stamp`: a preview that was made under the same stamp
+    a moment ago is still true.
     """
 
     reply_to: int
     period_ms: int
     limit: int
+    job: str | None
     as_json: bool
     stamp: tuple[int, int]
 

@@ -68,6 +68,15 @@ def read_hold(words: Sequence[Word]) -> tuple[int | None, str]:
     return for_ms, reason
 
 
+def spelled(form: str, words: Sequence[str]) -> tuple[str, ...]:
+    """The words of `sched wait` and `sched hold` with the keyword that stands before a duration; none for other commands."""
+    if form == "sched_wait" and len(words) == 2:
+        return words[0], "timeout", words[1]
+    if form == "sched_hold" and words and words[0].lower() == FOR:
+        return FOR, *words[1:]
+    return ()
+
+
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
 CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},

@@ -14,7 +14,7 @@ from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.command_words import CHECKS, FOR, is_pattern
+from schedappliance.model.command_words import CHECKS, is_pattern, spelled
 from schedappliance.model.listings import FILTERS, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
@@ -90,7 +90,7 @@ FORMS: dict[str, CommandForm] = {
     "sched_next": CommandForm("sched next ID [COUNT]", "show the next due times of a job, 10 by default", drop=True),
     "sched_delete": CommandForm("sched delete ID", "delete a job and cancel its waiting runs", drop=True, changes=True),
     "sched_history": CommandForm(
-        "sched history [ID] [state STATE[,STATE...]] [since TIME] [until TIME] [before RUN] [limit NUMBER]",
+        "sched history [ID] [state STATE[,STATE...]] [since TIME] [until TIME] [active TIME] [before RUN] [limit NUMBER]",
         "list the last runs, 100 by default, of one job or of all; TIME is a due time, such as 12h (ago), 22:00 or"
         " 2026-11-28",
         drop=True,
@@ -219,7 +219,7 @@ FORMS: dict[str, CommandForm] = {
         "metrics", "show what is counted and measured since the start; `json metrics` is for monitoring programs"
     ),
     "preview": CommandForm(
-        "preview [DURATION] [limit NUMBER]",
+        "preview [DURATION] [job ID|PATTERN] [limit NUMBER]",
         "show which jobs will run in the next DURATION, 24h by default, and which will not: at most 100 rows by default",
         schedulable=False,
     ),
@@ -579,10 +579,8 @@ def _filters(words: Sequence[str]) -> tuple[Sequence[str], list[tuple[str, str]]
 
 def _words(command: Command) -> Sequence[str]:
     """The words of a command; the path of a `config` command in one spelling, without its empty parts."""
-    if command.form == "sched_wait" and len(command.words) == 2:
-        return command.words[0], "timeout", command.words[1]
-    if command.form == "sched_hold" and command.words[:1] and command.words[0].lower() == FOR:
-        return FOR, *command.words[1:]
+    if words := spelled(command.form, command.words):
+        return words
     if command.form in FILTERS:
         key, pairs = _filters(command.words)
         return *key, *chain.from_iterable(pairs)

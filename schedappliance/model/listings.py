@@ -33,7 +33,8 @@ STATES = (
 class Listing:
     """Which rows are listed. None, or no state: any.
 
-    `key`: the id or name of a job. `since`, `until`: the first and the last due time. `before`: the id of a run; only
+    `key`: the id or name of a job. `since`, `until`: the first and the last due time. `active`: runs that had not ended
+    before. `before`: the id of a run; only
     earlier ones are listed. `after`: the id of a job; only later rows of the list are listed. `find`: a part of the text.
     """
 
@@ -41,6 +42,7 @@ class Listing:
     state: tuple[str, ...] = ()
     since: When | None = None
     until: When | None = None
+    active: When | None = None
     before: str | None = None
     find: str | None = None
     after: str | None = None
@@ -49,7 +51,7 @@ class Listing:
     @property
     def searches(self) -> bool:
         """Whether rows are examined that are not listed. That is done on the console only, which shares its time."""
-        return bool(self.state) or (self.find, self.since, self.until) != (None, None, None)
+        return bool(self.state) or (self.find, self.since, self.until, self.active) != (None,) * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,11 @@ class WantedOutput:
 
 @dataclass(frozen=True, slots=True)
 class WantedPreview:
-    """How far a preview looks ahead, and how many rows it shows at most."""
+    """How far a preview looks ahead, how many rows it shows at most, and the job or the pattern of jobs; None: all jobs."""
 
     period_ms: int
     limit: int
+    job: str | None
 
 
 def read_wanted_preview(words: Sequence[Word]) -> WantedPreview:
@@ -79,8 +82,8 @@ def read_wanted_preview(words: Sequence[Word]) -> WantedPreview:
             period_ms = positive_duration(words[0].value)
         except InvalidValue as invalid:
             raise invalid.at(words[0].span) from None
-    limit = _read_filters(FILTERS["preview"], words[has_period:]).get("limit", PREVIEW_ROWS)
-    return WantedPreview(period_ms, limit)
+    values = _read_filters(FILTERS["preview"], words[has_period:])
+    return WantedPreview(period_ms, values.get("limit", PREVIEW_ROWS), values.get("job"))
 
 
 def read_listing(form: str, words: Sequence[Word]) -> Listing:
@@ -145,6 +148,7 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "state": _Filter("state STATE[,STATE...]", _states),
         "since": _Filter("since TIME", read_past),
         "until": _Filter("until TIME", read_past),
+        "active": _Filter("active TIME", read_past),
         "before": _Filter("before RUN", str),
         "limit": _Filter("limit NUMBER", _limit),
     },
@@ -153,7 +157,10 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "limit": _Filter("limit NUMBER", _limit),
         "after": _Filter("after ID", str),
     },
-    "preview": {"limit": _Filter("limit NUMBER", lambda text: integer(text, 1, MAX_PREVIEW_ROWS))},
+    "preview": {
+        "job": _Filter("job ID|PATTERN", str),
+        "limit": _Filter("limit NUMBER", lambda text: integer(text, 1, MAX_PREVIEW_ROWS)),
+    },
     "sched_output": {
         "attempt": _Filter("attempt NUMBER", lambda text: integer(text, 1, MAX_ATTEMPT)),
         "from": _Filter("from BYTE", lambda text: integer(text, 0, MAX_PLACE)),

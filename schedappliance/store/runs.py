@@ -100,12 +100,16 @@ class PastRun(NamedTuple):
 
 
 class RunFilter(NamedTuple):
-    """Which runs are wanted: of a job (None: of all), in one of these states (empty: any), due from `since_ms` to `until_ms`."""
+    """Which runs are wanted: of a job (None: of all), in one of these states (empty: any), due from `since_ms` to `until_ms`.
+
+    `active_ms`: only those that had not ended before; None: any.
+    """
 
     job: int | None
     states: tuple[str, ...]
     since_ms: int
     until_ms: int
+    active_ms: int | None = None
 
 
 class SelectedRuns(NamedTuple):
@@ -284,7 +288,12 @@ class Runs(Table):
             return SelectedRuns([], 0, None)
         end = last + 1
         begin = max(0, end - (EXAMINED_AT_ONCE if wanted.job is None else EXAMINED_OF_JOB))
-        sought = (json.dumps(wanted.states) if wanted.states else None, wanted.since_ms, wanted.until_ms)
+        sought = (
+            json.dumps(wanted.states) if wanted.states else None,
+            wanted.since_ms,
+            wanted.until_ms,
+            wanted.active_ms,
+        )
         rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job))
         runs, more = [_past_run(row) for row in rows], 0
         if len(runs) == limit:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from typing import Any
 
+import pytest
+
 from schedappliance.cli import timeline
+from tests.support.core import Appliance, ended
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
@@ -42,3 +47,35 @@ def test_nothing_is_wider_than_the_terminal_and_names_control_nothing() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     assert drawn(left_out=["runs before noon"])[-2:] == ["no runs and no due times", "not shown: runs before noon"]
+
+
+class CoreSession:
+    """The console of a core without a socket."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self.appliance = appliance
+
+    def ask(self, line: str) -> dict[str, Any]:
+        answer = self.appliance.ask(line)
+        return {"ok": answer.ok, "data": json.loads(str(answer.output)), "note": answer.note, "next": answer.next}
+
+
+@pytest.mark.parametrize("page", [1, 5000])
+def test_runs_that_were_due_long_before_and_ran_in_the_span_are_shown(
+    page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "PAGE", page)
+    either = Appliance(None)
+    for _ in range(4):
+        either.say("run hello")
+    keys = [run.key for run in either.history()]
+    either.turn(ended(keys[0]))
+    either.after(72 * HOUR, ended(keys[1]))
+    either.after(HOUR // 2, ended(keys[2]))
+    options = argparse.Namespace(job=None, since=HOUR)
+    runs, left_out = timeline._runs(CoreSession(either), options, either.clock.moment().wall)  # type: ignore[arg-type]
+    assert sorted((one["run"], one["state"]) for one in runs) == [
+        (f"example.com-{key.job:09d}/1", state)
+        for key, state in zip(keys[1:], ("succeeded", "succeeded", "started"), strict=True)
+    ]
+    assert left_out == []

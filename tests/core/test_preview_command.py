@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.engine.effects import MakePreview
 from schedappliance.engine.events import LineTyped, PreviewMade
-from tests.support.core import Appliance, some
+from tests.support.core import STANZAS, Appliance, some
 
 HOUR = 3_600_000
 
@@ -25,11 +25,15 @@ def asked(appliance: Appliance, line: str) -> tuple[LineTyped, MakePreview]:
         ("json preview 90m", (90 * 60_000, 100, True)),
         ("PREVIEW 1h LIMIT 5", (HOUR, 5, False)),
         ("preview limit 1000", (24 * HOUR, 1000, False)),
+        ("preview 1h job example.com-000000001 limit 5", (HOUR, 5, False)),
+        ("preview job nightl*", (24 * HOUR, 100, False)),
     ],
 )
 def test_it_asks_for_a_preview(either: Appliance, line: str, wanted: tuple[int, int, bool]) -> None:
+    either.turn(either.read(STANZAS + 'job "nightly" { every = 1d  command = pid }\n'))
     event, effect = asked(either, line)
     assert (effect.period_ms, effect.limit, effect.as_json) == wanted
+    assert effect.job == (line.split()[line.split().index("job") + 1] if "job" in line else None)
     either.turn(PreviewMade(effect.reply_to, "[]", "held"))
     answer = either.reply_to(event)
     assert (answer.output, answer.is_json, answer.note) == ("[]", wanted[2], "held")
@@ -42,6 +46,9 @@ def test_it_asks_for_a_preview(either: Appliance, line: str, wanted: tuple[int, 
         ("preview soon", "invalid duration"),
         ("preview limit", "missing value of `limit`"),
         ("preview 1h limit 1001", "1001"),
+        ("preview job nightly", "no job has the id or name `nightly`"),
+        ("preview job n*", "no job matches `n*`"),
+        ("preview job", "missing value of `job`"),
         ("preview 1h lmit 3", "unknown filter `lmit`"),
         ("sched in 5 preview", "`preview` cannot be scheduled"),
     ],

@@ -11,7 +11,7 @@ from schedappliance.clock import SystemClock
 from schedappliance.edge import previews
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.previews import MOST_WAITING, Previews, Wanted
+from schedappliance.edge.previews import MOST_WAITING, Previews
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import MakePreview
 from schedappliance.engine.events import PreviewMade
@@ -22,7 +22,7 @@ class Scripted(Previews):
 
     script = "echo $$; echo 'note: it is held' >&2"
 
-    def _command(self, _wanted: Wanted) -> list[str]:
+    def _command(self, _wanted: MakePreview) -> list[str]:
         return ["/bin/sh", "-c", self.script]
 
 
@@ -39,7 +39,7 @@ def made() -> Iterator[Scripted]:
 
 def ask(device: Scripted, *numbers: int, stamp: int = 0) -> None:
     for number in numbers:
-        device.make(MakePreview(number, 1000, 5, False, (0, stamp)))
+        device.make(MakePreview(number, 1000, 5, None, False, (0, stamp)))
 
 
 def answers(device: Scripted, number: int) -> list[PreviewMade]:

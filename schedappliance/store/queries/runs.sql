@@ -106,27 +106,31 @@ SELECT * FROM run_history WHERE job = ? ORDER BY occurrence DESC LIMIT ?;
 SELECT * FROM run_history
 WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
   AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
-ORDER BY sequence DESC LIMIT ?6;
+  AND (?6 IS NULL OR coalesce(ended_ms, due_ms) >= ?6 OR state IN ('queued', 'started'))
+ORDER BY sequence DESC LIMIT ?7;
 
 -- name: count_selected_runs
 SELECT count(*) FROM (
   SELECT 1 FROM runs
   WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
     AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
-  LIMIT ?6);
+  AND (?6 IS NULL OR coalesce(ended_ms, due_ms) >= ?6 OR state IN ('queued', 'started'))
+  LIMIT ?7);
 
 -- name: selected_runs_of_job
 SELECT * FROM run_history
-WHERE job = ?7 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+WHERE job = ?8 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
   AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
-ORDER BY occurrence DESC LIMIT ?6;
+  AND (?6 IS NULL OR coalesce(ended_ms, due_ms) >= ?6 OR state IN ('queued', 'started'))
+ORDER BY occurrence DESC LIMIT ?7;
 
 -- name: count_selected_runs_of_job
 SELECT count(*) FROM (
   SELECT 1 FROM runs
-  WHERE job = ?7 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+  WHERE job = ?8 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
     AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
-  LIMIT ?6);
+  AND (?6 IS NULL OR coalesce(ended_ms, due_ms) >= ?6 OR state IN ('queued', 'started'))
+  LIMIT ?7);
 
 -- name: last_place
 SELECT max(sequence) FROM runs WHERE sequence < ?;
