@@ -1,14 +1,19 @@
 """Reads the clocks of the machine. All other code receives a Moment as an argument.
 
-Rule: no other module calls `time.*` or `datetime.now`; a test enforces this.
+It also shows instants: `local_text` to people, `time_data` to programs.
+
+Rule: no other module calls `time.*` or `datetime.now`, and none writes an instant in its own way; tests enforce this.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import NamedTuple, Protocol
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_WITHOUT_ZONE = len("2026-11-22T18:01:00")
 
 
 class Moment(NamedTuple):
@@ -59,38 +64,55 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
-def local_time(wall: int) -> str:
-    """A wall time in milliseconds as people read it in the log: ISO 8601 in the zone of the machine, with its offset.
+class HasOffset(Protocol):
+    """A time zone."""
+
+    def offset_at(self, instant: int, /) -> int:
+        """Local time minus UTC, in seconds, at an instant in seconds."""
+
+
+def local_datetime(wall: int, zone: HasOffset | None = None) -> datetime:
+    """A wall time in a zone, by default that of the machine, with its offset, in whole seconds.
+
+    Raises OverflowError or ValueError after the year 9999.
+    """
+    second = wall // 1000
+    offset = time.localtime(second).tm_gmtoff if zone is None else zone.offset_at(second)
+    return (_EPOCH + timedelta(seconds=second)).astimezone(timezone(timedelta(seconds=offset)))
+
+
+def local_text(wall: int, zone: HasOffset | None = None) -> str:
+    """A wall time as people read it, in a zone, by default that of the machine: `2027-03-28T03:00:00+02:00`.
 
     Without the offset, the hour that is repeated in autumn would have two instants with one name.
     """
-    second, offset = _local_second(wall // 1000)
-    return f"{second}.{wall % 1000:03d}{offset}"
-
-
-@lru_cache(maxsize=2)
-def _local_second(second: int) -> tuple[str, str]:
-    local = time.localtime(second)
-    zone = time.strftime("%z", local)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local), f"{zone[:3]}:{zone[3:]}"
-
-
-def utc_time(wall: int) -> str:
-    """A wall time in milliseconds as programs read it in the log: ISO 8601 in UTC."""
-    return f"{_utc_second(wall // 1000)}.{wall % 1000:03d}Z"
-
-
-@lru_cache(maxsize=2)
-def _utc_second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def iso(wall: int) -> str:
-    """A wall time in milliseconds as people read it: ISO 8601 in UTC, whole seconds."""
     try:
-        return datetime.fromtimestamp(wall // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return local_datetime(wall, zone).isoformat()
     except (OverflowError, ValueError, OSError):
         return f"@{wall // 1000}"
+
+
+def time_data(key: str, wall: int | None) -> dict[str, str | int | None]:
+    """A wall time as programs read it: at the key in UTC (RFC 3339), and at `KEY_ms` in milliseconds."""
+    return {key: None if wall is None else _utc_text(wall), f"{key}_ms": wall}
+
+
+def _utc_text(wall: int) -> str:
+    try:
+        return (_EPOCH + timedelta(seconds=wall // 1000)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError):
+        return f"@{wall // 1000}"
+
+
+def log_time(wall: int, in_utc: bool = False) -> str:
+    """A wall time with milliseconds, for a line of the log: as people read it, or in UTC for programs."""
+    text = _second_of_log(wall // 1000, in_utc)
+    return f"{text[:_WITHOUT_ZONE]}.{wall % 1000:03d}{text[_WITHOUT_ZONE:]}"
+
+
+@lru_cache(maxsize=2)
+def _second_of_log(second: int, in_utc: bool) -> str:
+    return _utc_text(second * 1000) if in_utc else local_text(second * 1000)
 
 
 def span_text(milliseconds: int) -> str:

@@ -59,6 +59,14 @@ RESERVED_FOR_MODULES = {
     "holidays": {"schedappliance.cli.holidays"},
     "zoneinfo": {"schedappliance.model.calendars.zones"},
 }
+# These write days, or times that a command, an expression or a stanza takes. All other texts of instants come from the clock.
+WRITERS_OF_TIMES = {
+    "schedappliance.clock",
+    "schedappliance.cli.holidays",
+    "schedappliance.client.questions",
+    "schedappliance.importing.atjob",
+    "schedappliance.model.calendars.instants",
+}
 TIME_READERS = {"now", "utcnow", "today"}
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 600
 FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
@@ -97,6 +105,13 @@ def _time_reads(tree: ast.AST) -> list[int]:
     ]
     reads = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in TIME_READERS]
     return sorted(lines + (reads if "datetime" in _imports(tree) else []))
+
+
+def _texts_of_times(tree: ast.AST) -> list[int]:
+    """The lines that make a text of a date and a time: by a method, or by a format with both."""
+    methods = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in ("isoformat", "strftime")]
+    texts = ((n.lineno, n.value) for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return [*methods, *(line for line, text in texts if "%Y" in text and "%H" in text)]
 
 
 def _wrong_imports(module: str, tree: ast.AST) -> list[str]:
@@ -209,6 +224,17 @@ def test_a_second_reader_of_time_is_found(source: str) -> None:
 
 def test_what_does_not_read_time_is_not_taken_for_it() -> None:
     assert _time_reads(ast.parse("from datetime import datetime\nx = datetime.fromisoformat(y).timestamp()")) == []
+
+
+def test_only_the_clock_makes_texts_of_instants() -> None:
+    assert _offenders(lambda path: _texts_of_times(_tree(path))).keys() == WRITERS_OF_TIMES
+
+
+@pytest.mark.parametrize(
+    "source", ["x = due.isoformat()", "x = due.strftime(form)", "x = f'{due:%Y-%m-%d %H:%M}'", "FORM = '%Y%m%dT%H%M%S'"]
+)
+def test_a_second_text_of_an_instant_is_found(source: str) -> None:
+    assert _texts_of_times(ast.parse(source))
 
 
 def test_a_module_imports_only_its_own_station_and_those_before_it() -> None:

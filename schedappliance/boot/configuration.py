@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
 from schedappliance.model.loading import Loaded, load, spool_mistake
@@ -83,7 +84,8 @@ def from_store(store: Store) -> FirstConfiguration | None:
         return None
     # The store may have moved since those files named it, so the path where it was found is used.
     configuration = replace(loaded.configuration, backing_store=store.path)
-    since = f"configuration {generation.number} of {iso(generation.applied_ms)}"
+    zone = Zones(this_machine()).to_show(configuration.zone)
+    since = f"configuration {generation.number} of {local_text(generation.applied_ms, zone)}"
     why = f"the stanza files are rejected; {since} is active, from the store"
     return FirstConfiguration(configuration, generation.digest, loaded.texts, why)
 

@@ -10,10 +10,9 @@ from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, Failure, print_note
 from schedappliance.cli.streams import has_reader
-from schedappliance.clock import iso
+from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
-from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.command_words import is_pattern
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
@@ -113,7 +112,7 @@ def _wanted_jobs(store: Store, word: str | None) -> set[int] | None:
 def _print_json(simulation: Simulation, jobs: set[int] | None, options: argparse.Namespace) -> None:
     counts = _print_rows(simulation, JsonArray(simulation.store.node), jobs, options)
     if counts.further_ms is not None:
-        print_note(further_rows(iso(counts.further_ms)))
+        print_note(further_rows(local_text(counts.further_ms, simulation.zone)))
 
 
 def _print_table(simulation: Simulation, table: Table, jobs: set[int] | None, options: argparse.Namespace) -> None:
@@ -122,9 +121,9 @@ def _print_table(simulation: Simulation, table: Table, jobs: set[int] | None, op
     census = simulation.store.jobs.census(last_ms) if jobs is None else None
     counts = _print_rows(simulation, table, jobs, options)
     if counts.further_ms is not None:
-        print(f"... {further_rows(iso_in(counts.further_ms, zone))}")
+        print(f"... {further_rows(local_text(counts.further_ms, zone))}")
     else:
-        print(summary(counts, f"{iso_in(first_ms, zone)} to {iso_in(last_ms, zone)}", census))
+        print(summary(counts, f"{local_text(first_ms, zone)} to {local_text(last_ms, zone)}", census))
 
 
 def _print_rows(
@@ -134,7 +133,7 @@ def _print_rows(
 
     `jobs`: those whose rows are shown, beside the rows about the appliance itself; None: all.
     """
-    counts = Counts()
+    counts, zone = Counts(), simulation.zone
     last_ms = simulation.now_ms + options.period
     sys.stdout.write(form.header())
     with progress() as show:
@@ -150,6 +149,6 @@ def _print_rows(
             sys.stdout.write(form.row(row))
             # Rows on a terminal show the progress themselves.
             if counts.rows % PROGRESS_ROWS == 0 and not sys.stdout.isatty():
-                show(f"{counts.rows:,} rows, up to {iso(row.at_ms)} of {iso(last_ms)}")
+                show(f"{counts.rows:,} rows, up to {local_text(row.at_ms, zone)} of {local_text(last_ms, zone)}")
     sys.stdout.write(form.footer())
     return counts

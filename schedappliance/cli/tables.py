@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
-from schedappliance.clock import local_time, span_text
+from schedappliance.clock import local_text, span_text
 from schedappliance.visible import visible, width_of, write_as_is
 
 RED, GREEN, YELLOW, FAINT = "31", "32", "33", "2"
@@ -64,10 +64,7 @@ def show(lines: Sequence[str]) -> None:
 
 def time_text(milliseconds: int | None) -> str:
     """An instant in the zone of this machine, with its offset; empty for None."""
-    if milliseconds is None:
-        return ""
-    day, _, clock = local_time(milliseconds).partition("T")
-    return f"{day} {clock[:8]}{clock[12:]}"
+    return "" if milliseconds is None else local_text(milliseconds)
 
 
 def lasted_text(milliseconds: int | None) -> str:

@@ -20,7 +20,7 @@ from schedappliance.cli.errors import OK
 from schedappliance.cli.runs import FAILED_STATES, name_of
 from schedappliance.client.console import Session
 from schedappliance.client.wire import quoted
-from schedappliance.clock import SystemClock, local_time
+from schedappliance.clock import SystemClock, local_text
 from schedappliance.visible import visible, width_of
 
 DESCRIPTION = """\
@@ -242,7 +242,7 @@ def _axis(since_ms: int, per_column: float, columns: int) -> str:
     """The hours, in the zone of this machine."""
     text = ""
     for at in range(0, columns - 4, 12):
-        text = text.ljust(at) + local_time(int(since_ms + at * per_column))[11:16]
+        text = text.ljust(at) + local_text(int(since_ms + at * per_column))[11:16]
     return text
 
 

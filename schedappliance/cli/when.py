@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.cli.arguments import add_format, parser, whole_number
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
-from schedappliance.clock import SystemClock
+from schedappliance.clock import SystemClock, local_datetime, local_text, time_data
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, has_errors, in_order
 from schedappliance.model.calendars.days import MONTHS, SHORT_WEEKDAYS
 
@@ -235,11 +235,9 @@ def _has_changes(zone: Zone, instant: int) -> bool:
 
 
 def _shown(one: DueTime) -> str:
-    """The local time at which it is due, which a clock change may have moved: `Sun 2027-03-28 03:00:00 +02:00`."""
-    from schedappliance.model.calendars.texts import local_datetime
-
-    local = local_datetime(one.due_ms, one.zone)
-    return f"{SHORT_WEEKDAYS[local.weekday()]} {local:%Y-%m-%d %H:%M:%S} {local.isoformat()[19:]}"
+    """The local time at which it is due, which a clock change may have moved: `Sun 2027-03-28T03:00:00+02:00`."""
+    weekday = local_datetime(one.due_ms, one.zone).weekday()
+    return f"{SHORT_WEEKDAYS[weekday]} {local_text(one.due_ms, one.zone)}"
 
 
 def _note(one: DueTime) -> str:
@@ -268,9 +266,7 @@ def _json(read: _Read, due: list[DueTime], days: list[datetime] | None, start_ms
 
 
 def _due_data(one: DueTime) -> dict[str, Any]:
-    from schedappliance.model.calendars.texts import iso_in
-
-    return {"due": iso_in(one.due_ms, one.zone), "due_ms": one.due_ms, "note": _note(one) or None}
+    return {**time_data("due", one.due_ms), "note": _note(one) or None}
 
 
 def _due_days(read: _Read, year: int) -> list[datetime]:

@@ -334,7 +334,7 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class DueTime:
-    """A due time of a job. `due` is in the zone of its calendar."""
+    """A due time of a job. `due` is a text in UTC."""
 
     due: str
     due_ms: int

@@ -94,6 +94,7 @@ class LastAttempt:
     """The result of the last reload."""
 
     time: str
+    time_ms: int
     outcome: str
     diagnostics: tuple[Diagnostic, ...]
 
@@ -105,6 +106,7 @@ class ConfigStatus:
     generation: int | None
     digest: str
     applied_at: str | None
+    applied_at_ms: int | None
     last_attempt: LastAttempt
     warnings: tuple[str, ...]
     watch: str
@@ -120,6 +122,7 @@ class Generation:
 
     generation: int
     applied_at: str
+    applied_at_ms: int
     digest: str
     files: tuple[str, ...]
 
@@ -165,6 +168,7 @@ class Drop:
     file: str
     state: str
     time: str
+    time_ms: int
     user: str | None
     answer: str
     result: answers.DropResult | None = None

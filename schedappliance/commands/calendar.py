@@ -1,12 +1,13 @@
 """`sched cron|calendar|next`: makes jobs that follow a calendar, and shows the next due times of a job.
 
-Rule: a due time is shown in the zone of its calendar, with its offset; other jobs have none, so UTC is shown.
+Rule: people see a due time in the zone of its calendar, and that of another job in the zone of the appliance.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from schedappliance.clock import time_data
 from schedappliance.commands.lookup import find_job, number_of, unknown_zone
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import due_notes, due_text, never_runs, understood
@@ -74,7 +75,7 @@ def next_due_times(view: View, command: Command) -> Outcome:
         except InvalidValue as invalid:
             raise view.reject(invalid.code, invalid.message, invalid.help) from None
     rows = [_row(view, job, due) for due in _times(view, job, count)]
-    lines = ["\t".join(filter(None, (row["due"], row["note"]))) for row in rows]
+    lines = ["\t".join(filter(None, (due_text(view, job, row["due_ms"]), row["note"]))) for row in rows]
     never = "" if lines else never_runs(view, job) or "it does not run again"
     data = {"id": job_id(view.store.node, job.number), "name": job.declared, "next": rows}
     return Outcome(view.answer("\n".join(lines) or never, data))
@@ -83,7 +84,7 @@ def next_due_times(view: View, command: Command) -> Outcome:
 def _row(view: View, job: Job, due_ms: int) -> dict[str, Any]:
     calendar = view.schedules.calendar_of(job)
     note = "; ".join(due_notes(calendar.explain(due_ms))) if calendar else None
-    return {"due": due_text(view, job, due_ms), "due_ms": due_ms, "note": note or None}
+    return {**time_data("due", due_ms), "note": note or None}
 
 
 def _times(view: View, job: Job, count: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text, time_data
 from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import Source, Span, command_diagnostic, did_you_mean, shortened
@@ -278,9 +278,9 @@ def status(view: View, _command: Command) -> Outcome:
     data: dict[str, Any] = {
         "generation": active.number if active else None,
         "digest": view.status.digest,
-        "applied_at": iso(active.applied_ms) if active else None,
+        **time_data("applied_at", active.applied_ms if active else None),
         "last_attempt": {
-            "time": iso(last.at_ms),
+            **time_data("time", last.at_ms),
             "outcome": last.outcome,
             "diagnostics": list(last.diagnostics),
         },
@@ -294,8 +294,8 @@ def status(view: View, _command: Command) -> Outcome:
     lines = [
         f"generation: {data['generation'] or 'unknown, since the store cannot be read'}",
         f"digest: {data['digest']}",
-        *([f"applied: {data['applied_at']}"] if active else []),
-        f"last attempt: {iso(last.at_ms)} {last.outcome}",
+        *([f"applied: {local_text(active.applied_ms, view.zone)}"] if active else []),
+        f"last attempt: {local_text(last.at_ms, view.zone)} {last.outcome}",
         *(f"\t{line}" for line in last.lines),
         *(f"warning: {text}" for text in view.status.warnings),
         f"watch: {view.status.watch}",
@@ -312,10 +312,13 @@ def history(view: View, _command: Command) -> Outcome:
     """The generations, newest first."""
     generations = view.store.settings.generations()
     data = [
-        {"generation": g.number, "applied_at": iso(g.applied_ms), "digest": g.digest, "files": files}
+        {"generation": g.number, **time_data("applied_at", g.applied_ms), "digest": g.digest, "files": files}
         for g, files in generations
     ]
-    rows = [f"{g.number}\t{iso(g.applied_ms)}\t{g.digest[:12]}\t{', '.join(files)}\n" for g, files in generations]
+    rows = [
+        f"{g.number}\t{local_text(g.applied_ms, view.zone)}\t{g.digest[:12]}\t{', '.join(files)}\n"
+        for g, files in generations
+    ]
     return Outcome(view.answer("".join([HISTORY_HEADER, *rows]), data))
 
 

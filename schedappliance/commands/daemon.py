@@ -50,7 +50,7 @@ def health(view: View, _command: Command) -> Outcome:
         troubles = (*troubles, f"the stanza files were rejected: {reason}")
     if loss := view.store.loss:
         troubles = (*troubles, loss)
-    lines = [*troubles, *([f"held {hold_text(status.hold)}"] if status.hold else [])]
+    lines = [*troubles, *([f"held {hold_text(status.hold, view.zone)}"] if status.hold else [])]
     text = "".join(f"{line}\n" for line in lines) or "ok\n"
     data = {"live": True, "ready": status.is_ready, "troubles": list(troubles), "held": hold_data(status.hold)}
     answer = view.answer(text, data)
@@ -76,7 +76,7 @@ def summary(view: View, _command: Command) -> Outcome:
         "Spool in progress": spool.in_progress if spool else None,
         "Spool done": done,
         "Spool failed": failed,
-        "Held": hold_text(status.hold) if status.hold else None,
+        "Held": hold_text(status.hold, view.zone) if status.hold else None,
         "Degraded": status.troubles,
         "Data loss": view.store.loss,
         "Store": str(view.store.path or "memory; lost at a restart"),

@@ -32,15 +32,17 @@ def hold(view: View, command: Command) -> Outcome:
         now = now._replace(user=view.order.user)
     view.store.settings.set_hold(now)
     running = view.counts().running
-    until = "" if ends_ms is None else f"{time_text(ends_ms)} or "
+    until = "" if ends_ms is None else f"{time_text(ends_ms, view.zone)} or "
     text = f"held: nothing new starts until {until}`sched release`; {counted(running, 'program')} still running"
     if before is not None:
         changed = ["the reason has changed"] if now.reason != before.reason else []
         if ends_ms != before.ends_ms:
             changed.append(
-                f"it now ends at {time_text(ends_ms)}" if ends_ms is not None else "it now has no planned end"
+                f"it now ends at {time_text(ends_ms, view.zone)}"
+                if ends_ms is not None
+                else "it now has no planned end"
             )
-        text = "; ".join([f"it was already held {hold_text(before)}", *changed])
+        text = "; ".join([f"it was already held {hold_text(before, view.zone)}", *changed])
     data = {"held": hold_data(now), "was_held": before is not None, "running": running}
     return Outcome(view.answer(text, data), hold=now)
 
@@ -53,4 +55,4 @@ def release(view: View, _command: Command) -> Outcome:
         return Outcome(view.answer("it was not held", data))
     now = before._replace(until_ms=view.moment.wall)
     view.store.settings.set_hold(now)
-    return Outcome(view.answer(f"released; it was held {hold_text(before)}", data), hold=now)
+    return Outcome(view.answer(f"released; it was held {hold_text(before, view.zone)}", data), hold=now)

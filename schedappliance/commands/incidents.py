@@ -16,6 +16,7 @@ from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View
+    from schedappliance.model.calendars.pieces import Zone
 
 HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD\n"
 
@@ -23,7 +24,7 @@ HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD\n"
 def incidents(view: View, _command: Command) -> Outcome:
     """Lists the incidents, the oldest first, and counts the alerts that are not delivered yet."""
     rows, waiting = view.store.incidents.all(), view.store.incidents.count_alerts()
-    text = HEADER + "".join(map(_row, rows)) if rows else "no incidents\n"
+    text = HEADER + "".join(_row(one, view.zone) for one in rows) if rows else "no incidents\n"
     text += f"{counted(waiting, 'alert')} not delivered yet\n" if waiting else ""
     data = {"incidents": [_data(view, one) for one in rows], "undelivered": waiting}
     return Outcome(view.answer(text.removesuffix("\n"), data))
@@ -42,7 +43,7 @@ def acknowledge(view: View, command: Command) -> Outcome:
         after.append(
             view.store.incidents.put(acknowledged(one, view.order.user.name, view.moment.wall)) if is_new else one
         )
-    lines = (f"incident {one.number}, {one.subject.name}: {_told(one)}" for one in after)
+    lines = (f"incident {one.number}, {one.subject.name}: {_told(one, view.zone)}" for one in after)
     data = {"incidents": [_data(view, one) for one in after]}
     return Outcome(view.answer("\n".join(lines), data), changes_incidents=True)
 
@@ -51,8 +52,8 @@ def incident_lines(view: View, job: int) -> list[str]:
     """What `sched why` says about the incidents of a job."""
     rows = [one for one in view.store.incidents.all() if one.subject.job == job]
     return [
-        f"incident {one.number} since {time_text(one.since_ms)}: {counted(one.times, 'event')}, the last one"
-        f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(one)}"
+        f"incident {one.number} since {time_text(one.since_ms, view.zone)}: {counted(one.times, 'event')}, the last one"
+        f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(one, view.zone)}"
         for one in rows
     ]
 
@@ -62,17 +63,25 @@ def _names(view: View, incident: Incident) -> tuple[str, ...]:
     return (str(incident.number), name, *([job_id(view.store.node, job)] if job else []))
 
 
-def _told(incident: Incident) -> str:
+def _told(incident: Incident, zone: Zone) -> str:
     """What people know of an incident."""
     if incident.acked_ms is not None:
         return f"acknowledged by {incident.acked_by}"
-    return "not yet" if incident.told_ms is None else time_text(incident.told_ms)
+    return "not yet" if incident.told_ms is None else time_text(incident.told_ms, zone)
 
 
-def _row(incident: Incident) -> str:
+def _row(incident: Incident, zone: Zone) -> str:
     kind = incident.kind.replace("_", " ")
-    since = time_text(incident.since_ms)
-    columns = (incident.number, incident.subject.name, kind, incident.times, since, incident.notify, _told(incident))
+    since = time_text(incident.since_ms, zone)
+    columns = (
+        incident.number,
+        incident.subject.name,
+        kind,
+        incident.times,
+        since,
+        incident.notify,
+        _told(incident, zone),
+    )
     return "\t".join(map(str, columns)) + "\n"
 
 

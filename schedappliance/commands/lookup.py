@@ -106,7 +106,7 @@ def rejected_files(view: View) -> list[str]:
     reload = view.status.last_reload
     if reload.outcome != "rejected":
         return []
-    return [f"the stanza files read at {time_text(reload.at_ms)} were rejected: see `config status`"]
+    return [f"the stanza files read at {time_text(reload.at_ms, view.zone)} were rejected: see `config status`"]
 
 
 def _declared(names: dict[str, Job]) -> str:

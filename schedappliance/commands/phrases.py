@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.clock import iso, span_text
+from schedappliance.clock import local_text, span_text
 from schedappliance.commands.view import View
 from schedappliance.engine.records import Hold, Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.rule import UNREADABLE, read_rule
-from schedappliance.model.calendars.texts import end_notes, iso_in
+from schedappliance.model.calendars.rule import UNREADABLE, CalendarRule, read_rule
+from schedappliance.model.calendars.texts import end_notes
 from schedappliance.model.calendars.words import option_words, rule_words
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ WAITING_LOOKED_UP = 20
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def time_text(milliseconds: int) -> str:
-    return f"{milliseconds // 1000} ({iso(milliseconds)})"
+def time_text(milliseconds: int, zone: Zone) -> str:
+    return f"{milliseconds // 1000} ({local_text(milliseconds, zone)})"
 
 
-def hold_text(hold: Hold) -> str:
+def hold_text(hold: Hold, zone: Zone) -> str:
     """Since when the appliance is held, until when, by whom and why."""
-    until = "" if hold.ends_ms is None else f" until {time_text(hold.ends_ms)}"
+    until = "" if hold.ends_ms is None else f" until {time_text(hold.ends_ms, zone)}"
     reason = f": {hold.reason}" if hold.reason else ""
-    return f"since {time_text(hold.since_ms)}{until} by {hold.user.name}{reason}"
+    return f"since {time_text(hold.since_ms, zone)}{until} by {hold.user.name}{reason}"
 
 
 def nothing_starts(hold: Hold) -> str:
@@ -51,9 +51,8 @@ def hold_data(hold: Hold | None) -> dict[str, Any] | None:
 
 
 def due_text(view: View, job: Job, milliseconds: int) -> str:
-    """A due time of a job in ISO 8601: in the zone of its calendar, with its offset; in UTC for other jobs."""
-    zone = view.schedules.zone_of(job, milliseconds)
-    return iso_in(milliseconds, zone) if zone else iso(milliseconds)
+    """A due time of a job, in the zone of its calendar if it has one."""
+    return local_text(milliseconds, view.schedules.zone_of(job, milliseconds) or view.zone)
 
 
 def when_text(view: View, job: Job, milliseconds: int) -> str:
@@ -85,7 +84,7 @@ def due_of(view: View, run: PastRun) -> str:
     """The due time of a run. While its job follows a calendar, it is shown in the zone, with what was special about it."""
     job = view.store.jobs.get(run.key.job)
     if job is None or job.kind != "calendar":
-        return time_text(run.due_ms)
+        return time_text(run.due_ms, view.zone)
     calendar = view.schedules.calendar_of(job)
     special = due_notes(calendar.explain(run.due_ms)) if calendar else []
     return "; ".join([when_text(view, job, run.due_ms), *special])
@@ -93,7 +92,7 @@ def due_of(view: View, run: PastRun) -> str:
 
 def understood(zone: Zone, instant_ms: int, now_ms: int, due: DueTime | None, word: str = "at") -> str:
     """What a command understood: the instant, how far away it is, and what is special about it."""
-    text = f"{word} {iso_in(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
+    text = f"{word} {local_text(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
     return "; ".join([text, *due_notes(due)])
 
 
@@ -108,20 +107,25 @@ def calendar_data(text: str | None) -> dict[str, Any]:
     return {"calendar": list(rule.expressions), "zone": rule.zone}
 
 
-def calendar_words(text: str | None) -> str | None:
+def calendar_words(view: View, text: str | None) -> str | None:
     """What a calendar means, from its text in the store; None for other jobs, and for a text that cannot be read."""
     try:
-        return None if text is None else rule_words(cached_rule(text))
+        return None if text is None else rule_words(rule := cached_rule(text), _zone_of(view, rule))
     except UNREADABLE:
         return None
 
 
-def calendar_options(text: str | None) -> list[str]:
+def calendar_options(view: View, text: str | None) -> list[str]:
     """What the options of a calendar decide besides its expressions and its zone, from its text in the store."""
     try:
-        return [] if text is None else list(option_words(cached_rule(text)))
+        return [] if text is None else list(option_words(rule := cached_rule(text), _zone_of(view, rule)))
     except UNREADABLE:
         return []
+
+
+def _zone_of(view: View, rule: CalendarRule) -> Zone:
+    name = rule.zone or rule.read_expressions()[0].zone
+    return view.schedules.zones.to_show(name) if name else view.zone
 
 
 cached_rule = lru_cache(1024)(read_rule)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text
 from schedappliance.commands.lookup import find_job, find_past_run, is_unknown, number_of, unknown, unknown_zone
 from schedappliance.commands.outcome import CallOff, Outcome
 from schedappliance.commands.phrases import (
@@ -32,8 +32,7 @@ from schedappliance.engine.reasons import DELETED
 from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, job_number, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import calendar_of_time, instant_of
-from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import Listing, read_listing
 from schedappliance.model.moments import LocalTime, When, read_when, zone_of
@@ -58,7 +57,7 @@ def schedule_at(view: View, command: Command) -> Outcome:
     if due is None:
         due, note = _resolve(view, command.words[0])
     if arrived is not None and due < arrived - PAST_GRACE_MS:
-        message = f"{time_text(due)} has passed: it is {time_text(arrived)}"
+        message = f"{time_text(due, view.zone)} has passed: it is {time_text(arrived, view.zone)}"
         raise view.reject("E503", message, "give a time in the future, or `run` the program now")
     return add_job(view, command, "at", due, note=note)
 
@@ -70,7 +69,7 @@ def _resolve(view: View, text: str) -> tuple[int, str]:
     try:
         due = instant_of(when, now, zone, zones)
         due_time = calendar_of_time(when, now, zone, zones).explain(due) if isinstance(when, LocalTime) else None
-        return due, understood(_zone_to_show(zones, zone_of(when) or zone), due, view.moment.wall, due_time)
+        return due, understood(zones.to_show(zone_of(when) or zone), due, view.moment.wall, due_time)
     except UnknownZone as unknown:
         raise unknown_zone(view, unknown) from None
     except InvalidValue as invalid:
@@ -88,14 +87,6 @@ def _past_instant(view: View, when: When | None, default_ms: int) -> int:
         raise unknown_zone(view, unknown) from None
     except InvalidValue as invalid:
         raise view.reject(invalid.code, invalid.message, invalid.help) from None
-
-
-def _zone_to_show(zones: Zones, name: str | None) -> Zone:
-    """The zone in which an instant is shown. It decides nothing, so UTC takes the place of one that is missing."""
-    try:
-        return zones.get(name or LOCAL)
-    except UnknownZone:
-        return zones.get("UTC")
 
 
 def schedule_in(view: View, command: Command) -> Outcome:
@@ -304,7 +295,7 @@ def _past_run(view: View, run: PastRun) -> str:
     reason = run.reason or ""
     if run.missed_count and run.missed_since_ms is not None:
         job = view.store.jobs.get(run.key.job)
-        since = due_text(view, job, run.missed_since_ms) if job else iso(run.missed_since_ms)
+        since = due_text(view, job, run.missed_since_ms) if job else local_text(run.missed_since_ms, view.zone)
         reason = f"{run.missed_count} missed since {since}: {reason}"
     if run.on_failure_of:
         reason = f"on failure of {run_id(node, run.on_failure_of)}" + (f": {reason}" if reason else "")
@@ -334,7 +325,9 @@ def claimed(view: View, key: RunKey) -> Answer:
     answer = view.answer(name, {"run": name, "state": run.state, "reason": run.reason})
     if run.state == RunState.QUEUED and view.status.hold is not None:
         end = "`sched release`" if view.status.hold.ends_ms is None else "the end of the hold"
-        return answer._replace(note=f"it waits until {end}: the appliance is held {hold_text(view.status.hold)}")
+        return answer._replace(
+            note=f"it waits until {end}: the appliance is held {hold_text(view.status.hold, view.zone)}"
+        )
     if run.state not in (RunState.SKIPPED, RunState.FAILED):
         return answer
     return answer._replace(error=f"run {outcome_text(view, run)}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text, time_data
 from schedappliance.commands.outcome import AfterRetry, Outcome
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import counted, did_you_mean, shortened
 from schedappliance.engine.intake import WaitingDrop
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.commands import Command
 from schedappliance.store.drops import FinishedDrop
 
@@ -24,8 +25,13 @@ def list_drops(view: View, _command: Command) -> Outcome:
     """The drops that wait, then the last results, newest first."""
     finished = view.store.drops.newest(MOST_LISTED)
     data = [_held(held) for held in view.waiting_drops()] + [_outcome(drop) for drop in finished]
-    rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
+    rows = [_row(d, view.zone) for d in data]
     return Outcome(view.answer("".join([HEADER, *rows]), data))
+
+
+def _row(data: dict[str, Any], zone: Zone) -> str:
+    time = local_text(data["time_ms"], zone)
+    return f"{data['file']}\t{data['state']}\t{time}\t{data['user'] or '-'}\t{data['answer']}\n"
 
 
 def explain(view: View, command: Command) -> Outcome:
@@ -36,9 +42,9 @@ def explain(view: View, command: Command) -> Outcome:
     if not held and not finished:
         raise _no_drop(view, command.words[0])
     data = [_held(one) for one in held] + [_with_result(drop) for drop in finished]
-    lines = [f"{one.name}: waiting since {iso(one.since_ms)}: it {one.why}\n" for one in held]
+    lines = [f"{one.name}: waiting since {local_text(one.since_ms, view.zone)}: it {one.why}\n" for one in held]
     for drop in finished:
-        lines += _result_lines(drop)
+        lines += _result_lines(drop, view.zone)
     return Outcome(view.answer("".join(lines), data))
 
 
@@ -54,7 +60,7 @@ def retry(view: View, command: Command) -> Outcome:
     last = {drop.uid: drop for drop in reversed(finished)}
     failed = [drop for drop in last.values() if not drop.accepted]
     if not failed:
-        message = f"{name} was accepted at {iso(finished[0].taken_ms)}"
+        message = f"{name} was accepted at {local_text(finished[0].taken_ms, view.zone)}"
         raise view.reject("E513", message, "drop the file again to run its commands once more")
     return Outcome(pending=AfterRetry(name, max(failed).uid))
 
@@ -78,7 +84,7 @@ def _no_drop(view: View, typed: str) -> Exception:
 
 
 def _held(held: WaitingDrop) -> dict[str, Any]:
-    return {"file": held.name, "state": "waiting", "time": iso(held.since_ms), "user": None, "answer": held.why}
+    return {"file": held.name, "state": "waiting", **time_data("time", held.since_ms), "user": None, "answer": held.why}
 
 
 def _outcome(drop: FinishedDrop) -> dict[str, Any]:
@@ -86,16 +92,18 @@ def _outcome(drop: FinishedDrop) -> dict[str, Any]:
     errors = [d for d in result["diagnostics"] if d["severity"] == "error"]
     answer = errors[0]["message"] if errors else counted(len(result["results"]), "command")
     state = "done" if drop.accepted else "failed"
-    return {"file": drop.name, "state": state, "time": iso(drop.taken_ms), "user": drop.user, "answer": answer}
+    return {"file": drop.name, "state": state, **time_data("time", drop.taken_ms), "user": drop.user, "answer": answer}
 
 
 def _with_result(drop: FinishedDrop) -> dict[str, Any]:
     return {**_outcome(drop), "result": json.loads(drop.result)}
 
 
-def _result_lines(drop: FinishedDrop) -> list[str]:
+def _result_lines(drop: FinishedDrop, zone: Zone) -> list[str]:
     result = json.loads(drop.result)
-    lines = [f"{drop.name}: {'done' if drop.accepted else 'failed'} at {iso(drop.taken_ms)} for user {drop.user}\n"]
+    lines = [
+        f"{drop.name}: {'done' if drop.accepted else 'failed'} at {local_text(drop.taken_ms, zone)} for user {drop.user}\n"
+    ]
     if "repeats" in result:
         lines.append(f"\tno command was run: {result['repeats']} with the same id was accepted before\n")
     for one in result["results"]:

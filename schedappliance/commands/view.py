@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.records import Hold, KnownUser, Origin, RunKey, User
     from schedappliance.engine.schedule import Schedules
     from schedappliance.engine.states import Statistics
+    from schedappliance.model.calendars.pieces import Zone
     from schedappliance.model.commands import Command
     from schedappliance.store.tables import Store
 
@@ -171,6 +172,11 @@ class View:
     def is_streamed(self) -> bool:
         """Whether the answer may be made while it is sent, after the commit. The turn stores any other answer."""
         return self.order.reply_to is not None
+
+    @property
+    def zone(self) -> Zone:
+        """The zone in which people see instants."""
+        return self.schedules.zones.to_show(self.options.configuration.zone)
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

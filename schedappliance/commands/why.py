@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text
 from schedappliance.commands.incidents import incident_lines
 from schedappliance.commands.lookup import find_run, number_of, rejected_files, unknown, unknown_run
 from schedappliance.commands.outcome import Outcome
@@ -96,7 +96,7 @@ def explain(view: View, command: Command) -> Outcome:
         "interval_ms": job.interval_ms if job else None,
         "held": hold_data(view.status.hold),
         **calendar_data(schedule),
-        "words": calendar_words(schedule),
+        "words": calendar_words(view, schedule),
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
         "last_not_done": run_data(node, failure) if failure else None,
@@ -118,7 +118,7 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
 def _held(view: View) -> list[str]:
     """Why nothing new starts; no line if the appliance is not held."""
     hold = view.status.hold
-    return [f"the appliance is held {hold_text(hold)}; {nothing_starts(hold)}"] if hold else []
+    return [f"the appliance is held {hold_text(hold, view.zone)}; {nothing_starts(hold)}"] if hold else []
 
 
 def _joined(parts: dict[str, list[str]]) -> str:
@@ -173,7 +173,7 @@ def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
     data = calendar_data(job.schedule)
     zone = f" in {_zone_text(view, data['zone'])}" if data["zone"] else ""
     expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])
-    decided_by = ", ".join([f"{expressions}{zone}", *calendar_options(job.schedule)])
+    decided_by = ", ".join([f"{expressions}{zone}", *calendar_options(view, job.schedule)])
     return "; ".join([f"it runs next at {due}: {decided_by}", *special])
 
 
@@ -242,7 +242,7 @@ def _removed_by(view: View, name: str, declares: Callable[[Stanza], bool]) -> st
             if budget < 0:
                 return None
             if can_hold and any(declares(stanza) for stanza in _stanzas(path, text)):
-                return f"generation {later.number} ({iso(later.applied_ms)})" if later else None
+                return f"generation {later.number} ({local_text(later.applied_ms, view.zone)})" if later else None
             without_it.add(text)
         later = generation
     return None
@@ -314,7 +314,7 @@ def _ended(view: View, run: PastRun) -> str:
     attempts = f", after {run.attempts} attempts" if run.attempts > 1 else ""
     if run.missed_count and run.missed_count > 1 and run.missed_since_ms is not None:
         job = view.store.jobs.get(run.key.job)
-        first = when_text(view, job, run.missed_since_ms) if job else time_text(run.missed_since_ms)
+        first = when_text(view, job, run.missed_since_ms) if job else time_text(run.missed_since_ms, view.zone)
         due = f"{run.missed_count} due times from {first} to {due_of(view, run)}"
     else:
         due = f"due {due_of(view, run)}"

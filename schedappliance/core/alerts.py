@@ -228,7 +228,7 @@ def _output_of(state: State, run: PastRun) -> str | None:
 
 def _tell(state: State, notify: Notify, event: Event) -> None:
     """Adds the job that delivers an event, or adds the event to the alert that waits for more."""
-    event = {**event, "summary": summary(event)}
+    event = {**event, "summary": summary(event, state.zone)}
     text = f"alert {notify.name}: {event['summary']}"
     if not state.store.jobs.has_numbers():
         state.log("error", f"{text}: it cannot be told: {'; '.join(NO_NUMBERS)}")

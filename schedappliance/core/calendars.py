@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from schedappliance.clock import local_text
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.pieces import END
-from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 
 if TYPE_CHECKING:
@@ -184,8 +184,10 @@ def _log_moves(state: State, jobs: list[MovedJob]) -> None:
     for job, next_run_ms in jobs[:NAMED]:
         zone = state.schedules.zone_of(job, next_run_ms)
         assert zone is not None, "the due time comes from the calendar of the job"
-        was = f"instead of {iso_in(job.next_run_ms, zone)}" if job.next_run_ms is not None else "nothing was planned"
-        name, due = job_id(state.store.node, job.number), iso_in(next_run_ms, zone)
+        was = (
+            f"instead of {local_text(job.next_run_ms, zone)}" if job.next_run_ms is not None else "nothing was planned"
+        )
+        name, due = job_id(state.store.node, job.number), local_text(next_run_ms, zone)
         state.log("warning", f"job {name}: next due {due} ({was}): time zone data {version}")
     if len(jobs) > NAMED:
         state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")

@@ -140,7 +140,7 @@ def end_hold(state: State) -> None:
     hold = state.status.hold
     if hold is not None and hold.ends_ms is not None and hold.ends_ms <= state.moment.wall:
         _store_hold(state, hold._replace(until_ms=hold.ends_ms))
-        state.log("info", f"the hold has ended as planned; it lasted {hold_text(hold)}")
+        state.log("info", f"the hold has ended as planned; it lasted {hold_text(hold, state.zone)}")
         state.tell("hold", held=None)
 
 

@@ -57,7 +57,7 @@ def recover(state: State, event: Started) -> None:
     state.attempted_digest = event.digest
     state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
     if hold := state.status.hold:
-        state.log("warning", f"the appliance is held {hold_text(hold)}; {nothing_starts(hold)}")
+        state.log("warning", f"the appliance is held {hold_text(hold, state.zone)}; {nothing_starts(hold)}")
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.commands.outcome import AfterRun, Transaction
+from schedappliance.commands.phrases import time_text
 from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.news import happened
@@ -32,6 +33,7 @@ from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
@@ -143,6 +145,11 @@ class State:
     unclaimable: frozenset[int] = frozenset()
 
     @property
+    def zone(self) -> Zone:
+        """The zone in which people see instants."""
+        return self.schedules.zones.to_show(self.configuration.zone)
+
+    @property
     def max_running(self) -> int:
         """How many programs may run at once."""
         return self.configuration.max_running or self.places
@@ -202,7 +209,8 @@ class State:
         """Why a queued run waits now. `recorded`: the reason that was stored when it was queued, which may be outdated."""
         waits = self.queue.find(key)
         if isinstance(waits, Delayed):
-            return reasons.not_before(recorded, self.moment.wall + waits.boot_ms - self.moment.boot)
+            wall_ms = self.moment.wall + waits.boot_ms - self.moment.boot
+            return reasons.not_before(recorded, time_text(wall_ms, self.zone))
         if waits.where == "unidentified":
             return reasons.LOOKED_UP
         if waits.where == "blocked":

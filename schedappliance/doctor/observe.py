@@ -73,7 +73,7 @@ class _Observer:
         return self.loaded.configuration.backing_store
 
     def facts(self) -> Facts:
-        holdings = tuple(self.holdings())
+        holdings, zones = tuple(self.holdings()), Zones(this_machine())
         daemon = self.daemon(holdings)
         user = self.user(holdings)
         files = tuple(way_to(path) for path in (self.file.path, *self.loaded.closure.texts))
@@ -81,7 +81,11 @@ class _Observer:
         store = way_to(self.store) if self.store else None
         spool = way_to(self.file.spool) if self.file.spool else None
         console = self.console()
-        says = summary(self.file.listen) if daemon and self.file.listen else Summary()
+        says = (
+            summary(self.file.listen, zones.to_show(self.loaded.configuration.zone))
+            if daemon and self.file.listen
+            else Summary()
+        )
         free_bytes, free_inodes = _free(store)
         executables = tuple(self.executables(user))
         folders = tuple(self.folders())
@@ -118,7 +122,7 @@ class _Observer:
             degraded=says.degraded,
             held=says.held,
             hides_boot_id=_hides_boot_id(daemon),
-            damaged_zones=damaged_zones(self.loaded.configuration, Zones(this_machine())),
+            damaged_zones=damaged_zones(self.loaded.configuration, zones),
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),

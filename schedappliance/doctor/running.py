@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schedappliance.clock import iso
+from schedappliance.clock import HasOffset, local_text
 from schedappliance.doctor.facts import Lost, Reader
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.programs.survivors import command_of
@@ -61,7 +61,7 @@ class Summary(NamedTuple):
     held: str | None = None
 
 
-def summary(endpoint: Path) -> Summary:
+def summary(endpoint: Path, zone: HasOffset) -> Summary:
     """What `summary` says. Empty if the appliance does not tell this user."""
     try:
         with connect(endpoint) as connection:
@@ -74,12 +74,12 @@ def summary(endpoint: Path) -> Summary:
     if not isinstance(answer, dict):
         return Summary()
     degraded, held = answer.get("degraded"), answer.get("held")
-    return Summary(str(degraded) if degraded else None, _held(held) if isinstance(held, dict) else None)
+    return Summary(str(degraded) if degraded else None, _held(held, zone) if isinstance(held, dict) else None)
 
 
-def _held(hold: dict[str, Any]) -> str:
-    until = f" until {iso(hold['ends_ms'])}" if hold["ends_ms"] is not None else ""
-    text = f"since {iso(hold['since_ms'])}{until} by {hold['user']}"
+def _held(hold: dict[str, Any], zone: HasOffset) -> str:
+    until = f" until {local_text(hold['ends_ms'], zone)}" if hold["ends_ms"] is not None else ""
+    text = f"since {local_text(hold['since_ms'], zone)}{until} by {hold['user']}"
     return f"{text}: {hold['reason']}" if hold["reason"] else text
 
 

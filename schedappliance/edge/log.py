@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from schedappliance.clock import local_time, utc_time
+from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.threads import start_thread
 from schedappliance.visible import json_text, visible, visible_lines
@@ -56,11 +56,17 @@ class Line(NamedTuple):
 
 
 def _as_text(line: Line) -> str:
-    return f"{local_time(line.wall_ms)} {line.level} {visible(line.message.replace(chr(10), BREAK))}\n{visible_lines(line.trace)}"
+    return f"{log_time(line.wall_ms)} {line.level} {visible(line.message.replace(chr(10), BREAK))}\n{visible_lines(line.trace)}"
 
 
 def _as_json(line: Line, static: Mapping[str, str]) -> str:
-    row = {"time": utc_time(line.wall_ms), "level": line.level, "message": line.message, **static, **dict(line.fields)}
+    row = {
+        "time": log_time(line.wall_ms, in_utc=True),
+        "level": line.level,
+        "message": line.message,
+        **static,
+        **dict(line.fields),
+    }
     if line.trace:
         row["traceback"] = line.trace.rstrip("\n")
     return f"{json_text(row)}\n"

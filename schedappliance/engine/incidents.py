@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schedappliance.clock import iso
+from schedappliance.clock import HasOffset, local_text
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import RunKey
 
@@ -97,10 +97,10 @@ def tells_recovery(incident: Incident, notify: Notify) -> bool:
     return incident.told_ms is not None and RECOVERED in notify.when
 
 
-def summary(event: Event) -> str:
-    """An event in one line, such as a mail has as its subject."""
+def summary(event: Event, zone: HasOffset) -> str:
+    """An event in one line, such as a mail has as its subject. `zone`: in which people see instants."""
     kind, count = str(event["kind"]).replace("_", " "), event["count"]
-    since = f" since {iso(event['since_ms'])}"
+    since = f" since {local_text(event['since_ms'], zone)}"
     if event["kind"] == RECOVERED:
         return f"{event['subject']} recovered after {counted(count, 'event')}{since}"
     still = "still " if event["reminder"] else ""

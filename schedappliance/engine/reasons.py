@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 from typing import NewType
 
-from schedappliance.clock import iso
 from schedappliance.engine.states import RunState
 
 Reason = NewType("Reason", str)
@@ -109,8 +108,8 @@ def next_attempt(attempt: int, how: RunState, reason: Reason | None) -> Reason:
     return Reason(f"attempt {attempt} {how.value.replace('_', ' ')}: {reason}; the next one follows")
 
 
-def not_before(recorded: str, wall_ms: int) -> Reason:
-    return Reason(f"{recorded} at {wall_ms // 1000} ({iso(wall_ms)})")
+def not_before(recorded: str, time: str) -> Reason:
+    return Reason(f"{recorded} at {time}")
 
 
 def no_place(running: int, before: int) -> Reason:

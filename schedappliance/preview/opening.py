@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from schedappliance.clock import ManualClock, Moment, SystemClock, iso
+from schedappliance.clock import ManualClock, Moment, SystemClock, local_text
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.processors import usable_processors
@@ -24,6 +24,7 @@ from schedappliance.engine.events import Remains
 from schedappliance.engine.records import Hold, KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.loading import Loaded
 from schedappliance.preview.rows import ObservedRuns
@@ -69,10 +70,13 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), usable_processors()
         node = file.node or os.uname().nodename
-        hold = _note_on(_lasting_hold(Store(database)))
+        hold = _lasting_hold(Store(database))
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
-        yield simulation, "; ".join(filter(None, (_store_note(path, is_stored, in_use), hold))) or None
+        yield (
+            simulation,
+            "; ".join(filter(None, (_store_note(path, is_stored, in_use), _note_on(hold, simulation.zone)))) or None,
+        )
 
 
 def simulation_from(point: StartingPoint) -> Simulation:
@@ -108,10 +112,10 @@ def _lasting_hold(store: Store) -> Hold | None:
     return None if hold is None or hold.until_ms is not None else hold
 
 
-def _note_on(hold: Hold | None) -> str | None:
+def _note_on(hold: Hold | None, zone: Zone) -> str | None:
     if hold is None or hold.ends_ms is None:
         return HELD if hold else None
-    return f"the appliance is held until {iso(hold.ends_ms)}: the preview assumes that it is not released before"
+    return f"the appliance is held until {local_text(hold.ends_ms, zone)}: the preview assumes that it is not released before"
 
 
 def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: bool) -> Remains:

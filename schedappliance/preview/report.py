@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text, time_data
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.texts import end_notes, iso_in
+from schedappliance.model.calendars.texts import end_notes
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from schedappliance.visible import json_text
@@ -66,7 +66,7 @@ class Table:
 
     def row(self, row: Row) -> str:
         name = "" if row.key is None else row.declared or job_id(self._node, row.key.job)
-        return self._line(iso_in(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
+        return self._line(local_text(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
 
     def _line(self, due: str, name: str, mark: str, command: str) -> str:
         if len(mark) <= WIDEST_MARK:
@@ -83,7 +83,7 @@ def mark_text(row: Row, zone: Zone) -> str:
 
 
 def _words(row: Row, zone: Zone) -> Iterator[str]:
-    due = iso_in(row.due_ms, zone)
+    due = local_text(row.due_ms, zone)
     at, why = _near(due, row.at_ms, zone), " ".join((row.reason or "").split())
     if row.catch_up and row.mark in RUNS:
         yield "catch-up"
@@ -108,7 +108,7 @@ def _words(row: Row, zone: Zone) -> Iterator[str]:
     if row.missed and row.mark is not Mark.MISSED:
         yield f"{row.missed.count} missed"
     yield from _notes(row)
-    if row.is_first and row.about and iso_in(row.due_ms, row.about.zone) != due:
+    if row.is_first and row.about and local_text(row.due_ms, row.about.zone) != due:
         yield f"{_near(due, row.due_ms, row.about.zone)} in {row.about.zone.name or 'local time'}"
     if row.attempt is not None and row.attempt > 1:
         yield f"attempt {row.attempt}"
@@ -124,18 +124,16 @@ def _notes(row: Row) -> Iterator[str]:
 
 def _near(due: str, milliseconds: int, zone: Zone) -> str:
     """An instant shown beside the due time: without the date if both are on the same day."""
-    shown = iso_in(milliseconds, zone)
+    shown = local_text(milliseconds, zone)
     date, _, time = shown.partition("T")
     return time if date == due.partition("T")[0] else shown
 
 
 def as_data(row: Row, node: str) -> dict[str, Any]:
-    """For programs: instants in milliseconds, and as people read them."""
+    """For programs."""
     return {
-        "due_ms": row.due_ms,
-        "due": iso(row.due_ms),
-        "at_ms": row.at_ms,
-        "at": iso(row.at_ms),
+        **time_data("due", row.due_ms),
+        **time_data("at", row.at_ms),
         "id": job_id(node, row.key.job) if row.key else None,
         "run": run_id(node, row.key) if row.key else None,
         "declared": row.declared,

@@ -13,7 +13,6 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, LookUpUser, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UserLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.preview.driver import Agenda, wakes
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
@@ -103,11 +102,7 @@ class Simulation:
     @property
     def zone(self) -> Zone:
         """The zone of `sched`; if it has none, that of the machine."""
-        zones = self._core.state.schedules.zones
-        try:
-            return zones.get(self._core.state.options.configuration.zone or LOCAL)
-        except UnknownZone:
-            return zones.get("UTC")
+        return self._core.state.zone
 
     def start(self, remains: Remains) -> None:
         """Starts the appliance; `remains`: the programs that run already."""

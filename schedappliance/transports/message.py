@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from schedappliance.clock import iso, span_text
+from schedappliance.clock import local_text, span_text
 
 
 class NotDelivered(Exception):
@@ -74,10 +74,11 @@ def _lines(event: dict[str, Any]) -> list[str]:
     facts = {
         "command": run.get("command"),
         "run": run.get("run"),
-        "due": iso(run["due_ms"]) if run else None,
+        "due": local_text(run["due_ms"]) if run else None,
         "took": _took(run),
         "attempts": run.get("attempts"),
-        "incident": event["incident"] and f"{event['incident']}, {event['count']} times since {iso(event['since_ms'])}",
+        "incident": event["incident"]
+        and f"{event['incident']}, {event['count']} times since {local_text(event['since_ms'])}",
     }
     lines += ["", *(f"{name}: {value}" for name, value in facts.items() if value)]
     if run:

@@ -22,8 +22,8 @@ def test_the_table_has_normal_form_words_and_due_times(capsys: pytest.CaptureFix
         "normal  30 2 * * *\n"
         "words   at 02:30, every day, Europe/Berlin\n"
         "clock   a time that the clock skips is due at the first instant after the gap; a repeated time counts the first time\n"
-        "next    Sat 2027-03-27 02:30:00 +01:00\n"
-        "        Sun 2027-03-28 03:00:00 +02:00  the clock skips 02:30\n"
+        "next    Sat 2027-03-27T02:30:00+01:00\n"
+        "        Sun 2027-03-28T03:00:00+02:00  the clock skips 02:30\n"
     )
     assert err == ""
 
@@ -33,7 +33,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
     return dict(json.loads(capsys.readouterr().out))
 
 
-def test_json_has_the_due_times_with_offset_and_in_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_due_times_in_utc_and_in_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
     content = shown(capsys, "*/30 * * * *", *BERLIN, "--from", "2027-10-31T00:45:00Z", "--next", "2")
     assert content == {
         "expression": "*/30 * * * *",
@@ -41,8 +41,8 @@ def test_json_has_the_due_times_with_offset_and_in_milliseconds(capsys: pytest.C
         "words": "every 30 minutes, Europe/Berlin",
         "zone": "Europe/Berlin",
         "next": [
-            {"due": "2027-10-31T02:00:00+01:00", "due_ms": 1824944400000, "note": "the second 02:00 of this day"},
-            {"due": "2027-10-31T02:30:00+01:00", "due_ms": 1824946200000, "note": "the second 02:30 of this day"},
+            {"due": "2027-10-31T01:00:00Z", "due_ms": 1824944400000, "note": "the second 02:00 of this day"},
+            {"due": "2027-10-31T01:30:00Z", "due_ms": 1824946200000, "note": "the second 02:30 of this day"},
         ],
     }
 
@@ -54,7 +54,7 @@ def test_json_has_the_due_times_with_offset_and_in_milliseconds(capsys: pytest.C
 def test_a_zone_inside_the_expression_wins(expression: str, normal: str, capsys: pytest.CaptureFixture[str]) -> None:
     content = shown(capsys, expression, *BERLIN, "--from", "2027-01-01", "--next", "1")
     assert (content["normal"], content["zone"]) == (normal, "Asia/Tokyo")
-    assert content["next"][0]["due"].endswith("+09:00")
+    assert content["next"][0]["due"].endswith(("T22:00:00Z", "T15:00:00Z"))
 
 
 def test_the_zone_of_the_machine_is_the_default(
@@ -62,7 +62,7 @@ def test_the_zone_of_the_machine_is_the_default(
 ) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     content = shown(capsys, "12:00", "--from", "2027-01-01T00:00:00", "--next", "1")
-    assert (content["zone"], content["next"][0]["due"]) == ("America/New_York", "2027-01-01T12:00:00-05:00")
+    assert (content["zone"], content["next"][0]["due"]) == ("America/New_York", "2027-01-01T17:00:00Z")
 
 
 def test_a_year_has_twelve_months_with_due_days_marked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,21 +90,21 @@ def test_a_note_has_the_seconds(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_is_due_on_the_last_day_of_9999(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "30 2 * * *", *BERLIN, "--from", "9999-12-31"]) == OK
-    assert capsys.readouterr().out.endswith("next    never\nlast    Thu 9999-12-30 02:30:00 +01:00\n")
+    assert capsys.readouterr().out.endswith("next    never\nlast    Thu 9999-12-30T02:30:00+01:00\n")
 
 
 def test_an_expression_of_the_past_is_shown_with_its_last_due_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "2020-01-01 UTC"]) == OK
     out, err = capsys.readouterr()
-    assert out.endswith("next    never\nlast    Wed 2020-01-01 00:00:00 +00:00\n")
+    assert out.endswith("next    never\nlast    Wed 2020-01-01T00:00:00+00:00\n")
     assert err.startswith("warning[W423]: it is not due any more: its last due time was 2020-01-01T00:00:00+00:00\n")
     content = shown(capsys, "2020-01-01 UTC")
-    assert (content["next"], content["last"]["due"]) == ([], "2020-01-01T00:00:00+00:00")
+    assert (content["next"], content["last"]["due"]) == ([], "2020-01-01T00:00:00Z")
 
 
 def test_what_was_planned_may_be_over(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "2026..2027-01-01 UTC", "--from", "2026-06-01"]) == OK
-    assert capsys.readouterr().out.endswith("next    Fri 2027-01-01 00:00:00 +00:00\n        nothing more is planned\n")
+    assert capsys.readouterr().out.endswith("next    Fri 2027-01-01T00:00:00+00:00\n        nothing more is planned\n")
 
 
 def test_doubts_are_warnings_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

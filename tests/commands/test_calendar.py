@@ -145,9 +145,9 @@ def test_the_next_due_times_are_shown_with_their_offsets(appliance: Appliance) -
         "id": ONE,
         "name": None,
         "next": [
-            {"due": "2027-03-27T02:30:00+01:00", "due_ms": 1_806_111_000_000, "note": None},
+            {"due": "2027-03-27T01:30:00Z", "due_ms": 1_806_111_000_000, "note": None},
             {
-                "due": "2027-03-28T03:00:00+02:00",
+                "due": "2027-03-28T01:00:00Z",
                 "due_ms": 1_806_195_600_000,
                 "note": "02:30 is skipped by the clock on 2027-03-28",
             },
@@ -156,11 +156,11 @@ def test_the_next_due_times_are_shown_with_their_offsets(appliance: Appliance) -
     assert "give a whole number from 1 to 1000" in appliance.error(f"sched next {ONE} 0")
 
 
-def test_the_next_due_times_of_other_jobs_are_in_utc(appliance: Appliance) -> None:
+def test_the_next_due_times_of_other_jobs_are_in_the_zone_of_sched(appliance: Appliance) -> None:
     appliance.say("sched every 60 pid")
     appliance.say("sched at 1700000300 pid")
-    assert appliance.say(f"sched next {ONE} 2") == "2023-11-14T22:14:20Z\n2023-11-14T22:15:20Z"
-    assert appliance.say("sched next example.com-000000002") == "2023-11-14T22:18:20Z"
+    assert appliance.say(f"sched next {ONE} 2") == "2023-11-14T23:14:20+01:00\n2023-11-14T23:15:20+01:00"
+    assert appliance.say("sched next example.com-000000002") == "2023-11-14T23:18:20+01:00"
 
 
 def test_values_picked_by_hash_differ_between_jobs_and_stay(appliance: Appliance) -> None:

@@ -63,7 +63,7 @@ def test_the_history_shows_the_number_start_and_reason_of_missed_due_times(eithe
     missed = either.data("sched history")[1]
     assert (missed["missed"], missed["missed_since_ms"], missed["state"]) == (4, START_MS + MINUTE, "missed")
     line = either.say("sched history").splitlines()[2]
-    assert line.endswith("\t4 missed since 2023-11-14T22:14:20Z: the time had passed before it could be run")
+    assert line.endswith("\t4 missed since 2023-11-14T22:14:20+00:00: the time had passed before it could be run")
 
 
 def test_the_history_of_a_removed_job_stays(either: Appliance) -> None:

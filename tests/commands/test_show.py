@@ -17,7 +17,7 @@ def test_a_job_is_shown_with_all_its_details(either: Appliance) -> None:
     assert either.say(f"sched show {ONE}").splitlines() == [
         f"id: {ONE}",
         "command: run sleep 5",
-        f"next run: {S + 60} (2023-11-14T22:14:20Z)",
+        f"next run: {S + 60} (2023-11-14T22:14:20+00:00)",
         "every: 60 seconds",
         "state: waiting",
         "user: operator",
@@ -77,14 +77,14 @@ def test_the_output_of_the_last_run_is_shown(either: Appliance) -> None:
 def test_a_job_that_does_not_run_has_no_next_run_but_a_due_time(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
-    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    due = f"{S + 40} (2023-11-14T22:14:00+00:00)"
     assert f"\nnext run: none while it is paused; it is due at {due}\n" in either.say(f"sched show {ONE}")
     either.after(MINUTE)
     assert f"\nnext run: none while it is paused; it was due at {due}\n" in either.say(f"sched show {ONE}")
     assert either.data(f"sched show {ONE}")["next_run_ms"] == START_MS + 40 * SECOND
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
     # The due time that has passed is recorded as missed.
-    due = f"{S + 100} (2023-11-14T22:15:00Z)"
+    due = f"{S + 100} (2023-11-14T22:15:00+00:00)"
     assert f"\nnext run: none while it is disabled; it is due at {due}\n" in either.say(f"sched show {ONE}")
     either.after(MINUTE)
     assert f"\nnext run: none while it is disabled; it was due at {due}\n" in either.say(f"sched show {ONE}")
@@ -136,12 +136,12 @@ def test_every_stored_run_is_shown_with_its_output(either: Appliance) -> None:
     assert either.say(f"sched show {ONE}/1").splitlines() == [
         f"run: {ONE}/1",
         "command: run sleep 5",
-        f"due: {S + 60} (2023-11-14T22:14:20Z)",
+        f"due: {S + 60} (2023-11-14T22:14:20+00:00)",
         "state: succeeded",
         "user: operator",
         "origin: console",
-        f"claimed: {S + 60} (2023-11-14T22:14:20Z)",
-        f"ended: {S + 60} (2023-11-14T22:14:20Z)",
+        f"claimed: {S + 60} (2023-11-14T22:14:20+00:00)",
+        f"ended: {S + 60} (2023-11-14T22:14:20+00:00)",
         "attempts: 1",
         "exit status: 0",
         "output:",

@@ -30,7 +30,9 @@ def test_the_list_shows_waiting_files_and_the_last_results(either: Appliance) ->
     assert [row.split("\t")[:2] for row in rows] == [["slow.cmd", "waiting"], ["b.cmd", "failed"], ["a.cmd", "done"]]
     assert [row.split("\t")[4] for row in rows] == ["is being written", "invalid duration `soon`", "2 commands"]
     data = either.data("spool list")
-    assert ["\t".join(d[key] or "-" for key in ("file", "state", "time", "user", "answer")) for d in data] == rows
+    assert ["\t".join(d[key] or "-" for key in ("file", "state", "time", "user", "answer")) for d in data] == [
+        row.replace("+00:00", "Z") for row in rows
+    ]
 
 
 def test_the_list_of_an_unused_spool_is_empty(either: Appliance) -> None:
@@ -40,12 +42,12 @@ def test_the_list_of_an_unused_spool_is_empty(either: Appliance) -> None:
 def test_why_shows_each_line_of_the_result(either: Appliance) -> None:
     filled(either)
     assert either.say("spool why a.cmd") == (
-        "a.cmd: done at 2023-11-14T22:13:20Z for user operator\n"
+        "a.cmd: done at 2023-11-14T22:13:20+00:00 for user operator\n"
         "\ta.cmd:1: example.com-000000001\n"
         "\ta.cmd:2: Message_Expiration = 86400\n"
     )
     assert either.say("spool why b") == (
-        "b.cmd: failed at 2023-11-14T22:13:20Z for user operator\n"
+        "b.cmd: failed at 2023-11-14T22:13:20+00:00 for user operator\n"
         "\tb.cmd:1:10: E203 invalid duration `soon`; write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`\n"
     )
     (row,) = either.data("spool why a.cmd")
@@ -60,7 +62,7 @@ def test_why_shows_results_of_an_earlier_version(either: Appliance) -> None:
 
 def test_why_shows_what_a_file_waits_for(either: Appliance) -> None:
     filled(either)
-    assert either.say("spool why slow.cmd").startswith("slow.cmd: waiting since 2023-11-14T22:13:20Z: it is being")
+    assert either.say("spool why slow.cmd").startswith("slow.cmd: waiting since 2023-11-14T22:13:20+00:00: it is being")
 
 
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
@@ -114,7 +116,7 @@ def test_a_retry_of_a_removed_file_says_so(either: Appliance) -> None:
 def test_a_done_file_is_not_retried(either: Appliance) -> None:
     filled(either)
     assert either.error("spool retry a.cmd").startswith(
-        "a.cmd was accepted at 2023-11-14T22:13:20Z; drop the file again"
+        "a.cmd was accepted at 2023-11-14T22:13:20+00:00; drop the file again"
     )
     assert some(PutBack, either.effects) == []
 

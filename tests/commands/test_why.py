@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import schedappliance
-from schedappliance.clock import iso
+from schedappliance.clock import local_text
+from schedappliance.commands.phrases import time_text
 from schedappliance.commands.why import MOST_PARSED, READ_OF_PARSED
 from schedappliance.core.users import PATIENCE_MS
 from schedappliance.diagnostics import Diagnostic, Source
@@ -25,6 +26,7 @@ from schedappliance.engine.states import RunState
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import Statement
 from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
+from tests.support.previews import UTC_ZONE
 
 ONE = "example.com-000000001"
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
@@ -333,7 +335,7 @@ def next_attempt(appliance: Appliance) -> Reason:
 def not_before(appliance: Appliance) -> Reason:
     start_again(appliance)
     recorded = "cannot start /bin/work: Cannot allocate memory; it is tried again"
-    return reasons.not_before(recorded, appliance.clock.moment().wall + SECOND)
+    return reasons.not_before(recorded, time_text(appliance.clock.moment().wall + SECOND, UTC_ZONE))
 
 
 def exit_status(appliance: Appliance) -> Reason:
@@ -498,10 +500,12 @@ def test_it_shows_the_next_run(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.say("sched in 60 pid")
     either.turn(either.read(DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'))
-    assert why(either, 1) == [f"it runs next at {S + 60} (2023-11-14T22:14:20Z): 60 seconds after its last due time"]
-    assert why(either, 2) == [f"it runs once, at {S + 60} (2023-11-14T22:14:20Z)"]
+    assert why(either, 1) == [
+        f"it runs next at {S + 60} (2023-11-14T22:14:20+00:00): 60 seconds after its last due time"
+    ]
+    assert why(either, 2) == [f"it runs once, at {S + 60} (2023-11-14T22:14:20+00:00)"]
     assert why(either, 3) == [
-        f"it runs next at {S + 40} (2023-11-14T22:14:00Z): the next multiple of 60 seconds, as its stanza says"
+        f"it runs next at {S + 40} (2023-11-14T22:14:00+00:00): the next multiple of 60 seconds, as its stanza says"
     ]
     either.after(5 * SECOND)
     assert why(either, 4)[0] == "it does not run again: its due time has passed"
@@ -511,7 +515,7 @@ def test_it_shows_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
     paused = "it does not run: it is paused; `sched resume` ends the pause"
-    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    due = f"{S + 40} (2023-11-14T22:14:00+00:00)"
     assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before then"]
     either.after(MINUTE)
     assert why(either) == [paused, f"it was due at {due}: due times that pass while it is paused are not caught up"]
@@ -525,7 +529,7 @@ def test_it_shows_that_a_due_time_has_passed_because_the_store_cannot_be_written
     either.database.full = True
     either.after(MINUTE)
     assert why(either) == [
-        f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs as soon as the run can be stored: "
+        f"it has been due since {S + 60} (2023-11-14T22:14:20+00:00); it runs as soon as the run can be stored: "
         f"the store cannot be written: {DISK_FULL}"
     ]
 
@@ -533,7 +537,7 @@ def test_it_shows_that_a_due_time_has_passed_because_the_store_cannot_be_written
 def test_it_shows_that_a_due_job_runs_at_once(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.clock.advance(MINUTE)
-    assert why(either) == [f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs at once"]
+    assert why(either) == [f"it has been due since {S + 60} (2023-11-14T22:14:20+00:00); it runs at once"]
 
 
 @pytest.mark.parametrize(
@@ -548,7 +552,7 @@ def test_it_shows_that_a_due_job_runs_at_once(either: Appliance) -> None:
 def test_it_shows_the_effect_of_a_live_run_on_the_next_one(either: Appliance, overlap: str, meanwhile: str) -> None:
     scheduled(either, f"overlap = {overlap}")
     expected = f"if its last run has not ended by then, the next one {meanwhile} (`overlap = {overlap}`)"
-    assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20Z)"]
+    assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00)"]
     either.turn(ended(FIRST))
     assert expected not in why(either)
 
@@ -556,7 +560,7 @@ def test_it_shows_the_effect_of_a_live_run_on_the_next_one(either: Appliance, ov
 @pytest.mark.parametrize(
     ("later", "fault"),
     [
-        (STANZAS, "program `p` is not declared since generation 3 (2023-11-14T22:13:21Z)"),
+        (STANZAS, "program `p` is not declared since generation 3 (2023-11-14T22:13:21+00:00)"),
         (files(arguments='( "[0-9]+" )'), "program `p` takes exactly 1 argument, not 0"),
         (files().replace('"/bin/work"', '"/bin/work" "%{gone}"'), "option `gone` is not set"),
     ],
@@ -588,14 +592,14 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     either.after(MINUTE)
     either.after(MINUTE)
-    overlap = f"{ONE}/2 skipped: the job's last run has not ended, due {S + 120} (2023-11-14T22:15:20Z)"
-    running = f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20Z)"
+    overlap = f"{ONE}/2 skipped: the job's last run has not ended, due {S + 120} (2023-11-14T22:15:20+00:00)"
+    running = f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00)"
     assert why(either)[2:] == [running, f"its last run: {overlap}"]
     either.turn(ended(FIRST))
     either.after(MINUTE)
     either.turn(ended(THIRD))
     expected = [
-        f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20Z)",
+        f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20+00:00)",
         f"the last run that did not succeed: {overlap}",
     ]
     assert why(either)[1:] == expected
@@ -626,7 +630,7 @@ def test_it_explains_one_run_by_its_id(either: Appliance) -> None:
     either.after(MINUTE)
     either.after(MINUTE)
     place = "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
-    times = [f"{S + 60 * minute} (2023-11-14T22:1{3 + minute}:20Z)" for minute in (1, 2)]
+    times = [f"{S + 60 * minute} (2023-11-14T22:1{3 + minute}:20+00:00)" for minute in (1, 2)]
     queued = f"queued: {ONE}/1, due {times[0]}: {place}"
     assert either.say(f"sched why {ONE}/1") == queued
     (skipped,) = either.say(f"sched why {ONE}/2").splitlines()
@@ -640,15 +644,15 @@ def test_it_explains_one_run_by_its_id(either: Appliance) -> None:
 def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
     scheduled(either, "retries = 1 retry_delay = 0")
     either.turn(ended(FIRST, 3))
-    assert why(either)[2].endswith(f"{ONE}/1, due {S + 60} (2023-11-14T22:14:20Z), attempt 2")
+    assert why(either)[2].endswith(f"{ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00), attempt 2")
     either.turn(ended(FIRST, 4, attempt=2))
     assert why(either)[1].endswith(
-        f"{ONE}/1 failed: exit status 4, due {S + 60} (2023-11-14T22:14:20Z), after 2 attempts"
+        f"{ONE}/1 failed: exit status 4, due {S + 60} (2023-11-14T22:14:20+00:00), after 2 attempts"
     )
     either.say(f"sched pause {ONE}")
     either.after(3 * MINUTE)
     either.say(f"sched resume {ONE}")
-    times = f"3 due times from {S + 120} (2023-11-14T22:15:20Z) to {S + 240} (2023-11-14T22:17:20Z)"
+    times = f"3 due times from {S + 120} (2023-11-14T22:15:20+00:00) to {S + 240} (2023-11-14T22:17:20+00:00)"
     assert why(either)[1] == f"its last run: {ONE}/4 missed: the job was paused, {times}"
 
 
@@ -656,7 +660,7 @@ def test_a_queued_run_shows_how_many_wait_before_it_now(either: Appliance) -> No
     either.turn(either.read(files(sched="max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
     gone = "no further run is planned after this one:"
-    queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
+    queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20+00:00): "
     queued += "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
     assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
     either.turn(ended(FIRST))
@@ -671,7 +675,7 @@ def test_it_shows_since_when_a_job_is_no_longer_declared(either: Appliance, comm
     either.after(MINUTE)
     either.turn(either.read(STANZAS))
     either.turn(either.read(f"{STANZAS}job b {{ every = 60 command = version }}\n"))
-    gone = "it does not run again: since generation 3 (2023-11-14T22:14:20Z) no stanza has its command"
+    gone = "it does not run again: since generation 3 (2023-11-14T22:14:20+00:00) no stanza has its command"
     assert why(either)[0] == gone
 
 
@@ -688,7 +692,7 @@ def test_an_answer_parses_few_older_files(either: Appliance, older: str, later: 
     either.turn(either.read(f'{STANZAS}program "zebra" {{ argv = ( "/bin/zebra" ) }}\n{older}'))
     either.say("sched every 60 run zebra")
     either.turn(either.read(f"{STANZAS}{later}"))
-    since = f" since generation 3 ({iso(START_MS)})" if is_dated else ""
+    since = f" since generation 3 ({local_text(START_MS, UTC_ZONE)})" if is_dated else ""
     assert why(either)[1:] == [f"it will fail: program `zebra` is not declared{since}"]
 
 
@@ -723,7 +727,7 @@ def test_it_shows_that_the_current_files_are_rejected(either: Appliance) -> None
     either.turn(either.read(DECLARED))
     before = why(either)
     either.turn(either.read(f'{DECLARED}job "new" {{ evry = 60 command = pid }}\n'))
-    note = f"the stanza files read at {S} (2023-11-14T22:13:20Z) were rejected: see `config status`"
+    note = f"the stanza files read at {S} (2023-11-14T22:13:20+00:00) were rejected: see `config status`"
     assert why(either) == [before[0], note]
     assert either.error("sched why new").endswith(f"; {note}")
     either.turn(either.read(f'{DECLARED}job "new" {{ every = 60 command = pid }}\n'))
@@ -736,7 +740,7 @@ def test_it_shows_the_history_of_a_removed_job(either: Appliance) -> None:
     either.turn(ended(FIRST, 7))
     assert why(either) == [
         "it does not run again: it is done or was deleted",
-        f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20Z)",
+        f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20+00:00)",
     ]
     either.say("sched in 60 pid")
     either.say("sched delete example.com-000000002")

@@ -79,7 +79,7 @@ def test_a_thousand_failures_are_one_alert_and_one_recovery(appliance: Appliance
 
 
 def incident_time(minutes: int) -> str:
-    return f"2023-11-14T22:{14 + minutes:02d}:20Z"
+    return f"2023-11-14T22:{14 + minutes:02d}:20+00:00"
 
 
 ENDS: dict[str, tuple[str, Callable[[Appliance], object], str]] = {
@@ -383,13 +383,13 @@ def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
     due(appliance)
     assert appliance.data("sched incidents")["incidents"][0]["told_ms"] is None
     due(appliance)
-    since = f"{S + 60} (2023-11-14T22:14:20Z)"
+    since = f"{S + 60} (2023-11-14T22:14:20+00:00)"
     assert appliance.say("sched incidents").splitlines() == [
         "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD",
-        f"1\tj\tfailed\t2\t{since}\tops\t{S + 120} (2023-11-14T22:15:20Z)",
+        f"1\tj\tfailed\t2\t{since}\tops\t{S + 120} (2023-11-14T22:15:20+00:00)",
     ]
     assert appliance.say("sched why j").splitlines()[-1] == (
-        f"incident 1 since {since}: 2 events, the last one failed; told by notify `ops`: {S + 120} (2023-11-14T22:15:20Z)"
+        f"incident 1 since {since}: 2 events, the last one failed; told by notify `ops`: {S + 120} (2023-11-14T22:15:20+00:00)"
     )
     assert appliance.say("sched ack 1") == "incident 1, j: acknowledged by operator"
     assert (appliance.state.remind_at, appliance.data("sched ack j")["incidents"][0]["acked_by"]) == (None, "operator")

@@ -180,7 +180,7 @@ def test_a_job_that_was_disabled_at_the_boot_waits_for_the_next_one(path: Path) 
 
 def test_why_list_and_show_say_what_it_waits_for(path: Path) -> None:
     appliance = Appliance(path, job("delay = 10m"))
-    due = "1700000100 (2023-11-14T22:15:00Z)"
+    due = "1700000100 (2023-11-14T22:15:00+00:00)"
     assert appliance.say("sched why up") == f"it runs once in each boot of the machine, in this boot at {due}"
     assert f"next run: {due}\n" in appliance.say("sched show up")
     assert appliance.data("sched show up")["at_boot"] is True

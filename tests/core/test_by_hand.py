@@ -195,7 +195,7 @@ def test_a_paused_job_does_not_run_and_its_missed_due_times_are_one_row(either: 
     assert "\tpy\tconfig set a 1\n" in either.say("sched list")
     assert either.say(f"sched resume {ONE}") == (
         f"{ONE}: 3 due times passed while it was paused and will not be caught up; "
-        f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
+        f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20+00:00)"
     )
     assert outcomes(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
     run = either.history()[1]

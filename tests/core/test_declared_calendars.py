@@ -33,8 +33,8 @@ def planned(appliance: Appliance, name: str = "report", count: int = 3) -> list[
     return [row["due_ms"] for row in appliance.data(f"sched next {name} {count}")["next"]]
 
 
-def shown(appliance: Appliance, name: str, count: int = 3) -> list[Any]:
-    return [row["due"] for row in appliance.data(f"sched next {name} {count}")["next"]]
+def shown(appliance: Appliance, name: str, count: int = 3) -> list[str]:
+    return [line.partition("\t")[0] for line in appliance.say(f"sched next {name} {count}").splitlines()]
 
 
 def test_another_spelling_changes_nothing(appliance: Appliance) -> None:
@@ -133,7 +133,7 @@ def test_due_times_after_the_last_date_of_a_list_are_marked(appliance: Appliance
     """A later date may be missing there. A list with dates for each year has no end."""
     job = 'job "pay" { cron = "30 23 * * *" except = ( "holidays" "closed" ) spread = 59m command = "version" }\n'
     appliance.turn(appliance.read(FILES + 'days "closed" { dates = ( "2023-11-16" "2023-10..11-17" ) }\n' + job))
-    notes = {row["due"][:10]: row["note"] for row in appliance.data("sched next pay 4")["next"]}
+    notes = {row["due_ms"]: row["note"] for row in appliance.data("sched next pay 4")["next"]}
     delays = [note.partition("; ")[0] for note in notes.values()]
     assert all(delay.endswith("of its own (spread)") for delay in delays)
     ended = "after the last date of `closed`, 2023-11-17"

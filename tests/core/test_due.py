@@ -49,7 +49,7 @@ def test_missed_due_times_are_one_row_and_one_run_after_a_downtime(appliance: Ap
     assert missed.reason == "the appliance was not running"
     assert (run.key, run.state, run.due_ms) == ((1, 10), "succeeded", START_MS + 10 * MINUTE)
     assert appliance.core.wake()[0] == START_MS + 11 * MINUTE
-    assert "9 missed since 2023-11-14T22:14:20Z: the appliance was not running" in appliance.say("sched history")
+    assert "9 missed since 2023-11-14T22:14:20+00:00: the appliance was not running" in appliance.say("sched history")
     appliance.turn()
     assert len(appliance.history()) == 2
 

@@ -24,7 +24,7 @@ from tests.support.core import (
 )
 
 FIRST = RunKey(1, 1)
-HELD = "since 1700000000 (2023-11-14T22:13:20Z) by operator: a new disk"
+HELD = "since 1700000000 (2023-11-14T22:13:20+00:00) by operator: a new disk"
 
 
 def files(job: str = "", program: str = "", sched: str = "") -> str:
@@ -239,11 +239,11 @@ def test_summary_and_why_say_that_the_appliance_is_held(either: Appliance) -> No
     assert either.ask("health") == Answer(f"held {HELD}\n", exit_status=0)
     assert either.say("sched why example.com-000000001").splitlines() == [
         f"the appliance is held {HELD}; nothing new starts until `sched release`",
-        "it runs next at 1700000060 (2023-11-14T22:14:20Z): 60 seconds after its last due time",
+        "it runs next at 1700000060 (2023-11-14T22:14:20+00:00): 60 seconds after its last due time",
     ]
     either.after(MINUTE)
     assert either.say("sched why example.com-000000001").splitlines()[1] == (
-        "it has been due since 1700000060 (2023-11-14T22:14:20Z); "
+        "it has been due since 1700000060 (2023-11-14T22:14:20+00:00); "
         "after `sched release` it runs or is missed, as `catch_up` says"
     )
 
@@ -344,7 +344,9 @@ def test_the_hold_moves_with_the_clock(appliance: Appliance) -> None:
 # With a planned end
 
 HOUR = 60 * MINUTE
-UNTIL = "since 1700000000 (2023-11-14T22:13:20Z) until 1700003600 (2023-11-14T23:13:20Z) by operator: a new disk"
+UNTIL = (
+    "since 1700000000 (2023-11-14T22:13:20+00:00) until 1700003600 (2023-11-14T23:13:20+00:00) by operator: a new disk"
+)
 FOR_AN_HOUR = "sched hold for 1h a new disk"
 
 
@@ -352,7 +354,7 @@ def test_a_hold_ends_at_its_planned_end(either: Appliance) -> None:
     either.turn(either.read(files()))
     answer = either.say(FOR_AN_HOUR)
     assert answer.startswith(
-        "held: nothing new starts until 1700003600 (2023-11-14T23:13:20Z) or `sched release`; 0 programs"
+        "held: nothing new starts until 1700003600 (2023-11-14T23:13:20+00:00) or `sched release`; 0 programs"
     )
     either.say("sched in 2h pid")
     either.ask("json watch")
@@ -389,7 +391,7 @@ def test_a_release_comes_before_the_planned_end(either: Appliance) -> None:
 def test_a_second_hold_sets_the_end_anew(either: Appliance) -> None:
     held(either, hold=FOR_AN_HOUR)
     assert either.say("sched hold FOR 2h") == (
-        f"it was already held {UNTIL}; it now ends at 1700007200 (2023-11-15T00:13:20Z)"
+        f"it was already held {UNTIL}; it now ends at 1700007200 (2023-11-15T00:13:20+00:00)"
     )
     assert either.say("sched hold 'for ever'").endswith("; the reason has changed; it now has no planned end")
     assert either.state.status.hold == (START_MS, OPERATOR, "for ever", None, None)
@@ -454,7 +456,7 @@ def test_what_waits_says_when_the_hold_ends(either: Appliance) -> None:
     either.after(MINUTE)
     assert either.say("sched why j").splitlines() == [
         f"the appliance is held {UNTIL}; nothing new starts until then or `sched release`",
-        "it has been due since 1700000040 (2023-11-14T22:14:00Z); after the hold it runs or is missed, as `catch_up` says",
+        "it has been due since 1700000040 (2023-11-14T22:14:00+00:00); after the hold it runs or is missed, as `catch_up` says",
     ]
     assert f"\tHeld:  {UNTIL}\n" in either.say("summary")
     assert either.data("health")["held"]["ends_ms"] == START_MS + HOUR

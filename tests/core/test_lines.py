@@ -156,7 +156,7 @@ def test_a_declared_job_cannot_be_deleted_and_the_error_names_its_place(applianc
     [
         (
             f"sched at {START_S - 61} pid",
-            "1699999939 (2023-11-14T22:12:19Z) has passed: it is 1700000000 (2023-11-14T22:13:20Z)",
+            "1699999939 (2023-11-14T22:12:19+00:00) has passed: it is 1700000000 (2023-11-14T22:13:20+00:00)",
         ),
         ("sched in 0 pid", "duration `0` is zero"),
         ("sched every 0.5 pid", "`0.5` is shorter than one second"),

@@ -40,7 +40,8 @@ pytestmark = pytest.mark.slow
 
 def environment(**more: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    return {**own, **more}
+    # The documents show the times of a machine in UTC.
+    return {**own, "TZ": "UTC", **more}
 
 
 class Reader:

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from schedappliance.clock import Moment, SystemClock, local_time, utc_time
+from schedappliance.clock import Moment, SystemClock, log_time
 from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
 from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
@@ -90,10 +90,10 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("new_york")
 def test_the_repeated_hour_in_autumn_has_no_two_equal_times() -> None:
     first_ms = 1_793_511_000_007
-    assert local_time(first_ms) == "2026-11-01T01:30:00.007-04:00"
-    assert local_time(first_ms + 3_600_000) == "2026-11-01T01:30:00.007-05:00"
-    assert utc_time(first_ms) == "2026-11-01T05:30:00.007Z"
-    assert utc_time(first_ms + 3_600_000) == "2026-11-01T06:30:00.007Z"
+    assert log_time(first_ms) == "2026-11-01T01:30:00.007-04:00"
+    assert log_time(first_ms + 3_600_000) == "2026-11-01T01:30:00.007-05:00"
+    assert log_time(first_ms, in_utc=True) == "2026-11-01T05:30:00.007Z"
+    assert log_time(first_ms + 3_600_000, in_utc=True) == "2026-11-01T06:30:00.007Z"
 
 
 def test_a_text_log_has_local_times_and_a_json_log_has_utc() -> None:

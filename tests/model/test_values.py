@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.clock import iso
+from schedappliance.clock import local_text, time_data
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model import values
 
@@ -155,7 +155,9 @@ def test_the_units_of_a_duration_add_up(days: int, hours: int, minutes: int, sec
 
 @given(st.integers(0, values.MAX_TIME_MS // 1000))
 def test_a_shown_time_is_read_back(seconds: int) -> None:
-    assert values.instant(iso(seconds * 1000)) == values.instant(str(seconds)) == seconds * 1000
+    shown = time_data("at", seconds * 1000)
+    assert values.instant(str(shown["at"])) == shown["at_ms"] == values.instant(str(seconds)) == seconds * 1000
+    assert values.instant(local_text(seconds * 1000)) == seconds * 1000
 
 
 @pytest.mark.parametrize(("text", "value"), [*values.BOOLEANS.items(), ("ON", True), ("Disabled", False)])

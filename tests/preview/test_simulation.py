@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.clock import local_text
 from schedappliance.core.pruning import SLACK
 from schedappliance.engine.events import Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from schedappliance.model.calendars.texts import iso_in
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
@@ -152,7 +152,7 @@ def test_a_shutdown_ends_the_preview(appliance: Appliance) -> None:
 
 
 def clock(appliance: Appliance, seconds: int) -> str:
-    return iso_in(appliance.clock.moment().wall + seconds * SECOND, UTC_ZONE).partition("T")[2]
+    return local_text(appliance.clock.moment().wall + seconds * SECOND, UTC_ZONE).partition("T")[2]
 
 
 CAUGHT_UP = {

@@ -20,6 +20,7 @@ import pytest
 
 from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE
 from schedappliance.cli.main import main
+from schedappliance.clock import local_text
 
 RUN = {
     "run": "example.com-000000001/2",
@@ -150,10 +151,10 @@ def test_a_mail_says_what_happened_and_belongs_to_the_thread_of_its_incident(
         "",
         "command: run backup",
         "run: example.com-000000001/2",
-        "due: 2023-11-14T22:13:20Z",
+        f"due: {local_text(1_700_000_000_000)}",
         "took: 1 min 30 s",
         "attempts: 3",
-        "incident: 7, 2 times since 2023-11-14T22:13:20Z",
+        f"incident: 7, 2 times since {local_text(1_700_000_000_000)}",
         "more: schedappliance console sched show example.com-000000001/2",
         "",
         "The end of its output:",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from schedappliance.clock import local_text
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, shortened
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.clock_changes import ClockRule
@@ -23,7 +24,6 @@ from schedappliance.model.calendars.expression import Dates, Expression
 from schedappliance.model.calendars.months import DAY_S, date_of, kind_of_month
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
-from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.words import NTH, expression_words, ordinal
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, instead_of_zone
 from schedappliance.model.schedules import Schedule
@@ -195,7 +195,7 @@ def past_doubts(calendar: Calendar, now_ms: int, span: Span) -> list[Doubt]:
     explained = None if last is None else calendar.explain(last)
     if explained is None:
         return []
-    message = f"it is not due any more: its last due time was {iso_in(explained.due_ms, explained.zone)}"
+    message = f"it is not due any more: its last due time was {local_text(explained.due_ms, explained.zone)}"
     return [Doubt("W423", message, "give later times, or remove the job", span)]
 
 
@@ -208,7 +208,7 @@ def anchor_doubts(each: tuple[int, Unit], calendar: Calendar, now_ms: int, span:
     explained = None if due_ms is None else calendar.explain(due_ms)
     if explained is None:
         return []
-    date = iso_in(explained.due_ms, explained.zone)[:10]
+    date = local_text(explained.due_ms, explained.zone)[:10]
     message = f"`each = {number}{unit}` counts from 1970-01-01, since there is no `from`; next due on {date}"
     return [Doubt("W427", message, f"write `from = {date}` to keep that, or another day to count from", span)]
 

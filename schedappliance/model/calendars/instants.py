@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from schedappliance.clock import local_datetime
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.rule import CalendarRule
-from schedappliance.model.calendars.texts import local_datetime
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.moments import AfterNow, LocalTime, When
 from schedappliance.model.values import MAX_TIME_MS

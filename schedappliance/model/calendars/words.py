@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import or_
 
-from schedappliance.clock import iso
+from schedappliance.clock import HasOffset, local_text
 from schedappliance.diagnostics import counted, joined
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.days import (
@@ -62,22 +62,25 @@ def clock_words(rule: ClockRule) -> str:
     return f"{_SKIPPED[rule.skipped]}; {_REPEATED[rule.repeated]}"
 
 
-def rule_words(rule: CalendarRule) -> str:
-    """When a calendar is due, with its zone and its options, but without the sentence about clock changes."""
+def rule_words(rule: CalendarRule, zone: HasOffset) -> str:
+    """When a calendar is due, with its zone and its options, but without the sentence about clock changes.
+
+    `zone`: in which `from` and `until` are shown.
+    """
     expressions = rule.read_expressions()
     if every := rule.every:
         zones = [rule.zone] if rule.within and rule.zone else []
-        return ", ".join([_interval(every), *zones, *option_words(rule)])
+        return ", ".join([_interval(every), *zones, *option_words(rule, zone)])
     texts = [expression_words(expression) for expression in expressions]
     zones = [expression.zone or rule.zone or "" for expression in expressions]
     if len(set(zones)) == 1:
         parts = ["; ".join(texts), zones[0]]
     else:
         parts = ["; ".join(f"{text}, {zone}" for text, zone in zip(texts, zones, strict=True))]
-    return ", ".join(part for part in (*parts, *option_words(rule)) if part)
+    return ", ".join(part for part in (*parts, *option_words(rule, zone)) if part)
 
 
-def option_words(rule: CalendarRule) -> Iterator[str]:
+def option_words(rule: CalendarRule, zone: HasOffset) -> Iterator[str]:
     """What the options besides the expressions, the zone and the clock rule decide."""
     if rule.each:
         number, unit = rule.each
@@ -97,9 +100,9 @@ def option_words(rule: CalendarRule) -> Iterator[str]:
     if rule.within:
         yield f"within {joined([f'`{window}`' for window in rule.within], 'or')}"
     if rule.from_ms is not None:
-        yield f"from {iso(rule.from_ms)}"
+        yield f"from {local_text(rule.from_ms, zone)}"
     if rule.until_ms is not None:
-        yield f"until {iso(rule.until_ms)}"
+        yield f"until {local_text(rule.until_ms, zone)}"
     if rule.spread:
         yield f"plus a fixed delay of less than {duration_text(rule.spread * 1000)}"
     if rule.jitter:

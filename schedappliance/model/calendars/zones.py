@@ -106,6 +106,16 @@ class Zones:
         """The zone of the machine. UnknownZone: the machine has none that can be read."""
         return self.get(LOCAL)
 
+    def to_show(self, name: str | None) -> Zone:
+        """The zone in which people see instants: that of `sched`, by its name, or else that of the machine.
+
+        It decides nothing, so UTC takes the place of a zone that is missing.
+        """
+        try:
+            return self.get(name or LOCAL)
+        except UnknownZone:
+            return self._read("UTC")
+
     @cached_property
     def version(self) -> str:
         """The version of the time zone data, such as `2026a`; `unknown` if the data does not say it."""

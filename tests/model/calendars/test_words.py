@@ -11,8 +11,11 @@ from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.oncalendar import read_calendar
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.words import clock_words, expression_words, rule_words
+from schedappliance.model.calendars.zones import Machine, Zones
 from tests.model.calendars.random_expressions import random_calendar, random_cron
 from tests.support.random_seeds import few_and_many
+
+UTC_ZONE = Zones(Machine()).get("UTC")
 
 
 @pytest.mark.parametrize(
@@ -81,9 +84,9 @@ def test_every_expression_has_words_of_one_line(seed: int, count: int) -> None:
 def test_a_list_is_joined_and_the_zone_follows() -> None:
     rule = CalendarRule(syntax="cron", expressions=("0 9 15W * *", "30 2 * * MON"), zone="Europe/Berlin")
     nearest = "at 09:00, on the working day nearest to the 15th of the month"
-    assert rule_words(rule) == f"{nearest}; at 02:30, Monday, Europe/Berlin"
+    assert rule_words(rule, UTC_ZONE) == f"{nearest}; at 02:30, Monday, Europe/Berlin"
     mixed = CalendarRule(syntax="cron", expressions=("0 9 * * *", "TZ=UTC 0 3 * * *"), zone="Europe/Berlin")
-    assert rule_words(mixed) == "at 09:00, every day, Europe/Berlin; at 03:00, every day, UTC"
+    assert rule_words(mixed, UTC_ZONE) == "at 09:00, every day, Europe/Berlin; at 03:00, every day, UTC"
 
 
 def test_options_have_words() -> None:
@@ -99,7 +102,7 @@ def test_options_have_words() -> None:
         spread=600,
         jitter=1,
     )
-    assert rule_words(rule) == (
+    assert rule_words(rule, UTC_ZONE) == (
         "at 18:00, on the last day of the month, UTC, only each 2nd week, not on days in `weekend` or `holidays`, "
         "but on the previous day that is left, of these the third and last in each month, "
         "within `Mon..Fri 08:00..19:00`, plus a fixed delay of less than 10m, "
@@ -128,16 +131,16 @@ def test_the_rule_for_clock_changes_has_words(rule: ClockRule, words: str) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("every 900", "every 15 minutes, until 2027-01-01T00:00:00Z"),
-        ("every 86400 offset 60", "every day, 60 seconds later, until 2027-01-01T00:00:00Z"),
-        ("every 5401", "every 5,401 seconds, until 2027-01-01T00:00:00Z"),
+        ("every 900", "every 15 minutes, until 2027-01-01T00:00:00+00:00"),
+        ("every 86400 offset 60", "every day, 60 seconds later, until 2027-01-01T00:00:00+00:00"),
+        ("every 5401", "every 5,401 seconds, until 2027-01-01T00:00:00+00:00"),
     ],
 )
 def test_an_interval_with_a_bound_has_words(text: str, words: str) -> None:
     rule = CalendarRule(syntax="every", expressions=(text,), zone="UTC", until_ms=1_798_761_600_000)
-    assert rule_words(rule) == words
+    assert rule_words(rule, UTC_ZONE) == words
 
 
 def test_the_positions_in_a_month_are_named_from_the_first_to_the_last() -> None:
     rule = CalendarRule(syntax="cron", expressions=("0 9 * * *",), zone="UTC", nth=(-1, 3))
-    assert rule_words(rule) == "at 09:00, every day, UTC, of these the third and last in each month"
+    assert rule_words(rule, UTC_ZONE) == "at 09:00, every day, UTC, of these the third and last in each month"
