@@ -127,8 +127,7 @@ def _job_rows(view: View) -> str:
     if census != metrics.census:
         numbers = jobs.declared_numbers()
         metrics.forget_jobs(numbers)
-        for number in numbers - metrics.ends.keys():
-            metrics.ends[number] = view.store.runs.last_ends(number)
+        metrics.ends |= view.store.runs.last_ends(numbers - metrics.ends.keys())
         metrics.census = census
     texts = metrics.texts
     for number in metrics.ends.keys() - texts.keys():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -264,9 +264,9 @@ class Runs(Table):
         move(_state(row[0]), state)
         raise damaged(f"{key} cannot be ended, though it is {row[0]}")
 
-    def last_ends(self, job: int) -> JobEnds:
-        row = self._database.row(self._sql["last_ends"], (job,))
-        return JobEnds(*row) if row else JobEnds()
+    def last_ends(self, jobs: Collection[int]) -> dict[int, JobEnds]:
+        rows = self._database.rows(self._sql["last_ends"], (json.dumps(list(jobs)),)) if jobs else []
+        return dict.fromkeys(jobs, JobEnds()) | {job: JobEnds(*ends) for job, *ends in rows}
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
         """The last runs, the newest first."""

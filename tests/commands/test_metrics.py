@@ -127,3 +127,36 @@ def test_too_many_declared_jobs_have_no_rows(either: Appliance) -> None:
     data = either.data("metrics")
     assert (data["jobs"], data["job_ends"]) == (None, None)
     assert values(data, "jobs")["waiting",] == 1001
+
+
+def test_counters_begin_again_with_the_daemon_and_its_start_is_told(appliance: Appliance) -> None:
+    """A monitor takes a counter that is smaller than before for one of a new process, and adds what it counts from 0 on."""
+    appliance.say("run hello")
+    appliance.turn(ended(appliance.history()[-1].key))
+    before = appliance.data("metrics")
+    assert values(before, "runs_total") == {("succeeded", "console"): 1}
+    assert values(before, "start_time_seconds") == {(): START_MS / SECOND}
+    appliance.restart(after_ms=5 * SECOND)
+    after = appliance.data("metrics")
+    counted = [name for family in after["families"] if family["type"] == "counter" for name in [family["name"]]]
+    assert {name: sum(values(after, name).values()) for name in counted} == dict.fromkeys(counted, 0)
+    assert all(family["samples"] == [] for family in after["families"] if family["type"] == "histogram")
+    assert values(after, "start_time_seconds") == {(): START_MS / SECOND + 5}
+    assert after["started_ms"] == START_MS + 5 * SECOND
+
+
+def test_the_ends_of_each_job_are_read_together(appliance: Appliance) -> None:
+    jobs = "".join(f'job "job{number}" {{ every = 60 command = "run hello" }}\n' for number in range(1, 4))
+    appliance.restart(stanzas=STANZAS + jobs)
+    assert [row[1:5] for row in appliance.data("metrics")["job_ends"]] == [[0, None, None, None]] * 3
+    for statuses in ((0, 3), (3, 0), (3, 3)):
+        appliance.after(60 * SECOND)
+        keys = [start.key.run for start in appliance.started()]
+        appliance.after(2 * SECOND, *(ended(key, status) for key, status in zip(keys[:2], statuses, strict=True)))
+        appliance.turn(*(ended(key) for key in keys[2:]))
+    live = appliance.data("metrics")
+    appliance.restart(stanzas=STANZAS + jobs)
+    read = appliance.data("metrics")
+    columns = slice(0, 5)
+    assert [row[columns] for row in sorted(read["job_ends"])] == [row[columns] for row in sorted(live["job_ends"])]
+    assert [row[1] for row in sorted(read["job_ends"])] == [2, 1, 0]
