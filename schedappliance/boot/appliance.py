@@ -236,7 +236,7 @@ def _run(
     zones: ZoneWatch,
 ) -> None:
     core.state.measure_devices = partial(_measure, frame, core.state.store, console)
-    perform = _performers(frame, launcher, watcher, console, spool, zones)
+    perform = _performers(frame, core.state.store, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
     frame.loop.run(core, perform, beginning, frame.log, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
@@ -250,6 +250,7 @@ def _measure(frame: Frame, store: Store, console: ConsoleServer | None) -> Mappi
 
 def _performers(
     frame: Frame,
+    store: Store,
     launcher: Launcher,
     watcher: Watcher,
     console: ConsoleServer | None,
@@ -263,8 +264,11 @@ def _performers(
         zones.check()
         watcher.read(effect)
 
+    def start(effect: StartProgram) -> None:
+        launcher.start(replace(effect, log_fields=opening.log_fields(store, effect.key)))
+
     performers: dict[type, Callable[[Any], None]] = {
-        StartProgram: launcher.start,
+        StartProgram: start if launcher.supervisor.output_log else launcher.start,
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
         ReadOutput: launcher.supervisor.read_output,

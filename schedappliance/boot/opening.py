@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from schedappliance.boot.process import Descriptors
 from schedappliance.diagnostics import Unusable
@@ -22,6 +23,7 @@ from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.launcher import Launcher
+from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Outputs, note, output_directory
 from schedappliance.edge.programs.requested_starts import RequestedStarts
 from schedappliance.edge.programs.spawner_process import Spawner
@@ -33,7 +35,7 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
-from schedappliance.engine.records import AttemptKey, ProcessKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
@@ -202,7 +204,8 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
     spawner = Spawner(limit)
     frame.stack.callback(spawner.close)
     worker, collector = frame.worker("programs"), frame.worker("collector")
-    supervisor = Supervisor(frame.loop, outputs, collector)
+    log = OutputLog(outputs, frame.log.pass_on, frame.loop.clock) if frame.file.log_programs else None
+    supervisor = Supervisor(frame.loop, outputs, collector, log)
     frame.stack.callback(supervisor.discard_all)
     requested = RequestedStarts(frame.loop, outputs, supervisor, collector, spawner, frame.log.logger)
     return Launcher(frame.loop, outputs, supervisor, worker, requested, limit, frame.log.logger)
@@ -229,7 +232,11 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     survivors = find_survivors(attempts, store.node, store.identity, boot, partial(outputs.is_own, is_copy))
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     try:
-        adopted = {key: process for key, process in survivors.items() if supervisor.adopt(key, process, limits[key])}
+        adopted = {
+            key: process
+            for key, process in survivors.items()
+            if supervisor.adopt(key, process, limits[key], log_fields(store, key) if supervisor.output_log else ())
+        }
     except OSError as error:
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
@@ -246,6 +253,18 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             left[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
     return Remains(adopted, left, _marks(store, boot.name))
+
+
+def log_fields(store: Store, key: AttemptKey) -> tuple[tuple[str, Any], ...]:
+    """The fields of the lines that the program of an attempt writes. Stdout and stderr are one file, so none names them."""
+    run = store.runs.past(key.run)
+    names = (("job_name", run.name), ("program", run.program)) if run else ()
+    return (
+        ("event", "output"),
+        ("job", job_id(store.node, key.run.job)),
+        *((field, name) for field, name in names if name is not None),
+        ("run", run_id(store.node, key.run)),
+    )
 
 
 def _marks(store: Store, boot: str) -> dict[str, str]:

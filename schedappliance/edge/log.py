@@ -45,7 +45,7 @@ FILE_MODE = 0o640
 class Line(NamedTuple):
     """A line to be written: its level in lower case, wall time in milliseconds, the traceback with its line ends.
 
-    `fields`: what the line is about, for a log in JSON.
+    `fields`: what the line is about, for a log in JSON. `head`: what stands before the message in a log in text.
     """
 
     level: str
@@ -53,10 +53,12 @@ class Line(NamedTuple):
     wall_ms: int
     trace: str = ""
     fields: tuple[tuple[str, Any], ...] = ()
+    head: str = ""
 
 
 def _as_text(line: Line) -> str:
-    return f"{log_time(line.wall_ms)} {line.level} {visible(line.message.replace(chr(10), BREAK))}\n{visible_lines(line.trace)}"
+    message = visible(f"{line.head}{line.message}".replace("\n", BREAK))
+    return f"{log_time(line.wall_ms)} {line.level} {message}\n{visible_lines(line.trace)}"
 
 
 def _as_json(line: Line, static: Mapping[str, str]) -> str:
@@ -143,6 +145,11 @@ class Log:
         if threading.get_ident() == self._deciding_thread:
             self.end_turn()
         self._enqueue([line])
+
+    def pass_on(self, lines: list[Line]) -> None:
+        """Logs lines of a program, from any thread. The same line may come again within a second."""
+        if self._is_logged[lines[0].level]:
+            self._enqueue(lines)
 
     def _is_repeated(self, line: Line) -> bool:
         """Whether the same line was logged in the same second."""

@@ -74,6 +74,7 @@ class StartProgram:
     """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start.
 
     `stdin`: the text that it reads, None for nothing. `env_file` and `pass_env`: variables that the launcher adds to `env`.
+    `log_fields`: those of the lines that it writes, if they are passed on to the log.
     """
 
     key: AttemptKey
@@ -87,6 +88,7 @@ class StartProgram:
     stdin: str | None = None
     env_file: str | None = None
     pass_env: tuple[str, ...] = ()
+    log_fields: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class ApplianceFile:
     log_level: str
     log_format: str
     log_fields: Mapping[str, str]
+    log_programs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,9 @@ KEYS: dict[str, Key] = {
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         },
         is_mapping=True,
+    ),
+    "log.programs": Key(
+        values.boolean, "whether the lines that programs write are logged too", False, schema={"type": "boolean"}
     ),
 }
 
@@ -324,4 +328,5 @@ class _Reader:
             log_level=get("log.level"),
             log_format=get("log.format"),
             log_fields=get("log.fields"),
+            log_programs=get("log.programs"),
         )

@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 import pytest
 
 from schedappliance.clock import Moment, SystemClock, log_time
-from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
+from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log, _as_json, _as_text
 from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -105,6 +105,12 @@ def test_a_text_log_has_local_times_and_a_json_log_has_utc() -> None:
 def test_a_text_log_has_one_line_per_message() -> None:
     lines = [line.split(" ", 1)[1] for line in logged("text")]
     assert lines == [f"{level} {message}".replace("\n", "\\n") for level, message in EXPECTED]
+
+
+def test_a_text_log_names_the_run_before_a_line_of_a_program() -> None:
+    line = Line("info", "a \x1b[1m word\r", 1_700_000_000_000, fields=(("event", "output"),), head="run n-1/1 (p): ")
+    assert _as_text(line).partition(" ")[2] == "info run n-1/1 (p): a \\u{1b}[1m word\\u{d}\n"
+    assert json.loads(_as_json(line, {"env": "test"}))["message"] == "a \x1b[1m word\r"
 
 
 @pytest.fixture

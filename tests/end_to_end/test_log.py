@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -124,3 +126,37 @@ def test_a_log_file_that_was_moved_or_removed_is_made_again(daemon: Daemon) -> N
 def test_a_log_file_that_cannot_be_opened_prevents_the_start(daemon: Daemon) -> None:
     log_to(daemon, daemon.root / "nowhere" / "log")
     assert "cannot open the log file" in daemon.serve_rejected()
+
+
+def test_the_lines_of_programs_are_logged_while_they_run_and_after_a_restart(tmp_path: Path) -> None:
+    talks = """echo begin; until [ -e ../go ]; do sleep 0.05; done; printf 'a \\033[1m word\\nend' >&2"""
+    job = f'job "talk" {{ at = 9999-01-01T00:00:00Z  argv = ( "/bin/sh" "-c" "{talks}" )  cwd = "{tmp_path}/etc" }}\n'
+    logging = "log: { format: json, programs: true, fields: { env: test } }"
+    appliance_file = APPLIANCE_FILE.replace("log: { level: debug }", logging)
+    daemon = Daemon(tmp_path, STANZAS % (tmp_path / "etc") + job, appliance_file).start()
+
+    def rows(event: str) -> list[dict[str, Any]]:
+        return [row for row in map(json.loads, daemon.log.splitlines()) if row.get("event") == event]
+
+    try:
+        run = daemon.data("sched run talk")["run"]
+        (row,) = eventually(lambda: rows("output"), "the first line")
+        assert {key: value for key, value in row.items() if key != "time"} == {
+            "level": "info",
+            "message": "begin",
+            "env": "test",
+            "event": "output",
+            "job": run.partition("/")[0],
+            "job_name": "talk",
+            "program": "talk",
+            "run": run,
+        }
+        daemon.kill()
+        daemon.start()
+        (tmp_path / "go").touch()
+        eventually(lambda: rows("run"), "the end of the run")
+        assert [row["message"] for row in rows("output")] == ["begin", "a \x1b[1m word", "end"]
+        order = [row["event"] for row in map(json.loads, daemon.log.splitlines()) if "event" in row]
+        assert order == ["output", "output", "output", "run"]
+    finally:
+        daemon.end()

@@ -31,13 +31,15 @@ def test_every_key_is_read() -> None:
     file = _good(
         "node: n-1.example.com\nconfig: sched.conf\n"
         'console: { listen: ../var/s.sock, mode: "0600", group: adm, timeout: 2m }\n'
-        "spool: { path: ../var/spool }\nlog: { file: ../var/log, level: DEBUG, format: json, fields: { env: prod, rack: 7 } }\n"
+        "spool: { path: ../var/spool }\nlog: { file: ../var/log, level: DEBUG, format: json, fields: { env: prod, rack: 7 },\n"
+        "  programs: true }\n"
     )
     assert (file.node, file.config) == ("n-1.example.com", FOLDER / "sched.conf")
     assert (file.listen, file.mode, file.group) == (Path("/nowhere/var/s.sock"), 0o600, "adm")
     assert (file.idle_timeout_ms, file.spool) == (120_000, Path("/nowhere/var/spool"))
     assert file.log_file == Path("/nowhere/var/log")
     assert (file.log_level, file.log_format, file.log_fields) == ("debug", "json", {"env": "prod", "rack": "7"})
+    assert file.log_programs
 
 
 def test_every_key_of_the_spool_is_read() -> None:

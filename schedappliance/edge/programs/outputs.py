@@ -139,6 +139,13 @@ class Outputs:
         except OSError:
             return False
 
+    def size(self, key: AttemptKey, inode: int | None) -> int:
+        """How many bytes were written; 0 if the file cannot be seen."""
+        try:
+            return _status(self.path(key), inode).st_size
+        except OSError:
+            return 0
+
     def read(self, key: AttemptKey, limit: int, inode: int | None = None) -> tuple[bytes, int]:
         """The output and its size in bytes. An output above the limit is cut to its head and tail, with a line between.
 

@@ -14,8 +14,9 @@ import select
 import signal
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.outputs import note
 from schedappliance.edge.programs.survivors import in_group, start_ticks
 from schedappliance.engine.attempts import Exit
@@ -33,6 +34,7 @@ from schedappliance.kinds import EXHAUSTED
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
+    from schedappliance.edge.programs.output_lines import OutputLog
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.worker import Worker
     from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram, StartProgram
@@ -49,6 +51,8 @@ REPORT_AFTER_MS = 10
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 PUNCH_EVERY_MS = 10_000
+# How long a line of a program waits at most until it is passed on to the log.
+PASS_ON_MS = 1000
 # The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
 HELD_BYTES = 16 * 1024 * 1024
 
@@ -57,7 +61,7 @@ HELD_BYTES = 16 * 1024 * 1024
 class Process:
     """A running program. An adopted one is not a child of this daemon. `term_at`: boot time in ms of the first signal.
 
-    `inode`: of its output; None if it has redirected its output.
+    `inode`: of its output; None if it has redirected its output. `lines`: what the log has of it; None: nothing is passed on.
     """
 
     pid: int
@@ -67,6 +71,7 @@ class Process:
     is_child: bool = True
     term_at: int | None = None
     kill_after_ms: int = 0
+    lines: OutputLines | None = None
 
 
 @dataclass(slots=True)
@@ -74,17 +79,20 @@ class Supervisor:
     """Follows programs until they end. `lingering`: the number of groups whose leader has ended, but that still exist.
 
     `_held`: the outputs of ended runs that a process has open, and whether the log names them; only for the collector.
+    `output_log`: passes the lines of programs on to the log; None if they are not.
     """
 
     loop: Loop
     outputs: Outputs
     collector: Worker
+    output_log: OutputLog | None = None
     lingering: int = 0
     _processes: dict[AttemptKey, Process] = field(default_factory=dict)
     _unreported: dict[AttemptKey, int] = field(default_factory=dict)
     _will_report: bool = False
     _outdated: list[AttemptKey] = field(default_factory=list)
     _held: dict[AttemptKey, bool] = field(default_factory=dict)
+    _will_pass_on: bool = False
 
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a process, so that signals reach it. Its end is not reported yet."""
@@ -103,7 +111,8 @@ class Supervisor:
         inode = os.fstat(output).st_ino
         os.close(output)
         try:
-            return Process(pid, os.pidfd_open(pid), effect.output_limit, inode)
+            lines = OutputLines(effect.log_fields) if effect.log_fields else None
+            return Process(pid, os.pidfd_open(pid), effect.output_limit, inode, lines=lines)
         except OSError as error:
             self.collector.submit(partial(_kill_unwatched, pid))
             self.report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
@@ -133,8 +142,13 @@ class Supervisor:
             key, pid = self._unreported.popitem()
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(pid, start_ticks(pid))))
 
-    def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int) -> bool:
-        """Follows a process that an earlier daemon started. Returns False if it has ended meanwhile. Raises OSError."""
+    def adopt(
+        self, key: AttemptKey, survivor: ProcessKey, output_limit: int, log_fields: tuple[tuple[str, Any], ...] = ()
+    ) -> bool:
+        """Follows a process that an earlier daemon started. Returns False if it has ended meanwhile. Raises OSError.
+
+        What it wrote before is not logged: the log of the earlier daemon has it, at least the larger part.
+        """
         try:
             pidfd = os.pidfd_open(survivor.pid)
         except ProcessLookupError:
@@ -143,12 +157,30 @@ class Supervisor:
             os.close(pidfd)
             return False
         inode = self.outputs.inode_for(key, survivor.pid)
-        self._await_exit(key, Process(survivor.pid, pidfd, output_limit, inode, is_child=False))
+        lines = OutputLines(log_fields, self.outputs.size(key, inode)) if log_fields else None
+        self._await_exit(key, Process(survivor.pid, pidfd, output_limit, inode, is_child=False, lines=lines))
         return True
 
     def _await_exit(self, key: AttemptKey, process: Process) -> None:
         self._processes[key] = process
+        if process.lines:
+            self._pass_on_later()
         self.loop.watch(process.pidfd, select.EPOLLIN, partial(self._on_exit, key))
+
+    def _pass_on_later(self) -> None:
+        if not self._will_pass_on:
+            self._will_pass_on = True
+            again = self.loop.clock.moment().boot + PASS_ON_MS
+            self.loop.alarms.at(again, partial(self.collector.submit, self._pass_on))
+
+    def _pass_on(self) -> None:
+        """Runs on the collector, before it collects the outputs of programs that end meanwhile."""
+        # The flag comes first, so that a worker that adds a program from here on sets the next alarm.
+        self._will_pass_on = False
+        for key, process in list(self._processes.items()):
+            if process.lines and self.output_log:
+                self._pass_on_later()
+                self.output_log.pass_on(key, process.lines, process.inode)
 
     def _on_exit(self, key: AttemptKey, _events: int) -> None:
         """Reports the end. A program that wrote nothing and got no signal needs no task of the collector."""
@@ -165,6 +197,8 @@ class Supervisor:
 
     def _collect(self, key: AttemptKey, process: Process, until: int) -> None:
         """Runs on the collector. The leader of a remaining group is not reaped yet, so that its number stays in use."""
+        if process.lines and self.output_log:
+            self.output_log.pass_on(key, process.lines, process.inode, is_end=True)
         try:
             output, output_bytes = self.outputs.read(key, process.output_limit, process.inode)
         except OSError as error:

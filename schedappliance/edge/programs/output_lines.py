@@ -1,0 +1,105 @@
+"""Passes the lines that programs write on to the log, while they run (`log: programs`).
+
+Rule: it runs on the collector. A long line is cut; of a flood, the log gets the size of what is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from schedappliance.diagnostics import counted
+from schedappliance.edge.log import Line
+
+if TYPE_CHECKING:
+    from schedappliance.clock import Clock
+    from schedappliance.edge.programs.outputs import Outputs
+    from schedappliance.engine.records import AttemptKey
+
+# In one second. The log queues 10,000 lines, so the lines of programs leave room for all others.
+MOST_LINES, MOST_OF_PROGRAM = 1000, 250
+LONGEST_LINE = 1000
+# What is read of one program at once. If there is more, the rest is passed over.
+READ_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class OutputLines:
+    """How far the log has the output of an attempt. `fields`: of its lines.
+
+    `place`: the bytes that were read. `is_in_line`: they end within a line whose beginning was logged or passed over.
+    """
+
+    fields: tuple[tuple[str, Any], ...]
+    place: int = 0
+    is_in_line: bool = False
+
+    @property
+    def head(self) -> str:
+        """What stands before a line in a log in text."""
+        known = dict(self.fields)
+        return f"run {known['run']} ({known.get('job_name') or known['program']}): "
+
+    def split(self, content: bytes, is_end: bool) -> tuple[list[bytes], int]:
+        """The lines in the next part of the output, and the size of the last one, if it waits for its end."""
+        lines = content.split(b"\n")
+        unfinished = len(lines[-1])
+        if not unfinished:
+            lines.pop()
+        elif is_end or self.is_in_line or unfinished > LONGEST_LINE:
+            unfinished = 0
+        else:
+            lines.pop()
+        if lines and self.is_in_line:
+            del lines[0]
+        done = content[: len(content) - unfinished]
+        if done:
+            self.is_in_line = not done.endswith(b"\n")
+        return lines, unfinished
+
+
+class OutputLog:
+    """Reads the outputs of running programs. `log` takes lines from any thread."""
+
+    def __init__(self, outputs: Outputs, log: Callable[[list[Line]], None], clock: Clock) -> None:
+        self._outputs, self._log, self._clock = outputs, log, clock
+        self._second, self._room = -1, 0
+
+    def pass_on(self, key: AttemptKey, lines: OutputLines, inode: int | None, is_end: bool = False) -> None:
+        """Logs what a program has written since the last time. `is_end`: it has ended, so its last line may have no end."""
+        try:
+            part = self._outputs.part(key, lines.place, READ_BYTES, inode)
+        except OSError:
+            # The end of the run reports an output that cannot be read.
+            return
+        is_cut = part.next < part.size
+        contents, unfinished = lines.split(part.content, is_end or is_cut)
+        lines.place = part.size if is_cut else part.next - unfinished
+        lines.is_in_line |= is_cut
+        moment, most = self._clock.moment(), self._reserve(len(contents))
+        texts = [_text(content) for content in contents[:most]]
+        if note := _left_out(len(contents) - most, part.size - part.next):
+            texts.append(note)
+        if texts:
+            self._log([Line("info", text, moment.wall, fields=lines.fields, head=lines.head) for text in texts])
+
+    def _reserve(self, count: int) -> int:
+        """How many of so many lines may be logged in this second."""
+        second = self._clock.moment().boot // 1000
+        if second != self._second:
+            self._second, self._room = second, MOST_LINES
+        most = min(count, MOST_OF_PROGRAM, self._room)
+        self._room -= most
+        return most
+
+
+def _text(line: bytes) -> str:
+    text = line[:LONGEST_LINE].removesuffix(b"\r").decode(errors="replace")
+    left = len(line) - LONGEST_LINE
+    return f"{text} [... {counted(left, 'byte')} left out ...]" if left > 0 else text
+
+
+def _left_out(lines: int, size: int) -> str | None:
+    parts = [counted(number, unit) for number, unit in ((lines, "line"), (size, "byte")) if number]
+    return f"[... {' and '.join(parts)} left out ...]" if parts else None
