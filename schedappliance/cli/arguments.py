@@ -6,14 +6,41 @@ Rule: a module that only some arguments need is imported when such an argument i
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# No command line can hold this word.
+_PARSER_WANTED = "\0"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that `parser_of` can get hold of."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if args == [_PARSER_WANTED]:
+            raise _Wanted(self)
+        return super().parse_known_args(args, namespace)
+
+
+class _Wanted(Exception):
+    def __init__(self, wanted: argparse.ArgumentParser) -> None:
+        self.parser = wanted
+
+
+def parser_of(parse: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser:
+    """The parser of a subcommand, from its function `parse`."""
+    try:
+        parse([_PARSER_WANTED])
+    except _Wanted as wanted:
+        return wanted.parser
+    raise AssertionError("`parse` uses no parser of this module")
 
 
 def parser(name: str, description: str, statuses: dict[int, str], usage: str | None = None) -> argparse.ArgumentParser:
     """A parser whose help ends with the exit statuses and their meaning. `usage`: in place of argparse's own."""
     lines = [f"  {status:<4} {meaning}" for status, meaning in statuses.items()]
     program = f"schedappliance {name}"
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=program,
         usage=usage and f"{program} {usage}",
         description=description,

@@ -45,6 +45,7 @@ SUBCOMMANDS = {
     "doctor": "find problems of the machine, the paths and their permissions",
     "store": "check the store, or back it up while the appliance runs",
     "explain": "explain a diagnostic code, with examples",
+    "completion": "print a script for the completion of bash or zsh",
     "schema": "print the JSON Schema of appliance.yaml, for editors",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.completion import completed
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -163,3 +164,14 @@ def test_the_timeline_shows_what_failed_first_and_counts_the_rest(appliance: Dae
     assert only["left_out"] == ["lanes of 1 jobs, which are in `others` with their next due time"]
     text = shown(appliance, "timeline", "weekly")
     assert text.splitlines()[1].startswith("weekly ") and "nightly" not in text
+
+
+def test_a_shell_completes_names_that_the_appliance_tells(appliance: Daemon) -> None:
+    command = [sys.executable, "-m", "schedappliance", "completion", "bash"]
+    script = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS).stdout
+    config = appliance.etc / "appliance.yaml"
+    assert completed(script, "why ni", config) == ["nightly"]
+    assert completed(script, "preview --job w", config) == ["weekly"]
+    assert {"nightly", "weekly", "hello", "talks"} <= {*completed(script, "run --wait ", config)}
+    assert completed(script, "console sched w", config) == ["wait", "why"]
+    assert completed(script, "console sched pause we", config) == ["weekly"]
