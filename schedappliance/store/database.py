@@ -91,6 +91,17 @@ class WriteBatch:
         self._keys.clear()
 
 
+def fetch_page(most_characters: int, columns: Sequence[int], cursor: sqlite3.Cursor) -> list[Any]:
+    """The first rows, with the row whose texts in these columns exceed this many characters."""
+    rows = []
+    for row in cursor:
+        rows.append(row)
+        most_characters -= sum([len(row[column] or "") for column in columns])
+        if most_characters < 0:
+            break
+    return rows
+
+
 class Database:
     """One connection with explicit transactions, for one thread.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
 from schedappliance.model.commands import Command, pack, unpack
-from schedappliance.store.database import Table
+from schedappliance.store.database import Table, fetch_page
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ NONE_UNCLAIMABLE = UnclaimableJobs([], [])
 
 # The place of a job in the list: its next run and its number.
 Place = tuple[int, int]
+# The columns of a listed job that may be long.
+_COMMAND_AND_CALENDAR = (3, 9)
 # Below all jobs: a machine that boots without a clock may have due times before 1970.
 BEFORE_ALL: Place = (-(2**63), -1)
 
@@ -150,7 +152,11 @@ class Jobs(Table):
         `most_characters`: the page ends with the row that exceeds them; None: they are not counted.
         """
         sql = self._sql["list_paused" if paused else "list_jobs"]
-        fetch = sqlite3.Cursor.fetchall if most_characters is None else partial(_fetch, most_characters)
+        fetch = (
+            sqlite3.Cursor.fetchall
+            if most_characters is None
+            else partial(fetch_page, most_characters, _COMMAND_AND_CALENDAR)
+        )
         rows = self._database.rows(sql, (*after, limit), fetch)
         return [
             ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused), calendar)
@@ -325,17 +331,6 @@ class Jobs(Table):
             for row in self._database.rows(self._sql[query], (number,))
         ]
         return sorted(numbers, key=lambda near: abs(near - number))[:3]
-
-
-def _fetch(most_characters: int, cursor: sqlite3.Cursor) -> list[Any]:
-    """The first rows of a page, with the row whose command and calendar exceed this many characters."""
-    rows = []
-    for row in cursor:
-        rows.append(row)
-        most_characters -= len(row[3]) + len(row[9] or "")
-        if most_characters < 0:
-            break
-    return rows
 
 
 def _program(command: Command) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from schedappliance.engine.attempts import EndedRun, Exit
@@ -14,7 +15,7 @@ from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, U
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, TRANSITIONS, RunState, move
 from schedappliance.model.commands import Command, read_command, unpack
-from schedappliance.store.database import Table, storable
+from schedappliance.store.database import Table, fetch_page, storable
 from schedappliance.store.failures import damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -26,6 +27,8 @@ FIRST, LAST = -(2**63), 2**63 - 1
 EXAMINED_AT_ONCE, EXAMINED_OF_JOB = 200_000, 40_000
 # After the rows that are listed, at most this many are counted: 1 ms, if all are wanted.
 MORE_COUNTED = 10_000
+# One list has at most this many characters of commands, and the last command: a thousand of 64 KiB would take 200 MB.
+MOST_CHARACTERS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -97,6 +100,10 @@ class PastRun(NamedTuple):
     has_output: bool
     name: str | None
     on_failure_of: RunKey | None
+
+
+# Job and occurrence are columns of their own.
+_COMMAND = PastRun._fields.index("command") + 1
 
 
 class RunFilter(NamedTuple):
@@ -279,7 +286,8 @@ class Runs(Table):
     def selected(self, wanted: RunFilter, before: PastRun | None, limit: int) -> SelectedRuns:
         """The last runs that are wanted, of those that were claimed before a run: of the wanted job, if there is one.
 
-        The search begins at a run that exists, so that each page examines some, however many places before it are empty.
+        The list ends with the run whose command exceeds MOST_CHARACTERS. The search begins at a run that exists, so that
+        each page examines some, however many places before it are empty.
         """
         suffix, job = ("", ()) if wanted.job is None else ("_of_job", (wanted.job,))
         limit_of_places = LAST if before is None else _place(before, wanted.job)
@@ -294,9 +302,10 @@ class Runs(Table):
             wanted.until_ms,
             wanted.active_ms,
         )
-        rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job))
+        fetch = partial(fetch_page, MOST_CHARACTERS, (_COMMAND,))
+        rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job), fetch)
         runs, more = [_past_run(row) for row in rows], 0
-        if len(runs) == limit:
+        if len(runs) == limit or sum(len(run.command) for run in runs) > MOST_CHARACTERS:
             rest = (begin, _place(runs[-1], wanted.job), *sought, MORE_COUNTED, *job)
             more = int(self._database.row(self._sql[f"count_selected_runs{suffix}"], rest)[0])
         first = self._database.row(self._sql[f"first_examined{suffix}"], (begin, *job)) if begin else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from schedappliance.commands.sched import HISTORY_LIMIT, LIST_HEADER, LIST_LIMIT_IN_RESULT
-from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
+from schedappliance.store.runs import MOST_CHARACTERS
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, spoken
 
 
 def stored_answer(appliance: Appliance, job: int) -> str:
@@ -41,6 +44,23 @@ def test_the_history_shows_the_newest_of_many(either: Appliance) -> None:
         lines = either.say(line).splitlines()
         assert len(lines) == 1 + HISTORY_LIMIT + 1
         assert lines[-1] == f"10 more runs: `{line} before example.com-000000001/11`"
+
+
+def test_a_history_of_long_commands_ends_early(either: Appliance) -> None:
+    """Otherwise a few clients that list 5,000 commands of 64 KB each would take gigabytes."""
+    either.say(f"sched every 1 run sleep {'0' * 60_000}")
+    for _ in range(40):
+        either.after(SECOND)
+    listed: list[int] = []
+    for line in ("sched history limit 5000", "sched history example.com-000000001 limit 5000"):
+        listed.clear()
+        while line:
+            answer = either.ask(f"json {line}")
+            runs = json.loads(spoken(answer))
+            assert sum(len(run["command"]) for run in runs) <= MOST_CHARACTERS + 60_100
+            listed += [run["occurrence"] for run in runs]
+            line = answer.next or ""
+        assert listed == list(range(40, 0, -1))
 
 
 @pytest.mark.parametrize(
