@@ -276,14 +276,14 @@ class State:
             if job in self.metrics.ends:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
-    def observe(self, name: str, seconds: float, labels: Labels = ()) -> None:
-        """Adds a time to a histogram for good, also outside a turn."""
+    def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
+        """Adds a time to a histogram for good, also outside a turn. `times`: how often."""
         bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
         if (name, labels) not in histograms:
             histograms[name, labels] = [0] * (len(bounds) + 2)
         histogram = histograms[name, labels]
-        histogram[bisect_left(bounds, seconds)] += 1
-        histogram[-1] += seconds
+        histogram[bisect_left(bounds, seconds)] += times
+        histogram[-1] += seconds * times
 
     def remember_tick(self) -> None:
         """Stores the time of this decision, in the transaction that stores the decision."""
@@ -375,11 +375,12 @@ class State:
         effects, self.effects, self.removed, self.claims_end = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
-        for name, labels, value in self.noted:
+        # Most notes of a turn are equal.
+        for (name, labels, value), times in Counter(self.noted).items():
             if name in HISTOGRAMS:
-                self.observe(name, value, labels)
+                self.observe(name, value, labels, times)
             else:
-                self.metrics.counters[name, labels] += int(value)
+                self.metrics.counters[name, labels] += int(value) * times
         for job, ending in self.ended_jobs:
             self.metrics.count_job_run(job, ending)
         self.noted.clear()
