@@ -92,7 +92,7 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     if guarded:
         event = event._replace(user=user_now(state, event.user))
-    user = speaker(state, event)
+    user = event.user if event.on_behalf_of is None else speaker(state, event)
     if isinstance(user, Answer):
         _reject_line(state, event, line, stranger(state, event.user, line) or user)
         return

@@ -237,7 +237,7 @@ def _next_steps(state: State) -> list[int]:
     if pruning.is_behind or pruning.stored_results:
         steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
         steps.append(next_results_prune(pruning, boot_ms))
-    if state.queue.has_ready:
+    if state.queue.number and state.queue.has_ready:
         if state.moment.boot < state.short_until:
             steps.append(state.short_until)
         elif runs.has_place(state):
