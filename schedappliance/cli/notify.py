@@ -82,10 +82,10 @@ def run(options: argparse.Namespace) -> int:
     message = _message(options.test)
     seconds = options.timeout / 1000
     signal.signal(signal.SIGALRM, _give_up)
-    # A server may send a byte now and then, so the limit of each step is not enough.
+    # A server may send a byte now and then, so the limit of each step is not enough. A step that hangs closes its socket.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        options.deliver(options, message, seconds)
+        options.deliver(options, message, seconds / 2)
     except NotDelivered as reason:
         raise Failure(f"not delivered: {reason}", STILL_QUEUED if reason.may_pass else UNAVAILABLE) from None
     finally:

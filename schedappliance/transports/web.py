@@ -73,6 +73,8 @@ def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -
         with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
             answer.read(_MOST_READ)
     except HTTPError as error:
+        # It holds the connection.
+        error.close()
         to = f" and redirects to {error.headers.get('Location')}" if 300 <= error.code < 400 else ""
         may_pass = error.code >= 500 or error.code in _MAY_PASS
         raise NotDelivered(f"the server answers {error.code} {error.reason}{to}", may_pass) from None
