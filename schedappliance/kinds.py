@@ -49,6 +49,10 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
     return Unusable(f"{path} is {kind}, not a file", remedy)
 
 
+# No file in /proc that the appliance reads is larger.
+LARGEST_OF_KERNEL = 1 << 23
+
+
 def read_head(path: Path, size: int, flags: int = 0) -> bytes:
     """The first bytes of a regular file, also of one in /proc. Nothing else at this path can block it. Raises OSError."""
     if other_kind(path.stat().st_mode):

@@ -11,10 +11,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from schedappliance.kinds import not_a_file, other_kind
+from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_file, read_head
 
 MODE = 0o600
 UNKNOWN = "unknown"
+LOCKS = Path("/proc/locks")
 WHOLE = range(2**63)
 # Each try follows the removal of the file by another process.
 _TRIES = 10
@@ -126,8 +127,7 @@ def lock_holder(path: Path) -> int | None:
     """
     try:
         status = path.lstat()
-        # Reading a FIFO would wait forever.
-        text = "" if other_kind(status.st_mode) else path.read_text(encoding="utf-8", errors="replace").strip()
+        text = read_head(path, 100, os.O_NOFOLLOW).decode(errors="replace").strip()
     except OSError:
         return None
     return next((pid for pid in holders("FLOCK", "WRITE", status) if str(pid) == text), None)
@@ -139,14 +139,17 @@ def holders(kind: str, mode: str, status: os.stat_result, place: range = WHOLE) 
     /proc/locks names the device of the file system, which on some is not that of stat(2). Then only the inode counts.
     """
     try:
-        locks = Path("/proc/locks").read_bytes().decode(errors="replace")
+        locks = read_head(LOCKS, LARGEST_OF_KERNEL).decode(errors="replace")
     except OSError:
         return []
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     exact: list[int] = []
     likely: list[int] = []
     for line in locks.splitlines():
-        _, a_kind, _, a_mode, owner, file, first, last, *_ = line.split()
+        if len(words := line.split()) < 8:
+            # Something else is mounted there.
+            continue
+        _, a_kind, _, a_mode, owner, file, first, last, *_ = words
         if (a_kind, a_mode) != (kind, mode) or not file.endswith(f":{status.st_ino}"):
             continue
         if int(first) < place.stop and (last == "EOF" or int(last) >= place.start):

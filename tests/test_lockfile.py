@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance import lockfile
 from schedappliance.diagnostics import Unusable
+from schedappliance.doctor import observe
+from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file, lock_holder
 from schedappliance.store.tables import open_store
 
@@ -117,6 +120,24 @@ def test_an_error_of_locking_is_not_taken_for_a_holder(tmp_path: Path, monkeypat
         lock_file(tmp_path / "lock")
     assert raised.value.filename == str(tmp_path / "lock")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("kind", ["fifo", "missing", "other"])
+def test_a_process_system_with_something_else_in_it_blocks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As in a container that hides files of /proc."""
+    file = tmp_path / "file"
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "other":
+        file.write_text("1: a few words\n")
+    monkeypatch.setattr(lockfile, "LOCKS", file)
+    monkeypatch.setattr(observe, "MOUNTS", file)
+    lock = lock_file(tmp_path / "lock")
+    assert lock_holder(tmp_path / "lock") is None
+    assert parse_mounts(observe.mount_table()) == parse_mounts("")
+    assert lock
 
 
 def test_the_holder_of_a_store_is_known_while_it_is_open(tmp_path: Path) -> None:

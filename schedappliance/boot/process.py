@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.edge import linux
+from schedappliance.kinds import read_head
 
 MOST_DESCRIPTORS = 65_536
 # A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
@@ -37,8 +38,8 @@ def measure_process() -> dict[str, float]:
     """The CPU time, memory and descriptors of this process, by the names of `metrics`."""
     times = os.times()
     measured: dict[str, float] = {"process_cpu_seconds_total": round(times.user + times.system, 2)}
-    with contextlib.suppress(OSError):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(read_head(Path("/proc/self/statm"), 200).split()[1])
         measured["process_resident_memory_bytes"] = pages * resource.getpagesize()
         measured["process_open_fds"] = len(os.listdir("/proc/self/fd")) - 1
     return measured

@@ -36,6 +36,7 @@ from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
+from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.calendars.rule import CalendarRule
@@ -47,6 +48,7 @@ from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.opening import SQLITE, check_place
 
+MOUNTS = Path("/proc/self/mountinfo")
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
 
@@ -104,7 +106,7 @@ class _Observer:
             executables=executables,
             program_users=tuple(self.program_users(user)),
             watch_failure=watch_failure(self.watched(), user),
-            mounts=parse_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")),
+            mounts=parse_mounts(mount_table()),
             relative=tuple(self.relative(files)),
             store=store,
             store_files=tuple(self.store_files()),
@@ -388,6 +390,14 @@ def damaged_zones(configuration: Configuration, zones: Zones) -> tuple[Path, ...
     return tuple(sorted(zones.damaged))
 
 
+def mount_table() -> str:
+    """The text of /proc/self/mountinfo; empty if it cannot be read."""
+    try:
+        return read_head(MOUNTS, LARGEST_OF_KERNEL).decode(errors="surrogateescape")
+    except OSError:
+        return ""
+
+
 def daemons(config: Path) -> Iterator[int]:
     """The visible daemons that were started with an appliance file."""
     for name in os.listdir("/proc"):
@@ -401,7 +411,7 @@ def serves(pid: int, config: Path) -> bool | None:
     """Whether a process was started with `--config` and this file; None if its command line does not say."""
     process = Path(f"/proc/{pid}")
     try:
-        words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+        words = read_head(process / "cmdline", LARGEST_OF_KERNEL).decode(errors="surrogateescape").split("\0")
         start = (process / "cwd").readlink()
     except OSError:
         return None

@@ -10,7 +10,7 @@ import resource
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.kinds import not_a_file
+from schedappliance.kinds import not_a_file, read_head
 from schedappliance.lockfile import holders
 
 # SQLite opens these files beside the store.
@@ -83,7 +83,7 @@ def _mount_number(path: Path) -> bytes | None:
     except OSError:
         return None
     try:
-        text = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes()
+        text = read_head(Path(f"/proc/self/fdinfo/{descriptor}"), 4096)
     except OSError:
         return None
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
-from schedappliance.kinds import read_head
+from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
@@ -40,7 +40,7 @@ def _stat(pid: int) -> list[bytes] | None:
     It uses `os.open`, since Python's files take five times as long, and each reported program causes one read.
     """
     try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -50,7 +50,8 @@ def _stat(pid: int) -> list[bytes] | None:
     finally:
         os.close(descriptor)
     fields = text.rpartition(b")")[2].split()
-    return None if fields[_STATE] in b"ZX" else fields
+    # Fewer fields: something else is mounted there.
+    return None if len(fields) <= _START or fields[_STATE] in b"ZX" else fields
 
 
 def start_ticks(pid: int) -> int:
@@ -68,8 +69,9 @@ def is_stopped(pid: int) -> bool:
 def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
     """The command line of a process, shortened; its name for a process that has none."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        return " ".join(words).strip()[:shown] or Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+        words = read_head(Path(f"/proc/{pid}/cmdline"), 4 * shown).decode(errors="replace").split("\0")
+        name = " ".join(words).strip()[:shown]
+        return name or read_head(Path(f"/proc/{pid}/comm"), MOST_SHOWN).decode(errors="replace").strip()
     except OSError:
         return "unknown"
 
@@ -122,7 +124,7 @@ def _started_by(identity: str) -> Iterator[tuple[int, str, str]]:
     """Session leaders whose environment names this store: pid, run and attempt."""
     for pid in _pids():
         try:
-            raw = Path(f"/proc/{pid}/environ").read_bytes()
+            raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
         except OSError:
             continue
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))

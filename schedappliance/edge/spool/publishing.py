@@ -23,6 +23,8 @@ from schedappliance.fsync import fsync_path
 
 # The most old files that are removed after each publication.
 MOST_REMOVED = 200
+# With O_NONBLOCK, a FIFO at this path is an error.
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # For more files than this, one sync of the whole file system takes less time than one sync for each file.
 FEW = 8
 
@@ -101,7 +103,7 @@ class Publisher:
         uid = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
         folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name, self._owner(uid))
         result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(aside, _WRITE, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(effect.result.encode())
             if self.shared:
