@@ -54,7 +54,7 @@ def test_the_output_of_a_running_program_grows(daemon: Daemon, gate: int) -> Non
     part = shown(daemon, run, 0, "one\n")
     assert (part["next"], part["size"], part["ended"], part["state"]) == (4, 4, False, "started")
     done = daemon.console("sched", "output", run)
-    note = f"attempt 1 of run {run} still runs; `sched output {run} from 4` goes on\n"
+    note = f"attempt 1 of run {run} still runs; continue with `sched output {run} from 4`\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, "one\n", note)
 
     os.write(gate, b"\n")
