@@ -177,7 +177,8 @@ class Core:
         if state.clock_was_set:
             follow_clock(state)
         self._refresh()
-        end_hold(state)
+        if state.status.hold is not None:
+            end_hold(state)
         for repair in state.store.repairs:
             state.log("warning", repair)
         if state.status.degraded:
