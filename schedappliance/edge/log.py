@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.threads import start_thread
+from schedappliance.kinds import not_a_file
 from schedappliance.visible import json_text, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -322,6 +323,8 @@ def open_log_file(path: Path) -> int:
     try:
         return _open_file(str(path), FILE_MODE)
     except OSError as error:
+        if unusable := not_a_file(path):
+            raise unusable from error
         remedy = "make its directory writable, or change `log: file`"
         raise Unusable(f"cannot open the log file {path}: {error.strerror}", remedy) from error
 

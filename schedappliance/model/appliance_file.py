@@ -309,6 +309,7 @@ class _Reader:
         def located(name: str) -> Path | None:
             return real_path(path.parent / get(name)) if name in self.values else None
 
+        log = path.parent / get("log.file") if "log.file" in self.values else None
         return ApplianceFile(
             path=path,
             node=get("node"),
@@ -324,7 +325,8 @@ class _Reader:
             max_waiting=get("spool.max_waiting"),
             keep_ms=get("spool.keep"),
             keep_results=get("spool.keep_results"),
-            log_file=located("log.file"),
+            # A link at the path itself is not followed: whoever may write its directory would choose what root appends to.
+            log_file=log and real_path(log.parent) / log.name,
             log_level=get("log.level"),
             log_format=get("log.format"),
             log_fields=get("log.fields"),

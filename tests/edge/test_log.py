@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
 from schedappliance.clock import Moment, SystemClock, log_time
-from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log, _as_json, _as_text
+from schedappliance.diagnostics import Unusable
+from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log, _as_json, _as_text, open_log_file
 from schedappliance.engine.effects import LogMessage
+from schedappliance.model.appliance_file import usable_appliance_file
 from tests.support.waiting import PATIENCE_SECONDS
 
 # In its own process, since these hooks affect the whole process.
@@ -332,3 +335,24 @@ def test_lines_in_json_have_fields_of_their_own_and_static_ones(pipe: tuple[int,
         "duration_ms": 7,
     }
     assert second.keys() == {"time", "level", "message", "env"}
+
+
+def test_only_a_file_is_a_log_file(tmp_path: Path) -> None:
+    """A link could lead to any file of root, and a FIFO would block. A link to the directory is followed."""
+    file = tmp_path / "appliance.yaml"
+    file.write_text("config: sched.conf\nlog: { file: here/log }\n")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "here").symlink_to("logs")
+    log = tmp_path / "logs" / "log"
+    log.symlink_to(tmp_path / "victim")
+    path = usable_appliance_file(file).log_file
+    assert path == log
+    with pytest.raises(Unusable, match=f"{log} is a symbolic link, not a file"):
+        open_log_file(path)
+    log.unlink()
+    os.mkfifo(log)
+    with pytest.raises(Unusable, match=f"{log} is a FIFO, not a file"):
+        open_log_file(path)
+    log.unlink()
+    os.close(open_log_file(path))
+    assert sorted(os.listdir(tmp_path)) == ["appliance.yaml", "here", "logs"]
