@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.completion import completed
 @pytest.fixture(scope="module")
 def script() -> str:
     return subprocess.run(
-        ["python", "-m", "schedappliance", "completion", "bash"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "schedappliance", "completion", "bash"], capture_output=True, text=True, check=True
     ).stdout
 
 
