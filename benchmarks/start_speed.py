@@ -1,4 +1,4 @@
-"""How long a program takes to start from a small and from a large daemon: plain, through the spawner, by Python alone.
+"""How long a program takes to start from a small and from a large daemon: by the keeper, and by Python alone.
 
 `python -m benchmarks.start_speed`, as root. Every figure is the median of many starts of /bin/true, one at a time.
 """
@@ -9,13 +9,19 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from benchmarks.measuring import machine
-from schedappliance.edge.programs.spawner_process import Spawner
+from schedappliance.edge.programs.accounts import Credentials, credentials
+from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, reports
+from schedappliance.edge.programs.launcher import request_of
+from schedappliance.edge.programs.outputs import Outputs
+from schedappliance.engine.effects import StartProgram
+from schedappliance.engine.records import AttemptKey, RunKey
 
 PROGRAM = ("/bin/true",)
 ROUNDS, STARTS = 5, 60
@@ -23,44 +29,46 @@ LARGE_MB = 500
 WANTED_RATIO = 1.5
 
 
-def plain() -> Callable[[], None]:
-    """The way for programs without a user."""
-    return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True))
-
-
-def python() -> Callable[[], None]:
+def python() -> Callable[[], object]:
     """The way that the daemon avoids: Python copies the whole process to change the user of the copy."""
-    return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True, user="nobody", extra_groups=[]))
+    return lambda: subprocess.Popen(PROGRAM, start_new_session=True, user="nobody", extra_groups=[]).wait()
 
 
-def _ended(child: subprocess.Popen[bytes]) -> None:
-    child.wait()
+class Keeper:
+    """A keeper of its own, and starts by it."""
 
+    def __init__(self, directory: Path) -> None:
+        self._output = os.open(os.devnull, os.O_WRONLY)
+        self._keeper = KeeperLink(Outputs(directory), 1024, on_open=self._open)
+        self.own()
+        self.other()
+        assert self._link is not None
+        rollup = Path(f"/proc/{self._link.pid}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in rollup)}
+        print(f"keeper_rss {sizes['Rss']}\nkeeper_pss {sizes['Pss']}")
 
-def spawner() -> Callable[[], None]:
-    serving, output = Spawner(1024), os.open(os.devnull, os.O_WRONLY)
+    def _open(self, link: Link) -> None:
+        self._link = link
+        link.control.setblocking(True)
 
-    def start() -> None:
-        report, _ = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None, None, True), output)
-        pid = b"".join(iter(lambda: os.read(report, 4096), b""))
-        os.close(report)
-        os.waitpid(int(pid), 0)
+    def own(self) -> None:
+        self._start(None)
 
-    start()
-    assert serving._process is not None
-    rollup = Path(f"/proc/{serving._process.popen.pid}/smaps_rollup").read_text().splitlines()[1:]
-    sizes = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in rollup)}
-    print(f"spawner_rss {sizes['Rss']}\nspawner_pss {sizes['Pss']}")
-    return start
+    def other(self) -> None:
+        self._start(credentials("nobody", None))
 
-
-WAYS = {"plain": plain, "spawner": spawner, "python": python}
+    def _start(self, account: Credentials | None) -> None:
+        effect = StartProgram(AttemptKey(RunKey(1, 1), 1), PROGRAM, (), "/", 0o022, 0, started_ms=1)
+        self._keeper.start(request_of(effect, {}, account), [self._output], lambda _link: None)
+        while not any(isinstance(report, Ended) for report in reports(self._link.receive() or "")):
+            continue
 
 
 def measure(megabytes: int) -> None:
     """Runs in its own process: allocates the memory, then starts programs by each way in turn."""
     ballast = bytearray(os.urandom(1024)) * (megabytes * 1024)
-    ways = {name: make() for name, make in WAYS.items()}
+    keeper = Keeper(Path(tempfile.mkdtemp()))
+    ways: dict[str, Callable[[], object]] = {"own": keeper.own, "other": keeper.other, "python": python()}
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(STARTS):
         for name, start in ways.items():
@@ -88,13 +96,13 @@ def compare() -> None:
         for megabytes, times in zip((0, LARGE_MB), both, strict=True):
             measured(megabytes, times)
     small, large = ({name: median(values) for name, values in times.items()} for times in both)
-    for name in WAYS:
+    for name in ("own", "other", "python"):
         ratio = large[name] / small[name]
         wanted = f" (wanted: at most {WANTED_RATIO})" if name != "python" else ""
         print(
             f"{name + ':':9} {small[name]:.2f} ms, with {LARGE_MB} MB {large[name]:.2f} ms: {ratio:.2f} times{wanted}"
         )
-    print(f"memory of the spawner: {small['spawner_rss']:.1f} MB, of it {small['spawner_pss']:.1f} MB its own share")
+    print(f"memory of the keeper: {small['keeper_rss']:.1f} MB, of it {small['keeper_pss']:.1f} MB its own share")
 
 
 def main() -> None:

@@ -129,6 +129,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         watcher = opening.open_files(frame)
         core = Core(state)
         remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, state.boot)
+        if first.configuration.programs:
+            launcher.prepare()
         beginning = _recover(core, remains, first)
 
         # From here on, clients, drops and edits arrive.
@@ -166,7 +168,9 @@ def _prepare_process() -> Descriptors:
 def _watch_signals(frame: Frame) -> None:
     """Gives WITHOUT_MEANING handlers that do nothing: these signals would end the process, and programs inherit SIG_IGN."""
     post = frame.loop.inbox.post
-    stops: dict[int, Callable[[], None]] = {number: partial(post, StopRequested(number.name)) for number in STOPPING}
+    stops: dict[int, Callable[[], None]] = {
+        number: partial(post, StopRequested(number.name, on_stop=number == signal.SIGTERM)) for number in STOPPING
+    }
     others: dict[int, Callable[[], None]] = {number: lambda: None for number in WITHOUT_MEANING}
     frame.loop.watch_signals(
         others | stops | {signal.SIGHUP: partial(_hang_up, frame), signal.SIGUSR1: frame.log.reopen}

@@ -6,12 +6,11 @@ import os
 import secrets
 import select
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from schedappliance.boot.process import Descriptors
 from schedappliance.diagnostics import Unusable
@@ -22,12 +21,11 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
+from schedappliance.edge.programs.keeper_link import KeeperLink, Running, attempt_id, causes_of, endings_of
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Outputs, note, output_directory
-from schedappliance.edge.programs.requested_starts import RequestedStarts
-from schedappliance.edge.programs.spawner_process import Spawner
-from schedappliance.edge.programs.supervisor import Supervisor
+from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.users import LookUps, group_number
@@ -43,6 +41,7 @@ from schedappliance.model.options import STANZAS
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.opening import in_use
+from schedappliance.store.runs import Attempt
 from schedappliance.store.tables import DAEMON, PLACE, Store, place_of
 from schedappliance.store.tables import open_store as open_tables
 
@@ -201,14 +200,13 @@ def make_console_directory(frame: Frame) -> None:
 
 def open_programs(frame: Frame, store: Store) -> Launcher:
     outputs, limit = _outputs(frame, store.path), frame.descriptors.before
-    spawner = Spawner(limit)
-    frame.stack.callback(spawner.close)
+    keeper = KeeperLink(outputs, limit)
+    frame.stack.callback(keeper.close)
     worker, collector = frame.worker("programs"), frame.worker("collector")
     log = OutputLog(outputs, frame.log.pass_on, frame.loop.clock) if frame.file.log_programs else None
-    supervisor = Supervisor(frame.loop, outputs, collector, log)
+    supervisor = Supervisor(frame.loop, outputs, collector, keeper, frame.log.logger, log)
     frame.stack.callback(supervisor.discard_all)
-    requested = RequestedStarts(frame.loop, outputs, supervisor, collector, spawner, frame.log.logger)
-    return Launcher(frame.loop, outputs, supervisor, worker, requested, limit, frame.log.logger)
+    return Launcher(frame.loop, outputs, supervisor, worker, keeper, LookUps(), frame.log.logger)
 
 
 def _outputs(frame: Frame, store: Path | None) -> Outputs:
@@ -226,21 +224,16 @@ def _outputs(frame: Frame, store: Path | None) -> Outputs:
 
 
 def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: ThisBoot) -> Remains:
-    """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
+    """Takes over the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
     attempts, outputs = store.runs.live_attempts(), supervisor.outputs
-    is_copy = store.path is not None and store.original(store.path) is not None
-    survivors = find_survivors(attempts, store.node, store.identity, boot, partial(outputs.is_own, is_copy))
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
-    try:
-        adopted = {
-            key: process
-            for key, process in survivors.items()
-            if supervisor.adopt(key, process, limits[key], log_fields(store, key) if supervisor.output_log else ())
-        }
-    except OSError as error:
-        remedy = "raise the limit on descriptors, or stop the programs"
-        message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
-        raise Unusable(message, remedy) from error
+    ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
+    fields = {key: log_fields(store, key) for key in limits} if supervisor.output_log else {}
+    known = supervisor.take_over(ids, limits, fields)
+    adopted = {key: ProcessKey(item.pid, item.ticks) for key, item in known.items() if isinstance(item, Running)}
+    adopted |= _adopt_orphans(
+        supervisor, store, boot, [item for item in attempts if item.key not in known], limits, fields
+    )
     left: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys():
         try:
@@ -252,10 +245,33 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = note(error)
             left[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
-    return Remains(adopted, left, _marks(store, boot.name))
+    return Remains(adopted, left, _marks(store, boot.name), causes_of(known), endings_of(known))
 
 
-def log_fields(store: Store, key: AttemptKey) -> tuple[tuple[str, Any], ...]:
+def _adopt_orphans(
+    supervisor: Supervisor,
+    store: Store,
+    boot: ThisBoot,
+    attempts: list[Attempt],
+    limits: Mapping[AttemptKey, int],
+    fields: Mapping[AttemptKey, LogFields],
+) -> dict[AttemptKey, ProcessKey]:
+    """Follows the programs without a keeper: theirs was killed."""
+    is_copy = store.path is not None and store.original(store.path) is not None
+    survivors = find_survivors(attempts, store.node, store.identity, boot, partial(supervisor.outputs.is_own, is_copy))
+    try:
+        return {
+            key: process
+            for key, process in survivors.items()
+            if supervisor.adopt(key, process, limits[key], fields.get(key))
+        }
+    except OSError as error:
+        remedy = "raise the limit on descriptors, or stop the programs"
+        message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
+        raise Unusable(message, remedy) from error
+
+
+def log_fields(store: Store, key: AttemptKey) -> LogFields:
     """The fields of the lines that the program of an attempt writes. Stdout and stderr are one file, so none names them."""
     run = store.runs.past(key.run)
     names = (("job_name", run.name), ("program", run.program)) if run else ()

@@ -69,7 +69,7 @@ def reset_signals() -> None:
 
 
 def keep_capabilities() -> None:
-    """Stops programs and the spawner from inheriting ambient capabilities, such as CAP_LEASE, which only the daemon needs.
+    """Stops programs and the keeper from inheriting ambient capabilities, such as CAP_LEASE, which only the daemon needs.
 
     Call it before any thread is started: each thread has capabilities of its own.
     """

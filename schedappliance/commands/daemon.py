@@ -107,8 +107,8 @@ def watch(_view: View, command: Command) -> Outcome:
     return Outcome(Answer("{}", is_json=True, events_after=after), watches=True)
 
 
-def shutdown(view: View, _command: Command) -> Outcome:
-    return Outcome(view.answer("", {"shutdown": True}), stops=True)
+def shutdown(view: View, command: Command) -> Outcome:
+    return Outcome(view.answer("", {"shutdown": True}), stops=True, keeps=bool(command.words))
 
 
 def leave(view: View, _command: Command) -> Outcome:

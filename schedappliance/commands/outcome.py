@@ -91,6 +91,7 @@ class Outcome:
     with due times that passed without a run. `hold`: the new last hold. `changes_incidents`: rows of incidents were
     changed. `resets`: the statistics are reset. `weight`: the bytes of an answer that would take as long, for a command
     that searches many rows. `watches`: the client watches from now on. `stops`: the appliance stops.
+    `keeps`: its programs run on.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
     """
@@ -110,6 +111,7 @@ class Outcome:
     weight: int = 0
     watches: bool = False
     stops: bool = False
+    keeps: bool = False
 
 
 class Rejected(Exception):

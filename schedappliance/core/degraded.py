@@ -171,11 +171,11 @@ class Degraded:
                 effects += self._read(partial(answer_parked, self._state, event))
         ended = _ends(self.backlog)
         for stop in stops:
-            runs.stop(state, stop.reason, ended)
+            runs.stop(state, stop.reason, ended, stop.on_stop and state.configuration.on_stop == "keep")
         runs.send_signals(state, ended)
         end_waits(state)
         if runs.finish_stopping(state, ended):
-            text = "stopping without the store: the next start records its runs as interrupted"
+            text = "stopping without the store: the next start records how its runs ended"
             state.effects.insert(-1, LogMessage("error", text))
         return effects + state.settle()
 

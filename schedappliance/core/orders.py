@@ -142,7 +142,7 @@ def carry_out(state: State, order: Order) -> Answer | None:
         return None
     _audit_order(state, view, outcome, answer)
     if outcome.stops:
-        stop(state, _who(state, order))
+        stop(state, _who(state, order), keeps=outcome.keeps)
     return answer if outcome.pending is None else None
 
 

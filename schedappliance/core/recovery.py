@@ -65,13 +65,15 @@ def _recover_runs(state: State, remains: Remains) -> None:
     for attempt in state.store.runs.live_attempts():
         survivor = remains.survivors.get(attempt.key)
         if survivor is not None:
-            _adopt(state, attempt, survivor)
+            _adopt(state, attempt, survivor, remains.endings.get(attempt.key))
             continue
         output, output_bytes = remains.outputs.get(attempt.key, (b"", 0))
         reason = WHILE_RUNNING if attempt.process or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, output, output_bytes)
-        finish_attempt(state, replace(_running(state, attempt), ending=_ending(attempt)), Lost(reason))
+        ending = _ending(attempt, remains.endings.get(attempt.key))
+        cause = remains.causes.get(attempt.key, Lost(reason))
+        finish_attempt(state, replace(_running(state, attempt), ending=ending), cause)
         state.effects.append(DiscardOutput(attempt.key))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
@@ -88,21 +90,25 @@ def _running(state: State, attempt: Attempt) -> Running:
     if program is not None and program.timeout_ms is not None:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
-    return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True, stopped_by=attempt.stopped_by)
+    success = program.success if program else (0,)
+    by = attempt.stopped_by
+    return Running(attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by)
 
 
-def _ending(attempt: Attempt) -> Ending | None:
-    """Why the last daemon was ending the program for good; None if it was not."""
+def _ending(attempt: Attempt, why: str | None) -> Ending | None:
+    """Why the program was being ended, None if it was not. `why`: what the keeper knows; a replaced or stopped run is marked."""
     if attempt.stopped_by is not None:
         return Ending.CANCELLED
-    return Ending.REPLACED if attempt.replaced else None
+    if attempt.replaced:
+        return Ending.REPLACED
+    return Ending(why) if why is not None else None
 
 
-def _adopt(state: State, attempt: Attempt, survivor: ProcessKey) -> None:
+def _adopt(state: State, attempt: Attempt, survivor: ProcessKey, why: str | None) -> None:
     """Counts a survivor as running, so that overlap, limits and timeout apply to it. One that was being ended gets TERM again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
     state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
-    if ending := _ending(attempt):
+    if ending := _ending(attempt, why):
         terminate(state, running, ending)

@@ -196,7 +196,7 @@ def _replace_siblings(state: State, job: int) -> None:
 def terminate(state: State, running: Running, why: Ending) -> None:
     """Sends TERM to a program whose run was replaced or stopped. A program that is being ended keeps its time until KILL."""
     if running.ending is None:
-        state.effects.append(_term(running))
+        state.effects.append(_term(running, why))
         running = end(running, why, state.moment.boot)
     state.running[running.key.run] = replace(running, ending=why)
 
@@ -285,6 +285,10 @@ def _prepare(
         stdin,
         program.env_file,
         program.pass_env,
+        state.moment.wall,
+        None if program.timeout_ms is None else state.moment.boot + program.timeout_ms,
+        program.kill_after_ms,
+        program.tree,
     )
 
 
@@ -303,9 +307,7 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
 
 def _launch(state: State, program: Program, start: StartProgram) -> None:
     wall, boot = state.moment.wall, state.moment.boot
-    term_at = boot + program.timeout_ms if program.timeout_ms is not None else None
-    kill_after, success = program.kill_after_ms, program.success
-    running = Running(start.key, program.name, kill_after, term_at, success=success)
+    running = Running(start.key, program.name, start.kill_after_ms, start.term_at, success=program.success)
     state.running[start.key.run] = running
     state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
     state.effects.append(start)
@@ -386,7 +388,7 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     is_logged = result.began or not state.is_short
     if result.began:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
-        runs.end_attempt(key, result.state, result.reason, state.moment.wall, exit_of_process)
+        runs.end_attempt(key, result.state, result.reason, _ended_ms(state, cause), exit_of_process)
     else:
         # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
         if not (isinstance(cause, NotStarted) and cause.is_alone):
@@ -395,7 +397,13 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     if result.again is not None:
         _queue_again(state, running, result.again, is_logged)
     else:
-        _finish_run(state, key.run, running.program, result.state, result.reason)
+        _finish_run(state, key.run, running.program, result.state, result.reason, _ended_ms(state, cause))
+
+
+def _ended_ms(state: State, cause: Cause) -> int:
+    """When a program ended, in wall time. It may have ended while no daemon was there."""
+    at = cause.ended_ms if isinstance(cause, Exit) else None
+    return state.moment.wall if at is None else min(at, state.moment.wall)
 
 
 def _result(state: RunState, cause: Cause, began: bool) -> str:
@@ -415,8 +423,8 @@ def _queue_again(state: State, running: Running, again: Again, is_logged: bool) 
     state.log(level, text, **_fields(state, key, RunState.QUEUED), program=running.program)
 
 
-def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
-    state.store.runs.end(key, how, reason, state.moment.wall)
+def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None, ended_ms: int) -> None:
+    state.store.runs.end(key, how, reason, ended_ms)
     state.note_end(key, how)
     _log_end(state, key, how, reason)
     answer_failure(state, key, program, how)
@@ -466,28 +474,35 @@ def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
     for running in state.running.overdue(state.moment.boot):
         if running.key.run in ended:
             continue
+        why = running.ending or Ending.TIMEOUT
         if running.ending is None:
-            state.running[running.key.run] = end(running, Ending.TIMEOUT, state.moment.boot)
+            state.running[running.key.run] = end(running, why, state.moment.boot)
             number = signal.SIGTERM
         else:
             state.running[running.key.run] = replace(running, kill_at=None, killed_at=state.moment.boot)
             number = signal.SIGKILL
-        state.effects.append(SignalProgram(running.key, number, running.kill_after_ms))
+        state.effects.append(SignalProgram(running.key, number, running.kill_after_ms, why.value))
 
 
-def _term(running: Running) -> SignalProgram:
-    return SignalProgram(running.key, signal.SIGTERM, running.kill_after_ms)
+def _term(running: Running, why: Ending) -> SignalProgram:
+    return SignalProgram(running.key, signal.SIGTERM, running.kill_after_ms, why.value)
 
 
-def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
-    """Begins to stop: no run starts any more, and every running program gets TERM, then KILL after its `kill_after`."""
+def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: bool = False) -> None:
+    """Begins to stop: no run starts any more, and every running program gets TERM, then KILL after its `kill_after`.
+
+    `keeps`: the programs run on, and the next daemon takes them over, unless their runs are lost with a store in memory.
+    """
     if not state.stopping:
-        state.stopping = True
-        state.log("info", f"stopping: {reason}; {len(state.running)} programs are running")
+        state.stopping, state.keeps_programs = True, keeps and state.store.path is not None
+        how = "run on" if state.keeps_programs else "are running"
+        state.log("info", f"stopping: {reason}; {len(state.running)} programs {how}")
+        if state.keeps_programs:
+            return
         for running in list(state.running.values()):
             if running.ending is None and running.key.run not in ended:
                 state.running[running.key.run] = end(running, Ending.SHUTDOWN, state.moment.boot)
-                state.effects.append(_term(running))
+                state.effects.append(_term(running, Ending.SHUTDOWN))
 
 
 def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
@@ -496,7 +511,7 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
     if not state.stopping or state.stopped or leaves_at is None or state.moment.boot < leaves_at:
         return False
     state.stopped = True
-    for key in state.running.keys() - ended:
+    for key in () if state.keeps_programs else state.running.keys() - ended:
         state.log(
             "error", f"run {state.named(key)} does not end, although it was killed; the next start adopts its process"
         )
@@ -510,6 +525,8 @@ def leaving_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
 
     A program that waits for a broken disk cannot be ended, not even by KILL.
     """
+    if state.keeps_programs:
+        return 0
     killed = [running.killed_at for key, running in state.running.items() if key not in ended]
     return None if None in killed else max((at + LEAVE_AFTER_MS for at in killed if at is not None), default=0)
 

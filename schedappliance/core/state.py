@@ -117,6 +117,8 @@ class State:
     # While the appliance stops, no run starts. It has stopped when the effect Stop was created.
     stopping: bool = False
     stopped: bool = False
+    # Whether the programs run on when the appliance stops.
+    keeps_programs: bool = False
     # The effects of this turn.
     effects: list[Effect] = field(default_factory=list)
     # Whether a client watches; the news of this turn, except those about jobs and runs; the troubles that clients know.

@@ -340,7 +340,7 @@ def _nobody_watches(state: State, _event: NobodyWatches) -> None:
 
 
 def _stop_requested(state: State, event: StopRequested) -> None:
-    runs.stop(state, event.reason)
+    runs.stop(state, event.reason, keeps=event.on_stop and state.configuration.on_stop == "keep")
 
 
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)

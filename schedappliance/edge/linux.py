@@ -1,8 +1,8 @@
 """System calls that Python 3.11 does not offer, through ctypes.
 
 Rule: the functions decide nothing. If a call fails, its function raises OSError with the error number, its text, the
-path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes. The spawner imports
-nothing of this package, so it makes its only such call itself.
+path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes. The keeper imports
+nothing of this package, so it makes its calls itself.
 """
 
 from __future__ import annotations
@@ -10,27 +10,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import sys
-from collections.abc import Collection, Iterable
 
 CLOCK_REALTIME, CLOCK_BOOTTIME = 0, 7
 TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 
-# Numbers from the kernel's headers and from spawn.h; glibc and musl agree on them.
+# Numbers from the kernel's headers.
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
-_CLONE_FS = 0x00000200
-_POSIX_SPAWN_SETSIGDEF, _POSIX_SPAWN_SETSID = 0x04, 0x80
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 0x01, 0x02
-# Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
-_STRUCT_BYTES = 1024
 # struct statfs has 120 bytes on 64-bit machines.
 _STATFS_WORDS = 64
-_DEV_NULL = os.devnull.encode()
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-SpawnAttributes = ctypes.Array[ctypes.c_char]
 
 
 class _Timespec(ctypes.Structure):
@@ -93,68 +84,26 @@ def clear_ambient_capabilities() -> None:
     _returned(_libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))), "prctl")
 
 
-def can_spawn_without_inheritance() -> bool:
-    """Whether the C library has the functions that `posix_spawn` needs. glibc has them since 2.34, musl does not."""
-    return hasattr(_libc, "posix_spawn_file_actions_addclosefrom_np")
+def is_listed(call: str, key: int | bytes) -> bool:
+    """Whether a database of the system has an entry. `call`: getpwnam_r, getpwuid_r or getgrnam_r, getgrgid_r.
 
-
-def unshare_directory_and_umask() -> None:
-    """Gives the calling thread a working directory and a umask of its own."""
-    _returned(_libc.unshare(_CLONE_FS), "unshare")
-
-
-def spawn_attributes(default_signals: Collection[int]) -> SpawnAttributes:
-    """For `posix_spawn`: the program leads a session of its own, and these signals have their default action."""
-    attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
-    # The set in the kernel's own form: sigaddset() rejects the signals that the C library uses itself.
-    bits = sum(1 << number - 1 for number in default_signals).to_bytes(8, sys.byteorder)
-    signals = ctypes.create_string_buffer(bits, _STRUCT_BYTES)
-    flags = ctypes.c_short(_POSIX_SPAWN_SETSID | _POSIX_SPAWN_SETSIGDEF)
-    _raise_failure(_libc.posix_spawnattr_init(attributes), "posix_spawnattr_init")
-    _raise_failure(_libc.posix_spawnattr_setsigdefault(attributes, signals), "posix_spawnattr_setsigdefault")
-    _raise_failure(_libc.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags")
-    return attributes
-
-
-def posix_spawn(
-    argv: Collection[bytes],
-    environment: Collection[bytes],
-    output: int,
-    attributes: SpawnAttributes,
-    stdin: int | None = None,
-) -> int:
-    """The pid of a program that reads `stdin`, None for nothing, writes to `output` and inherits no other descriptor.
-
-    `stdin` is more than 2, since `output` replaces 1 and 2 first.
-
-    ctypes gives up the interpreter's lock during the call. `os.posix_spawn` does not, and cannot close descriptors.
-    Raises ValueError for a text with a null byte, which C would cut off there.
+    Python reports a failed look-up as if there were no entry.
     """
-    arguments, variables = _texts(argv), _texts(environment)
-    pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
-    _raise_failure(_libc.posix_spawn_file_actions_init(actions), "posix_spawn_file_actions_init")
-    try:
-        # 1 and 2 before 0: `output` may itself be 0, if the daemon was started without standard input.
-        for number in (1, 2):
-            _raise_failure(_libc.posix_spawn_file_actions_adddup2(actions, output, number), "adddup2")
-        if stdin is None:
-            _raise_failure(_libc.posix_spawn_file_actions_addopen(actions, 0, _DEV_NULL, os.O_RDONLY, 0), "addopen")
-        else:
-            _raise_failure(_libc.posix_spawn_file_actions_adddup2(actions, stdin, 0), "adddup2")
-        _raise_failure(_libc.posix_spawn_file_actions_addclosefrom_np(actions, 3), "addclosefrom_np")
-        spawned = _libc.posix_spawn(ctypes.byref(pid), arguments[0], actions, attributes, arguments, variables)
-        _raise_failure(spawned, "posix_spawn")
-    finally:
-        _libc.posix_spawn_file_actions_destroy(actions)
-    return pid.value
+    entry, buffer = ctypes.create_string_buffer(256), ctypes.create_string_buffer(1 << 20)
+    result, size = ctypes.c_void_p(), ctypes.c_size_t(len(buffer))
+    argument = ctypes.c_uint32(key) if isinstance(key, int) else key
+    _raise_failure(getattr(_libc, call)(argument, entry, buffer, size, ctypes.byref(result)), call)
+    return result.value is not None
 
 
-def _texts(texts: Iterable[bytes]) -> ctypes.Array[ctypes.c_char_p]:
-    """An array as C expects it, with a null pointer at its end."""
-    texts = tuple(texts)
-    if any(b"\0" in text for text in texts):
-        raise ValueError("embedded null byte")
-    return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
+def groups_of(name: str, gid: int) -> list[int]:
+    """The groups of a user, with this one. Python's own function holds the interpreter's lock while a service hangs."""
+    count = ctypes.c_int(64)
+    while True:
+        groups = (ctypes.c_uint32 * count.value)()
+        if _libc.getgrouplist(os.fsencode(name), ctypes.c_uint32(gid), groups, ctypes.byref(count)) >= 0:
+            return list(groups[: count.value])
+        count.value = max(count.value, 2 * len(groups))
 
 
 def _returned(value: int, call: str, path: str | None = None) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.programs.spawner import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
+from schedappliance.edge.programs.accounts import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import UserLookedUp
 from schedappliance.engine.records import NO_UID, KnownUser, User

@@ -8,7 +8,7 @@ Rule: only `conclude` decides whether another attempt follows. Durations are boo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING
@@ -133,8 +133,7 @@ class Ending(StrEnum):
 class Running:
     """An attempt that has begun. Instants are boot milliseconds; None means never.
 
-    `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `adopted`: an earlier daemon
-    started the process, so its exit status cannot be known. `killed_at`: when KILL was sent.
+    `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `killed_at`: when KILL was sent.
     `success`: the exit statuses that count as success. `stopped_by`: the user who stopped it.
     """
 
@@ -144,7 +143,6 @@ class Running:
     term_at: int | None = None
     kill_at: int | None = None
     ending: Ending | None = None
-    adopted: bool = False
     killed_at: int | None = None
     success: tuple[int, ...] = (0,)
     stopped_by: str | None = None
@@ -156,10 +154,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: its exit status or its signal. Both are None for a process that is not a child of the daemon."""
+    """How a process ended: its exit status or its signal. Both are None if nobody knows.
+
+    `ended_ms`: when it ended, in wall time; None: just now. `cpu_ms` and `memory_kb`: the CPU time and the peak memory that
+    it and its descendants took. Two exits are equal if the process ended alike.
+    """
 
     status: int | None = None
     signal: int | None = None
+    ended_ms: int | None = field(default=None, compare=False)
+    cpu_ms: int | None = field(default=None, compare=False)
+    memory_kb: int | None = field(default=None, compare=False)
 
     @property
     def shell_status(self) -> int | None:

@@ -73,6 +73,8 @@ class Reply(NamedTuple):
 class StartProgram:
     """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start.
 
+    `started_ms`: the wall time by which this start is recognized. `term_at`: the boot time of its timeout, None for never,
+    and `kill_after_ms`: what follows if no daemon is there then.
     `stdin`: the text that it reads, None for nothing. `env_file` and `pass_env`: variables that the launcher adds to `env`.
     `log_fields`: those of the lines that it writes, if they are passed on to the log.
     """
@@ -88,16 +90,21 @@ class StartProgram:
     stdin: str | None = None
     env_file: str | None = None
     pass_env: tuple[str, ...] = ()
+    started_ms: int = 0
+    term_at: int | None = None
+    kill_after_ms: int = 0
+    tree: str = "all"
     log_fields: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SignalProgram:
-    """Signals the process group of a program. Processes that remain get KILL `kill_after_ms` later."""
+    """Signals a program with its descendants. Processes that remain get KILL `kill_after_ms` later. `why`: an Ending."""
 
     key: AttemptKey
     signal: int
     kill_after_ms: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.engine.attempts import Exit
+from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.intake import SpoolBacklog
 from schedappliance.engine.output_parts import OutputPart
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, User
@@ -38,12 +38,15 @@ class LineTyped(NamedTuple):
 class Remains:
     """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
 
-    `marks`: rows of `meta` by which the next start recognizes the place of this store.
+    `marks`: rows of `meta` by which the next start recognizes the place of this store. `causes`: how programs ended, as far
+    as the keeper knows. `endings`: why programs were being ended, as an Ending.
     """
 
     survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
     marks: Mapping[str, str] = field(default_factory=dict)
+    causes: Mapping[AttemptKey, Exit | NotStarted] = field(default_factory=dict)
+    endings: Mapping[AttemptKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +272,10 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
+    """A signal asks for a stop. `on_stop`: whether that option decides if programs run on; otherwise they are ended."""
+
     reason: str
+    on_stop: bool = False
 
 
 Event = (

@@ -67,7 +67,7 @@ TIMEOUT = Reason("the program's timeout passed")
 STOPPED = Reason("the appliance was stopped")
 WHILE_RUNNING = Reason("the appliance ended while it ran")
 PERHAPS_NOT_STARTED = Reason("the appliance ended while it was being started; it may not have run")
-OUTLIVED = Reason("it outlived the appliance that started it; its exit status is not known")
+OUTLIVED = Reason("its keeper was killed; its exit status is not known")
 
 
 def undeclared(program: str) -> Reason:

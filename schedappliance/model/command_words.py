@@ -15,6 +15,8 @@ from schedappliance.syntax.command import Word
 
 # JSON numbers are exact up to this one.
 MAX_EVENT = 2**53
+# The word after `shutdown` that leaves the programs running.
+KEEP = "--keep"
 # The word for all jobs after `sched pause` and `sched resume`.
 ALL = "--all"
 
@@ -38,6 +40,14 @@ def _check_number(words: Sequence[Word]) -> None:
             integer(word.value, 0, MAX_EVENT)
         except InvalidValue as invalid:
             raise invalid.at(word.span) from None
+
+
+def _check_keep(words: Sequence[Word]) -> None:
+    for word in words:
+        if word.value != KEEP:
+            raise InvalidValue(f"unexpected word `{word.value}`", f"expected `{KEEP}` or nothing", code="E109").at(
+                word.span
+            )
 
 
 # The reason stands in each row of due times that were missed.
@@ -85,4 +95,5 @@ CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     "sched_wait": _check_wait,
     "watch": _check_number,
     "sched_hold": read_hold,
+    "shutdown": _check_keep,
 }

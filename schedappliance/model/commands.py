@@ -228,7 +228,7 @@ FORMS: dict[str, CommandForm] = {
         "send each event to this client as JSON; with NUMBER, first the kept events after it; for programs",
         schedulable=False,
     ),
-    "shutdown": CommandForm("shutdown", "stop the daemon", changes=True, recurrent=False),
+    "shutdown": CommandForm("shutdown [--keep]", "stop; --keep lets programs run on", changes=True, recurrent=False),
     "quit": CommandForm("quit", "leave the console", schedulable=False),
     "json": CommandForm("json COMMAND", "answer COMMAND with data: JSON on one line", drop=True),
 }

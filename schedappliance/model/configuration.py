@@ -108,6 +108,7 @@ class Program:
     env_file_place: tuple[Source, Span] | None = None
     timeout_place: tuple[Source, Span] | None = None
     pass_env: tuple[str, ...] = ()
+    tree: str = "all"
 
     def wrong_arguments(self, arguments: tuple[str, ...]) -> WrongArguments | None:
         """Why the program does not take these arguments; None when it does."""
@@ -279,6 +280,7 @@ class Configuration:
     days: DayLists = field(default_factory=dict)
     catch_up: str = "once"
     catch_up_within_ms: int | None = None
+    on_stop: str = "end"
     max_running: int | None = None
     max_jobs: int = 2_000_000
     history: int = 100_000

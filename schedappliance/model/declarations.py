@@ -85,6 +85,7 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
         env_file_place=(options["env_file"].source, options["env_file"].node.span) if "env_file" in options else None,
         timeout_place=(options["timeout"].source, options["timeout"].node.span) if "timeout" in options else None,
         pass_env=get("pass_env"),
+        tree=get("tree"),
     )
 
 

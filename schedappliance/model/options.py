@@ -334,6 +334,9 @@ PROGRAM: dict[str, OptionSpec] = {
     "args": OptionSpec(patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"),
     "timeout": OptionSpec(or_none(scalar(values.positive_duration)), "maximum time of one attempt; default: no limit"),
     "kill_after": OptionSpec(scalar(values.duration), "time between SIGTERM and SIGKILL", default="10"),
+    "tree": OptionSpec(
+        one_of("all", "group"), "whether a timeout or a stop ends all descendants, or the process group", default="all"
+    ),
     "user": OptionSpec(
         scalar(account),
         "user that the program runs as, by name or number, with the user's primary and supplementary groups",
@@ -495,6 +498,9 @@ STANZAS: dict[str, StanzaSpec] = {
             ),
             "catch_up_within": OptionSpec(
                 scalar(values.positive_duration), "maximum age of a due time that is caught up; default: any age"
+            ),
+            "on_stop": OptionSpec(
+                one_of("end", "keep"), "whether SIGTERM ends programs, or keeps them for the next daemon", default="end"
             ),
             "max_running": OptionSpec(
                 whole(1, 10_000), "maximum number of programs that run at once; default: 8 for each core"

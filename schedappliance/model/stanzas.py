@@ -383,6 +383,7 @@ def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:
 _SCHED_FIELDS = {
     "catch_up": "catch_up",
     "catch_up_within": "catch_up_within_ms",
+    "on_stop": "on_stop",
     "max_running": "max_running",
     "max_jobs": "max_jobs",
     "history": "history",

@@ -16,6 +16,7 @@ from schedappliance.clock import ManualClock, Moment, SystemClock, local_text
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.processors import usable_processors
+from schedappliance.edge.programs.keeper_link import attempt_id, causes_of, endings_of, ends_in
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
@@ -104,7 +105,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
     )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     runs.calendar_of = lambda job: state.schedules.calendar_of(job)
-    return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
+    return Simulation(Core(state), runs, clock, configuration, point.look_up)
 
 
 def _lasting_hold(store: Store) -> Hold | None:
@@ -125,8 +126,12 @@ def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: b
         return Remains({}, {})
     if in_use:
         return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
+    ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
+    known = {ids[report.id]: report for report in ends_in(output_directory(path)) if report.id in ids}
+    unknown = [attempt for attempt in attempts if attempt.key not in known]
     is_own = partial(Outputs(output_directory(path)).is_own, store.original(path) is not None)
-    return Remains(find_survivors(attempts, store.node, store.identity, boot, is_own), {})
+    survivors = find_survivors(unknown, store.node, store.identity, boot, is_own)
+    return Remains(survivors, {}, {}, causes_of(known), endings_of(known))
 
 
 def _store_note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:

@@ -62,7 +62,7 @@ class Durations:
 
 
 class Simulation:
-    """Drives one core from wake to wake. `in_use`: the core goes on with the work of an appliance that runs.
+    """Drives one core from wake to wake.
 
     `configuration` is what every reload finds; `look_up` says who a user is on this machine.
     """
@@ -73,14 +73,12 @@ class Simulation:
         runs: ObservedRuns,
         clock: ManualClock,
         configuration: Configuration,
-        in_use: bool,
         look_up: Callable[[int], KnownUser],
     ) -> None:
         self._core = core
         self._runs = runs
         self._clock = clock
         self._configuration = configuration
-        self._in_use = in_use
         self._look_up = look_up
         self._durations = Durations(runs.lasted(SEARCHED_RUNS))
         self._agenda: Agenda[Event] = Agenda()
@@ -126,11 +124,9 @@ class Simulation:
                 return
 
     def _exit(self, key: RunKey) -> Exit:
-        """The exit of a program: success. The exit of a survivor is not known."""
+        """The exit of a program: success."""
         running = self._core.state.running.get(key)
-        if running is None or (running.adopted and not self._in_use):
-            return Exit()
-        return Exit(status=running.success[0])
+        return Exit() if running is None else Exit(status=running.success[0])
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

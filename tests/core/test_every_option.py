@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from schedappliance.diagnostics import InvalidValue
+from schedappliance.engine.events import StopRequested
 from schedappliance.model.option_paths import value_of
 from schedappliance.model.options import OF_ALL_PROGRAMS, OF_ITS_PROGRAM, STANZAS
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
@@ -174,6 +175,13 @@ def answered(appliance: Appliance) -> object:
     return [run.command for run in appliance.history()]
 
 
+def stopped(appliance: Appliance) -> object:
+    """The signals at a stop."""
+    appliance.say("run hello")
+    appliance.turn(StopRequested("SIGTERM", on_stop=True))
+    return appliance.signalled()
+
+
 def statuses(appliance: Appliance) -> object:
     appliance.turn(appliance.typed("run p"), appliance.typed("run p"))
     appliance.turn(*[ended(begin.key.run, status) for begin, status in zip(appliance.started(), (0, 3), strict=True)])
@@ -207,6 +215,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("sched", "zone"): Row(due_in_the_zone, (NOT_GIVEN, "UTC", '"Europe/Berlin"')),
     ("sched", "catch_up"): Row(after_a_downtime, ("once", "none", "all")),
     ("sched", "catch_up_within"): Row(after_a_downtime, (NOT_GIVEN, "4")),
+    ("sched", "on_stop"): Row(stopped, ("end", "keep")),
     ("sched", "max_running"): Row(together("run hello"), (NOT_GIVEN, "1", "2")),
     ("sched", "max_jobs"): Row(accepted, ("2000000", "1", "2")),
     ("sched", "history"): Row(stored_runs, ("100000", "0", "100")),
@@ -214,6 +223,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("program", "args"): Row(arguments, ("none", "any", '( "[0-9]" )', '( "[0-9]" "[0-9]" )')),
     ("program", "timeout"): Row(signals, (NOT_GIVEN, "5", "7")),
     ("program", "kill_after"): Row(signals, ("10", "0", "3")),
+    ("program", "tree"): Row(start, ("all", "group")),
     ("program", "user"): Row(start, (NOT_GIVEN, "backup", "1000")),
     ("program", "group"): Row(start, (NOT_GIVEN, "backup", "1000")),
     ("program", "env"): Row(start, ("[]", '[ A = "1" ]', '[ A = "2" ]')),

@@ -6,13 +6,14 @@ import signal
 
 import pytest
 
-from schedappliance.engine.attempts import Exit
+from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import BOOT, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)
-FOUND = {AttemptKey(KEY, 1): ProcessKey(300, 7)}
-UNKNOWN = "it outlived the appliance that started it; its exit status is not known"
+FIRST = AttemptKey(KEY, 1)
+FOUND = {FIRST: ProcessKey(300, 7)}
+UNKNOWN = "its keeper was killed; its exit status is not known"
 
 
 def start_first_run(appliance: Appliance, line: str = "sched every 60 run limited") -> None:
@@ -97,6 +98,41 @@ def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Applian
     assert (run.state, run.reason, run.exit_status, run.exit_signal) == ("interrupted", UNKNOWN, None, None)
     assert appliance.store.runs.output(KEY) == (b"said", 4)
     assert dict(appliance.state.running) == {}
+
+
+def test_a_run_whose_end_the_keeper_knows_has_its_true_end(appliance: Appliance) -> None:
+    start_first_run(appliance)
+    ended_ms = START_MS + MINUTE + 3000
+    cause = Exit(3, None, ended_ms, 20, 4096)
+    appliance.restart(after_ms=5000, causes={FIRST: cause}, outputs={FIRST: (b"said", 4)})
+    (run,) = appliance.history()
+    assert (run.state, run.reason, run.exit_status, run.ended_ms) == ("failed", "exit status 3", 3, ended_ms)
+    assert appliance.store.runs.output(KEY) == (b"said", 4)
+    assert appliance.discarded() == [KEY]
+
+
+@pytest.mark.parametrize(("why", "state"), [("timeout", "timed_out"), ("shutdown", "interrupted")])
+def test_a_program_that_the_keeper_or_the_last_daemon_ended_has_that_reason(
+    appliance: Appliance, why: str, state: str
+) -> None:
+    start_first_run(appliance)
+    appliance.restart(causes={FIRST: Exit(None, 15, START_MS)}, endings={FIRST: why})
+    assert appliance.states() == [(1, 1, state)]
+
+
+def test_a_survivor_that_is_being_ended_gets_another_signal_and_that_reason(appliance: Appliance) -> None:
+    start_first_run(appliance)
+    appliance.restart(survivors=FOUND, endings={FIRST: "timeout"})
+    assert appliance.signalled() == [(KEY, signal.SIGTERM)]
+    appliance.turn(ended(KEY, 0))
+    assert appliance.states() == [(1, 1, "timed_out")]
+
+
+def test_a_run_whose_program_the_keeper_could_not_start_has_that_reason(appliance: Appliance) -> None:
+    appliance.say("run sleep 5")
+    appliance.restart(causes={FIRST: NotStarted("no such user")})
+    (run,) = appliance.history()
+    assert (run.state, run.reason) == ("failed", "no such user")
 
 
 def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:

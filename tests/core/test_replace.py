@@ -111,7 +111,7 @@ def test_a_start_that_hangs_until_its_timeout_has_timed_out(either: Appliance) -
         either.after(5 * SECOND)
         either.after(1 * SECOND)
         assert either.signalled() == [(FIRST, signal.SIGKILL)]
-        either.turn(ProgramNotStarted(AttemptKey(FIRST, attempt), "the spawner ended", exhausted=True))
+        either.turn(ProgramNotStarted(AttemptKey(FIRST, attempt), "the keeper ended", exhausted=True))
     (run,) = either.history()
     assert (run.state, run.reason, run.attempts) == ("timed_out", "the program's timeout passed", 2)
     assert (starts(either), either.core.wake()) == ([], (None, None))

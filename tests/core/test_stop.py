@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 
 import pytest
 
 from schedappliance.core.runs import LEAVE_AFTER_MS
 from schedappliance.engine.effects import Effect, StartProgram, Stop
-from schedappliance.engine.events import StopRequested
+from schedappliance.engine.events import Event, StopRequested
 from schedappliance.engine.records import RunKey
-from tests.support.core import SECOND, Appliance, ended, some
+from tests.support.core import SECOND, STANZAS, Appliance, ended, some
 
 SIGTERM = StopRequested("SIGTERM")
 
@@ -44,6 +45,38 @@ def test_a_stop_ends_running_programs_and_waits_for_them(either: Appliance, by: 
     assert either.effects[-1] == Stop()
     (run,) = either.history(start.key.run.job)
     assert (run.state, run.reason) == ("interrupted", "the appliance was stopped")
+
+
+@pytest.mark.parametrize("by", ["signal", "line", "job"])
+def test_programs_run_on_if_they_are_kept(appliance: Appliance, by: str) -> None:
+    appliance.turn(appliance.read("sched { on_stop = keep }\n" + STANZAS))
+    appliance.say("run sleep 5")
+    (start,) = appliance.started()
+    if by == "job":
+        appliance.say("sched in 1 shutdown --keep")
+    events: dict[str, Event] = {
+        "signal": StopRequested("SIGTERM", on_stop=True),
+        "line": appliance.typed("shutdown --keep"),
+    }
+    effects = appliance.after(SECOND, *[event for name, event in events.items() if name == by])
+    assert effects[-1] == Stop()
+    assert appliance.signalled() == []
+    assert "; 1 programs run on" in appliance.logged()
+    assert [running.key for running in appliance.state.running.values()] == [start.key]
+
+
+def test_programs_of_a_store_in_memory_are_never_kept() -> None:
+    with closing(Appliance(None)) as appliance:
+        appliance.say("run sleep 5")
+        appliance.turn(appliance.typed("shutdown --keep"))
+        assert len(appliance.signalled()) == 1
+
+
+def test_another_signal_ends_programs_that_would_be_kept(appliance: Appliance) -> None:
+    appliance.turn(appliance.read("sched { on_stop = keep }\n" + STANZAS))
+    appliance.say("run sleep 5")
+    appliance.turn(StopRequested("SIGINT"))
+    assert len(appliance.signalled()) == 1
 
 
 @pytest.mark.parametrize("by", ["signal", "line", "job"])

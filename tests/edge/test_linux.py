@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -25,12 +25,6 @@ CLOSED = 999_999
         (partial(linux.file_system_magic, "/absent"), "statfs", errno.ENOENT, "/absent"),
         (partial(linux.syncfs, CLOSED, "/mnt"), "syncfs", errno.EBADF, "/mnt"),
         (partial(linux.punch_hole, CLOSED, 0, 1), "fallocate", errno.EBADF, None),
-        (
-            partial(linux.posix_spawn, [b"/absent"], [], 1, linux.spawn_attributes(())),
-            "posix_spawn",
-            errno.ENOENT,
-            None,
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -43,17 +37,9 @@ def test_a_call_that_fails_raises_its_error(
     assert raised.value.__notes__ == [f"from {name}"]
 
 
-def test_a_spawned_program_leads_a_session_and_has_three_descriptors(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    script = b"echo $$ $A; for n in /proc/$$/fd/*; do readlink $n; done; exit 3"
-    with output.open("w") as file:
-        argv, attributes = [b"/bin/sh", b"-c", script], linux.spawn_attributes(())
-        pid = linux.posix_spawn(argv, [b"A=\xff"], file.fileno(), attributes)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-    expected = b"%d \xff\n/dev/null\n%b\n%b\n" % (pid, bytes(output), bytes(output))
-    assert output.read_bytes().startswith(expected)
-
-
-def test_a_text_with_a_null_byte_is_rejected() -> None:
-    with pytest.raises(ValueError, match="embedded null byte"):
-        linux.posix_spawn([b"/bin/echo", b"a\0b"], [], 1, linux.spawn_attributes(()))
+def test_entries_and_groups_of_users_are_those_of_the_system() -> None:
+    assert linux.is_listed("getpwuid_r", 0)
+    assert linux.is_listed("getpwnam_r", b"root")
+    assert not linux.is_listed("getgrnam_r", b"no-such-group")
+    for entry in pwd.getpwall():
+        assert linux.groups_of(entry.pw_name, entry.pw_gid) == os.getgrouplist(entry.pw_name, entry.pw_gid)

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import pytest
 
-from schedappliance.edge import users
+from schedappliance.edge import linux, users
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.programs import spawner
+from schedappliance.edge.programs import accounts
 from schedappliance.edge.users import (
     MOST_THREADS,
     LookUps,
@@ -47,7 +47,7 @@ def test_a_number_without_an_entry_has_no_groups() -> None:
 
 
 def test_a_group_without_an_entry_has_a_number_and_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getgrouplist", lambda _name, _gid: [0, UNKNOWN])
+    monkeypatch.setattr(linux, "groups_of", lambda _name, _gid: [0, UNKNOWN])
     assert known_user(0).gids == {0, UNKNOWN}
     assert known_user(0).groups == {grp.getgrgid(0).gr_name}
 
@@ -120,7 +120,7 @@ def test_an_error_is_not_the_answer_that_there_is_no_user(monkeypatch: pytest.Mo
 
 
 def test_groups_that_cannot_be_read_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(spawner, "GROUP", str(tmp_path / "group"))
+    monkeypatch.setattr(accounts, "GROUP", str(tmp_path / "group"))
     assert known_user(0) == KnownUser(0, "uid-0", problem=f"{tmp_path}/group: No such file or directory")
 
 

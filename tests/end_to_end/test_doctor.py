@@ -413,7 +413,7 @@ def test_a_removed_socket_and_output_directory_are_found(
     daemon.start()
     with daemon.frozen():
         daemon.socket_path.unlink()
-        (daemon.var / "sched.db.output").rmdir()
+        shutil.rmtree(daemon.outputs)
         assert doctor() == (1, ["E614 var/console.sock", "E616 var/sched.db.output"])
         with socket.socket(socket.AF_UNIX) as other:
             bind_console(daemon, other)

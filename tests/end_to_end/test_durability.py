@@ -13,7 +13,7 @@ COMMITS = 50
 
 
 def story(trace: Path, daemon: Daemon) -> list[str]:
-    """Syncs of the store and its log, answers, and starts of programs, in order."""
+    """Syncs of the store and its log, answers, and the requests of starts that the keeper gets, in order."""
     steps = []
     for call in calls(trace):
         if "sync(" in call and f"<{daemon.var}/sched.db" in call:
@@ -21,7 +21,7 @@ def story(trace: Path, daemon: Daemon) -> list[str]:
             steps.append("sync" if f"<{daemon.var}/sched.db-wal>" in call else call)
         elif call.startswith("sendto(") and ', "example.com-' in call:
             steps.append("answer")
-        elif call.startswith('execve("/bin/echo"'):
+        elif call.startswith("sendmsg(") and "SCM_RIGHTS" in call and "/bin/echo" in call:
             steps.append("start")
     return steps
 
@@ -41,7 +41,7 @@ def test_every_commit_is_one_sync_of_the_log_before_its_answer(daemon: Daemon) -
 
 def test_every_program_starts_after_the_sync_of_its_claim(daemon: Daemon) -> None:
     daemon.start()
-    with traced(daemon, "-e", "trace=fsync,fdatasync,sendto,execve") as trace:
+    with traced(daemon, "-e", "trace=fsync,fdatasync,sendto,sendmsg") as trace:
         for number in range(1, 11):
             daemon.say("run hello")
             daemon.wait_for_state("succeeded", number)

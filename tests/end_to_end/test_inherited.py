@@ -39,7 +39,7 @@ def born_badly(daemon: Daemon, more: str) -> None:
     eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
 
 
-@pytest.mark.parametrize("more", ["", f'user = "{os.geteuid()}"'], ids=["directly", "by the spawner"])
+@pytest.mark.parametrize("more", ["", f'user = "{os.geteuid()}"'], ids=["directly", "by a copy"])
 def test_programs_inherit_the_descriptor_limit_but_no_ignored_or_blocked_signal(daemon: Daemon, more: str) -> None:
     """The limit cannot be lowered after a program has started: that would come too late for some of them."""
     born_badly(daemon, more)

@@ -93,7 +93,7 @@ def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Da
     last.write_text("of another")
     daemon.start()
     gate.touch()
-    (run,) = daemon.wait_for_state("interrupted")
+    run = daemon.wait_for_state("succeeded", 6)[0]
     assert outputs(daemon, [run]) == [f"[... the output {note} ...]\n"]
 
 
@@ -214,4 +214,4 @@ def test_what_a_process_of_an_ended_run_writes_is_bounded_and_named(daemon: Daem
     os.kill(sleeper, signal.SIGKILL)
     eventually(lambda: not kept.exists(), "the removal of the output")
     daemon.run("run hello")
-    eventually(lambda: not list(directory(daemon).iterdir()), "the removal of the other output")
+    eventually(lambda: not daemon.output_files(), "the removal of the other output")

@@ -134,7 +134,7 @@ def test_a_queued_run_waits_for_the_running_one_also_across_kill_9(appliance: Da
     appliance.wait_for_log("was adopted")
     appliance.wait_for_state("queued")
     (appliance.root / "gate").write_text("")
-    appliance.wait_for_state("succeeded")
+    appliance.wait_for_state("succeeded", 2)
     assert appliance.lines("notes") == [f"{job}/1", f"{job}/2"]
 
 
@@ -142,7 +142,7 @@ def test_an_interrupted_run_is_run_again_and_its_output_is_kept(appliance: Daemo
     appliance.say("run rerun")
     pid = appliance.wait_for_pid()
     wait_for_notes(appliance, "1")
-    appliance.kill()
+    appliance.kill_with_keeper()
     os.killpg(pid, signal.SIGKILL)
     eventually(lambda: not is_running(pid), "its end")
     (appliance.root / "gate").write_text("")
@@ -198,7 +198,7 @@ def test_a_run_interrupted_by_kill_9_is_reported_to_the_program_of_on_failure(ap
     appliance.say("run reported")
     pid = appliance.wait_for_pid()
     eventually((appliance.root / "pid").exists, "its output")
-    appliance.kill()
+    appliance.kill_with_keeper()
     os.killpg(pid, signal.SIGKILL)
     eventually(lambda: not is_running(pid), "its end")
     appliance.start()

@@ -33,12 +33,12 @@ program "binary" { argv = ( "/usr/bin/printf" "\\377\\000\\001\\n" ) }
 program "both" { argv = ( "/bin/sh" "-c" "echo out; echo err >&2; exit 3" ) }
 program "signal" { argv = ( "/bin/sh" "-c" "kill -9 $$" ) }
 program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 60 & echo $!" ) }
-program "polite" { argv = ( "/bin/sleep" "3600" ) timeout = 0.3 kill_after = 20 }
+program "polite" { argv = ( "/bin/sleep" "3600" ) timeout = 1 kill_after = 20 }
 program "stubborn" {
   argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 3600 & wait; sleep 3600) & echo $!; trap '' TERM; wait; sleep 3600" )
-  timeout = 0.5  kill_after = 0.5
+  timeout = 2  kill_after = 0.5
 }
-program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & echo $!; wait" )  timeout = 0.5  kill_after = 0.5 }
+program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & echo $!; wait" )  timeout = 2  kill_after = 0.5 }
 program "deaf" { argv = ( "/bin/sh" "-c" "trap '' TERM; while :; do sleep 1; done" ) kill_after = 0.5 }
 """
 
@@ -129,7 +129,7 @@ def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
         assert (row["state"], row["reason"]) == ("failed", reason)
         assert f"its last run: {row['run']} failed: {reason}, due " in appliance.say(f"sched why {row['id']}")
     appliance.assert_healthy()
-    eventually(lambda: not list((appliance.var / "sched.db.output").iterdir()), "no output left")
+    eventually(lambda: not appliance.output_files(), "no output left")
 
 
 def test_output_is_stored_up_to_its_limit(appliance: Daemon) -> None:
@@ -142,7 +142,7 @@ def test_output_is_stored_up_to_its_limit(appliance: Daemon) -> None:
     assert appliance.stop() == 0
     sizes = [row[0] for row in appliance.rows("SELECT output_bytes FROM outputs ORDER BY job")]
     assert sizes == [4, 8, 1_000_004, 6]
-    assert not list((appliance.var / "sched.db.output").iterdir())
+    assert not appliance.output_files()
 
 
 def test_a_run_ends_with_its_process_not_with_its_output(appliance: Daemon) -> None:

@@ -124,44 +124,67 @@ def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_ends_by_its_timeout(
     daemon.assert_healthy()
 
 
-def test_a_run_whose_program_died_while_no_appliance_ran_is_interrupted(daemon: Daemon) -> None:
+def test_a_run_whose_program_ended_while_no_appliance_ran_has_its_true_end(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("run sleep 3600")
     pid = daemon.wait_for_pid()
     daemon.kill()
     os.killpg(pid, signal.SIGKILL)
-    eventually(lambda: not is_running(pid), "its end")
+    eventually(lambda: not daemon.keepers(), "the end of the keeper, which has nothing more to do")
+    ended_ms = time.time_ns() // 1_000_000
     daemon.start()
-    run = daemon.wait_for_state("interrupted")[0]
-    assert run["run"] == "example.com-000000001/1"
-    assert run["reason"]
-    assert daemon.rows("SELECT state FROM attempts") == [("interrupted",)]
+    run = daemon.wait_for_state("failed")[0]
+    assert (run["run"], run["reason"], run["exit_signal"]) == (
+        "example.com-000000001/1",
+        "ended by signal 9 (SIGKILL)",
+        9,
+    )
+    assert run["ended_ms"] <= ended_ms
+    assert daemon.rows("SELECT state FROM attempts") == [("failed",)]
+
+
+def test_a_program_whose_keeper_was_killed_too_is_interrupted(daemon: Daemon) -> None:
+    with_sleepers(daemon).start()
+    daemon.say("run sleep 3600")
+    ended = daemon.wait_for_pid()
+    daemon.say("run limited")
+    pid = eventually(lambda: (p := daemon.wait_for_pid()) != ended and p, "the second program")
+    daemon.kill_with_keeper()
+    os.killpg(ended, signal.SIGKILL)
+    eventually(lambda: not is_running(ended), "its end")
+    daemon.start()
+    daemon.wait_for_state("interrupted")
+    daemon.wait_for_log(f"its process {pid} was adopted")
+    os.killpg(pid, signal.SIGKILL)
+    reasons = {run["reason"] for run in daemon.wait_for_state("interrupted", 2)}
+    assert "its keeper was killed; its exit status is not known" in reasons
+    assert daemon.rows("SELECT output_bytes FROM outputs") == [(10,)]
 
 
 def test_an_adopted_program_that_ends_is_recorded_with_its_output(daemon: Daemon) -> None:
     with_sleepers(daemon).start()
     daemon.say("run limited")
     pid = daemon.wait_for_pid()
-    eventually(lambda: [p for p in (daemon.var / "sched.db.output").iterdir() if p.stat().st_size == 10], "output")
+    eventually(lambda: [p for p in daemon.output_files() if p.stat().st_size == 10], "output")
     daemon.kill()
     daemon.start()
     os.killpg(pid, signal.SIGKILL)
-    run = daemon.wait_for_state("interrupted")[0]
-    assert "its exit status is not known" in run["reason"]
+    run = daemon.wait_for_state("failed")[0]
+    assert run["reason"] == "ended by signal 9 (SIGKILL)"
     (row,) = daemon.rows("SELECT output, output_bytes FROM outputs")
     assert row[1] == 10
-    eventually(lambda: not list((daemon.var / "sched.db.output").iterdir()), "the removal of the file")
+    eventually(lambda: not daemon.output_files(), "the removal of the file")
 
 
 def test_an_adopted_program_keeps_its_output_limit(daemon: Daemon) -> None:
     with_sleepers(daemon).start()
     daemon.say("run limited")
     pid = daemon.wait_for_pid()
-    eventually(lambda: [p for p in (daemon.var / "sched.db.output").iterdir() if p.stat().st_size == 10], "output")
+    eventually(lambda: [p for p in daemon.output_files() if p.stat().st_size == 10], "output")
     daemon.kill()
     daemon.start()
     os.killpg(pid, signal.SIGKILL)
-    daemon.wait_for_state("interrupted")
+    daemon.wait_for_state("failed")
     (row,) = daemon.rows("SELECT output, output_bytes FROM outputs")
     assert row == (b"01\n[... 6 bytes left out ...]\n89", 10)
 
@@ -188,6 +211,7 @@ def test_queued_runs_survive_a_stop_in_order(daemon: Daemon, number: signal.Sign
     places = 8 * usable_processors()
     daemon.exchange(b"run sleep 3600\n" * places + b"run append\n" * 5)
     daemon.wait_for_state("queued", 5)
+    eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == places, "the programs")
     assert daemon.stop(number) == 0
     daemon.start()
     daemon.wait_for_state("succeeded", 5)
@@ -309,3 +333,38 @@ def test_a_moved_store_adopts_the_programs_that_write_to_its_output(daemon: Daem
         moved.wait_for_log(f"its process {pid} was adopted")
     finally:
         moved.end()
+
+
+KEPT = """
+program "status" { argv = ( "/bin/sh" "-c" "echo begun; while [ ! -e ../gate ]; do sleep 0.05; done; exit $0" )
+  args = ( "\\d+" )  cwd = "%s"  overlap = parallel }
+"""
+
+
+@pytest.mark.parametrize("how", ["shutdown --keep", "SIGTERM", "kill -9"])
+def test_programs_run_on_over_a_restart_and_have_their_true_exit_statuses(daemon: Daemon, how: str) -> None:
+    stanzas = (STANZAS + KEPT.replace("%s", str(daemon.etc))) % daemon.etc
+    daemon.conf.write_text(stanzas.replace("sched {", "sched { on_stop = keep"))
+    daemon.start()
+    daemon.exchange(b"".join(b"run status %d\n" % number for number in range(5)))
+    eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 5, "the programs")
+    keepers = daemon.keepers()
+    if how == "kill -9":
+        daemon.kill()
+    elif how == "SIGTERM":
+        assert daemon.stop() == 0
+    else:
+        daemon.say(how)
+        assert daemon.process
+        assert daemon.process.wait(PATIENCE_SECONDS) == 0
+    daemon.start()
+    daemon.wait_for_log("was adopted", 5)
+    assert daemon.keepers() == keepers
+    (daemon.root / "gate").touch()
+    runs = [*daemon.wait_for_state("failed", 4), *daemon.wait_for_state("succeeded")]
+    assert sorted(int(run["command"].split()[-1]) - run["exit_status"] for run in runs) == [0] * 5
+    assert {row[0] for row in daemon.rows("SELECT output FROM outputs")} == {b"begun\n"}
+    assert daemon.say("shutdown") == ""
+    assert daemon.process
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
+    assert list(daemon.outputs.iterdir()) == [], "nothing is left behind"

@@ -21,7 +21,7 @@ program "say" { argv = ( "/bin/echo" ) args = any }
 program "bare" { argv = ( "/usr/bin/printf" "a\\tb" ) }
 program "status" { argv = ( "/bin/sh" "-c" "echo said; exit $0" ) args = ( "\\d+" ) success = ( 0 3 ) }
 program "signal" { argv = ( "/bin/sh" "-c" "echo said; kill -$0 $$" ) args = ( "\\d+" ) }
-program "late" { argv = ( "/bin/sh" "-c" "echo begun; exec sleep 3600" ) timeout = 0.2 }
+program "late" { argv = ( "/bin/sh" "-c" "echo begun; exec sleep 3600" ) timeout = 1 }
 program "nowhere" { argv = ( "/nowhere" ) }
 program "again" { argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT; [ $SCHED_ATTEMPT = 2 ]" ) retries = 3 retry_delay = 0.1 }
 program "gate" { argv = ( "/bin/sh" "-c" "until [ -e ../gate ]; do sleep 0.05; done; echo open; exit 7" ) cwd = "%s" }

@@ -96,7 +96,7 @@ def test_a_replaced_output_is_not_shown(daemon: Daemon) -> None:
     shown(daemon, run, 0, "one\n")
     # From now on, the daemon knows which file the program got.
     daemon.wait_for_pid()
-    (path,) = (daemon.var / "sched.db.output").iterdir()
+    (path,) = daemon.output_files()
     path.rename(daemon.root / "aside")
     path.write_text("another one\n")
     answer = daemon.say(f"sched output {run}")

@@ -43,7 +43,7 @@ def foreign_locale(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("foreign_locale")
-@pytest.mark.parametrize("more", ["", f' user = "{os.geteuid()}"'], ids=["directly", "by the spawner"])
+@pytest.mark.parametrize("more", ["", f' user = "{os.geteuid()}"'], ids=["directly", "by a copy"])
 def test_programs_and_files_get_utf_8_in_every_locale(tmp_path: Path, more: str) -> None:
     daemon = Daemon(tmp_path / "ä €", STANZAS)
     place = tmp_path / "ü €"

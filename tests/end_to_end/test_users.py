@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -51,18 +50,6 @@ def output(appliance: Daemon, line: str) -> list[str]:
     return bytes(rows[0][0]).decode().splitlines()
 
 
-def spawners(appliance: Daemon) -> list[int]:
-    """The children of the appliance that are spawners."""
-    assert appliance.process
-    pids = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and b"spawner.py" in (entry / "cmdline").read_bytes():
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                pids += [int(entry.name)] if int(parent) == appliance.process.pid else []
-    return pids
-
-
 @as_root
 def test_a_program_runs_as_its_user(appliance: Daemon) -> None:
     uid, gid, groups, umask, cwd, *environment = output(appliance, "run who")
@@ -80,11 +67,19 @@ def test_the_appliance_s_own_user_needs_no_root(appliance: Daemon) -> None:
     assert output(appliance, "run own") == [OWN]
 
 
-def test_no_spawner_is_started_for_programs_without_a_user(appliance: Daemon) -> None:
+def test_one_keeper_starts_all_programs(appliance: Daemon) -> None:
     assert output(appliance, "run hello") == ["hello"]
-    assert spawners(appliance) == []
+    keepers = appliance.keepers()
+    assert len(keepers) == 1
     output(appliance, "run own")
-    assert len(spawners(appliance)) == 1
+    assert appliance.keepers() == keepers
+
+
+def test_no_keeper_is_started_without_programs(daemon: Daemon) -> None:
+    daemon.conf.write_text('sched { backing_store = "../var/sched.db" }\n')
+    daemon.start()
+    daemon.say("version")
+    assert daemon.keepers() == []
 
 
 def test_a_user_that_does_not_exist_is_warned_about_and_fails_the_run(appliance: Daemon) -> None:
@@ -105,15 +100,16 @@ def test_a_timeout_ends_the_whole_group(appliance: Daemon) -> None:
 
 
 @as_root
-def test_programs_outlive_a_killed_spawner_and_their_exit_status_is_recorded(appliance: Daemon) -> None:
+def test_programs_outlive_a_killed_keeper_and_their_runs_are_interrupted(appliance: Daemon) -> None:
     for _ in range(3):
         appliance.say("run status")
     eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 3, "the programs")
-    (first,) = spawners(appliance)
+    (first,) = appliance.keepers()
     os.kill(first, signal.SIGKILL)
-    assert {row["reason"] for row in appliance.wait_for_state("failed", 3)} == {"exit status 7"}
+    reasons = {row["reason"] for row in appliance.wait_for_state("interrupted", 3)}
+    assert reasons == {"its keeper was killed; its exit status is not known"}
     assert output(appliance, "run who")[0] == str(NOBODY.pw_uid)
-    assert spawners(appliance) != [first]
+    assert appliance.keepers() != [first]
     appliance.assert_healthy()
 
 
@@ -121,12 +117,11 @@ def test_programs_outlive_a_killed_spawner_and_their_exit_status_is_recorded(app
 def test_the_timeout_still_ends_an_adopted_survivor(appliance: Daemon) -> None:
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
-    (spawner,) = spawners(appliance)
+    (keeper,) = appliance.keepers()
     appliance.kill()
-    eventually(lambda: not is_running(spawner), "the end of the spawner")
+    assert is_running(keeper)
     assert is_running(pid)
     appliance.start()
-    appliance.wait_for_log(f"its process {pid} was adopted")
     appliance.wait_for_state("timed_out")
     assert not is_running(pid)
 
@@ -136,7 +131,7 @@ def test_a_survivor_whose_pid_was_not_recorded_is_found_by_its_environment(appli
     """The store looks as if the appliance had been killed between the start and its record."""
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
-    appliance.kill()
+    appliance.kill_with_keeper()
     appliance.forget_pids()
     appliance.start()
     appliance.wait_for_log(f"its process {pid} was adopted")
@@ -144,20 +139,20 @@ def test_a_survivor_whose_pid_was_not_recorded_is_found_by_its_environment(appli
 
 @as_root
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_programs_and_spawner(appliance: Daemon, number: signal.Signals) -> None:
+def test_a_stop_ends_programs_and_keeper(appliance: Daemon, number: signal.Signals) -> None:
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
-    (spawner,) = spawners(appliance)
-    assert os.getsid(spawner) == spawner, "signals from the appliance's terminal do not reach it"
+    (keeper,) = appliance.keepers()
+    assert os.getsid(keeper) == keeper, "signals from the appliance's terminal do not reach it"
     assert appliance.stop(number) == 0
     assert not is_running(pid)
-    assert not is_running(spawner)
+    assert not is_running(keeper)
     rows = appliance.rows("SELECT r.state, r.reason, a.exit_signal FROM runs r JOIN attempts a USING (job)")
     assert rows == [("interrupted", "the appliance was stopped", signal.SIGTERM)]
     assert "Traceback" not in appliance.log
 
 
-def test_without_the_package_a_run_as_another_user_fails_with_the_reason(daemon: Daemon) -> None:
+def test_programs_run_without_the_package(daemon: Daemon) -> None:
     """An upgrade may move the package away under a running daemon."""
     root, copy = Path(schedappliance.__file__).parent.parent, daemon.root / "copy"
     for name in ("schedappliance", "grammar"):
@@ -167,9 +162,5 @@ def test_without_the_package_a_run_as_another_user_fails_with_the_reason(daemon:
     daemon.wrapper = ["env", "--chdir=/", f"PYTHONPATH={copy}"]
     daemon.start()
     copy.rename(daemon.root / "away")
-    run = daemon.run("run own")
-    assert run["state"] == "failed"
-    missing = f"{copy}/schedappliance/edge/programs/spawner.py is missing"
-    assert run["reason"] == f"the spawner cannot start: {missing}; restart the appliance after an upgrade"
-    assert "error the spawner ended: " in daemon.log
+    assert daemon.run("run own")["state"] == "succeeded"
     daemon.assert_healthy()

@@ -27,7 +27,7 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
         (None, Exit(3), RunState.FAILED, "exit status 3"),
         (None, Exit(signal=9), RunState.FAILED, "ended by signal 9 (SIGKILL)"),
         (None, Exit(signal=37), RunState.FAILED, "ended by signal 37 (real-time signal)"),
-        (None, Exit(), RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"),
+        (None, Exit(), RunState.INTERRUPTED, "its keeper was killed; its exit status is not known"),
         (Ending.TIMEOUT, Exit(signal=15), RunState.TIMED_OUT, "the program's timeout passed"),
         (Ending.TIMEOUT, Exit(), RunState.TIMED_OUT, "the program's timeout passed"),
         (Ending.TIMEOUT, Exit(0), RunState.TIMED_OUT, "the program's timeout passed"),

@@ -121,7 +121,7 @@ def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
 
 
 def the_next_daemon_forgets_a_stop(patch: MonkeyPatch) -> None:
-    patch.setattr(recovery, "_ending", lambda attempt: Ending.REPLACED if attempt.replaced else None)
+    patch.setattr(recovery, "_ending", lambda attempt, _why: Ending.REPLACED if attempt.replaced else None)
 
 
 def no_failure_is_counted(patch: MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from schedappliance.core.pruning import KEEP
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
-from schedappliance.engine.attempts import Exit
+from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
@@ -272,12 +272,14 @@ class Appliance:
         stanzas: str | None = None,
         survivors: Mapping[AttemptKey, ProcessKey] = {},
         outputs: Mapping[AttemptKey, tuple[bytes, int]] = {},
+        causes: Mapping[AttemptKey, Exit | NotStarted] = {},
+        endings: Mapping[AttemptKey, str] = {},
     ) -> list[Effect]:
         """Ends as by SIGKILL, and starts again later on the same file."""
         assert self.path is not None, "a store in memory is lost"
         self.close()
         self.clock.advance(after_ms)
-        self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs))
+        self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs, {}, causes, endings))
         return self.effects
 
     def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:

@@ -100,6 +100,13 @@ class Daemon:
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
 
+    def kill_with_keeper(self) -> None:
+        """Ends the daemon and its keeper, so that nobody knows how the programs end."""
+        keepers = self.keepers()
+        self.kill()
+        for keeper in keepers:
+            os.kill(keeper, signal.SIGKILL)
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """The process stands still meanwhile, so that it mends nothing and changes nothing. It may be killed inside."""
@@ -187,6 +194,26 @@ class Daemon:
         """Removes the pids of all attempts from the store while no daemon runs."""
         self.change("UPDATE attempts SET pid = NULL, start_ticks = NULL")
 
+    def keepers(self) -> list[int]:
+        """The keepers of this appliance that run."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_keeper(pid)]
+
+    def _is_keeper(self, pid: int) -> bool:
+        """A keeper names the directory of its outputs as its only argument. A copy of it does so until it is the program."""
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            return words[-2:-1] == [bytes(self.outputs)] and os.getsid(pid) == pid and is_running(pid)
+        return False
+
+    @property
+    def outputs(self) -> Path:
+        """The directory of the outputs."""
+        return self.var / "sched.db.output"
+
+    def output_files(self) -> list[Path]:
+        """The outputs that are not removed yet."""
+        return [path for path in self.outputs.iterdir() if not path.name.startswith("keeper.")]
+
     def peak_kb(self) -> int:
         """The peak resident memory of the daemon, in KiB."""
         assert self.process is not None
@@ -266,10 +293,16 @@ class Daemon:
         eventually(lambda: self.log.count(text) >= count, f"{count} times {text!r} in the log")
 
     def end(self) -> None:
-        """Kills the daemon and its programs, whatever the test did."""
+        """Kills the daemon, its keeper and its programs, whatever the test did."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_SECONDS)
+        for keeper in self.keepers():
+            # Each thread of the keeper has children of its own.
+            for path in Path(f"/proc/{keeper}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    for pid in path.read_text().split():
+                        os.kill(int(pid), signal.SIGKILL)
         if (self.var / "sched.db").is_file():
             with contextlib.suppress(sqlite3.Error):
                 for (pid,) in self.rows("SELECT pid FROM attempts WHERE pid IS NOT NULL AND state = 'started'"):

@@ -42,6 +42,7 @@ def parsed(line: str) -> CommandTree:
         ("summary", "summary", []),
         ("summary reset", "summary_reset", []),
         ("shutdown", "shutdown", []),
+        ("shutdown --keep", "shutdown", ["--keep"]),
         ("quit", "quit", []),
         ("  SCHED\t LiSt \t", "sched_list", []),
     ],

@@ -14,14 +14,14 @@ from pathlib import Path
 _PEER = struct.Struct("iII")
 
 
-def connect(path: Path, flags: int = 0, timeout: float | None = None) -> socket.socket:
+def connect(path: Path, flags: int = 0, timeout: float | None = None, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """Connects to a listening socket, by a short address below /proc/self/fd. Raises OSError.
 
     `flags`: of the new socket; with SOCK_NONBLOCK the call does not wait for a place in the backlog. `timeout`: how
     many seconds each operation of the socket may take; None: as long as it takes.
     """
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | flags)
+    connection = socket.socket(socket.AF_UNIX, kind | flags)
     try:
         if timeout is not None:
             connection.settimeout(timeout)

@@ -1,27 +1,27 @@
-"""Starts programs: directly, or through the spawner as another user or while many descriptors are open.
+"""Requests starts of programs from the keeper, after looking up their users.
 
-For a direct start it uses posix_spawn(3), or `subprocess` if its thread cannot have its own directory and umask.
-`requested_starts` handles a start through the spawner.
-
-Rule: a start runs on a worker, since a file system or a directory service may hang.
+Rule: a start is prepared on a worker, and a user is looked up on a thread of its own, since a file system or a directory
+service may hang.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import pwd
-import resource
-import signal
-import subprocess
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from schedappliance.edge import linux
 from schedappliance.edge.loop import AUDIT_MS
-from schedappliance.edge.programs import spawner
+from schedappliance.edge.programs.accounts import Credentials, LookUpFailed, credentials, variables
+from schedappliance.edge.programs.keeper_link import attempt_id
+from schedappliance.edge.programs.output_lines import OutputLines
+from schedappliance.edge.programs.start_failures import why_not
+from schedappliance.edge.programs.supervisor import Process
+from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
 from schedappliance.kinds import EXHAUSTED
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
@@ -30,81 +30,158 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from schedappliance.edge.loop import Loop
+    from schedappliance.edge.programs.keeper_link import KeeperLink, Link
     from schedappliance.edge.programs.outputs import Outputs
-    from schedappliance.edge.programs.requested_starts import RequestedStarts
     from schedappliance.edge.programs.supervisor import Supervisor
+    from schedappliance.edge.users import LookUps
     from schedappliance.edge.worker import Worker
     from schedappliance.engine.effects import SignalProgram, StartProgram
 
 # The interval of the checks while outputs cannot be written.
 CHECK_AGAIN_MS = 1000
+# How long a failing look-up of a program's user is repeated: an error does not mean that there is no such user.
+LOOK_UP_PATIENCE_MS = 120_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
+CANCELLED = "a signal came before the start"
+
+# The user and the group of a program, as its stanza names them.
+Account = tuple[str | None, str | None]
 
 
 @dataclass(slots=True)
 class Launcher:
-    """Performs StartProgram and SignalProgram. `limit`: the limit on open descriptors that programs get."""
+    """Performs StartProgram and SignalProgram.
+
+    `_awaiting`: the starts that wait for the look-up of their account, one look-up for each account.
+    """
 
     loop: Loop
     outputs: Outputs
     supervisor: Supervisor
     worker: Worker
-    requested: RequestedStarts
-    limit: int
+    keeper: KeeperLink
+    look_ups: LookUps
     logger: Logger
-    own_user: OwnUserStarts = field(init=False)
     _environment: dict[str, bytes] = field(init=False)
     _outputs_fail: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
+    _failed_look_ups: dict[Account, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.own_user = OwnUserStarts(self.limit)
         self._environment = _encoded(base_environment())
+
+    def prepare(self) -> None:
+        """Starts the keeper beside the rest of the start of the daemon."""
+        self.worker.submit(self.keeper.prepare)
 
     def start(self, effect: StartProgram) -> None:
         """Performs the effect StartProgram. An event reports the end of the attempt, or why it could not begin."""
-        self.worker.submit(partial(self._start_on_worker, effect))
+        account = effect.user, effect.group
+        if account == (None, None):
+            self.worker.submit(partial(self._start_on_worker, effect, None))
+            return
+        with self._lock:
+            is_first = account not in self._awaiting
+            self._awaiting.setdefault(account, []).append(effect)
+        if is_first:
+            try:
+                self.look_ups.submit(partial(self._look_up, account))
+            except RuntimeError:
+                self._release(account, OSError(errno.EAGAIN, NO_THREAD))
 
-    def _start_on_worker(self, effect: StartProgram) -> None:
+    def _look_up(self, account: Account) -> None:
+        """Runs on a thread of its own."""
+        now = self.loop.clock.moment().boot
+        since = self._failed_look_ups.get(account)
+        may_repeat = since is None or now - since < LOOK_UP_PATIENCE_MS
+        result: Credentials | Exception
+        try:
+            result = credentials(*account, may_repeat)
+            self._failed_look_ups.pop(account, None)
+        except LookUpFailed as error:
+            self._failed_look_ups.setdefault(account, now)
+            result = error
+        except Exception as error:
+            result = error
+        self._release(account, result, may_repeat and isinstance(result, LookUpFailed))
+
+    def _release(self, account: Account, result: Credentials | Exception, is_repeated: bool = False) -> None:
+        """Continues the starts that waited for an account."""
+        with self._lock:
+            effects = self._awaiting.pop(account, [])
+        for effect in effects:
+            if isinstance(result, Credentials):
+                self.worker.submit(partial(self._start_on_worker, effect, result))
+                continue
+            number, reason = why_not(result, effect.argv[0], effect.cwd)
+            is_exhausted = is_repeated or number in EXHAUSTED
+            self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=is_repeated))
+
+    def _cancel(self, effect: SignalProgram) -> bool:
+        """Cancels a start that waits for the look-up of its account. Returns whether there is one."""
+        with self._lock:
+            for effects in self._awaiting.values():
+                if waiting := [start for start in effects if start.key == effect.key]:
+                    effects.remove(waiting[0])
+                    break
+            else:
+                return False
+        self.loop.inbox.put(ProgramNotStarted(effect.key, CANCELLED, exhausted=True, is_alone=True))
+        return True
+
+    def _start_on_worker(self, effect: StartProgram, account: Credentials | None) -> None:
         try:
             output = self.outputs.open(effect.key)
         except OSError as error:
             self._report_no_output(effect, error)
             return
-        pid, pending = 0, None
+        descriptors = [output]
         try:
-            environment = variables_of(effect)
-            if effect.user is None and effect.group is None and may_lower(self.limit, output):
-                pid = self.own_user.start(effect, self._environment | environment, output)
-            else:
-                pending = self.requested.request(effect, self._environment, environment, output)
+            environment = self._environment | (_encoded(account.variables) if account else {}) | variables_of(effect)
+            if effect.stdin is not None:
+                descriptors.append(file_of(effect.stdin.encode(errors="surrogateescape")))
+            self._request(effect, request_of(effect, environment, account), descriptors)
         except UnusableEnvFile as error:
-            os.close(output)
             self.supervisor.report_failure(effect.key, error.number, str(error))
-            return
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            os.close(output)
-            self.supervisor.report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
-            return
-        if pending is not None:
-            self.requested.await_report(pending)
-        elif child := self.supervisor.open_process(effect, pid, output):
-            self.supervisor.follow(effect.key, child)
+        except (OSError, ValueError) as error:
+            self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _request(self, effect: StartProgram, request: bytes, descriptors: list[int]) -> None:
+        """Requests a start. The program is known before: its end may be reported at once. Raises OSError."""
+        env = dict(effect.env)
+        marks = env.get("SCHED_STORE", ""), env.get("SCHED_RUN_ID", ""), env.get("SCHED_ATTEMPT", "")
+        name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
+        process = Process(name, effect.output_limit, inode, effect.argv[0], effect.cwd, marks)
+        process.lines = OutputLines(effect.log_fields) if effect.log_fields else None
+
+        def note(link: Link) -> None:
+            process.link = link
+
+        self.supervisor.add(effect.key, process)
+        try:
+            self.keeper.start(request, descriptors, note)
+        except OSError:
+            self.supervisor.remove(effect.key)
+            raise
 
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
         """Reports a start that the appliance's own directory prevented: the program is not to blame, so it is tried again."""
         if error.errno in EXHAUSTED:
-            self.supervisor.report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
+            self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
             return
         reason = self.outputs.why_not(error)
         self._note_outputs(reason)
         self.loop.inbox.post(ProgramNotStarted(effect.key, reason, exhausted=True))
 
     def audit_outputs(self) -> None:
-        """Looks at the directory of the outputs now and at each interval, and makes it again if it is missing."""
+        """Looks at the directory of the outputs and at the keeper, now and at each interval; mends what can be mended."""
         self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self.audit_outputs)
         self.worker.submit(self._audit_outputs)
+        self.supervisor.check_keeper()
 
     def _audit_outputs(self) -> None:
         try:
@@ -128,13 +205,44 @@ class Launcher:
             self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
 
     def signal(self, effect: SignalProgram) -> None:
-        """Performs the effect SignalProgram, at once or as soon as the process is known."""
+        """Performs the effect SignalProgram, at once or as soon as the program is requested."""
         if not self._signal(effect):
             # The start is queued or running on the worker, so the signal is tried again after it.
             self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> bool:
-        return self.supervisor.signal(effect) or self.requested.signal(effect)
+        return self.supervisor.signal(effect) or self._cancel(effect)
+
+
+def request_of(effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None) -> bytes:
+    """A start as the keeper reads it. Raises ValueError for a text with a null byte, or that cannot be encoded."""
+    identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
+    user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
+    name, times = attempt_id(effect.key, effect.started_ms), f"{effect.term_at or 0} {effect.kill_after_ms}"
+    head = f"{name} {times} {effect.tree} {effect.umask} {identity} {len(effect.argv)}"
+    texts = [*map(os.fsencode, (head, user, effect.cwd, *effect.argv))]
+    texts += [b"%s=%s" % (os.fsencode(variable), value) for variable, value in environment.items()]
+    data = b"\0".join(texts)
+    if data.count(b"\0") >= len(texts):
+        raise ValueError("embedded null byte")
+    return data
+
+
+def file_of(stdin: bytes) -> int:
+    """A file without a name that holds the standard input of a program.
+
+    A pipe would block its writer while the program does not read, and would end with it.
+    """
+    file = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        written = 0
+        while written < len(stdin):
+            written += os.write(file, stdin[written:])
+        os.lseek(file, 0, os.SEEK_SET)
+        return file
+    except OSError:
+        os.close(file)
+        raise
 
 
 def base_environment() -> dict[str, str]:
@@ -143,7 +251,7 @@ def base_environment() -> dict[str, str]:
         user = pwd.getpwuid(os.geteuid())
     except KeyError:
         user = None
-    return {"PATH": PATH, **spawner.variables(user, os.geteuid()), "LANG": "C.UTF-8"}
+    return {"PATH": PATH, **variables(user, os.geteuid()), "LANG": "C.UTF-8"}
 
 
 def variables_of(effect: StartProgram) -> dict[str, bytes]:
@@ -159,95 +267,3 @@ def variables_of(effect: StartProgram) -> dict[str, bytes]:
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
     """The variables as bytes, in every locale the original bytes. The output of a failed run may hold any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
-
-
-@dataclass(slots=True)
-class OwnUserStarts:
-    """Starts programs as the user of the daemon. One thread uses it, and gets its own directory and umask if possible.
-
-    `subprocess` holds the interpreter's lock from the vfork to the exec, so an executable on a file system that hangs
-    would stop the daemon. Without `subprocess`, the rate rose from 30 to 40 % of that of C (benchmarks/starts.py).
-    """
-
-    limit: int
-    _has_own_directory: bool | None = None
-    _attributes: linux.SpawnAttributes | None = None
-
-    def start(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
-        """Starts a child in a session of its own; returns its pid. Raises OSError, ValueError and SubprocessError."""
-        if self._has_own_directory is None:
-            self._has_own_directory = _unshare()
-        start = self._posix_spawn if self._has_own_directory else self._popen
-        stdin = None if effect.stdin is None else spawner.file_of(effect.stdin.encode(errors="surrogateescape"))
-        try:
-            with lowered(self.limit):
-                return start(effect, environment, output, stdin)
-        finally:
-            if stdin is not None:
-                os.close(stdin)
-
-    def _posix_spawn(
-        self, effect: StartProgram, environment: Mapping[str, bytes], output: int, stdin: int | None
-    ) -> int:
-        if self._attributes is None:
-            self._attributes = linux.spawn_attributes(_DEFAULT_SIGNALS)
-        argv = [os.fsencode(text) for text in effect.argv]
-        variables = [b"%s=%s" % (os.fsencode(name), value) for name, value in environment.items()]
-        before = os.umask(effect.umask)
-        try:
-            os.chdir(effect.cwd)
-            return linux.posix_spawn(argv, variables, output, self._attributes, stdin)
-        finally:
-            # Leave the directory so that its file system can be unmounted.
-            os.chdir("/")
-            os.umask(before)
-
-    def _popen(self, effect: StartProgram, environment: Mapping[str, bytes], output: int, stdin: int | None) -> int:
-        child = subprocess.Popen(
-            effect.argv,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            cwd=effect.cwd,
-            umask=effect.umask,
-            start_new_session=True,
-        )
-        # The supervisor reaps the child; Popen must not.
-        child.returncode = 0
-        return child.pid
-
-
-def _unshare() -> bool:
-    """Gives this thread a directory and a umask of its own.
-
-    Returns False if the C library is too old or the filter of a container forbids it. Then `subprocess` starts programs.
-    """
-    if not linux.can_spawn_without_inheritance():
-        return False
-    with contextlib.suppress(OSError):
-        linux.unshare_directory_and_umask()
-        return True
-    return False
-
-
-def may_lower(limit: int, newest: int) -> bool:
-    """Whether the limit on descriptors can be lowered for an instant without harm to other threads.
-
-    The number of the newest descriptor shows approximately how many are open.
-    """
-    return newest < limit // 2
-
-
-@contextlib.contextmanager
-def lowered(limit: int) -> Iterator[None]:
-    """Lowers the limit on descriptors for the programs that are started meanwhile. For one thread at a time.
-
-    A limit that is lowered after the start would be too late for a program that reads the limit at once.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, soft), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

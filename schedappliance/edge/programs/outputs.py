@@ -23,6 +23,8 @@ from schedappliance.engine.records import AttemptKey, RunKey
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
+# Files of the keeper in this directory.
+SOCKET, ENDS = "keeper.sock", "keeper.ends"
 # In /proc, the kernel appends this to the name of a removed file.
 _REMOVED = " (deleted)"
 # The middle of an output is freed only when it is longer than this, so that most outputs need no system call for it.
@@ -227,7 +229,7 @@ class Outputs:
         known_paths = set(map(self.path, known))
         held: list[AttemptKey] = []
         for path in self.directory.iterdir():
-            if str(path) in known_paths or path.is_dir():
+            if str(path) in known_paths or path.name in (SOCKET, ENDS) or path.is_dir():
                 continue
             if name := _NAME.fullmatch(path.name):
                 job, occurrence, attempt = map(int, name.groups())

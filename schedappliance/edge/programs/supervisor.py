@@ -1,24 +1,30 @@
-"""Running programs: follows them by pidfd until they end, signals their process groups, and collects their output.
+"""Running programs: takes the reports of the keeper about their starts and ends, and collects their output.
 
-An attempt ends when its first process ends. After a TERM, the rest of the process group may run until `kill_after`.
+Programs without a keeper, since theirs was killed or they are older than it, are followed by pidfd.
 
-Rule: everything runs on the deciding thread, except what the launcher's worker calls: `open_process`, `follow` and
-`report_failure`. Work that may block runs on the collector, a worker.
+An attempt ends when its first process ends. After a TERM, its descendants may run until `kill_after`.
+
+Rule: everything runs on the deciding thread, except what the launcher's worker calls: `add`, `remove` and `report_failure`.
+Work that may block runs on the collector, a worker.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.edge.programs.keeper_link import Ended, Gone, Running, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.outputs import note
-from schedappliance.edge.programs.survivors import in_group, start_ticks
+from schedappliance.edge.programs.start_failures import reason
+from schedappliance.edge.programs.survivors import Marks, find_marked, in_group, is_stopped, start_ticks
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import (
     OutputEmptied,
@@ -33,21 +39,22 @@ from schedappliance.engine.records import ProcessKey
 from schedappliance.kinds import EXHAUSTED
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from schedappliance.edge.loop import Loop
+    from schedappliance.edge.programs.keeper_link import KeeperLink, Link, Report
     from schedappliance.edge.programs.output_lines import OutputLog
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.worker import Worker
-    from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram, StartProgram
+    from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram
     from schedappliance.engine.output_parts import OutputPart
     from schedappliance.engine.records import AttemptKey
 
 # How long a failed read of an output is repeated: a process may have leased the file, or descriptors may be short.
 UNREADABLE_MS = 5000
-# A group that has outlived its leader is checked at this interval, until it is gone.
+# A group that has outlived its leader is checked at this interval, until it is gone. Programs are looked for this long after
+# their keeper was killed, since one of them may have been about to start.
 LOOK_AGAIN_MS = 100
-# The delay of the report of a start. Most programs of a busy appliance end earlier: their start is reported together
-# with their end and shares its commit, which saved 0.35 ms of 1.15 ms per start (benchmarks/starts.py).
-REPORT_AFTER_MS = 10
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 PUNCH_EVERY_MS = 10_000
@@ -55,20 +62,33 @@ PUNCH_EVERY_MS = 10_000
 PASS_ON_MS = 1000
 # The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
 HELD_BYTES = 16 * 1024 * 1024
+NO_MARKS: Marks = ("", "", "")
+# The fields of the lines that a program writes, in the log.
+LogFields = tuple[tuple[str, Any], ...]
+NO_FIELDS: Mapping[AttemptKey, LogFields] = {}
+# The most ids in one line to the keeper.
+MOST_FORGOTTEN = 500
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Process:
-    """A running program. An adopted one is not a child of this daemon. `term_at`: boot time in ms of the first signal.
+    """A running program. `link`: with its keeper; None before the request. `pid`: 0 until the keeper has reported it.
 
-    `inode`: of its output; None if it has redirected its output. `lines`: what the log has of it; None: nothing is passed on.
+    `inode`: of its output; None if it has redirected its output. `argv0`, `cwd`: for the reason of a failed start.
+    `marks`: the variables that name the attempt. `pidfd` and `term_at`, the boot time in ms of the first signal: of a
+    program without a keeper. `lines`: what the log has of its output; None: nothing is passed on.
     """
 
-    pid: int
-    pidfd: int
+    id: str
     output_limit: int
     inode: int | None
-    is_child: bool = True
+    argv0: str = "the program"
+    cwd: str = "its directory"
+    marks: Marks | None = None
+    pid: int = 0
+    ticks: int = 0
+    link: Link | None = None
+    pidfd: int | None = None
     term_at: int | None = None
     kill_after_ms: int = 0
     lines: OutputLines | None = None
@@ -76,79 +96,84 @@ class Process:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Follows programs until they end. `lingering`: the number of groups whose leader has ended, but that still exist.
+    """Follows programs until they end. `lingering`: programs that have ended, but whose descendants are still being ended.
 
-    `_held`: the outputs of ended runs that a process has open, and whether the log names them; only for the collector.
-    `output_log`: passes the lines of programs on to the log; None if they are not.
+    `_ends`: the ends that a keeper keeps until they are stored. `_held`: the outputs of ended runs that a process has open,
+    and whether the log names them; only for the collector. `output_log`: passes the lines of programs on to the log; None if
+    they are not.
     """
 
     loop: Loop
     outputs: Outputs
     collector: Worker
+    keeper: KeeperLink
+    logger: Logger
     output_log: OutputLog | None = None
-    lingering: int = 0
+    lingering: dict[str, Link | None] = field(default_factory=dict)
     _processes: dict[AttemptKey, Process] = field(default_factory=dict)
-    _unreported: dict[AttemptKey, int] = field(default_factory=dict)
-    _will_report: bool = False
+    _ends: dict[AttemptKey, tuple[Link | None, str]] = field(default_factory=dict)
     _outdated: list[AttemptKey] = field(default_factory=list)
     _held: dict[AttemptKey, bool] = field(default_factory=dict)
+    _unanswered: Link | None = None
     _will_pass_on: bool = False
 
+    def __post_init__(self) -> None:
+        self.keeper.on_open, self.keeper.is_needed = self._watch, self._needs_keeper
+
     def add(self, key: AttemptKey, process: Process) -> None:
-        """Adds a process, so that signals reach it. Its end is not reported yet."""
+        """Adds a program that will be requested."""
         self._processes[key] = process
+        if process.lines:
+            self._pass_on_later()
 
     def remove(self, key: AttemptKey) -> None:
-        """Undoes `add`, for a process that did not become the program."""
+        """Undoes `add`, for a program that could not be requested."""
         self._processes.pop(key, None)
 
-    def open_process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
-        """The process of a child. If the child cannot be watched, it has the child killed and returns None.
-
-        The output stays open until here. Closing it frees a descriptor for the pidfd. If no descriptor is left for the
-        output, the program is not started. May be called from any thread.
-        """
-        inode = os.fstat(output).st_ino
-        os.close(output)
-        try:
-            lines = OutputLines(effect.log_fields) if effect.log_fields else None
-            return Process(pid, os.pidfd_open(pid), effect.output_limit, inode, lines=lines)
-        except OSError as error:
-            self.collector.submit(partial(_kill_unwatched, pid))
-            self.report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
-            return None
-
-    def report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
+    def report_failure(self, key: AttemptKey, number: int, why: str) -> None:
         """Reports that an attempt could not begin. `number`: the error number, 0 for none. May be called from any thread."""
         self.outputs.remove([key])
-        self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
+        self.loop.inbox.post(ProgramNotStarted(key, why, number in EXHAUSTED))
 
-    def follow(self, key: AttemptKey, process: Process) -> None:
-        """Reports the start of a program soon, and its end. May be called from any thread.
+    def take_over(
+        self,
+        attempts: Mapping[str, AttemptKey],
+        limits: Mapping[AttemptKey, int],
+        fields: Mapping[AttemptKey, LogFields] = NO_FIELDS,
+    ) -> dict[AttemptKey, Report]:
+        """Takes the programs of an earlier daemon over from their keeper. Returns what it knows about these attempts.
 
-        The launcher's worker calls it, and does not wake the deciding thread: it adds the pidfd to the loop's epoll and
-        sets the alarm itself.
+        `attempts`: by id. `fields`: of the lines that are passed on. Raises Unusable.
         """
-        self._unreported[key] = process.pid
-        if not self._will_report:
-            self._will_report = True
-            self.loop.alarms.at(self.loop.clock.moment().boot + REPORT_AFTER_MS, self._report_starts)
-        self._await_exit(key, process)
+        known: dict[AttemptKey, Report] = {}
+        reports = self.keeper.take_over()
+        link = self.keeper.link
+        for report in reports:
+            key = attempts.get(report.id)
+            if key is not None:
+                known[key] = report
+            if key is not None and isinstance(report, Running):
+                inode = self.outputs.inode_for(key, report.pid) if report.pid else None
+                process = Process(report.id, limits[key], inode, pid=report.pid, ticks=report.ticks, link=link)
+                process.lines = self._later_lines(key, inode, fields.get(key))
+                self.add(key, process)
+            elif key is not None:
+                self._ends[key] = link, report.id
+            elif link is not None and not isinstance(report, Running):
+                link.say(f"forget {report.id}")
+        return known
 
-    def _report_starts(self) -> None:
-        # The flag comes first, so that a worker that adds a program from here on sets the next alarm.
-        self._will_report = False
-        while self._unreported:
-            key, pid = self._unreported.popitem()
-            self.loop.inbox.put(ProgramStarted(key, ProcessKey(pid, start_ticks(pid))))
+    def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int, fields: LogFields | None = None) -> bool:
+        """Follows a process without a keeper. Returns False if it has ended meanwhile. Raises OSError."""
+        process = Process("", output_limit, self.outputs.inode_for(key, survivor.pid))
+        process.lines = self._later_lines(key, process.inode, fields)
+        return self._follow(key, process, survivor)
 
-    def adopt(
-        self, key: AttemptKey, survivor: ProcessKey, output_limit: int, log_fields: tuple[tuple[str, Any], ...] = ()
-    ) -> bool:
-        """Follows a process that an earlier daemon started. Returns False if it has ended meanwhile. Raises OSError.
+    def _later_lines(self, key: AttemptKey, inode: int | None, fields: LogFields | None) -> OutputLines | None:
+        """What a program writes from now on. The log of the earlier daemon has the rest, at least the larger part."""
+        return OutputLines(fields, self.outputs.size(key, inode)) if fields else None
 
-        What it wrote before is not logged: the log of the earlier daemon has it, at least the larger part.
-        """
+    def _follow(self, key: AttemptKey, process: Process, survivor: ProcessKey) -> bool:
         try:
             pidfd = os.pidfd_open(survivor.pid)
         except ProcessLookupError:
@@ -156,16 +181,10 @@ class Supervisor:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        inode = self.outputs.inode_for(key, survivor.pid)
-        lines = OutputLines(log_fields, self.outputs.size(key, inode)) if log_fields else None
-        self._await_exit(key, Process(survivor.pid, pidfd, output_limit, inode, is_child=False, lines=lines))
+        process.pid, process.pidfd, process.link = survivor.pid, pidfd, None
+        self.add(key, process)
+        self.loop.watch(pidfd, select.EPOLLIN, partial(self._on_exit, key))
         return True
-
-    def _await_exit(self, key: AttemptKey, process: Process) -> None:
-        self._processes[key] = process
-        if process.lines:
-            self._pass_on_later()
-        self.loop.watch(process.pidfd, select.EPOLLIN, partial(self._on_exit, key))
 
     def _pass_on_later(self) -> None:
         if not self._will_pass_on:
@@ -182,21 +201,70 @@ class Supervisor:
                 self._pass_on_later()
                 self.output_log.pass_on(key, process.lines, process.inode)
 
-    def _on_exit(self, key: AttemptKey, _events: int) -> None:
-        """Reports the end. A program that wrote nothing and got no signal needs no task of the collector."""
-        process = self._processes.pop(key)
-        self.loop.unwatch(process.pidfd)
-        if self._unreported.pop(key, None):
-            # The start is handled in the same turn as the end. Only a running process needs its start time.
-            self.loop.inbox.put(ProgramStarted(key, ProcessKey(process.pid, 0)))
-        if process.term_at is None and self.outputs.is_empty(key, process.inode):
-            self.loop.inbox.put(ProgramEnded(key, reap(process), b"", 0))
+    def _watch(self, link: Link) -> None:
+        """Any thread may open a connection."""
+        self.loop.watch(link.control.fileno(), select.EPOLLIN, partial(self._hear, link))
+
+    def _hear(self, link: Link, events: int) -> None:
+        """Takes all reports that have arrived: they share a turn."""
+        if events & select.EPOLLOUT and link.flush():
+            self._watch(link)
+        text: str | None = ""
+        while events & ~select.EPOLLOUT and (text := link.receive()):
+            for report in reports(text):
+                self._take(link, report)
+        if text is None:
+            self._on_loss(link)
+
+    def _say(self, link: Link, line: str) -> None:
+        if not link.say(line):
+            self.loop.watch(link.control.fileno(), select.EPOLLIN | select.EPOLLOUT, partial(self._hear, link))
+
+    def _take(self, link: Link, report: Report) -> None:
+        """Takes a report of the keeper. A program that nobody waits for any more may be forgotten."""
+        if isinstance(report, Gone):
+            self.lingering.pop(report.id, None)
+            return
+        key = key_of(report.id)
+        process = self._processes.get(key)
+        if process is None or process.id != report.id:
+            if not isinstance(report, Running):
+                self._say(link, f"forget {report.id}")
+            return
+        if isinstance(report, Running):
+            process.pid, process.ticks = report.pid, report.ticks
+            self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, report.ticks)))
+        elif isinstance(report, Unstarted):
+            del self._processes[key]
+            self._say(link, f"forget {report.id}")
+            self.collector.submit(partial(self._explain, key, process, report))
+        elif isinstance(report, Ended):
+            self._ends[key] = link, report.id
+            if report.lingers:
+                # Before the end is reported, so that a daemon that stops waits for the descendants.
+                self.lingering[report.id] = link
+            if not process.pid:
+                # The start is handled in the same turn as the end. Only a running process needs its start time.
+                self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0)))
+            # It has ended just now.
+            self._end(key, process, replace(report.exit, ended_ms=None))
+
+    def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
+        """Reports a failed start. Runs on the collector."""
+        why = reason(report.place, report.number, report.text, process.argv0, process.cwd)
+        self.report_failure(key, report.number, why)
+
+    def _end(self, key: AttemptKey, process: Process, exit_of_process: Exit) -> None:
+        """Reports the end. A program that wrote nothing needs no task of the collector."""
+        del self._processes[key]
+        if self.outputs.is_empty(key, process.inode):
+            self.loop.inbox.put(ProgramEnded(key, exit_of_process, b"", 0))
         else:
             until = self.loop.clock.moment().boot + UNREADABLE_MS
-            self.collector.submit(partial(self._collect, key, process, until))
+            self.collector.submit(partial(self._collect, key, process, exit_of_process, until))
 
-    def _collect(self, key: AttemptKey, process: Process, until: int) -> None:
-        """Runs on the collector. The leader of a remaining group is not reaped yet, so that its number stays in use."""
+    def _collect(self, key: AttemptKey, process: Process, exit_of_process: Exit, until: int) -> None:
+        """Runs on the collector."""
         if process.lines and self.output_log:
             self.output_log.pass_on(key, process.lines, process.inode, is_end=True)
         try:
@@ -204,52 +272,127 @@ class Supervisor:
         except OSError as error:
             again = self.loop.clock.moment().boot + LOOK_AGAIN_MS
             if error.errno in EXHAUSTED and again < until:
-                task = partial(self._collect, key, process, until)
+                task = partial(self._collect, key, process, exit_of_process, until)
                 self.loop.alarms.at(again, partial(self.collector.submit, task))
                 return
-            reason, output = note(error)
+            why, output = note(error)
             output_bytes = len(output)
-            self.loop.inbox.post(OutputUnreadable(key, reason))
-        if process.term_at is not None and in_group(process.pid):
-            ended = ProgramEnded(key, _exit_of(process, os.WNOWAIT), output, output_bytes)
-            self.loop.inbox.post(partial(self._linger, process, process.term_at, ended))
+            self.loop.inbox.post(OutputUnreadable(key, why))
+        self.loop.inbox.post(ProgramEnded(key, exit_of_process, output, output_bytes))
+
+    def _on_loss(self, link: Link) -> None:
+        """The keeper was killed. Its programs run on, but only those that have ended are known to have ended."""
+        self.loop.unwatch(link.control.fileno())
+        with self.keeper.lock:
+            link.is_lost = True
+        lost = {key: process for key, process in list(self._processes.items()) if process.link is link}
+        self.lingering = {name: other for name, other in self.lingering.items() if other is not link}
+        if link.is_up:
+            message = "the keeper, process %d, was killed; the exit statuses of %d programs that run are lost"
+            self.logger.error(message, link.pid, len(lost))
+        look = partial(self.collector.submit, partial(self._look_for, link, lost))
+        self.loop.alarms.at(self.loop.clock.moment().boot + LOOK_AGAIN_MS, look)
+
+    def _look_for(self, link: Link, lost: dict[AttemptKey, Process]) -> None:
+        """Runs on the collector. Tells for each program whether it has ended, runs, or was not started."""
+        if not link.is_up:
+            why = link.why_ended()
+            if why is not None:
+                self.logger.error("the keeper ended: %s", why)
+            number, text = (errno.EAGAIN, "the keeper ended before it could start the program")
+            if why is not None:
+                number, text = 0, "the keeper cannot start: the log has its message"
+            self.loop.inbox.post(partial(self._give_up, lost, number, text))
+            self.loop.inbox.post(link.close)
+            return
+        ends = {report.id: report for report in self.keeper.ends()}
+        marked = find_marked([process.marks for process in lost.values() if process.marks and not process.pid])
+        for key, process in lost.items():
+            survivor = ProcessKey(process.pid, process.ticks) if process.pid else marked.get(process.marks or NO_MARKS)
+            self.loop.inbox.post(partial(self._settle, link, key, process, ends.get(process.id), survivor))
+        link.why_ended()
+        self.loop.inbox.post(link.close)
+
+    def _give_up(self, lost: dict[AttemptKey, Process], number: int, text: str) -> None:
+        for key in lost:
+            self._processes.pop(key, None)
+            self.report_failure(key, number, text)
+
+    def _settle(
+        self, link: Link, key: AttemptKey, process: Process, end: Report | None, survivor: ProcessKey | None
+    ) -> None:
+        if self._processes.get(key) is not process:
+            return
+        if end is not None:
+            self._take(link, end)
+        elif survivor is not None and self._follow(key, process, survivor):
+            self.loop.inbox.put(ProgramStarted(key, survivor))
         else:
-            self.loop.inbox.post(ProgramEnded(key, reap(process), output, output_bytes))
+            self._end(key, process, Exit())
 
-    def _linger(self, process: Process, term_at: int, ended: ProgramEnded) -> None:
-        """Counts the group before the end is reported, so that a daemon that stops waits for the group."""
-        self.lingering += 1
-        self.loop.inbox.put(ended)
-        self._look_at_group(process, term_at + process.kill_after_ms)
+    def _on_exit(self, key: AttemptKey, _events: int) -> None:
+        """The end of a process without a keeper. The rest of a group that got a signal is ended, too."""
+        process = self._processes[key]
+        assert process.pidfd is not None
+        self.loop.unwatch(process.pidfd)
+        os.close(process.pidfd)
+        if process.term_at is not None and in_group(process.pid):
+            name = f"{key} without keeper"
+            self.lingering[name] = None
+            self._look_at_group(name, process.pid, process.term_at + process.kill_after_ms)
+        self._end(key, process, Exit())
 
-    def _look_at_group(self, process: Process, kill_at: int) -> None:
+    def _look_at_group(self, name: str, group: int, kill_at: int) -> None:
         """Checks at intervals whether the rest of a group has ended, and kills it at `kill_at`."""
         now = self.loop.clock.moment().boot
-        is_left = bool(in_group(process.pid))
+        is_left = bool(in_group(group))
         if is_left and now < kill_at:
-            self.loop.alarms.at(min(kill_at, now + LOOK_AGAIN_MS), partial(self._look_at_group, process, kill_at))
+            again = min(kill_at, now + LOOK_AGAIN_MS)
+            self.loop.alarms.at(again, partial(self._look_at_group, name, group, kill_at))
             return
         if is_left:
-            _kill_group(process.pid, signal.SIGKILL)
-        reap(process)
-        self.lingering -= 1
+            _kill_group(group, signal.SIGKILL)
+        self.lingering.pop(name, None)
 
     def is_busy(self) -> bool:
-        """Whether a group is left that the daemon must end before itself."""
-        return self.lingering > 0
+        """Whether descendants are left that must end before the daemon."""
+        return bool(self.lingering)
+
+    def _needs_keeper(self) -> bool:
+        """Whether the keeper has programs, or ends that are not stored."""
+        return bool(self._ends) or any(process.link is not None for process in self._processes.values())
 
     def signal(self, effect: SignalProgram) -> bool:
-        """Signals the group of a program. Returns False if the supervisor does not know the program."""
+        """Signals a program with its descendants. Returns False if it was not requested yet."""
         process = self._processes.get(effect.key)
         if process is None:
             return False
-        if process.term_at is None:
-            process.term_at = self.loop.clock.moment().boot
-        process.kill_after_ms = effect.kill_after_ms
-        # A child keeps the number of its group until it is reaped. The number of an adopted process may be used again.
-        if process.is_child or _is_alive(process.pidfd):
-            _kill_group(process.pid, effect.signal)
+        if process.pidfd is not None:
+            if process.term_at is None:
+                process.term_at = self.loop.clock.moment().boot
+            process.kill_after_ms = effect.kill_after_ms
+            # The number may be used again.
+            if _is_alive(process.pidfd):
+                _kill_group(process.pid, effect.signal)
+            return True
+        if process.link is None:
+            return False
+        self._say(process.link, f"signal {process.id} {effect.signal} {effect.kill_after_ms} {effect.why}")
         return True
+
+    def check_keeper(self) -> None:
+        """Continues a keeper that a signal has stopped, and kills one that has not answered since the last check."""
+        link = self.keeper.link
+        if link is None or link.is_lost:
+            return
+        if is_stopped(link.pid):
+            self.logger.error("the keeper, process %d, was continued, since a signal had stopped it", link.pid)
+            with contextlib.suppress(OSError):
+                os.kill(link.pid, signal.SIGCONT)
+        elif not link.is_up and link.popen is not None and self._unanswered is link:
+            self.logger.error("the keeper, process %d, was killed, since it does not answer", link.pid)
+            link.popen.kill()
+        self._unanswered = link
 
     def read_output(self, effect: ReadOutput) -> None:
         """Performs the effect ReadOutput."""
@@ -275,8 +418,17 @@ class Supervisor:
             self.loop.alarms.at(self.loop.clock.moment().boot + DISCARD_AFTER_MS, self.discard_all)
 
     def discard_all(self) -> None:
+        """Removes the outputs of ends that are stored now. The keeper may forget these ends."""
         keys, self._outdated = self._outdated, []
         self.collector.submit(partial(self._retire, keys))
+        names: dict[Link, list[str]] = {}
+        for key in keys:
+            link, name = self._ends.pop(key, (None, ""))
+            if link is not None:
+                names.setdefault(link, []).append(name)
+        for link, forgotten in names.items():
+            for place in range(0, len(forgotten), MOST_FORGOTTEN):
+                self._say(link, f"forget {' '.join(forgotten[place : place + MOST_FORGOTTEN])}")
 
     def _retire(self, keys: list[AttemptKey]) -> None:
         """Runs on the collector."""
@@ -304,28 +456,6 @@ class Supervisor:
         for key, process in list(self._processes.items()):
             self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
         self.collector.submit(self._bound_held)
-
-
-def reap(process: Process) -> Exit:
-    """Waits for the end of a process and forgets it."""
-    exit_status = _exit_of(process)
-    os.close(process.pidfd)
-    return exit_status
-
-
-def _kill_unwatched(pid: int) -> None:
-    """Ends a child that has no pidfd."""
-    _kill_group(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def _exit_of(process: Process, options: int = 0) -> Exit:
-    """How a child ended. The exit of an adopted process is unknown."""
-    if not process.is_child:
-        return Exit()
-    result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | options)
-    assert result is not None
-    return Exit(status=result.si_status) if result.si_code == os.CLD_EXITED else Exit(signal=result.si_status)
 
 
 def _is_alive(pidfd: int) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from schedappliance.engine.boots import ThisBoot
@@ -16,6 +16,8 @@ from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
+# The variables that name an attempt: SCHED_STORE, SCHED_RUN_ID and SCHED_ATTEMPT.
+Marks = tuple[str, str, str]
 _STATE, _SESSION, _START = 0, 3, 19
 _UUID_BYTES = 36
 
@@ -106,32 +108,37 @@ def find_survivors(
         if process and boots[attempt.key] is not False and 0 < process.start_ticks == start_ticks(process.pid):
             survivors[attempt.key] = process
     unrecorded = {
-        (run_id(node, a.key.run), str(a.key.attempt)): a.key
+        (identity, run_id(node, a.key.run), str(a.key.attempt)): a.key
         for a in attempts
         if not (a.process and a.process.start_ticks) and boots[a.key] is not False
     }
-    if unrecorded:
-        for pid, run, attempt_number in _started_by(identity):
-            if key := unrecorded.get((run, attempt_number)):
-                process = ProcessKey(pid, start_ticks(pid))
-                # A child with a session of its own has the same environment. It started later than the program.
-                if key not in survivors or process.start_ticks < survivors[key].start_ticks:
-                    survivors[key] = process
+    for marks, process in find_marked(unrecorded).items():
+        survivors.setdefault(unrecorded[marks], process)
     return {key: process for key, process in survivors.items() if is_own(key, process.pid, not boots[key])}
 
 
-def _started_by(identity: str) -> Iterator[tuple[int, str, str]]:
-    """Session leaders whose environment names this store: pid, run and attempt."""
-    for pid in _pids():
+def find_marked(wanted: Collection[Marks]) -> dict[Marks, ProcessKey]:
+    """The session leaders whose environment names these attempts.
+
+    A child with a session of its own has the same environment. It started later than the program.
+    """
+    marked: dict[Marks, ProcessKey] = {}
+    for pid in _pids() if wanted else ():
         try:
             raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
         except OSError:
             continue
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
-        fields = _stat(pid)
-        if environment.get(b"SCHED_STORE") == identity and fields and int(fields[_SESSION]) == pid:
-            yield pid, environment.get(b"SCHED_RUN_ID", ""), environment.get(b"SCHED_ATTEMPT", "")
+        store, run, attempt = (
+            environment.get(name, "") for name in (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT")
+        )
+        marks, fields = (store, run, attempt), _stat(pid)
+        if store and marks in wanted and fields and int(fields[_SESSION]) == pid:
+            process = ProcessKey(pid, start_ticks(pid))
+            if marks not in marked or process.start_ticks < marked[marks].start_ticks:
+                marked[marks] = process
+    return marked
 
 
 def _pids() -> list[int]:

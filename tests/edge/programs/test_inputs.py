@@ -20,16 +20,14 @@ __all__ = ["edge", "make"]
 START = StartProgram(AttemptKey(RunKey(1, 1), 1), ("/bin/cat",), (), "/", 0o022, 4 * 1024 * 1024)
 LARGE = "line\n" * 200_000
 
-each_way = pytest.mark.parametrize("way", ["posix_spawn", "popen", "spawner", pytest.param("nobody", marks=as_root)])
+each_way = pytest.mark.parametrize("way", ["posix_spawn", "fork", pytest.param("nobody", marks=as_root)])
 
 
 def began(edge: Edge, way: str, script: str = "", **how: Any) -> AttemptKey:
-    """Starts a program in one of the ways that the launcher has."""
+    """Starts a program in one of the ways that the keeper has."""
     edge.started += 1
     key = AttemptKey(RunKey(edge.started, 1), 1)
-    if way == "popen":
-        edge.launcher.own_user._has_own_directory = False
-    user = {"spawner": OWN, "nobody": "nobody"}.get(way)
+    user = {"fork": OWN, "nobody": "nobody"}.get(way)
     argv = ("/bin/sh", "-c", script) if script else START.argv
     edge.launcher.start(replace(START, key=key, argv=argv, user=user, **how))
     return key

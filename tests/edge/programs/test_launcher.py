@@ -1,41 +1,42 @@
-"""Starts of programs, as the own user and through the spawner: credentials, environment, failures, signals, ends."""
+"""Starts of programs, as the own user and as another one: credentials, environment, failures, signals, ends."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import pwd
 import resource
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event as Flag
 from typing import TypeVar
 
 import pytest
 
 from schedappliance.boot.process import reset_signals
-from schedappliance.clock import Moment, SystemClock
+from schedappliance.clock import SystemClock
+from schedappliance.edge import linux
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.launcher import Launcher, lowered, may_lower
-from schedappliance.edge.programs.outputs import Outputs
-from schedappliance.edge.programs.requested_starts import ANSWER_MS, LOOK_UP_PATIENCE_MS, RequestedStarts
-from schedappliance.edge.programs.spawner_process import COMMAND, Spawner
+from schedappliance.edge.programs import accounts, keeper
+from schedappliance.edge.programs.keeper_link import KeeperLink
+from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
+from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
+from schedappliance.edge.programs.start_failures import INVALID
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
+from schedappliance.edge.users import LookUps
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.daemon import is_running
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = 65534
@@ -47,41 +48,29 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 def patched(change: str) -> Sequence[str]:
-    """The command of a spawner that runs `change` before it serves."""
-    place = str(Path(spawner.__file__).parent)
-    script = f"import os, select, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()"
+    """The command of a keeper that runs `change` before it serves."""
+    place = str(Path(keeper.__file__).parent)
+    script = f"import os, select, signal, sys\nsys.path.insert(0, {place!r})\nimport keeper\n{change}\nkeeper.main()"
     return (sys.executable, "-I", "-S", "-c", script)
-
-
-class LateClock(SystemClock):
-    """The machine's clock, and how much later it is for the loop."""
-
-    late_ms = 0
-
-    def moment(self) -> Moment:
-        wall, boot = super().moment()
-        return Moment(wall + self.late_ms, boot + self.late_ms)
 
 
 class Edge:
     """Launcher and supervisor with all their threads, and a loop that turns while a test waits."""
 
-    def __init__(self, directory: Path, stack: ExitStack, command: Sequence[str]) -> None:
-        self.clock = LateClock()
-        self.loop = Loop(self.clock, Inbox())
+    def __init__(self, directory: Path, stack: ExitStack, command: Sequence[str] | None = None) -> None:
+        self.loop = Loop(SystemClock(), Inbox())
         stack.callback(self.loop.inbox.close)
         stack.callback(self.loop.close)
         self.directory = directory
-        self.spawner = Spawner(LIMIT, command)
-        stack.callback(self.spawner.close)
+        outputs = Outputs(directory)
+        self.keeper = KeeperLink(outputs, LIMIT, command=command)
+        stack.callback(self.keeper.close)
         worker, collector = (Worker(name, self.loop.inbox) for name in ("programs", "collector"))
         stack.callback(worker.close)
         stack.callback(collector.close)
-        outputs = Outputs(directory)
-        self.supervisor = Supervisor(self.loop, outputs, collector)
         logger = logging.getLogger("launcher")
-        self.requested = RequestedStarts(self.loop, outputs, self.supervisor, collector, self.spawner, logger)
-        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, self.requested, LIMIT, logger)
+        self.supervisor = Supervisor(self.loop, outputs, collector, self.keeper, logger)
+        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, self.keeper, LookUps(), logger)
         self.events: list[Event] = []
         self.started = 0
 
@@ -114,7 +103,7 @@ class Edge:
         return key
 
     def signal(self, key: AttemptKey, number: int) -> None:
-        self.launcher.signal(SignalProgram(key, number, kill_after_ms=100))
+        self.launcher.signal(SignalProgram(key, number, kill_after_ms=100, why="cancelled"))
 
     def heard(self, kind: type[Kind], key: AttemptKey) -> Kind:
         """The event about a run, as soon as it comes in."""
@@ -136,9 +125,13 @@ class Edge:
         return self.heard(ProgramNotStarted, key).reason
 
     def process(self) -> int:
-        """The pid of the spawner."""
-        assert self.spawner._process is not None
-        return self.spawner._process.popen.pid
+        """The pid of the keeper."""
+        assert self.keeper.link is not None
+        return self.keeper.link.pid
+
+    def left(self) -> list[str]:
+        """The outputs that are left."""
+        return sorted({path.name for path in self.directory.iterdir()} - {SOCKET, ENDS})
 
 
 Make = Callable[..., Edge]
@@ -147,7 +140,7 @@ Make = Callable[..., Edge]
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as stack:
-        yield lambda command=COMMAND: Edge(tmp_path, stack, command)
+        yield lambda command=None: Edge(tmp_path, stack, command)
 
 
 @pytest.fixture
@@ -185,7 +178,7 @@ def test_a_program_has_the_credentials_and_variables_of_its_user(edge: Edge) -> 
 
 @as_root
 def test_a_program_of_another_user_inherits_no_more_than_one_of_the_own_user(edge: Edge) -> None:
-    """Descriptors, session and signals equal those of a program that is started without the spawner."""
+    """Descriptors, session and signals equal those of a program of the own user."""
     look = (
         "for n in /proc/$$/fd/*; do readlink $n; done; grep -E '^(Sig[^Q]|Shd|Cap|NoNew)' /proc/self/status; ulimit -a"
     )
@@ -197,7 +190,7 @@ def test_a_program_of_another_user_inherits_no_more_than_one_of_the_own_user(edg
     output = str(edge.directory / "output")
     assert [line for line in places[1] if line.startswith("/")][:3] == ["/dev/null", output, output]
     pid, _, _, parent, group, session, terminal, *_ = edge.output("cat /proc/$$/stat", "nobody")[0].split()
-    assert (group, session, terminal, parent) == (pid, pid, "0", str(os.getpid()))
+    assert (group, session, terminal, parent) == (pid, pid, "0", str(edge.process()))
     assert os.getsid(edge.process()) == edge.process() != os.getsid(0)
 
 
@@ -206,20 +199,6 @@ def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
     for user in (None, OWN):
         key = edge.start("", user, env=(("A", "\udcff\u20ac"),), argv=("/usr/bin/printenv", "A"))
         assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
-
-
-@as_root
-def test_a_start_that_was_requested_is_never_reported_as_failed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be started a second time. The daemon ends instead, and the next one finds the program."""
-
-    def fails(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no room for another watch")
-
-    monkeypatch.setattr(edge.loop, "watch", fails)
-    edge.start("true", "nobody")
-    with pytest.raises(OSError, match="no room for another watch"):
-        edge.until(lambda: edge.events, "the end of the appliance")
-    assert edge.events == []
 
 
 @pytest.fixture
@@ -233,17 +212,14 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_signals")
-@pytest.mark.parametrize("own", [None, False])
-def test_a_program_starts_alike_where_a_thread_cannot_have_a_directory_of_its_own(edge: Edge, own: bool | None) -> None:
-    """Where the filter of a container forbids it, Python starts the program."""
+def test_a_program_gets_its_directory_umask_limit_and_default_signals(edge: Edge) -> None:
     where, before = Path.cwd(), os.umask(0o077)
-    edge.launcher.own_user._has_own_directory = own
     look = "pwd; umask; ulimit -n; for n in 0 1 2 3; do readlink /proc/$$/fd/$n; done; grep -E '^Sig[BI]' /proc/self/status"
     output = str(edge.directory / "1-1-1")
     none = [f"Sig{what}:\t{0:016x}" for what in ("Blk", "Ign")]
     assert edge.output(look, cwd="/usr") == ["/usr", "0027", str(LIMIT), "/dev/null", output, output, *none]
-    assert edge.launcher.own_user._has_own_directory is (own is None), "this machine allows it"
-    assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the other threads keep their directories"
+    assert (Path.cwd(), os.umask(before)) == (where, 0o077)
+    assert Path(f"/proc/{edge.process()}/cwd").readlink() == Path("/"), "the file system can be unmounted"
 
 
 def test_a_start_is_reported_soon_or_together_with_the_end(edge: Edge) -> None:
@@ -257,9 +233,7 @@ def test_a_start_is_reported_soon_or_together_with_the_end(edge: Edge) -> None:
     assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
     # The loop does not turn before the program has ended.
     key = edge.start("", argv=("/bin/true",))
-    eventually(
-        lambda: any(select.select([p.pidfd], [], [], 0)[0] for p in edge.supervisor._processes.values()), "its end"
-    )
+    eventually(lambda: f"ended {key.run.job}-" in (edge.directory / ENDS).read_text(), "its end")
     ended = edge.heard(ProgramEnded, key)
     started = edge.heard(ProgramStarted, key)
     assert edge.events[-2:] == [started, ended]
@@ -272,14 +246,11 @@ def test_another_user_can_open_standard_output_by_its_name(edge: Edge) -> None:
 
 
 @as_root
-def test_supplementary_groups_are_looked_up_at_each_start(make: Make, tmp_path: Path) -> None:
-    membership = tmp_path / "membership"
-    edge = make(
-        patched(f"os.getgrouplist = lambda name, gid: [gid, *map(int, open({str(membership)!r}).read().split())]")
-    )
-    membership.write_text("4242 4243")
+def test_supplementary_groups_are_looked_up_at_each_start(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    membership = [4242, 4243]
+    monkeypatch.setattr(linux, "groups_of", lambda _name, gid: [gid, *membership])
     assert edge.output("id -G", "nobody") == [f"{pwd.getpwnam('nobody').pw_gid} 4242 4243"]
-    membership.write_text("4244")
+    membership[:] = [4244]
     assert edge.output("id -G", "nobody", "4000") == ["4000 4244"]
     assert edge.output("id -u; id -G", group="4000") == ["0", "4000"]
     assert edge.output("id -u; id -g; id -G", "4242", "4000") == ["4242", "4000", "4000"]
@@ -301,17 +272,17 @@ def test_a_program_has_all_groups_of_its_user(edge: Edge) -> None:
         (("/etc/passwd",), "/", "cannot start /etc/passwd: Permission denied"),
         (("/bin/pwd",), "/nonexistent", "cannot start in /nonexistent: No such file or directory"),
         (("/bin/pwd",), "/etc/passwd", "cannot start in /etc/passwd: Not a directory"),
-        (("/bin/echo", "a\0b"), "/", f"cannot start /bin/echo: {spawner.INVALID}"),
+        (("/bin/echo", "a\0b"), "/", f"cannot start /bin/echo: {INVALID}"),
         (("/bin/echo", "\ud800"), "/", None),
     ],
 )
-def test_a_failed_start_has_the_same_reason_with_and_without_the_spawner(
+def test_a_failed_start_has_the_same_reason_for_each_user(
     edge: Edge, argv: tuple[str, ...], cwd: str, reason: str | None
 ) -> None:
     events = [edge.heard(ProgramNotStarted, edge.start("", user, cwd=cwd, argv=argv)) for user in (None, "nobody")]
     assert events[0].reason == events[1].reason == (reason or events[0].reason)
     assert not events[0].exhausted and not events[1].exhausted
-    assert not list(edge.directory.iterdir()), "no output is left"
+    assert not edge.left(), "no output is left"
 
 
 @as_root
@@ -327,14 +298,16 @@ def test_an_unknown_user_or_group_is_the_reason(edge: Edge) -> None:
     assert edge.reason(edge.start("true", None, "no-such-group")) == "there is no group `no-such-group` on this machine"
 
 
-def test_a_failed_look_up_can_be_retried_for_a_bounded_time(make: Make, tmp_path: Path) -> None:
+def test_a_failed_look_up_can_be_retried_for_a_bounded_time(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passwd = tmp_path / "passwd"
-    edge = make(patched(f"spawner.PASSWD = {str(passwd)!r}"))
+    monkeypatch.setattr(accounts, "PASSWD", str(passwd))
     event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
     reason = f"the program's user or group cannot be looked up: {passwd}: No such file or directory"
     assert (event.reason, event.exhausted, event.is_alone) == (reason, True, True)
-    for account in edge.requested._failed_look_ups:
-        edge.requested._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
+    for account in edge.launcher._failed_look_ups:
+        edge.launcher._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
     event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
     assert (event.reason, event.exhausted) == (reason, False)
     passwd.write_text("")
@@ -342,15 +315,26 @@ def test_a_failed_look_up_can_be_retried_for_a_bounded_time(make: Make, tmp_path
     assert edge.output("echo well", OWN) == ["well"]
 
 
+# Each copy loses the rights of root, as if the keeper had none.
+NOT_ROOT = f"""
+become = keeper.become
+def become_without_root(*wanted):
+    os.setgroups([])
+    os.setresgid(*[{NOBODY}] * 3)
+    os.setresuid(*[{NOBODY}] * 3)
+    become(*wanted)
+keeper.become = become_without_root
+"""
+
+
 @as_root
 def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
-    edge = make(patched(f"os.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)"))
+    edge = make(patched(NOT_ROOT))
     needs_root = "cannot run as user `root`: the appliance needs root for it"
     assert edge.reason(edge.start("true", "root")) == needs_root
     assert edge.reason(edge.start("true", "4242", "4242")) == needs_root.replace("root`", "4242`")
     assert edge.reason(edge.start("true", None, "root")) == needs_root.replace("user", "group")
     assert edge.output("id -u; id -g", str(NOBODY)) == [str(NOBODY)] * 2
-    assert edge.output("id -g", group=str(NOBODY)) == [str(NOBODY)]
 
 
 def test_the_exit_status_and_the_signal_are_reported(edge: Edge) -> None:
@@ -359,170 +343,154 @@ def test_the_exit_status_and_the_signal_are_reported(edge: Edge) -> None:
     assert edge.heard(ProgramEnded, edge.start("kill -9 $$", user)).exit == Exit(signal=9)
 
 
-def test_programs_outlive_the_spawner_and_report_their_status(edge: Edge, tmp_path: Path) -> None:
-    user, gate = OWN, tmp_path / "gate"
+def killed(edge: Edge) -> int:
+    """Kills the keeper, and returns its pid."""
+    link = edge.keeper.link
+    assert link is not None
+    os.kill(link.pid, signal.SIGKILL)
+    edge.until(lambda: link.is_lost, "the end of the keeper")
+    return link.pid
+
+
+def test_programs_outlive_a_killed_keeper_and_their_end_is_unknown(
+    edge: Edge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = tmp_path / "gate"
     os.mkfifo(gate)
-    key = edge.start(f"read line < {gate}; exit 5", user)
-    edge.heard(ProgramStarted, key)
-    first = edge.process()
-    os.kill(first, signal.SIGKILL)
-    eventually(lambda: not is_running(first), "the end of the spawner")
-    assert edge.output("echo more", user) == ["more"], "another spawner is made"
+    keys = [edge.start(f"echo a; read line < {gate}; exit 5", user) for user in (None, OWN)]
+    pids = [edge.heard(ProgramStarted, key).process.pid for key in keys]
+    first = killed(edge)
+    assert edge.output("echo more", OWN) == ["more"], "another keeper is made"
     assert edge.process() != first
-    gate.write_text("go\n")
-    assert edge.heard(ProgramEnded, key).exit == Exit(status=5)
+    edge.until(lambda: f"process {first}, was killed; the exit statuses of 2 programs" in caplog.text, "the message")
+    assert all(map(is_running, pids))
+    with gate.open("w") as file:
+        file.write("go\ngo\n")
+    for key in keys:
+        ended = edge.heard(ProgramEnded, key)
+        assert (ended.exit, ended.output) == (Exit(), b"a\n")
 
 
-def test_a_request_that_a_killed_spawner_had_not_read_can_be_retried(edge: Edge) -> None:
-    user = OWN
-    edge.output("true", user)
-    os.kill(edge.process(), signal.SIGSTOP)
-    key = edge.start("true", user)
-    edge.until(lambda: edge.requested._pending, "the request")
-    os.kill(edge.process(), signal.SIGKILL)
-    event = edge.heard(ProgramNotStarted, key)
-    assert (event.reason, event.exhausted) == ("the spawner ended before it could start the program", True)
-    assert edge.output("echo more", user) == ["more"]
-
-
-def test_a_spawner_that_hangs_is_killed_with_the_program(edge: Edge) -> None:
-    user = OWN
-    edge.output("true", user)
-    os.kill(edge.process(), signal.SIGSTOP)
-    key = edge.start("true", user)
-    edge.until(lambda: edge.requested._pending, "the request")
+def test_a_program_without_a_keeper_can_be_ended(edge: Edge) -> None:
+    key = edge.start("sleep 60")
+    pid = edge.heard(ProgramStarted, key).process.pid
+    killed(edge)
+    edge.until(lambda: edge.supervisor._processes[key].pidfd is not None, "the search for it")
     edge.signal(key, signal.SIGTERM)
-    edge.signal(key, signal.SIGKILL)
-    assert edge.heard(ProgramNotStarted, key).exhausted
-    assert edge.output("echo more", user) == ["more"]
+    assert edge.heard(ProgramEnded, key).exit == Exit()
+    assert not is_running(pid)
 
 
-SLOW = """
-look_up = os.getgrouplist
-def slow(name, gid):
-    if name == "nobody":
-        select.select([], [], [])
-    return look_up(name, gid)
-os.getgrouplist = slow
-"""
+def stopped(edge: Edge) -> int:
+    """Stops the keeper, and returns its pid."""
+    pid = edge.process()
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    return pid
+
+
+def requested(edge: Edge, key: AttemptKey) -> None:
+    processes = edge.supervisor._processes
+    edge.until(lambda: key in processes and processes[key].link is not None, "the request")
+
+
+def test_a_request_that_a_killed_keeper_may_have_read_is_not_made_again(edge: Edge) -> None:
+    """Nobody knows whether the program ran."""
+    edge.output("true")
+    stopped(edge)
+    key = edge.start("true")
+    requested(edge, key)
+    killed(edge)
+    assert edge.heard(ProgramEnded, key).exit == Exit()
+    assert edge.output("echo more") == ["more"]
+
+
+def test_a_keeper_that_is_stopped_is_continued(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    edge.output("true")
+    pid = stopped(edge)
+    key = edge.start("exit 3")
+    requested(edge, key)
+    edge.supervisor.check_keeper()
+    assert edge.heard(ProgramEnded, key).exit == Exit(status=3)
+    assert f"the keeper, process {pid}, was continued, since a signal had stopped it" in caplog.text
+
+
+def test_a_keeper_that_does_not_answer_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    edge = make(patched("signal.pthread_sigmask(signal.SIG_BLOCK, [2]); signal.sigwait([2])"))
+    key = edge.start("true")
+    requested(edge, key)
+    for _ in range(2):
+        edge.supervisor.check_keeper()
+    event = edge.heard(ProgramNotStarted, key)
+    assert (event.reason, event.exhausted) == ("the keeper ended before it could start the program", True)
+    assert "was killed, since it does not answer" in caplog.text
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The groups of nobody cannot be looked up while the test runs."""
+    look_up, end = linux.groups_of, Flag()
+
+    def groups_of(name: str, gid: int) -> list[int]:
+        if name == "nobody":
+            end.wait(PATIENCE_SECONDS)
+        return look_up(name, gid)
+
+    monkeypatch.setattr(linux, "groups_of", groups_of)
+    yield
+    end.set()
 
 
 @as_root
-def test_a_look_up_that_hangs_delays_no_other_start_and_can_be_ended(make: Make) -> None:
-    edge = make(patched(SLOW))
-    key = edge.start("true", "nobody")
+@pytest.mark.usefixtures("slow")
+def test_a_look_up_that_hangs_delays_no_other_start_and_can_be_ended(edge: Edge) -> None:
+    keys = [edge.start("true", "nobody") for _ in range(2)]
     assert edge.output("echo other", "root") == ["other"]
     assert edge.output("echo plain") == ["plain"]
+    for key in keys:
+        edge.signal(key, signal.SIGTERM)
+        assert edge.heard(ProgramNotStarted, key).exhausted
+
+
+def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> None:
+    edge.output("true")
+    pid = stopped(edge)
+    key = edge.start("sleep 60")
+    requested(edge, key)
     edge.signal(key, signal.SIGTERM)
-    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
-
-
-@as_root
-def test_a_signal_waits_for_the_process(make: Make) -> None:
-    edge = make(patched(SLOW))
-    edge.output("true", "root")
-    os.kill(edge.process(), signal.SIGSTOP)
-    key = edge.start("true", "nobody")
-    edge.until(lambda: edge.requested._pending, "the request")
-    edge.signal(key, signal.SIGTERM)
-    os.kill(edge.process(), signal.SIGCONT)
-    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
-
-
-@as_root
-def test_a_spawner_that_is_stopped_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """A start that it has begun goes on, and is not made again. Those that it has not read can be retried."""
-    edge = make(patched(SLOW))
-    slow = edge.start("true", "nobody")
-    assert edge.output("echo other", "root") == ["other"], "the look-up of the first start has begun"
-    first = edge.process()
-    os.kill(first, signal.SIGSTOP)
-    os.waitid(os.P_PID, first, os.WSTOPPED | os.WNOWAIT)
-    waiting = edge.start("true", "root")
-    edge.until(lambda: edge.requested._pending.keys() >= {slow, waiting}, "the request")
-    edge.turn()
-    assert is_running(first), "the time for an answer has not passed"
-    edge.clock.late_ms += ANSWER_MS
-    assert edge.heard(ProgramNotStarted, waiting).exhausted
-    assert f"the spawner, process {first}, was killed, since a signal has stopped it" in caplog.text
-    assert edge.output("echo more", "root") == ["more"]
-    assert edge.process() != first
-    edge.signal(slow, signal.SIGTERM)
-    assert edge.heard(ProgramEnded, slow).exit == Exit(signal=signal.SIGTERM)
-    assert caplog.text.count("was killed") == 1
-
-
-# After its first clone, the spawner stops and does not close its end of the report.
-STOPPED = """
-clone, stops = spawner.clone, [sys.argv.pop(1)]
-def clone_and_stop(processor):
-    pid = clone(processor)
-    if pid and os.path.exists(*stops):
-        os.unlink(*stops)
-        os.kill(os.getpid(), 19)
-    return pid
-spawner.clone = clone_and_stop
-"""
-
-
-def test_a_program_that_a_stopped_spawner_has_begun_is_started_once(make: Make, tmp_path: Path) -> None:
-    stop, runs = tmp_path / "stop", tmp_path / "runs"
-    stop.touch()
-    edge = make([*patched(STOPPED), str(stop)])
-    key = edge.start(f"echo run >> {runs}", OWN)
-    edge.until(lambda: runs.exists() and not stop.exists(), "the program")
-    edge.clock.late_ms += ANSWER_MS
-    assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
-    assert edge.output("echo more", OWN) == ["more"]
-    assert runs.read_text() == "run\n"
-
-
-HANGS = """
-def hang(file):
-    select.select([], [], [])
-spawner.read_request = hang
-"""
-
-
-def test_a_spawner_that_answers_nothing_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    edge = make(patched(HANGS))
-    key = edge.start("true", OWN)
-    edge.until(lambda: edge.requested._pending, "the request")
-    edge.clock.late_ms += ANSWER_MS
-    assert edge.heard(ProgramNotStarted, key).exhausted
-    assert "was killed, since it has not answered for 10 s; the next start gets a new one" in caplog.text
+    os.kill(pid, signal.SIGCONT)
+    edge.until(lambda: [e for e in edge.events if isinstance(e, ProgramEnded | ProgramNotStarted)][1:], "the end")
+    event = edge.events[-1]
+    if isinstance(event, ProgramNotStarted):
+        assert event.exhausted
+    else:
+        assert event == ProgramEnded(key, Exit(signal=signal.SIGTERM), b"", 0)
 
 
 NO_PROCESS = """
-def clone(processor):
+def fork(*_):
     raise OSError(11, os.strerror(11))
-spawner.clone = clone
+keeper.Program.fork = fork
 """
 
 
 def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
     edge = make(patched(NO_PROCESS))
     event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
-    assert (event.reason, event.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
+    assert (event.reason, event.exhausted) == ("cannot start /bin/sh: Resource temporarily unavailable", True)
 
 
-def test_a_spawner_that_ends_at_once_is_the_reason(
-    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    edge = make((sys.executable, "-I", "-S", str(tmp_path / "spawner.py")))
-    event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
-    missing = f"{tmp_path}/spawner.py is missing; restart the appliance after an upgrade"
-    assert event.reason == f"the spawner cannot start: {missing}"
-    assert f"can't open file '{tmp_path}/spawner.py'" in caplog.text, "the message itself is in the log"
-    assert not event.exhausted
-    assert edge.output("echo plain") == ["plain"]
+def test_a_keeper_that_ends_at_once_is_the_reason(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    edge = make((sys.executable, "-I", "-S", str(tmp_path / "keeper.py")))
+    event = edge.heard(ProgramNotStarted, edge.start("true"))
+    assert (event.reason, event.exhausted) == ("the keeper cannot start: the log has its message", False)
+    assert f"can't open file '{tmp_path}/keeper.py'" in caplog.text
 
 
-def test_a_spawner_that_cannot_be_started_is_the_reason(make: Make) -> None:
+def test_a_keeper_that_cannot_be_started_is_the_reason(make: Make) -> None:
     edge = make(("/nonexistent/python",))
     reason = edge.reason(edge.start("true", OWN))
-    assert reason == "cannot start /bin/sh: cannot reach the spawner: No such file or directory"
-    assert edge.output("echo plain") == ["plain"]
+    assert reason == "cannot start /bin/sh: cannot reach the keeper: No such file or directory"
 
 
 @contextmanager
@@ -544,40 +512,19 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-# The output; for the spawner also the request, and both ends of the report.
-@pytest.mark.parametrize(("user", "needed"), [(None, 1), (OWN, 4)])
-def test_a_program_is_started_only_where_a_descriptor_is_left_to_watch_it(
-    edge: Edge, user: str | None, needed: int, tmp_path: Path
-) -> None:
-    assert edge.output("echo well", user) == ["well"], "the spawner is there"
+# The output; for the look-up of a user also a database.
+@pytest.mark.parametrize("user", [None, OWN])
+def test_a_program_is_started_only_where_a_descriptor_is_left(edge: Edge, user: str | None, tmp_path: Path) -> None:
+    assert edge.output("echo well", user) == ["well"], "the keeper is there"
     before = len(os.listdir("/proc/self/fd"))
-    for left in range(needed):
-        mark = tmp_path / "mark"
-        with descriptors_left(left):
-            event = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
-        assert event.exhausted and "Too many open files" in event.reason
-        assert not mark.exists()
-    with descriptors_left(needed):
+    mark = tmp_path / "mark"
+    with descriptors_left(0):
+        event = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
+    assert event.exhausted and "Too many open files" in event.reason
+    assert not mark.exists()
+    with descriptors_left(1 if user is None else 2):
         assert edge.heard(ProgramEnded, edge.start("true", user)).exit == Exit(status=0)
     edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before, "the return of all descriptors")
-
-
-@pytest.mark.parametrize("user", [None, OWN])
-def test_a_program_that_cannot_be_watched_is_killed(
-    edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pids = []
-
-    def fail(pid: int) -> int:
-        pids.append(pid)
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(os, "pidfd_open", fail)
-    reason = edge.reason(edge.start("sleep 60", user))
-    assert reason == "cannot watch the process: Too many open files; it was killed"
-    edge.until(lambda: not Path(f"/proc/{pids[0]}").exists(), "the end of it, zombie and all")
-    monkeypatch.undo()
-    assert edge.output("echo more", user) == ["more"]
 
 
 def test_the_rest_of_a_group_is_killed_after_its_leader_has_ended(edge: Edge) -> None:
@@ -593,77 +540,14 @@ def test_the_rest_of_a_group_is_killed_after_its_leader_has_ended(edge: Edge) ->
 
 
 def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    keys = [edge.start("", OWN, argv=("/bin/sleep", "60")) for _ in range(200)]
+    edge.output("true", OWN)
+    before, kept = len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{edge.process()}/fd"))
+    keys = [edge.start("", user, argv=("/bin/sleep", "60")) for user in (None, OWN) for _ in range(100)]
     pids = {edge.heard(ProgramStarted, key).process.pid for key in keys}
     assert len(pids) == 200
     assert all(map(is_running, pids))
     for key in keys:
         edge.signal(key, signal.SIGTERM)
     assert {edge.heard(ProgramEnded, key).exit for key in keys} == {Exit(signal=signal.SIGTERM)}
-    # The spawner itself takes two. The threads may still be closing others.
-    edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2, "the return of all other descriptors")
-    assert sorted(os.listdir(f"/proc/{edge.process()}/fd")) == ["0", "1", "2"]
-
-
-def test_the_spawner_ends_with_the_daemon_and_starts_nothing_more(tmp_path: Path) -> None:
-    """The daemon is killed while the user is looked up: no daemon would know of the program."""
-    marker, looking, gate = tmp_path / "marker", tmp_path / "looking", tmp_path / "gate"
-    os.mkfifo(looking)
-    os.mkfifo(gate)
-    change = f"""
-def look_up(name, gid):
-    with open({str(looking)!r}, "w") as file:
-        file.write(f"{{os.getpid()}} {{os.getppid()}}")
-    open({str(gate)!r}).read()
-    return [gid]
-os.getgrouplist = look_up
-"""
-    script = f"""
-import os, select
-from schedappliance.edge.programs.spawner_process import Spawner
-spawner = Spawner(100, {patched(change)!r})
-argv = ("/bin/touch", {str(marker)!r})
-spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, None, True), os.open(os.devnull, os.O_WRONLY))
-print(spawner._process.popen.pid, flush=True)
-select.select([], [], [])
-"""
-    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert daemon.stdout
-    with daemon:
-        try:
-            serving = int(daemon.stdout.readline())
-            copy, parent = map(int, looking.read_text().split())
-            assert parent == daemon.pid
-        finally:
-            daemon.kill()
-    eventually(lambda: not is_running(serving), "the end of the spawner")
-    assert is_running(copy)
-    gate.write_text("")
-    eventually(lambda: not is_running(copy), "the end of the copy")
-    assert not marker.exists()
-
-
-def limits() -> tuple[int, int]:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)
-
-
-def test_the_limit_is_lowered_during_a_start_only() -> None:
-    before = limits()
-    with lowered(64):
-        assert limits() == (64, before[1])
-    assert limits() == before
-    with pytest.raises(OSError, match="gone"), lowered(64):
-        raise OSError("gone")
-    assert limits() == before
-
-
-def test_lowering_never_raises_a_limit() -> None:
-    before = limits()
-    with lowered(before[0] + 1 if before[0] < before[1] else before[0]):
-        assert limits() == before
-
-
-@pytest.mark.parametrize(("newest", "may"), [(3, True), (31, True), (32, False), (1000, False)])
-def test_the_limit_is_not_lowered_when_too_many_descriptors_are_open(newest: int, may: bool) -> None:
-    assert may_lower(64, newest) is may
+    edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before, "the return of all descriptors")
+    assert len(os.listdir(f"/proc/{edge.process()}/fd")) <= kept

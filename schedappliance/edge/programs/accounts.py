@@ -1,0 +1,112 @@
+"""Users and groups as the system knows them: the credentials and variables of a program, at each start.
+
+Rule: a look-up may ask a directory service that hangs, so it never runs on the deciding thread. An error of a look-up is
+reported as such: it does not mean that there is no such user.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+from typing import NamedTuple
+
+from schedappliance.edge import linux
+from schedappliance.edge.programs.keeper import UnusableUser
+
+PASSWD, GROUP = "/etc/passwd", "/etc/group"
+
+
+class LookUpFailed(Exception):
+    """A user or a group could not be looked up; the message says why. This does not mean that there is none."""
+
+
+class Credentials(NamedTuple):
+    """What a program gets that runs as another user. `groups`: the supplementary ones."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+    variables: dict[str, str]
+
+
+def check_missing(call: str, key: int | bytes, database: str) -> None:
+    """Returns if the system has no such entry. Raises LookUpFailed if it could not be asked: Python reports both as KeyError.
+
+    `call`: the function of the C library, such as getpwnam_r. `database`: its file. If the file cannot be read, the C library
+    may ask the next service, and then reports that there is no entry.
+    """
+    _check_readable(database)
+    try:
+        if linux.is_listed(call, key):
+            raise LookUpFailed(os.strerror(errno.EAGAIN))
+    except OSError as error:
+        raise LookUpFailed(error.strerror) from None
+    _check_readable(database)
+
+
+def _check_readable(database: str) -> None:
+    try:
+        os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise LookUpFailed(f"{database}: {error.strerror}") from None
+
+
+def groups_of(name: str, gid: int) -> list[int]:
+    """The groups of a user. Raises LookUpFailed; without the check, the groups of an unreadable file would be missing."""
+    _check_readable(GROUP)
+    groups = linux.groups_of(name, gid)
+    _check_readable(GROUP)
+    return groups
+
+
+def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
+    """The environment variables of a user. A user without an entry, as in containers, has the number as name."""
+    name, home, shell = (entry.pw_name, entry.pw_dir, entry.pw_shell) if entry else (str(uid), "/", "")
+    return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
+
+
+def credentials(user: str | None, group: str | None, is_repeated: bool = True) -> Credentials:
+    """The credentials for a user and a group, as the system knows them now.
+
+    A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
+    Raises UnusableUser, and LookUpFailed. `is_repeated`: whether a look-up that fails is made again. If not, a number
+    needs no entry: a container may have no file of users.
+    """
+    own = os.geteuid()
+    gid = os.getegid() if group is None else _gid(group)
+    if user is None:
+        return Credentials(own, gid, [], {})
+    entry = _user(user, is_repeated)
+    uid = entry.pw_uid if entry else int(user)
+    if group is None and entry and (uid != own or own == 0):
+        gid = entry.pw_gid
+    elif group is None and uid != own:
+        raise UnusableUser(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
+    return Credentials(uid, gid, groups_of(entry.pw_name, gid) if entry else [], variables(entry, uid))
+
+
+def _user(name: str, is_repeated: bool) -> pwd.struct_passwd | None:
+    if not (name.isascii() and name.isdigit()):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            check_missing("getpwnam_r", name.encode(), PASSWD)
+            raise UnusableUser(f"there is no user `{name}` on this machine") from None
+    try:
+        return pwd.getpwuid(int(name))
+    except KeyError:
+        if is_repeated:
+            check_missing("getpwuid_r", int(name), PASSWD)
+        return None
+
+
+def _gid(name: str) -> int:
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        check_missing("getgrnam_r", name.encode(), GROUP)
+        raise UnusableUser(f"there is no group `{name}` on this machine") from None

@@ -1,0 +1,600 @@
+"""The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
+
+It starts programs for its daemon. It keeps how each of them ended, in memory and in a file, until a daemon has stored it.
+While no daemon is there, it enforces timeouts. It ends as soon as it has neither a daemon nor a program. Descriptor 0 is the
+socket on which it listens (or a connection, where no socket can be made), 1 the file of ends, 2 takes its errors.
+
+Rule: it runs alone and imports nothing of this package. It speaks to nobody but its daemon, which has the same user.
+`keeper_link` describes the messages. A daemon of a newer version must understand this keeper.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+# Importing `typing` would add a tenth to the memory of this process.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from resource import struct_rusage
+    from typing import NoReturn
+
+# The version of the messages; the size of one, and the most lines in it; how long the file of ends may be for each end.
+VERSION, MESSAGE_BYTES, MOST_LINES, MOST_BYTES = 1, 65_536, 200, 10_000
+# A start may bring three descriptors: the output, the standard input, and a file with a long request.
+_DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
+# The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
+REPORT_AFTER_SECONDS = 0.01
+# How often the descendants of a program that was ended are looked for, and for how long after they were killed.
+LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
+# How long a new daemon waits for the starts of the last one, which may hang with a file system; how long an end waits for one.
+HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
+# How long it waits for its first daemon, and without a look at the clock, since a suspend is no waiting.
+LONGEST_MS = 10_000
+# Variables that name the attempt. A process that has left the session of its program is recognized by them.
+_MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=")
+
+_PR_SET_CHILD_SUBREAPER = 36
+# Numbers from spawn.h; glibc and musl agree on them.
+_SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80
+# Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
+_STRUCT_BYTES = 1024
+# Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
+_BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class UnusableUser(Exception):
+    """A program cannot run as the user or the group that it is declared with; the message says why."""
+
+
+def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
+    """Changes the credentials for good. `wanted`: their names for errors. Without root, only the present ones work."""
+    if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
+        return
+    try:
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except PermissionError as error:
+        what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
+        raise UnusableUser(f"cannot run as {wanted}: {what}") from None
+    except OSError as error:
+        # UnusableUser has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
+        raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
+    is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
+    # To become root again must fail, unless the program is root.
+    if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _libc.seteuid(0) == 0):
+        raise UnusableUser(f"cannot run as {wanted}: the program could regain the appliance's rights")
+
+
+def _texts(texts: Collection[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    """An array as C expects it, with a null pointer at its end."""
+    return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
+
+
+def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
+    """For posix_spawn: the program leads a session of its own, no signal is blocked, and none of these is ignored."""
+    attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
+    # The set in the kernel's own form: sigaddset() rejects the signals that the C library uses itself.
+    bits = sum(1 << number - 1 for number in _DEFAULT_SIGNALS).to_bytes(8, sys.byteorder)
+    _libc.posix_spawnattr_init(attributes)
+    _libc.posix_spawnattr_setsigdefault(attributes, ctypes.create_string_buffer(bits, _STRUCT_BYTES))
+    _libc.posix_spawnattr_setsigmask(attributes, ctypes.create_string_buffer(_STRUCT_BYTES))
+    _libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETSID))
+    return attributes
+
+
+class Program:
+    """A program that is requested, runs, or has ended and whose descendants must end too.
+
+    `identity`: uid, gid and groups, which errors name `user`; empty: those of the keeper. Times are boot time in ms, 0 for
+    never: `term_at` is the timeout, `kill_at` when KILL is due. `why`: why it is being ended; empty if it is not.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        head, user, cwd, *texts = data.split(b"\0")
+        self.id, term_at, kill_after, tree, umask, identity, count, *_ = head.decode().split(" ")
+        self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
+        self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
+        self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
+        self.argv, self.variables = texts[: int(count)], texts[int(count) :]
+        self.marks = {text for text in self.variables if text.startswith(_MARKS)}
+        self.pid, self.why, self.kill_at, self.has_ended = 0, "", 0, False
+
+    def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
+        """Starts the program as the user of the keeper. ctypes gives up the interpreter's lock meanwhile; `os` does not."""
+        pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
+        argv, variables = _texts(self.argv), _texts(self.variables)
+        os.umask(self.umask)
+        os.chdir(self.cwd)
+        _libc.posix_spawn_file_actions_init(actions)
+        try:
+            for source, target in ((stdin, 0), (output, 1), (output, 2)):
+                _libc.posix_spawn_file_actions_adddup2(actions, source, target)
+            number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, argv, variables)
+        finally:
+            _libc.posix_spawn_file_actions_destroy(actions)
+            # Leave the directory so that its file system can be unmounted.
+            os.chdir("/")
+        if number:
+            raise OSError(number, os.strerror(number))
+        return pid.value
+
+    def fork(self, output: int, stdin: int, failures: int) -> int:
+        """Starts the program as another user, by a copy of the keeper. A copy that fails writes its pid and the reason."""
+        keeper = os.getpid()
+        if pid := os.fork():
+            return pid
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.setsid()
+            self.execute(output, stdin, keeper)
+        except Exception as error:
+            os.write(failures, b"%d %s\n" % (os.getpid(), why_not(error, self.cwd)))
+        finally:
+            os._exit(127)
+
+    def execute(self, output: int, stdin: int, keeper: int) -> None:
+        """Turns this process into the program. Returns only if the keeper has ended. Raises what prevents the start."""
+        uid, gid, *groups = self.identity
+        # The program can open /dev/stdout and /dev/stderr by their names then. It needs root.
+        _libc.fchown(output, uid, -1)
+        for source, target in ((stdin, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        become(uid, gid, groups, self.user)
+        os.umask(self.umask)
+        os.chdir(self.cwd)
+        # Without its keeper, nobody would know of this program.
+        if os.getppid() == keeper:
+            os.execve(self.argv[0], self.argv, dict(pair.split(b"=", 1) for pair in self.variables))
+
+    def line(self) -> bytes:
+        ticks = int(fields[19]) if (fields := stat_of(self.pid)) else 0
+        return f"running {self.id} {self.pid} {ticks} {self.why or '-'}".encode()
+
+
+def why_not(error: Exception, cwd: str) -> bytes:
+    """Why a start failed: the error number, or 0; what failed; and the error in words."""
+    if isinstance(error, OSError):
+        place = "directory" if error.filename == cwd else "program"
+        text = f"{error.errno or 0} {place} {error.strerror or error}"
+    elif isinstance(error, UnusableUser):
+        text = f"0 user {error}"
+    else:
+        text = "0 program the appliance itself failed"
+    return text.replace("\n", " ").encode(errors="backslashreplace")[:2048]
+
+
+def boot_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def stat_of(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on; empty if the process is gone or a zombie."""
+    try:
+        # Python's files take five times as long.
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fields = os.read(file, 4096).rpartition(b")")[2].split()
+        finally:
+            os.close(file)
+    except OSError:
+        return []
+    return fields if fields[0] not in b"ZX" else []
+
+
+class Processes:
+    """The processes of programs, as /proc shows them at one instant."""
+
+    def __init__(self, programs: Collection[Program]) -> None:
+        self._programs = {program.pid: program for program in programs}
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        self._stats = {pid: fields for pid in pids if (fields := stat_of(pid))}
+        self._of: dict[Program | None, list[tuple[int, int]]] = {}
+        for pid, fields in self._stats.items():
+            self._of.setdefault(self._owner(pid), []).append((pid, int(fields[2])))
+
+    def of(self, program: Program, outside: bool = False) -> list[int]:
+        """The living processes of a program: all its descendants, or its group. `outside`: only those outside its group."""
+        pairs = [(pid, group == program.pid) for pid, group in self._of.get(program, [])]
+        return [pid for pid, inside in pairs if (program.whole_tree or inside) and not (outside and inside)]
+
+    def _owner(self, pid: int) -> Program | None:
+        """Follows the parents up to a running program, or to an orphan: a child of the keeper that is no program.
+
+        An orphan belongs to the program whose session or variables it has. The pid of a program that has ended may be that of
+        another process by now, but not its session.
+        """
+        while fields := self._stats.get(pid):
+            if (program := self._programs.get(pid)) and not program.has_ended:
+                return program
+            if int(fields[1]) == os.getpid():
+                return self._programs.get(int(fields[3])) or self._marked(pid)
+            pid = int(fields[1])
+        return None
+
+    def _marked(self, pid: int) -> Program | None:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+                variables = set(file.read().split(b"\0"))
+        except OSError:
+            return None
+        return next((item for item in self._programs.values() if item.marks and item.marks <= variables), None)
+
+
+class Starter:
+    """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
+
+    While `starting` is locked, a child may be unknown. `has_ended` is locked until the daemon and its requests are gone.
+    `is_outdated`: the daemon is gone, but a start hangs. Nobody waits for those behind it any more.
+    """
+
+    def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
+        self.keeper, self.channel = keeper, channel
+        self.starting, self.has_ended = keeper.starting, _thread.allocate_lock()
+        self.current: Program | None = None
+        self.is_outdated = False
+        self.has_ended.acquire()
+        _thread.start_new_thread(self.run, ())
+
+    def run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            while (message := receive(self.channel))[0] and not self.is_outdated:
+                self.start(*message)
+                for descriptor in message[1]:
+                    os.close(descriptor)
+                if self.keeper.is_behind or self.keeper.early or self.keeper.failed:
+                    os.write(self.keeper.wakes[1], b"\0")
+        finally:
+            self.has_ended.release()
+            os.write(self.keeper.wakes[1], b"\0")
+
+    def start(self, data: bytes, descriptors: list[int]) -> None:
+        keeper, output, stdin = self.keeper, descriptors[0], descriptors[-1]
+        if data == b"\0":
+            data = os.pread(stdin, os.fstat(stdin).st_size, 0)
+            stdin = descriptors[-2]
+        if stdin == output:
+            stdin = keeper.null
+        self.current = program = Program(data)
+        try:
+            if program.id in keeper.early:
+                raise OSError(errno.EAGAIN, "a signal came before the start")
+            with self.starting:
+                if program.identity:
+                    program.pid = program.fork(output, stdin, keeper.failures[1])
+                else:
+                    program.pid = program.spawn(output, stdin, keeper.attributes)
+                keeper.programs[program.pid] = keeper.unreported[program.pid] = program
+            if not keeper.is_alarm_set:
+                keeper.is_alarm_set = True
+                signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
+        except Exception as error:
+            keeper.failed.append((program.id, why_not(error, program.cwd)))
+        # Nobody needs them any more.
+        program.argv, program.variables, self.current = [], [], None
+
+
+class Keeper:
+    """`programs`: by pid. `ends`: the lines about ends that no daemon has stored yet, by id. `ending`: the programs that got a
+    signal. `lingering`: those that have ended, but have descendants. `early`: signals for programs that are not started yet.
+    """
+
+    def __init__(self) -> None:
+        self.programs: dict[int, Program] = {}
+        self.ending: list[Program] = []
+        self.lingering: list[Program] = []
+        self.next_look = 0
+        self.outbox: list[bytes] = []
+        self.daemon: socket.socket | None = None
+        self.early: dict[str, tuple[int, int, str]] = {}
+        # Starters fill these.
+        self.starters: list[Starter] = []
+        self.starting = _thread.allocate_lock()
+        self.failed: list[tuple[str, bytes]] = []
+        self.unreported: dict[int, Program] = {}
+        self.is_full = self.is_alarm_set = self.is_behind = False
+        self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
+        self.null, self.attributes = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), spawn_attributes()
+        self.poll = select.poll()
+        self.poll.register(self.wakes[0], select.POLLIN)
+        lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
+        self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
+
+    def serve(self, listener: socket.socket) -> None:
+        """Serves one daemon after the other, until there is neither a daemon nor a program."""
+        listener.setblocking(False)
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self.poll.register(listener, select.POLLIN)
+            self.poll.poll(LONGEST_MS)
+            self.accept(listener)
+        else:
+            self.greet(listener)
+        while self.daemon or self.programs or self.lingering or self.starters:
+            for descriptor, events in self.poll.poll(self.patience()):
+                if descriptor == self.wakes[0]:
+                    self.wake()
+                elif self.daemon and descriptor == self.daemon.fileno():
+                    if events & ~select.POLLOUT:
+                        self.hear()
+                elif descriptor == listener.fileno():
+                    self.accept(listener)
+            self.enforce()
+            self.flush()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Takes a new daemon. The last one is gone: the store has only one. Nobody but the own user may connect."""
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
+            connection.close()
+            return
+        self.leave()
+        for starter in self.starters:
+            if starter.has_ended.acquire(timeout=HANGING_SECONDS):
+                starter.has_ended.release()
+            else:
+                starter.is_outdated, self.starting = True, _thread.allocate_lock()
+        connection.setblocking(False)
+        self.greet(connection)
+
+    def greet(self, connection: socket.socket) -> None:
+        """Tells a daemon everything that it does not know. A start that hangs has no pid."""
+        self.reap()
+        self.unreported.clear()
+        programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
+        lines = [*(program.line() for program in programs), *self.ends.values()]
+        self.daemon, self.outbox = connection, [b"keeper %d %d" % (VERSION, os.getpid()), *lines, b"ready"]
+        self.poll.register(connection, select.POLLIN)
+
+    def leave(self) -> None:
+        if self.daemon:
+            self.poll.unregister(self.daemon)
+            self.daemon.close()
+            self.daemon = None
+            # Starters end with the daemon. The last one may have ended before.
+            os.write(self.wakes[1], b"\0")
+
+    def hear(self) -> None:
+        """Carries out the lines of the daemon. Signals go out together, since each of them needs a look at all processes."""
+        signals: dict[str, tuple[int, int, str]] = {}
+        try:
+            while self.daemon:
+                data, descriptors = receive(self.daemon, socket.MSG_DONTWAIT)
+                if not data:
+                    self.leave()
+                if descriptors:
+                    self.starters.append(Starter(self, socket.socket(fileno=descriptors[0])))
+                for line in data.decode().splitlines():
+                    verb, *words = line.split()
+                    if verb == "signal":
+                        signals[words[0]] = int(words[1]), int(words[2]), words[3]
+                    elif verb == "forget":
+                        self.forget(words)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.leave()
+        self.take_signals(signals)
+
+    def forget(self, names: list[str]) -> None:
+        """Forgets ends that are stored. The file is written again when most of it is not needed any more."""
+        for name in names:
+            self.ends.pop(name, None)
+            self.early.pop(name, None)
+        if not self.ends or os.fstat(1).st_size > MOST_BYTES * len(self.ends):
+            os.ftruncate(1, 0)
+            os.write(1, b"".join(line + b"\n" for line in self.ends.values()))
+
+    def take_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
+        """Sends signals to programs by their ids. One for a program that is not started yet waits."""
+        programs = {program.id: program for program in list(self.programs.values())} if signals else {}
+        numbers: list[tuple[Program, int]] = []
+        for name, (number, kill_after, why) in signals.items():
+            if program := programs.get(name):
+                self.early.pop(name, None)
+                self.mark(program, number, kill_after, why)
+                numbers.append((program, number))
+            elif name not in self.ends:
+                self.early[name] = number, kill_after, why
+        self.send_signals(numbers)
+
+    def mark(self, program: Program, number: int, kill_after: int, why: str) -> None:
+        if number == signal.SIGKILL or not program.why:
+            program.kill_at = boot_ms() + (kill_after if number != signal.SIGKILL else 0)
+        if not program.why:
+            self.ending.append(program)
+        program.why = why
+
+    def send_signals(self, numbers: list[tuple[Program, int]]) -> None:
+        """Sends each signal to a group at once, then to the processes that have left it."""
+        if not numbers:
+            return
+        processes = Processes([*self.programs.values(), *self.lingering])
+        for program, number in numbers:
+            for pid in (-program.pid, *processes.of(program, outside=True)):
+                send(pid, number)
+
+    def wake(self) -> None:
+        """Handles what a signal or a starter has reported."""
+        if signal.SIGALRM in os.read(self.wakes[0], 4096):
+            # The flag comes first, so that a start from here on sets the next alarm.
+            self.is_alarm_set = False
+            while self.unreported:
+                self.outbox.append(self.unreported.popitem()[1].line())
+        while self.failed:
+            name, reason = self.failed.pop()
+            self.early.pop(name, None)
+            self.keep(name, b"unstarted %s %s" % (name.encode(), reason))
+        self.take_signals(dict(self.early))
+        self.starters = [item for item in self.starters if item.has_ended.locked()]
+        self.reap()
+
+    def reap(self) -> None:
+        """Waits for all children that have ended. While a start hangs, only for those that are known as programs."""
+        hangs = any(starter.is_outdated for starter in self.starters)
+        is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
+        if not is_free:
+            # From here on, a starter wakes this thread after its start.
+            self.is_behind = True
+            is_free = not hangs and self.starting.acquire(blocking=False)
+        self.is_behind = not is_free
+        ended = []
+        try:
+            for child in [-1] if is_free else list(self.programs):
+                while (result := os.wait4(child, os.WNOHANG))[0]:
+                    ended.append(result)
+                    if child != -1:
+                        break
+        except ChildProcessError:
+            pass
+        if is_free:
+            self.starting.release()
+        programs = [(self.programs.pop(pid), status, usage) for pid, status, usage in ended if pid in self.programs]
+        self.note_ends(programs)
+
+    def note_ends(self, programs: list[tuple[Program, int, struct_rusage]]) -> None:
+        """Keeps the ends of programs. If they were ended, it looks whether descendants are left."""
+        for program, _, _ in programs:
+            program.has_ended = True
+        ended = [program for program, _, _ in programs if program.why]
+        processes = Processes([*ended, *self.programs.values(), *self.lingering]) if ended else None
+        for program, status, usage in programs:
+            self.unreported.pop(program.pid, None)
+            lingers = bool(processes and processes.of(program))
+            if lingers:
+                program.kill_at = program.kill_at or boot_ms()
+                self.lingering.append(program)
+            self.end(program, status, usage, lingers)
+
+    def end(self, program: Program, status: int, usage: struct_rusage, lingers: bool) -> None:
+        """Keeps the end of a program. A copy that did not become the program has written why."""
+        code = os.waitstatus_to_exitcode(status)
+        if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
+            self.keep(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
+            return
+        figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
+        words = f"{program.pid} {code} {figures} {program.why or '-'} {int(lingers)}"
+        self.keep(program.id, f"ended {program.id} {words}".encode())
+
+    def reason_of(self, pid: int) -> bytes:
+        """What a copy has written; empty if it became a program. Other copies that fail are still to be reaped."""
+        try:
+            lines = os.read(self.failures[0], MESSAGE_BYTES).splitlines()
+        except BlockingIOError:
+            return b""
+        reasons = dict(line.split(b" ", 1) for line in lines)
+        reason = reasons.pop(b"%d" % pid, b"")
+        os.write(self.failures[1], b"".join(b"%s %s\n" % pair for pair in reasons.items()))
+        return reason
+
+    def keep(self, name: str, line: bytes) -> None:
+        self.ends[name] = line
+        self.outbox.append(line)
+        try:
+            os.write(1, line + b"\n")
+        except OSError:
+            return  # The disk is full. Nothing is lost as long as this process lives.
+
+    def flush(self) -> None:
+        """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
+        was_full, self.is_full = self.is_full, False
+        self.outbox = self.outbox if self.daemon else []
+        while self.daemon and self.outbox and not self.is_full:
+            lines = self.outbox[:MOST_LINES]
+            try:
+                self.daemon.send(b"\n".join(lines), socket.MSG_NOSIGNAL)
+                del self.outbox[: len(lines)]
+            except BlockingIOError:
+                self.is_full = True
+            except OSError:
+                self.leave()
+        if self.daemon and was_full != self.is_full:
+            self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.is_full else 0))
+
+    def timed(self) -> list[tuple[int, Program]]:
+        """The programs with the boot times of their next signals. The daemon sends TERM itself, while it is there."""
+        self.ending = [program for program in self.ending if not program.has_ended]
+        programs = self.ending if self.daemon else list(self.programs.values())
+        times = [(program.kill_at if program.why else program.term_at, program) for program in programs]
+        return [(at, program) for at, program in times if at]
+
+    def patience(self) -> int | None:
+        """The milliseconds until something is due; None for never."""
+        due = [at for at, _ in self.timed()] + ([self.next_look] if self.lingering else [])
+        return min(LONGEST_MS, max(0, min(due) - boot_ms())) if due else None
+
+    def enforce(self) -> None:
+        """Sends TERM and KILL where they are due."""
+        now, numbers = boot_ms(), []
+        for at, program in self.timed():
+            if at <= now and program.why:
+                program.kill_at = 0
+                numbers.append((program, int(signal.SIGKILL)))
+            elif at <= now:
+                self.mark(program, signal.SIGTERM, program.kill_after, "timeout")
+                numbers.append((program, int(signal.SIGTERM)))
+        self.send_signals(numbers)
+        if self.lingering and self.next_look <= now:
+            self.look_at_rest(now)
+
+    def look_at_rest(self, now: int) -> None:
+        """Kills what is left of programs that were ended, as often as it takes: a process may have started others."""
+        self.next_look = now + LOOK_AGAIN_MS
+        processes = Processes([*self.programs.values(), *self.lingering])
+        for program in list(self.lingering):
+            left = processes.of(program)
+            for pid in left if program.kill_at <= now else ():
+                send(pid, signal.SIGKILL)
+            if not left or program.kill_at + GIVE_UP_MS <= now:
+                self.lingering.remove(program)
+                self.outbox.append(b"gone " + program.id.encode())
+
+
+def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
+    """A message and its descriptors. socket.recv_fds() ignores its flags, so programs would inherit the descriptors."""
+    data, passed, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
+    return data, memoryview(passed[0][2]).cast("i").tolist() if passed else []
+
+
+def send(pid: int, number: int) -> None:
+    """Sends a signal to a process, or to a group whose number is negative."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def main() -> NoReturn:
+    """Becomes the parent of orphans, and serves. Signals that are meant for the daemon do not end the keeper."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    if sys.argv[0].startswith("/proc/self/fd/"):
+        os.close(int(sys.argv[0].rpartition("/")[2]))
+    keeper = Keeper()
+    signal.set_wakeup_fd(keeper.wakes[1], warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
+    keeper.serve(socket.socket(fileno=0))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""The daemon's side of the keeper: its start, the connection with it, and the messages on it.
+
+The daemon sends each start on a channel of its own, which a hanging start may block. Everything else are lines:
+
+- to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`
+- to the daemon: `keeper VERSION PID`, `running ID PID TICKS WHY`, `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`,
+  `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after everything that a new daemon does not know
+
+An id is that of an attempt, with the time of its start: a restored store may give a number to another run.
+
+Rule: a request that a keeper may have read is never made again. Otherwise the program could be started twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedappliance.diagnostics import Unusable
+from schedappliance.edge.console.unix_socket import connect, peer_uid
+from schedappliance.edge.programs import keeper
+from schedappliance.edge.programs.outputs import ENDS, SOCKET
+from schedappliance.edge.programs.start_failures import reason
+from schedappliance.engine.attempts import Exit, NotStarted
+from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.kinds import EXHAUSTED
+
+if TYPE_CHECKING:
+    from schedappliance.edge.programs.outputs import Outputs
+
+# How long to wait for a keeper that has nothing more to do, and for the first answer of one.
+END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
+# How much of its messages is read, and how long a request in a message may be.
+ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
+# -I -S: the environment cannot make this interpreter load anything.
+PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
+
+
+class Running(NamedTuple):
+    """A program runs. `why`: why it is being ended; None if it is not. A start that hangs has no pid."""
+
+    id: str
+    pid: int
+    ticks: int
+    why: str | None
+
+
+class Ended(NamedTuple):
+    """A program has ended. `lingers`: the keeper is still ending its descendants."""
+
+    id: str
+    pid: int
+    exit: Exit
+    why: str | None
+    lingers: bool
+
+
+class Unstarted(NamedTuple):
+    """A program was not started. `place`: what failed: the program, the directory or the user."""
+
+    id: str
+    number: int
+    place: str
+    text: str
+
+
+class Gone(NamedTuple):
+    """The descendants of a program are gone."""
+
+    id: str
+
+
+Report = Running | Ended | Unstarted | Gone
+
+
+def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | NotStarted]:
+    """How attempts ended, as far as the keeper knows."""
+    causes: dict[AttemptKey, Exit | NotStarted] = {}
+    for key, report in known.items():
+        if isinstance(report, Ended):
+            causes[key] = report.exit
+        elif isinstance(report, Unstarted):
+            text = reason(report.place, report.number, report.text, "the program", "its directory")
+            causes[key] = NotStarted(text, report.number in EXHAUSTED)
+    return causes
+
+
+def endings_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, str]:
+    """Why programs were being ended."""
+    return {key: report.why for key, report in known.items() if isinstance(report, Running | Ended) and report.why}
+
+
+def attempt_id(key: AttemptKey, started_ms: int) -> str:
+    return f"{key.run.job}-{key.run.occurrence}-{key.attempt}-{started_ms}"
+
+
+def key_of(name: str) -> AttemptKey:
+    job, occurrence, attempt, _ = map(int, name.split("-"))
+    return AttemptKey(RunKey(job, occurrence), attempt)
+
+
+def reports(text: str) -> Iterator[Report]:
+    """The reports in lines of a keeper. Lines of another kind, or with more words, are those of a later version."""
+    for line in text.split("\n"):
+        match line.split(" "):
+            case ["running", name, pid, ticks, why, *_]:
+                yield Running(name, int(pid), int(ticks), None if why == "-" else why)
+            case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
+                code = int(status)
+                figures = int(ended_ms), int(cpu_ms), int(memory_kb)
+                cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
+                yield Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
+            case ["unstarted", name, number, place, *words]:
+                yield Unstarted(name, int(number), place, " ".join(words))
+            case ["gone", name]:
+                yield Gone(name)
+
+
+def ends_in(directory: Path) -> list[Report]:
+    """The ends in the file of a keeper: it may have ended."""
+    try:
+        with open(directory / ENDS, errors="replace") as file:  # noqa: PTH123
+            return list(reports(file.read()))
+    except OSError:
+        return []
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """A connection with a keeper. `is_up`: the keeper has answered. `is_lost`: it has ended, and gets no request any more.
+
+    `popen`: None if an earlier daemon started the keeper. `messages`: a file in memory with its errors.
+    """
+
+    control: socket.socket
+    channel: socket.socket
+    popen: subprocess.Popen[bytes] | None = None
+    messages: int = -1
+    pid: int = 0
+    is_up: bool = False
+    is_lost: bool = False
+    _unsent: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> bool:
+        """Sends a line now, or with a later `flush`. Returns whether everything is sent. Only the deciding thread calls it."""
+        self._unsent.append(line)
+        return self.flush()
+
+    def flush(self) -> bool:
+        try:
+            while self._unsent:
+                lines = self._unsent[:20]
+                self.control.send("\n".join(lines).encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                del self._unsent[: len(lines)]
+        except BlockingIOError:
+            return False
+        except OSError:
+            # The end of the connection is reported to its reader.
+            self._unsent.clear()
+        return True
+
+    def receive(self) -> str | None:
+        """The next lines, empty if there are none yet; None at the end of the connection."""
+        try:
+            text = self.control.recv(keeper.MESSAGE_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+        except OSError:
+            return None
+        if not text:
+            return None
+        if text.startswith("keeper "):
+            self.pid = int(text.split("\n", 1)[0].split(" ")[2])
+            self.is_up = True
+        return text
+
+    def request(self, data: bytes, descriptors: list[int]) -> None:
+        """Sends a start. Raises OSError if it did not arrive; a message arrives as a whole or not at all."""
+        if len(data) <= INLINE_BYTES:
+            socket.send_fds(self.channel, [data], descriptors, socket.MSG_NOSIGNAL)
+            return
+        with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
+            file.write(data)
+            socket.send_fds(self.channel, [b"\0"], [*descriptors, file.fileno()], socket.MSG_NOSIGNAL)
+
+    def why_ended(self) -> str | None:
+        """The errors of a keeper that ended by itself; None if it was killed, has not ended, or is no child."""
+        if self.popen is None:
+            return None
+        try:
+            status = self.popen.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        if status <= 0:
+            return None
+        text = os.pread(self.messages, ERROR_BYTES, 0).decode(errors="replace").strip()
+        return text or f"exit status {status}"
+
+    def leave(self, seconds: float) -> None:
+        """Ends the connection, and waits at most so long for the end of the keeper."""
+        with contextlib.suppress(OSError):
+            self.channel.close()
+            self.control.settimeout(seconds)
+            self.control.shutdown(socket.SHUT_WR)
+            while self.control.recv(keeper.MESSAGE_BYTES):
+                continue
+        if self.popen is not None and seconds:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(seconds)
+        self.close()
+
+    def close(self) -> None:
+        if self.popen is not None:
+            # A keeper that runs on is not a mistake.
+            self.popen.returncode = self.popen.poll() or 0
+        for connection in (self.control, self.channel):
+            connection.close()
+        if self.messages >= 0:
+            os.close(self.messages)
+            self.messages = -1
+
+
+@dataclass(slots=True)
+class KeeperLink:
+    """Starts the keeper when it is first needed, and another one after it was killed.
+
+    `command`: what runs in place of the keeper, for tests. `on_open`: called with each new connection, on any thread.
+    `is_needed`: whether the keeper must run on when the daemon ends.
+    """
+
+    outputs: Outputs
+    limit: int
+    on_open: Callable[[Link], None] = lambda _link: None
+    is_needed: Callable[[], bool] = lambda: False
+    command: Sequence[str] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    link: Link | None = None
+    # The program of the keeper. It is opened at once, since an upgrade may replace the file.
+    _source: int = -1
+
+    def __post_init__(self) -> None:
+        self._source = os.open(keeper.__file__, os.O_RDONLY | os.O_CLOEXEC)
+
+    def take_over(self) -> list[Report]:
+        """Connects with the keeper of an earlier daemon. Returns everything that this daemon does not know.
+
+        Without a keeper, these are the ends in its file. Raises Unusable if the keeper does not answer.
+        """
+        try:
+            control = connect(self.outputs.directory / SOCKET, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
+        except OSError:
+            return self.ends()
+        try:
+            if peer_uid(control) != os.geteuid():
+                control.close()
+                return self.ends()
+            link, text = self._linked(control), ""
+            while not text.endswith("\nready"):
+                if (more := link.receive()) is None:
+                    link.close()
+                    return self.ends()
+                if not more:
+                    raise TimeoutError
+                text += f"\n{more}"
+        except TimeoutError:
+            remedy = "look at the process that listens on it; killed, it loses how its programs end"
+            path = self.outputs.directory / SOCKET
+            raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
+        self._open(link)
+        return list(reports(text))
+
+    def ends(self) -> list[Report]:
+        return ends_in(self.outputs.directory)
+
+    def start(self, data: bytes, descriptors: list[int], note: Callable[[Link], None]) -> None:
+        """Requests a start, and notes the connection before it can be lost. Runs on the worker. Raises OSError."""
+        with self.lock:
+            try:
+                link = self._connected()
+                try:
+                    link.request(data, descriptors)
+                except (BrokenPipeError, ConnectionResetError):
+                    link.is_lost = True
+                    link = self._connected()
+                    link.request(data, descriptors)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot reach the keeper: {error.strerror}") from error
+            note(link)
+
+    def prepare(self) -> None:
+        """Starts a keeper before it is needed. Runs on the worker. If it fails, the first start will tell why."""
+        with self.lock, contextlib.suppress(OSError):
+            self._connected()
+
+    def _connected(self) -> Link:
+        if self.link is None or self.link.is_lost:
+            self._open(self._begin())
+        assert self.link is not None
+        return self.link
+
+    def _open(self, link: Link) -> None:
+        """Uses a connection from now on, if its end can be noticed. Raises OSError."""
+        link.control.setblocking(False)
+        try:
+            self.on_open(link)
+        except OSError:
+            link.close()
+            raise
+        self.link = link
+
+    def _linked(self, control: socket.socket) -> Link:
+        """A connection, with the channel for starts."""
+        channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with peer:
+            socket.send_fds(control, [b"starts"], [peer.fileno()], socket.MSG_NOSIGNAL)
+        return Link(control, channel)
+
+    def _begin(self) -> Link:
+        """Starts a keeper, and connects with it. In a session of its own it gets no signals of a terminal."""
+        directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
+        ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        messages = os.memfd_create("keeper")
+        listener, control = _sockets(directory / SOCKET)
+        command = self.command or (*PYTHON, f"/proc/self/fd/{self._source}")
+        try:
+            with listener:
+                popen = subprocess.Popen(
+                    [*command, str(directory)],
+                    stdin=listener.fileno(),
+                    stdout=ends,
+                    stderr=messages,
+                    cwd="/",
+                    start_new_session=True,
+                    pass_fds=(self._source,),
+                )
+        except BaseException:
+            os.close(messages)
+            control.close()
+            raise
+        finally:
+            os.close(ends)
+        _restore_limit(popen.pid, self.limit)
+        link = self._linked(control)
+        link.popen, link.messages, link.pid = popen, messages, popen.pid
+        return link
+
+    def close(self) -> None:
+        """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
+        link, self.link, is_done = self.link, None, not self.is_needed()
+        os.close(self._source)
+        if link is not None:
+            link.leave(END_SECONDS if is_done else 0)
+        if is_done:
+            for name in (SOCKET, ENDS):
+                with contextlib.suppress(OSError):
+                    (self.outputs.directory / name).unlink()
+
+
+def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
+    """The socket on which a keeper listens, and a connection with it. Some file systems hold no sockets.
+
+    Then it is a plain connection, and no later daemon can take the keeper over.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        path.chmod(0o600)
+        listener.listen()
+        return listener, connect(path, kind=socket.SOCK_SEQPACKET)
+    except OSError:
+        listener.close()
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    finally:
+        os.close(directory)
+
+
+def _restore_limit(pid: int, soft: int) -> None:
+    """Sets the limit on descriptors that the daemon was started with, for the programs. The daemon has raised its own."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,278 @@
+"""The keeper by itself: what it loads, how it becomes another user, and what it keeps for the next daemon."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schedappliance.clock import SystemClock
+from schedappliance.edge.programs import keeper
+from schedappliance.edge.programs.keeper_link import Ended, Report, Running, attempt_id
+from schedappliance.edge.programs.outputs import SOCKET
+from schedappliance.engine.attempts import Exit
+from schedappliance.engine.effects import DiscardOutput, StartProgram
+from schedappliance.engine.events import ProgramEnded, ProgramStarted
+from schedappliance.engine.records import AttemptKey, RunKey
+from tests.edge.programs.test_launcher import NOBODY, Edge, Make, as_root, edge, make, patched, requested
+from tests.support.daemon import group, is_running
+from tests.support.waiting import PATIENCE_SECONDS, eventually
+
+__all__ = ["edge", "make"]
+
+PROGRAM = Path(keeper.__file__)
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script with the functions of the keeper in a process of its own, which may change its credentials."""
+    text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {str(PROGRAM.parent)!r})\nimport keeper\n{script}"
+    command = [sys.executable, "-I", "-S", "-c", text]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+
+def test_the_keeper_loads_few_modules_and_none_of_the_package() -> None:
+    imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
+    for_types = {"collections.abc", "resource", "typing"}
+    assert {node.module for node in imports} == {"__future__", *for_types}
+    done = run("print(*sys.modules)")
+    assert "keeper" in done.stdout.split(), done.stderr
+    assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
+
+
+@as_root
+def test_root_cannot_be_regained() -> None:
+    done = run(f"""
+keeper.become({NOBODY}, 4242, [4242, 4243, 4244], "user `nobody`")
+print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))
+for regain in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setegid(0), lambda: os.setgroups([0])):
+    try:
+        regain()
+        print("regained")
+    except PermissionError:
+        pass
+""")
+    assert done.stdout == f"({NOBODY}, {NOBODY}, {NOBODY}) (4242, 4242, 4242) [4242, 4243, 4244]\n", done.stderr
+
+
+@as_root
+def test_credentials_that_could_be_reversed_are_unusable() -> None:
+    """SECBIT_NO_SETUID_FIXUP keeps the capabilities when the user changes, as a misconfigured container may do."""
+    done = run(f"""
+assert keeper._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
+try:
+    keeper.become({NOBODY}, {NOBODY}, [], "user `nobody`")
+except keeper.UnusableUser as error:
+    print(error)
+""")
+    assert done.stdout == "cannot run as user `nobody`: the program could regain the appliance's rights\n", done.stderr
+
+
+NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid(*[{NOBODY}] * 3)\n"
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("uid", "gid", "output"),
+    [
+        (NOBODY, NOBODY, "[4242]"),
+        (0, NOBODY, "cannot run as it: the appliance needs root for it"),
+        (NOBODY, 0, "cannot run as it: the appliance needs root for it"),
+    ],
+)
+def test_without_root_only_the_own_credentials_are_possible(uid: int, gid: int, output: str) -> None:
+    done = run(f"""
+{NOT_ROOT}
+try:
+    keeper.become({uid}, {gid}, [], "it")
+    print(os.getgroups())
+except keeper.UnusableUser as error:
+    print(error)
+""")
+    assert done.stdout == output + "\n", done.stderr
+
+
+def left(edge: Edge) -> None:
+    """The daemon is gone, as after kill -9."""
+    edge.supervisor.collector.close()
+    assert edge.keeper.link is not None
+    edge.loop.unwatch(edge.keeper.link.control.fileno())
+    edge.keeper.link.close()
+    edge.keeper.link = None
+
+
+def next_daemon(make: Make, keys: list[AttemptKey]) -> tuple[Edge, dict[AttemptKey, Report]]:
+    """Another daemon, and what the keeper tells it about the attempts."""
+    edge = make()
+    edge.started = 10
+    known = edge.supervisor.take_over({attempt_id(key, 0): key for key in keys}, dict.fromkeys(keys, 65_536))
+    return edge, known
+
+
+def ends(edge: Edge) -> list[Report]:
+    return edge.keeper.ends()
+
+
+def test_the_next_daemon_gets_the_running_programs_and_the_ends(make: Make, tmp_path: Path) -> None:
+    edge, gate = make(), tmp_path / "gate"
+    os.mkfifo(gate)
+    running, short = edge.start(f"echo a; read line < {gate}; exit 5"), edge.start(f"exec 0<{gate}; exit 3")
+    pid = edge.heard(ProgramStarted, running).process.pid
+    edge.heard(ProgramStarted, short)
+    keeper_pid = edge.process()
+    left(edge)
+    with gate.open("w") as file:
+        eventually(lambda: ends(edge), "the end of the second program")
+        edge, known = next_daemon(make, [running, short])
+        assert edge.process() == keeper_pid
+        begun, over = known[running], known[short]
+        assert isinstance(begun, Running)
+        assert isinstance(over, Ended)
+        assert (begun.pid, over.exit) == (pid, Exit(status=3))
+        file.write("go\n")
+    ended = edge.heard(ProgramEnded, running)
+    assert (ended.exit, ended.output) == (Exit(status=5), b"a\n")
+    assert edge.output("echo more") == ["more"], "the keeper starts programs for it"
+    for key in (running, short, AttemptKey(RunKey(edge.started, 1), 1)):
+        edge.supervisor.discard(DiscardOutput(key))
+    edge.until(lambda: not ends(edge), "the ends are forgotten")
+
+
+def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Make) -> None:
+    edge = make()
+    key = edge.start("read line; sleep 0.1; exit 4")
+    edge.heard(ProgramStarted, key)
+    pid = edge.process()
+    left(edge)
+    eventually(lambda: not is_running(pid), "the end of the keeper")
+    edge, known = next_daemon(make, [key])
+    report = known[key]
+    assert isinstance(report, Ended)
+    assert report.exit == Exit(status=4)
+    assert edge.keeper.link is None
+    assert edge.output("echo more") == ["more"], "another keeper is started"
+
+
+def test_a_timeout_that_passes_without_a_daemon_is_enforced(make: Make, tmp_path: Path) -> None:
+    edge, heard = make(), tmp_path / "heard"
+    script = f"trap 'echo heard >> {heard}' TERM; echo ready; while :; do sleep 0.05; done"
+    key = AttemptKey(RunKey(1, 1), 1)
+    start = StartProgram(key, ("/bin/sh", "-c", script), (), "/", 0o022, 65_536)
+    now = SystemClock().moment().boot
+    edge.launcher.start(replace(start, term_at=now + 300, kill_after_ms=200))
+    edge.heard(ProgramStarted, key)
+    left(edge)
+    eventually(lambda: ends(edge), "the end")
+    (report,) = ends(edge)
+    assert isinstance(report, Ended) and (report.exit, report.why) == (Exit(signal=signal.SIGKILL), "timeout")
+    assert heard.read_text() == "heard\n", "TERM came first"
+
+
+# Of its own session, with a parent that has ended; the last one has no variables either, but its session.
+DAEMONS = """
+(setsid sleep 60 &)
+setsid setsid sleep 60 &
+(env -i sleep 60 &)
+trap '' HUP
+sleep 60
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_all_descendants(edge: Edge, number: int) -> None:
+    marks, more = ((("SCHED_STORE", "s"), ("SCHED_RUN_ID", run), ("SCHED_ATTEMPT", "1")) for run in ("n/1", "n/2"))
+    key, other = edge.start(DAEMONS, env=marks), edge.start("(setsid sleep 60 & echo $!); sleep 60", env=more)
+    leader = edge.heard(ProgramStarted, key).process.pid
+    stranger = int(eventually(lambda: (edge.directory / "2-1-1").read_text().strip(), "the other program"))
+
+    def sleepers() -> list[int]:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [pid for pid in pids if is_running(pid) and writes_to(pid, edge.directory / "1-1-1")]
+
+    eventually(lambda: len(sleepers()) == 5, "the descendants")
+    edge.signal(key, number)
+    assert edge.heard(ProgramEnded, key).exit == Exit(signal=number)
+    edge.until(lambda: not sleepers() and not edge.supervisor.is_busy(), "the end of all")
+    assert not is_running(leader)
+    assert is_running(stranger), "that of another program goes on"
+    edge.signal(other, signal.SIGKILL)
+    edge.until(lambda: not is_running(stranger), "the end of the other one")
+
+
+def test_a_signal_ends_only_the_group_if_the_program_says_so(edge: Edge) -> None:
+    key = AttemptKey(RunKey(1, 1), 1)
+    script = "setsid sleep 60 & echo $!; sleep 60 & wait"
+    edge.launcher.start(StartProgram(key, ("/bin/sh", "-c", script), (), "/", 0o022, 65_536, tree="group"))
+    leader = edge.heard(ProgramStarted, key).process.pid
+    outside = int(eventually(lambda: (edge.directory / "1-1-1").read_text().strip(), "its child"))
+    eventually(lambda: os.getsid(outside) == outside and len(group(leader)) == 2, "both sleepers")
+    edge.signal(key, signal.SIGTERM)
+    edge.heard(ProgramEnded, key)
+    edge.until(lambda: not group(leader) and not edge.supervisor.is_busy(), "the end of the group")
+    assert is_running(outside)
+    os.kill(outside, signal.SIGKILL)
+
+
+def writes_to(pid: int, path: Path) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/fd/1").samefile(path)
+    return False
+
+
+@as_root
+def test_nobody_but_the_own_user_may_speak_to_the_keeper(edge: Edge) -> None:
+    edge.output("true")
+    path = edge.directory / SOCKET
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o666)
+    edge.directory.chmod(0o711)
+    script = f"""
+import os, socket
+directory = os.open({str(edge.directory)!r}, os.O_PATH)
+os.setgroups([])
+os.setresuid(*[{NOBODY}] * 3)
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+connection.connect(f"/proc/self/fd/{{directory}}/{SOCKET}")
+print(connection.recv(1000))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "b''\n", done.stderr
+    assert edge.output("echo more") == ["more"], "the daemon is not disturbed"
+
+
+# The start of a program hangs until the gate is opened, as with a file system that does not answer.
+HANGS = """
+spawn, gate = keeper.Program.spawn, sys.argv.pop(1)
+def hang(program, *descriptors):
+    if b"hang" in program.argv:
+        open(gate).close()
+    return spawn(program, *descriptors)
+keeper.Program.spawn = hang
+"""
+
+
+def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    edge = make([*patched(HANGS), str(gate)])
+    hung = AttemptKey(RunKey(9, 1), 1)
+    first = edge.start("sleep 60")
+    edge.heard(ProgramStarted, first)
+    edge.launcher.start(StartProgram(hung, ("/bin/sh", "-c", "exit 6", "hang"), (), "/", 0o022, 65_536))
+    edge.started += 1
+    behind = edge.start("true")
+    requested(edge, behind)
+    edge.signal(first, signal.SIGTERM)
+    assert edge.heard(ProgramEnded, first).exit == Exit(signal=signal.SIGTERM)
+    left(edge)
+    edge, known = next_daemon(make, [hung, behind])
+    assert known == {hung: Running(attempt_id(hung, 0), 0, 0, None)}, "the start behind it is dropped"
+    assert edge.output("echo more") == ["more"]
+    gate.write_text("")
+    assert edge.heard(ProgramEnded, hung).exit == Exit(status=6)
