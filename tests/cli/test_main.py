@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli.main import SHORT, SUBCOMMANDS, main
+from tests.support.waiting import PATIENCE_SECONDS
 
 # What every console command pays for; `--endpoint` needs no appliance file.
 CONSOLE_MODULES = {
@@ -82,3 +83,25 @@ def test_a_console_command_imports_little(tmp_path: Path) -> None:
     assert (status, error.startswith("error: no appliance answers at ")) == ("69", True)
     assert {name for name in modules if name.startswith("schedappliance")} == CONSOLE_MODULES
     assert not EXPENSIVE & set(modules)
+
+
+def test_an_interrupt_within_an_import_ends_with_the_same_status(tmp_path: Path) -> None:
+    """Python would end itself by the signal: dataclasses call exec() while a module of them is imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'schedappliance.cli.explain':\n"
+        "            exec('raise KeyboardInterrupt')\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "schedappliance", "explain"],
+        env={"PYTHONPATH": f"{tmp_path}:{root}"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
