@@ -42,13 +42,13 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher, as_event
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log, open_log_file
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import HIDDEN_BOOT_REMEDY, boot_id
 from schedappliance.edge.spool.device import Spool
+from schedappliance.edge.threads import Inbox
 from schedappliance.edge.users import LookUps, Users
 from schedappliance.edge.zones import ZoneWatch
 from schedappliance.engine import effects

@@ -28,8 +28,8 @@ from schedappliance.edge.programs.outputs import Outputs, note, output_directory
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
+from schedappliance.edge.threads import Worker
 from schedappliance.edge.users import LookUps, group_number
-from schedappliance.edge.worker import Worker
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep

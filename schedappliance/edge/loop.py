@@ -23,8 +23,8 @@ from schedappliance.edge import linux
 if TYPE_CHECKING:
     from schedappliance.clock import Clock, Moment
     from schedappliance.core.turn import Core
-    from schedappliance.edge.inbox import Inbox
     from schedappliance.edge.log import Log
+    from schedappliance.edge.threads import Inbox
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.events import Event
 

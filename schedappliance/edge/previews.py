@@ -19,7 +19,7 @@ from schedappliance.engine.events import PreviewMade
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
-    from schedappliance.edge.worker import Worker
+    from schedappliance.edge.threads import Worker
     from schedappliance.engine.effects import MakePreview
 
 # A day of many thousand due times takes a few seconds.

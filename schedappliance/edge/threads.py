@@ -1,15 +1,133 @@
-"""Starts the threads of the daemon. Rule: a thread that cannot be started is a resource that is missing, not a bug."""
+"""The threads of the daemon, and the queues between them: tasks go to a worker, items come back through the inbox.
+
+Rule: each queue keeps the order of arrival. A thread that cannot be started is a resource that is missing, not a bug.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.engine.events import DropClaimed, Event
 
 # Python says this in words of its own, or not at all.
 NO_THREAD = "the machine has no thread left"
+# How long to wait for the last tasks of a worker.
+CLOSE_SECONDS = 5.0
+
+
+class Offer(NamedTuple):
+    """Events that a device keeps until a turn has room for them. `take` returns at most this many of them."""
+
+    take: Callable[[int], list[Event]]
+
+
+# With a call, a worker passes a result to its own device on the deciding thread: the name of a client's user, or a signal
+# for a program that the worker has just started. The core decides nothing about a call, so a call is not an event. Both
+# are in one queue, so that a call cannot overtake an earlier event.
+Item = Event | Offer | Callable[[], object]
+
+
+class Inbox:
+    """Events for the core, and calls to be made on the deciding thread. `fileno()` is readable while items are posted."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_signalled = False
+
+    def fileno(self) -> int:
+        return self._signal
+
+    def close(self) -> None:
+        os.close(self._signal)
+
+    def post(self, item: Item) -> None:
+        """Adds an item from any thread, or from a signal handler, and wakes the deciding thread."""
+        self._items.append(item)
+        if not self._is_signalled:
+            self._wake()
+
+    def put(self, item: Item) -> None:
+        """Adds an item on the deciding thread. It needs no wake-up, since the thread checks the inbox before it sleeps."""
+        self._items.append(item)
+
+    @property
+    def has_items(self) -> bool:
+        return bool(self._items)
+
+    def _wake(self) -> None:
+        self._is_signalled = True
+        os.eventfd_write(self._signal, 1)
+
+    def take(self, limit: int) -> list[Event]:
+        """The events of one turn: `limit` console lines, or drops of that weight. It also makes the calls in the queue."""
+        events: list[Event] = []
+        weight = 0
+        while self._items and weight < limit:
+            item = self._items.popleft()
+            if callable(item):
+                item()
+            elif isinstance(item, Offer):
+                events += (offered := item.take(limit - weight))
+                weight += len(offered)
+            else:
+                events.append(item)
+                weight += item.weight if isinstance(item, DropClaimed) else 1
+        if not self._items:
+            self._clear_signal()
+        return events
+
+    def _clear_signal(self) -> None:
+        """Clears the signal. From here on, a thread that posts an item signals again.
+
+        The last check finds the item of a thread that saw the old signal. The descriptor is read even without a signal,
+        because a thread may signal after its item was taken. Otherwise the descriptor would stay readable forever.
+        """
+        self._is_signalled = False
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._signal)
+        if self._items:
+            self._wake()
+
+
+class Worker:
+    """Runs its tasks in order, one at a time. A task handles the errors that it expects; any other ends the daemon."""
+
+    def __init__(self, name: str, inbox: Inbox) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._inbox = inbox
+        self._thread = start_thread(name, self._run_tasks)
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Adds a task. May be called from any thread."""
+        self._tasks.put(task)
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Waits for the submitted tasks, but at most this long, since one of them may hang."""
+        self._tasks.put(None)
+        self._thread.join(seconds)
+
+    def _run_tasks(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except Exception as error:
+                self._inbox.post(_raiser(error))
+
+
+def _raiser(error: Exception) -> Callable[[], None]:
+    def raise_error() -> None:
+        raise error
+
+    return raise_error
 
 
 def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:

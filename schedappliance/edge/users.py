@@ -21,7 +21,7 @@ from schedappliance.engine.events import UserLookedUp
 from schedappliance.engine.records import NO_UID, KnownUser, User
 
 if TYPE_CHECKING:
-    from schedappliance.edge.inbox import Inbox
+    from schedappliance.edge.threads import Inbox
     from schedappliance.engine.effects import LookUpUser
 
 # Look-ups at the same time; each hangs at most with one thread.

@@ -8,7 +8,7 @@ from schedappliance.engine.events import ZonesChanged
 from schedappliance.model.calendars.zones import Zones, this_machine
 
 if TYPE_CHECKING:
-    from schedappliance.edge.inbox import Inbox
+    from schedappliance.edge.threads import Inbox
 
 
 class ZoneWatch:

@@ -1,7 +1,7 @@
 """The events: the reports of the edge to the core.
 
 Rule: the core decides only about these events, and all of them arrive through one inbox. Devices also post calls for
-themselves; see edge/inbox.py.
+themselves; see edge/threads.py.
 """
 
 from __future__ import annotations

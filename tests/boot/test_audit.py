@@ -10,8 +10,8 @@ import pytest
 
 from schedappliance.boot.audit import Audit
 from schedappliance.clock import ManualClock
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import AUDIT_MS, Alarms
+from schedappliance.edge.threads import Inbox
 
 
 def test_a_check_that_fails_is_told_once_and_made_again(caplog: pytest.LogCaptureFixture) -> None:

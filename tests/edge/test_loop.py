@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from schedappliance.clock import Moment, SystemClock
 from schedappliance.core.turn import Core
 from schedappliance.edge import linux
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
+from schedappliance.edge.threads import Inbox
 from schedappliance.engine.effects import Effect, Stop
 from schedappliance.engine.events import Event
 from tests.support.waiting import PATIENCE_SECONDS

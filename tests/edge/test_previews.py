@@ -9,10 +9,9 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge import previews
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import MOST_WAITING, Previews
-from schedappliance.edge.worker import Worker
+from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.effects import MakePreview
 from schedappliance.engine.events import PreviewMade
 

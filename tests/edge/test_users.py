@@ -14,8 +14,8 @@ from typing import NoReturn
 import pytest
 
 from schedappliance.edge import linux, users
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.programs import accounts
+from schedappliance.edge.threads import Inbox
 from schedappliance.edge.users import (
     MOST_THREADS,
     LookUps,

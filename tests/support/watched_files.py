@@ -16,9 +16,8 @@ from watchdog.observers import Observer
 from schedappliance.clock import ManualClock
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.worker import Worker
+from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped, Remains
 from schedappliance.engine.records import User

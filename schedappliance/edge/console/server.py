@@ -24,8 +24,7 @@ from schedappliance.edge.console.events import Watchers
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
-from schedappliance.edge.inbox import Offer
-from schedappliance.edge.threads import NO_THREAD
+from schedappliance.edge.threads import NO_THREAD, Offer
 from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
@@ -33,8 +32,8 @@ from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
-    from schedappliance.edge.inbox import Inbox
     from schedappliance.edge.loop import Alarm, Loop
+    from schedappliance.edge.threads import Inbox
     from schedappliance.engine.events import ConsoleEvent, Event
 
 # The most lines of one client, and their most bytes, that wait for an answer; further lines stay in the socket.

@@ -17,7 +17,7 @@ from schedappliance.edge.files.directories import Directories, places_of
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
 from schedappliance.edge.loop import AUDIT_MS
-from schedappliance.edge.worker import Worker
+from schedappliance.edge.threads import Worker
 from schedappliance.engine.effects import FilesAccepted, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt

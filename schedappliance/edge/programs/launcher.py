@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from schedappliance.edge.programs.keeper_link import KeeperLink, Link
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.programs.supervisor import Supervisor
+    from schedappliance.edge.threads import Worker
     from schedappliance.edge.users import LookUps
-    from schedappliance.edge.worker import Worker
     from schedappliance.engine.effects import SignalProgram, StartProgram
 
 # The interval of the checks while outputs cannot be written.

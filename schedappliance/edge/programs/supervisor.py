@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from schedappliance.edge.programs.keeper_link import KeeperLink, Link, Report
     from schedappliance.edge.programs.output_lines import OutputLog
     from schedappliance.edge.programs.outputs import Outputs
-    from schedappliance.edge.worker import Worker
+    from schedappliance.edge.threads import Worker
     from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram
     from schedappliance.engine.output_parts import OutputPart
     from schedappliance.engine.records import AttemptKey

@@ -30,8 +30,8 @@ from schedappliance.edge.spool.folders import (
 )
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
+from schedappliance.edge.threads import Worker
 from schedappliance.edge.users import group_number
-from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
 from schedappliance.engine.intake import Keep, Rules, SpoolBacklog

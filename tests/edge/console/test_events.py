@@ -9,8 +9,8 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.edge.console.events import EVENTS_PER_MS, FLUSH_MS, KEPT, REMEMBERED_MS, EventRing, Watch, Watchers
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
+from schedappliance.edge.threads import Inbox
 from schedappliance.engine.effects import Happened
 from schedappliance.engine.events import NobodyWatches
 

@@ -26,8 +26,8 @@ from schedappliance.edge.console.server import (
     _Connection,
 )
 from schedappliance.edge.console.unix_socket import connect
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
+from schedappliance.edge.threads import Inbox
 from schedappliance.edge.users import LookUps
 from schedappliance.engine.effects import Answer, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped

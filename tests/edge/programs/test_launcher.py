@@ -20,7 +20,6 @@ import pytest
 from schedappliance.boot.process import reset_signals
 from schedappliance.clock import SystemClock
 from schedappliance.edge import linux
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import accounts, keeper
 from schedappliance.edge.programs.keeper_link import KeeperLink
@@ -29,8 +28,8 @@ from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
+from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.edge.users import LookUps
-from schedappliance.edge.worker import Worker
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted

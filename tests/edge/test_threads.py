@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.threads import Inbox
 from schedappliance.engine.events import StopRequested
 
 THREADS, EACH = 8, 500
