@@ -18,7 +18,7 @@ from schedappliance.cli.errors import FAILED, OK, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
 from schedappliance.client.events import RunEvent
-from schedappliance.client.questions import OutputReader
+from schedappliance.client.questions import LIVE, OutputReader
 from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
@@ -74,16 +74,18 @@ def newest_run(ask: Ask, job: str) -> str:
     return str(runs[0]["run"])
 
 
-def show(ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], None]) -> int:
-    """Prints the output of a run; returns the exit status. It ends early when nobody reads it."""
+def show(
+    ask: Ask, name: str, follow: bool, out: TextIO, pause: Callable[[int], None], needs_reader: bool = True
+) -> int:
+    """Prints the output of a run; returns the exit status. `needs_reader`: it ends early when nobody reads the output."""
     reader, quiet_ms = OutputReader(name, follow=follow), SHORTEST_MS
     while (question := reader.question) is not None:
         part = question.read(ask(question.line))
         text = reader.take(part)
         out.write(text)
         out.flush()
-        if not has_reader(out):
-            return OK
+        if needs_reader and not has_reader(out):
+            return FAILED if follow and part.state not in (*LIVE, "succeeded") else OK
         quiet_ms = SHORTEST_MS if text else min(2 * quiet_ms, LONGEST_MS)
         if reader.attempt != part.attempt:
             print_note(f"attempt {reader.attempt}")

@@ -16,7 +16,6 @@ from schedappliance.cli.arguments import positive_duration
 from schedappliance.cli.asking import STATUSES, asking_parser, print_json
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
-from schedappliance.cli.streams import has_reader
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import joined_as_is, quoted
 
@@ -118,12 +117,10 @@ def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:
 
     wait, output = logs.pause_of(follower, name), io.StringIO() if options.json else sys.stdout
     try:
-        logs.show(ask, name, True, output, lambda milliseconds: wait(left(milliseconds)))
+        logs.show(ask, name, True, output, lambda milliseconds: wait(left(milliseconds)), needs_reader=False)
     except KeyboardInterrupt:
         print_note(goes_on)
         raise
-    if not has_reader(output):
-        return FAILED
     end = follower.response(f"sched wait {quoted(name)}")
     if isinstance(output, io.StringIO):
         print_json(end["data"] | {"output": output.getvalue()})

@@ -185,7 +185,8 @@ def _perform(view: View) -> Outcome:
 
 def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
     order = view.order
-    if answer.error is not None or changes(order.command):
+    # `sched wait` is not rejected when the run has failed.
+    if answer.diagnostics or changes(order.command):
         aside = view.transaction is not None and outcome.transaction is not None
         audit(state, order.user, order.source, order.text, answer, order.by, aside)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.effects import Answer, LogMessage, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, StopRequested
 from schedappliance.engine.records import RunKey
 from tests.support.core import SECOND, Appliance, ended, some
@@ -48,6 +48,7 @@ def test_the_answer_tells_the_end_of_the_run_without_its_output(either: Applianc
     again = either.typed(f"sched wait {ONE}")
     either.turn(again)
     assert answers(either) == [(again.reply_to, answer)]
+    assert not some(LogMessage, either.effects), "the command is not rejected, and changes nothing"
 
 
 def test_the_answer_after_json_is_data(either: Appliance) -> None:
