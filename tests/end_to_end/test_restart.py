@@ -319,6 +319,55 @@ def test_a_restored_store_adopts_the_programs_that_write_to_its_output(daemon: D
     daemon.wait_for_log(f"its process {pid} was adopted")
 
 
+LATER = """
+sched { backing_store = "../var/sched.db" }
+program "names" { argv = ( "/bin/sh" "-c" "echo $0; (setsid sleep 3600 & echo $!); exec sleep 3600" ) args = any }
+"""
+
+
+def test_a_restored_store_leaves_the_programs_of_runs_that_it_does_not_know(daemon: Daemon) -> None:
+    """It gives the number of a run again while the program of that run lives, with a process that has left its group."""
+    daemon.conf.write_text(LATER)
+    daemon.start()
+    store, backup, later = daemon.var / "sched.db", daemon.root / "backup.db", daemon.root / "later.db"
+    assert daemon.store("backup", backup).returncode == 0
+    run = daemon.say("run names one").strip()
+
+    def written(name: str) -> list[str]:
+        """What the program of the run has written: its name, and the pid of its child."""
+        eventually(lambda: len(daemon.say(f"sched output {run}").split()) == 2, name)
+        return daemon.say(f"sched output {run}").split()
+
+    leader, (_, child) = daemon.wait_for_pid(), written("one")
+    left = [leader, int(child)]
+    daemon.kill()
+    for suffix in ("", "-wal"):
+        Path(f"{store}{suffix}").rename(f"{later}{suffix}")
+    Path(f"{store}-shm").unlink()
+    backup.rename(store)
+    daemon.start()
+    assert f"process {leader} runs for a store that was restored from a backup" in daemon.log
+
+    assert daemon.say("run names two").strip() == run, "the number is given again"
+    word, other = written("two")
+    assert word == "two"
+    daemon.say(f"sched stop {run}")
+    daemon.wait_for_state("cancelled")
+    eventually(lambda: not is_running(int(other)), "the child of the second one")
+    assert daemon.stop() == 0
+    assert all(map(is_running, left)), "nobody has stopped the first one"
+
+    store.unlink()
+    for suffix in ("", "-wal"):
+        Path(f"{later}{suffix}").rename(f"{store}{suffix}")
+    daemon.start()
+    daemon.wait_for_log(f"its process {leader} was adopted")
+    os.kill(leader, signal.SIGINT)
+    (row,) = daemon.wait_for_state("failed")
+    assert row["reason"] == "ended by signal 2 (SIGINT)", "its keeper has told its end"
+    os.kill(int(child), signal.SIGKILL)
+
+
 def test_a_moved_store_adopts_the_programs_that_write_to_its_output(daemon: Daemon) -> None:
     daemon.conf.write_text(PRODUCTION)
     daemon.start()

@@ -40,11 +40,10 @@ HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
 # How long it waits for its first daemon, and without a look at the clock, since a suspend is no waiting.
 LONGEST_MS = 10_000
 # Variables that name the attempt. A process that has left the session of its program is recognized by them.
-_MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=")
+_MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
 
-_PR_SET_CHILD_SUBREAPER = 36
-# Numbers from spawn.h; glibc and musl agree on them.
-_SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80
+# Numbers from sys/prctl.h and spawn.h; glibc and musl agree on them.
+_PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
 _STRUCT_BYTES = 1024
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
@@ -268,8 +267,7 @@ class Starter:
         if data == b"\0":
             data = os.pread(stdin, os.fstat(stdin).st_size, 0)
             stdin = descriptors[-2]
-        if stdin == output:
-            stdin = keeper.null
+        stdin = keeper.null if stdin == output else stdin
         self.current = program = Program(data)
         try:
             if program.id in keeper.early:
@@ -290,8 +288,8 @@ class Starter:
 
 
 class Keeper:
-    """`programs`: by pid. `ends`: the lines about ends that no daemon has stored yet, by id. `ending`: the programs that got a
-    signal. `lingering`: those that have ended, but have descendants. `early`: signals for programs that are not started yet.
+    """`programs`: by pid. `ends`: lines that no daemon has stored yet, by id. `ending`: programs that got a signal, or that the
+    daemon does not know. `lingering`: those that have ended, but have descendants. `early`: signals for later programs.
     """
 
     def __init__(self) -> None:
@@ -302,8 +300,7 @@ class Keeper:
         self.outbox: list[bytes] = []
         self.daemon: socket.socket | None = None
         self.early: dict[str, tuple[int, int, str]] = {}
-        # Starters fill these.
-        self.starters: list[Starter] = []
+        self.starters: list[Starter] = []  # They fill `failed` and `unreported`.
         self.starting = _thread.allocate_lock()
         self.failed: list[tuple[str, bytes]] = []
         self.unreported: dict[int, Program] = {}
@@ -388,6 +385,8 @@ class Keeper:
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
                     elif verb == "forget":
                         self.forget(words)
+                    elif verb == "enforce":
+                        self.ending += [program for program in list(self.programs.values()) if program.id in words]
         except BlockingIOError:
             pass
         except OSError:

@@ -2,7 +2,8 @@
 
 The daemon sends each start on a channel of its own, which a hanging start may block. Everything else are lines:
 
-- to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`
+- to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`,
+  `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout)
 - to the daemon: `keeper VERSION PID`, `running ID PID TICKS WHY`, `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`,
   `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after everything that a new daemon does not know
 

@@ -153,7 +153,10 @@ class Launcher:
     def _request(self, effect: StartProgram, request: bytes, descriptors: list[int]) -> None:
         """Requests a start. The program is known before: its end may be reported at once. Raises OSError."""
         env = dict(effect.env)
-        marks = env.get("SCHED_STORE", ""), env.get("SCHED_RUN_ID", ""), env.get("SCHED_ATTEMPT", "")
+        marks = (
+            *(env.get(one, "") for one in ("SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT")),
+            str(effect.started_ms),
+        )
         name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
         process = Process(name, effect.output_limit, inode, effect.argv[0], effect.cwd, marks)
         process.lines = OutputLines(effect.log_fields) if effect.log_fields else None
@@ -261,7 +264,8 @@ def variables_of(effect: StartProgram) -> dict[str, bytes]:
     """
     passed = {name: os.environb[os.fsencode(name)] for name in effect.pass_env if name in os.environ}
     filed = read_env_file(effect.env_file) if effect.env_file else {}
-    return passed | _encoded(dict(effect.env)) | _encoded(filed)
+    own = {"SCHED_STARTED_MS": str(effect.started_ms)}
+    return passed | _encoded(dict(effect.env)) | _encoded(filed) | _encoded(own)
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:

@@ -62,7 +62,7 @@ PUNCH_EVERY_MS = 10_000
 PASS_ON_MS = 1000
 # The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
 HELD_BYTES = 16 * 1024 * 1024
-NO_MARKS: Marks = ("", "", "")
+NO_MARKS: Marks = ()
 # The fields of the lines that a program writes, in the log.
 LogFields = tuple[tuple[str, Any], ...]
 NO_FIELDS: Mapping[AttemptKey, LogFields] = {}
@@ -98,9 +98,9 @@ class Process:
 class Supervisor:
     """Follows programs until they end. `lingering`: programs that have ended, but whose descendants are still being ended.
 
-    `_ends`: the ends that a keeper keeps until they are stored. `_held`: the outputs of ended runs that a process has open,
-    and whether the log names them; only for the collector. `output_log`: passes the lines of programs on to the log; None if
-    they are not.
+    `_ends`: the ends that a keeper keeps until they are stored. `_strangers`: programs of a keeper that the store does not
+    know, since it was restored from a backup. `_held`: the outputs of ended runs that a process has open, and whether the log
+    names them; only for the collector. `output_log`: passes the lines of programs on to the log; None if they are not.
     """
 
     loop: Loop
@@ -110,6 +110,7 @@ class Supervisor:
     logger: Logger
     output_log: OutputLog | None = None
     lingering: dict[str, Link | None] = field(default_factory=dict)
+    _strangers: set[str] = field(default_factory=set)
     _processes: dict[AttemptKey, Process] = field(default_factory=dict)
     _ends: dict[AttemptKey, tuple[Link | None, str]] = field(default_factory=dict)
     _outdated: list[AttemptKey] = field(default_factory=list)
@@ -123,6 +124,9 @@ class Supervisor:
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a program that will be requested."""
         self._processes[key] = process
+        if key in self._held:
+            # The store was restored, and has given the number of an earlier run to this one.
+            self.collector.submit(partial(self._forget_held, key))
         if process.lines:
             self._pass_on_later()
 
@@ -159,7 +163,14 @@ class Supervisor:
                 self.add(key, process)
             elif key is not None:
                 self._ends[key] = link, report.id
-            elif link is not None and not isinstance(report, Running):
+            elif link is not None and isinstance(report, Running):
+                self._strangers.add(report.id)
+                link.say(f"enforce {report.id}")
+                message = (
+                    "process %d runs for a store that was restored from a backup: its run is not known, so only %s"
+                )
+                self.logger.warning(message, report.pid, "its timeout ends it")
+            elif link is not None:
                 link.say(f"forget {report.id}")
         return known
 
@@ -229,6 +240,7 @@ class Supervisor:
         process = self._processes.get(key)
         if process is None or process.id != report.id:
             if not isinstance(report, Running):
+                self._strangers.discard(report.id)
                 self._say(link, f"forget {report.id}")
             return
         if isinstance(report, Running):
@@ -360,7 +372,9 @@ class Supervisor:
 
     def _needs_keeper(self) -> bool:
         """Whether the keeper has programs, or ends that are not stored."""
-        return bool(self._ends) or any(process.link is not None for process in self._processes.values())
+        return bool(self._ends or self._strangers) or any(
+            process.link is not None for process in self._processes.values()
+        )
 
     def signal(self, effect: SignalProgram) -> bool:
         """Signals a program with its descendants. Returns False if it was not requested yet."""
@@ -438,6 +452,10 @@ class Supervisor:
         """Watches outputs of ended runs that a process still has open. Nobody reads them any more."""
         for key in keys:
             self._held.setdefault(key, False)
+
+    def _forget_held(self, key: AttemptKey) -> None:
+        """Runs on the collector. The file of this name is another one now."""
+        self._held.pop(key, None)
 
     def _bound_held(self) -> None:
         """Runs on the collector. Removes the outputs that no process has open any more, and bounds the size of the others."""

@@ -16,8 +16,9 @@ from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
-# The variables that name an attempt: SCHED_STORE, SCHED_RUN_ID and SCHED_ATTEMPT.
-Marks = tuple[str, str, str]
+# The variables that name an attempt. The last one tells two runs with the same number: a restored store gives numbers again.
+MARKS = (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT", b"SCHED_STARTED_MS")
+Marks = tuple[str, ...]
 _STATE, _SESSION, _START = 0, 3, 19
 _UUID_BYTES = 36
 
@@ -107,8 +108,8 @@ def find_survivors(
         process = attempt.process
         if process and boots[attempt.key] is not False and 0 < process.start_ticks == start_ticks(process.pid):
             survivors[attempt.key] = process
-    unrecorded = {
-        (identity, run_id(node, a.key.run), str(a.key.attempt)): a.key
+    unrecorded: dict[Marks, AttemptKey] = {
+        (identity, run_id(node, a.key.run), str(a.key.attempt), str(a.started_ms)): a.key
         for a in attempts
         if not (a.process and a.process.start_ticks) and boots[a.key] is not False
     }
@@ -130,11 +131,8 @@ def find_marked(wanted: Collection[Marks]) -> dict[Marks, ProcessKey]:
             continue
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
-        store, run, attempt = (
-            environment.get(name, "") for name in (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT")
-        )
-        marks, fields = (store, run, attempt), _stat(pid)
-        if store and marks in wanted and fields and int(fields[_SESSION]) == pid:
+        marks, fields = tuple(environment.get(name, "") for name in MARKS), _stat(pid)
+        if marks[0] and marks in wanted and fields and int(fields[_SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
             if marks not in marked or process.start_ticks < marked[marks].start_ticks:
                 marked[marks] = process

@@ -174,6 +174,18 @@ def test_a_timeout_that_passes_without_a_daemon_is_enforced(make: Make, tmp_path
     assert heard.read_text() == "heard\n", "TERM came first"
 
 
+def test_the_timeout_of_a_program_that_the_next_daemon_does_not_know_is_enforced(make: Make) -> None:
+    """Its store was restored from a backup."""
+    edge, key = make(), AttemptKey(RunKey(1, 1), 1)
+    start = StartProgram(key, ("/bin/sleep", "3600"), (), "/", 0o022, 65_536)
+    edge.launcher.start(replace(start, term_at=SystemClock().moment().boot + 300))
+    pid = edge.heard(ProgramStarted, key).process.pid
+    left(edge)
+    edge, known = next_daemon(make, [])
+    assert not known
+    edge.until(lambda: not is_running(pid) and not ends(edge), "the end, which nobody waits for")
+
+
 # Of its own session, with a parent that has ended; the last one has no variables either, but its session.
 DAEMONS = """
 (setsid sleep 60 &)

@@ -172,6 +172,7 @@ def test_a_program_has_the_credentials_and_variables_of_its_user(edge: Edge) -> 
         "A": "x",
         "SHELL": "/bin/other",
         "SCHED_RUN_ID": "n/1",
+        "SCHED_STARTED_MS": "0",
     }
 
 
