@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -17,6 +18,9 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# With this library Lark compares the terminals of each grammar that it loads, which takes 0.1 s in each process.
+sys.modules["interegular"] = None  # type: ignore[assignment]
 
 # A shell makes background processes ignore SIGINT, `nohup` SIGHUP, and children inherit that. The tests need both. Python
 # itself ignores SIGPIPE and SIGXFSZ.

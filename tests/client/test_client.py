@@ -7,8 +7,6 @@ import inspect
 import os
 import pydoc
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +33,7 @@ from schedappliance.client import (
 )
 from schedappliance.client.questions import CommandLike
 from schedappliance.clock import SystemClock
-from tests.support.daemon import STANZAS, Daemon
+from tests.support.daemon import STANZAS, Daemon, begin
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 DECLARED = 'job "nightly" { every = 1d  command = "run hello" }\n'
@@ -260,8 +258,7 @@ def test_waits_go_on_after_a_restart(daemon: Daemon) -> None:
         waits = [threads.submit(sched.wait, run), threads.submit(wait, run)]
         waiting = []
         for word, *rest in words:
-            command = [sys.executable, "-m", "schedappliance", word, "--config", config, *rest]
-            waiting.append(stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL)))
+            waiting.append(stack.enter_context(begin(word, "--config", config, *rest)))
             stack.callback(waiting[-1].kill)
         # This client, two that wait in it, two connections of `run --wait`, and one of `submit`.
         eventually(lambda: clients_of(sched) >= 6, "the waits")

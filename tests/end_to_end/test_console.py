@@ -213,6 +213,7 @@ def test_a_client_that_disconnects_in_the_middle_of_a_long_list_disturbs_no_othe
 
 
 def test_clients_that_disconnect_leave_nothing_in_memory(daemon: Daemon) -> None:
+    daemon.is_copy = False
     daemon.start()
     for round_ in range(2):
         if round_:
@@ -228,6 +229,7 @@ def test_clients_that_disconnect_leave_nothing_in_memory(daemon: Daemon) -> None
 
 def test_lists_of_long_commands_that_nobody_reads_take_little_memory(daemon: Daemon) -> None:
     """Forty clients ask for a list of 24 MB, and read none of it."""
+    daemon.is_copy = False
     daemon.start()
     daemon.drop("many.cmd", "sched in 90000 run hello\n" * 400)
     eventually(lambda: daemon.say("summary").count("Drops:  1"), "the drop")
@@ -247,6 +249,7 @@ def test_lists_of_long_commands_that_nobody_reads_take_little_memory(daemon: Dae
 
 def test_answers_that_nobody_reads_take_little_memory(daemon: Daemon) -> None:
     """Each client asks for 256 answers of 4 MB, and reads none of them."""
+    daemon.is_copy = False
     write = "import sys; sys.stdout.write('x' * 4_000_000)"
     program = f'program "large" {{ argv = ( "{sys.executable}" "-c" "{write}" ) output_limit = 4m }}\n'
     daemon.conf.write_text(daemon.conf.read_text() + program)

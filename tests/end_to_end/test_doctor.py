@@ -61,6 +61,7 @@ Doctor = Callable[..., Printed]
 @pytest.fixture
 def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
     """Runs doctor on the daemon's files; returns the status, and for each finding its code and path below the root."""
+    daemon.is_copy = False  # doctor knows a daemon by its command
 
     def run(config: Path = daemon.etc / "appliance.yaml") -> Printed:
         status = main(["doctor", "--config", str(config)])
@@ -371,6 +372,7 @@ def test_exhausted_inotify_of_the_appliance_s_user_is_found(of_nobody: Path) -> 
 
 
 def test_an_appliance_that_is_degraded_and_held_is_found(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.is_copy = False
     daemon.start()
     daemon.say("sched hold a new disk")
     with closing(sqlite3.connect(daemon.var / "sched.db", isolation_level=None)) as other:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.completion import completed
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, begin, command
 from tests.support.waiting import PATIENCE_SECONDS
 
 STANZAS = """
@@ -33,13 +33,11 @@ def appliance(daemon: Daemon) -> Daemon:
 
 
 def person(daemon: Daemon, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "schedappliance", name, "--endpoint", str(daemon.socket_path), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    return command(name, "--endpoint", str(daemon.socket_path), *words)
 
 
 def begun(daemon: Daemon, name: str, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "schedappliance", name, "--endpoint", str(daemon.socket_path), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return begin(name, "--endpoint", str(daemon.socket_path), *words)
 
 
 def shown(daemon: Daemon, name: str, *words: str) -> str:

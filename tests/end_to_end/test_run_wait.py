@@ -7,13 +7,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.support.daemon import Daemon, is_running
+from tests.support.daemon import Daemon, begin, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 PROGRAMS = r"""
@@ -37,10 +36,7 @@ def appliance(daemon: Daemon) -> Daemon:
 @contextmanager
 def waiting(appliance: Daemon) -> Iterator[subprocess.Popen[str]]:
     """A client in the shell that waits for a running program, which waits for the gate."""
-    command = [sys.executable, "-m", "schedappliance", "console", "--endpoint", str(appliance.socket_path)]
-    with subprocess.Popen(
-        [*command, "run", "--wait", "gate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as client:
+    with begin("console", "--endpoint", str(appliance.socket_path), "run", "--wait", "gate") as client:
         appliance.wait_for_pid()
         assert client.poll() is None
         yield client

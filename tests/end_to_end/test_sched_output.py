@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, command
+from tests.support.daemon import STANZAS, Daemon, begin, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # It goes on when a line arrives in the pipe.
@@ -45,8 +43,8 @@ def shown(daemon: Daemon, run: str, begin: int, text: str) -> dict[str, Any]:
 
 
 def logs(daemon: Daemon, *words: str) -> list[str]:
-    """The command line of `logs`."""
-    return [sys.executable, "-m", "schedappliance", "logs", "--endpoint", str(daemon.socket_path), *words]
+    """The arguments of `logs`."""
+    return ["logs", "--endpoint", str(daemon.socket_path), *words]
 
 
 def test_the_output_of_a_running_program_grows(daemon: Daemon, gate: int) -> None:
@@ -78,15 +76,15 @@ def test_an_output_is_followed_until_the_run_ends(daemon: Daemon, gate: int) -> 
     job = run.partition("/")[0]
     path = daemon.root / "out"
     with path.open("w") as out:
-        following = subprocess.Popen(logs(daemon, "-f", job), stdout=out, stderr=subprocess.PIPE, text=True)
+        following = begin(*logs(daemon, "-f", job), stdout=out)
     for text in ("one\n", "one\ntwo "):
         eventually(lambda text=text: path.read_text() == text, f"the output {text!r}")  # type: ignore[misc]
         os.write(gate, b"\n")
     _, err = following.communicate(timeout=PATIENCE_SECONDS)
     assert (following.returncode, path.read_text(), err) == (1, "one\ntwo ü\n", f"note: run {run}: failed\n")
-    done = command(*logs(daemon, run)[3:])
+    done = command(*logs(daemon, run))
     assert (done.returncode, done.stdout, done.stderr) == (0, "one\ntwo ü\n", err)
-    done = command(*logs(daemon, "nightly")[3:])
+    done = command(*logs(daemon, "nightly"))
     assert (done.returncode, done.stderr.partition(";")[0]) == (1, "error: no job has the id or name `nightly`")
 
 

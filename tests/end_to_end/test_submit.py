@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import Daemon, begin, command
 from tests.support.documents import shell_functions
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -36,11 +36,6 @@ def arguments(daemon: Daemon, *words: str | Path) -> list[str]:
 
 def submit(daemon: Daemon, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
     return command(*arguments(daemon, *words), **how)
-
-
-def begin(*words: str | Path) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*map(str, words)], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
 
 def file(daemon: Daemon, text: str, folder: str = "files") -> Path:
@@ -106,7 +101,7 @@ def test_files_wait_while_the_appliance_is_down_and_are_done_in_order(daemon: Da
     late = submit(daemon, "--wait", "--timeout", "0", file(daemon, "sched in 900 version\n"))
     assert (late.returncode, late.stdout) == (75, "")
     assert len(names(spool(daemon) / "new")) == 4
-    waiting = begin(sys.executable, "-m", "schedappliance", *arguments(daemon, "--wait", file(daemon, "sched list\n")))
+    waiting = begin(*arguments(daemon, "--wait", file(daemon, "sched list\n")))
     eventually(lambda: len(names(spool(daemon) / "new")) == 5, "the one that waits")
     daemon.start()
     out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
@@ -128,11 +123,11 @@ def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how:
     for number in range(WRITERS):
         line = f"sched in 900 config set writer {number}"
         if how == "shell" or (how == "both" and number % 2):
-            writers.append(begin("sh", "-c", script, "sh", spool(daemon), line))
+            writers.append(begin("-c", script, "sh", str(spool(daemon)), line, python=["sh"]))
         else:
             path = file(daemon, f"{line}\n", f"files{number}")
             words = arguments(daemon, "--wait", "--format", "json", path)
-            writers.append(begin(sys.executable, "-m", "schedappliance", *words))
+            writers.append(begin(*words))
     heard = []
     for writer in writers:
         out, err = writer.communicate(timeout=PATIENCE_SECONDS)
@@ -151,10 +146,10 @@ def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how:
 def test_the_shell_functions_report_mistakes(daemon: Daemon, shell: str) -> None:
     daemon.start()
     script = f'{shell_functions()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) || exit 9\nanswer "$1" "$name"'
-    wrong = begin(shell, "-c", script, shell, spool(daemon), "run helo")
+    wrong = begin("-c", script, shell, str(spool(daemon)), "run helo", python=[shell])
     out, _ = wrong.communicate(timeout=PATIENCE_SECONDS)
     assert (wrong.returncode, json.loads(out)["diagnostics"][0]["code"]) == (1, "E301")
-    nowhere = begin(shell, "-c", script, shell, daemon.root / "nowhere", "run hello")
+    nowhere = begin("-c", script, shell, str(daemon.root / "nowhere"), "run hello", python=[shell])
     out, err = nowhere.communicate(timeout=PATIENCE_SECONDS)
     assert (nowhere.returncode, out) == (9, "")
     assert "No such file or directory" in err
@@ -162,7 +157,7 @@ def test_the_shell_functions_report_mistakes(daemon: Daemon, shell: str) -> None
 
 def test_ctrl_c_ends_the_wait_but_not_the_work(daemon: Daemon) -> None:
     made(daemon)
-    waiting = begin(sys.executable, "-m", "schedappliance", *arguments(daemon, "--wait", file(daemon, "sched list\n")))
+    waiting = begin(*arguments(daemon, "--wait", file(daemon, "sched list\n")))
     (name,) = eventually(lambda: names(spool(daemon) / "new"), "the file")
     waiting.send_signal(signal.SIGINT)
     out, err = waiting.communicate(timeout=PATIENCE_SECONDS)

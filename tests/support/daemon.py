@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import PYTHON, in_copy
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 APPLIANCE_FILE = """\
@@ -39,7 +40,8 @@ program "append" { argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID $SCHED_ATTEMPT >>
 class Daemon:
     """One appliance under `root`: root/etc holds its files, root/var its store, socket and spool.
 
-    `options`: further arguments of `serve`. `wrapper`: a command that executes the command of the daemon.
+    `options`: further arguments of `serve`. `wrapper`: a command that executes the command of the daemon. `is_copy`: the
+    daemon starts as a copy of the test's process.
     """
 
     def __init__(self, root: Path, stanzas: str | None = None, appliance: str = APPLIANCE_FILE) -> None:
@@ -53,6 +55,7 @@ class Daemon:
         self.log_path = root / "log"
         self.options: list[str] = []
         self.wrapper: list[str] = []
+        self.is_copy = True
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,14 +82,15 @@ class Daemon:
         with self.log_path.open("ab") as log:
             command = [*self.wrapper, *self._python(script, uid), "serve", *self._serve_options()]
             err = log if stderr is None else stderr
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err)
+            run = in_copy(command) if self.is_copy else None
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, preexec_fn=run)
 
     def _serve_options(self) -> list[str]:
         return ["--config", str(self.etc / "appliance.yaml"), *self.options]
 
     def _python(self, script: str, uid: int) -> list[str]:
         if not script:
-            return [sys.executable, "-m", "schedappliance"]
+            return list(PYTHON)
         sample = self.root / "sample.conf"
         sample.write_text('A = 1\njob "a" { every = 60 command = "version" }\n')
         return [sys.executable, "-c", script.format(sample=str(sample), uid=uid)]
@@ -127,18 +131,8 @@ class Daemon:
 
     def console(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """`schedappliance console WORDS`."""
-        command = [
-            sys.executable,
-            "-m",
-            "schedappliance",
-            "console",
-            "--endpoint",
-            str(self.var / "console.sock"),
-            *words,
-        ]
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-        )
+        options: dict[str, Any] = {"input": stdin} if stdin is not None else {}
+        return command("console", "--endpoint", str(self.var / "console.sock"), *words, **options)
 
     def ask(self, line: str) -> str:
         """The output of `console LINE`, which must succeed."""
@@ -215,8 +209,8 @@ class Daemon:
         return [path for path in self.outputs.iterdir() if not path.name.startswith("keeper.")]
 
     def peak_kb(self) -> int:
-        """The peak resident memory of the daemon, in KiB."""
-        assert self.process is not None
+        """The peak resident memory of the daemon, in KiB. A copy has that of the test, too."""
+        assert self.process is not None and not self.is_copy
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0])
 
@@ -321,15 +315,19 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """`schedappliance ARGUMENTS`, run to its end. `options`: further arguments of `subprocess.run`."""
     options = options if "input" in options else {"stdin": subprocess.DEVNULL} | options
+    words = [*(python or PYTHON), *arguments]
+    if "env" not in options:
+        options = {"preexec_fn": in_copy(words)} | options
     return subprocess.run(
-        [*(python or [sys.executable, "-m", "schedappliance"]), *arguments],
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        timeout=seconds,
-        check=False,
-        **options,
+        words, capture_output=True, text=True, errors="surrogateescape", timeout=seconds, check=False, **options
     )
+
+
+def begin(*arguments: str, python: list[str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """`schedappliance ARGUMENTS`, which runs on. `options`: further arguments of `Popen`."""
+    pipe, words = subprocess.PIPE, [*(python or PYTHON), *arguments]
+    options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "preexec_fn": in_copy(words)} | options
+    return subprocess.Popen(words, text=True, **options)
 
 
 def is_running(pid: int) -> bool:
