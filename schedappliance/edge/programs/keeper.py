@@ -4,8 +4,8 @@ It starts programs for its daemon. It keeps how each of them ended, in memory an
 While no daemon is there, it enforces timeouts. It ends as soon as it has neither a daemon nor a program. Descriptor 0 is the
 socket on which it listens (or a connection, where no socket can be made), 1 the file of ends, 2 takes its errors.
 
-Rule: it runs alone and imports nothing of this package. It speaks to nobody but its daemon, which has the same user.
-`keeper_link` describes the messages. A daemon of a newer version must understand this keeper.
+Rule: it imports nothing of this package, and speaks only to its daemon, which has the same user. A daemon of a newer
+version must understand its messages, which `keeper_link` describes.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ if TYPE_CHECKING:
     from resource import struct_rusage
     from typing import NoReturn
 
-# The version of the messages; the size of one, and the most lines in it; how long the file of ends may be for each end.
+# The version of the messages; the largest message; the most lines in it; the longest file of ends, for each end in it.
 VERSION, MESSAGE_BYTES, MOST_LINES, MOST_BYTES = 1, 65_536, 200, 10_000
 # A start may bring three descriptors: the output, the standard input, and a file with a long request.
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
 # The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
 REPORT_AFTER_SECONDS = 0.01
-# How often the descendants of a program that was ended are looked for, and for how long after they were killed.
+# The interval at which the descendants of a program that was ended are looked for, and for how long after KILL.
 LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
-# How long a new daemon waits for the starts of the last one, which may hang with a file system; how long an end waits for one.
+# How long the keeper waits for a start that hangs: before it serves a new daemon, and before it reaps its children.
 HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
-# How long it waits for its first daemon, and without a look at the clock, since a suspend is no waiting.
+# The longest wait for the first daemon, and for a timeout: a suspend lengthens a wait, and not a timeout.
 LONGEST_MS = 10_000
 # Variables that name the attempt. A process that has left the session of its program is recognized by them.
 _MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
-
 # Numbers from sys/prctl.h and spawn.h; glibc and musl agree on them.
 _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
@@ -57,7 +56,7 @@ class UnusableUser(Exception):
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Changes the credentials for good. `wanted`: their names for errors. Without root, only the present ones work."""
+    """Changes the credentials for good. `wanted`: how errors name them. Without root, only the present ones work."""
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return
     try:
@@ -97,7 +96,7 @@ class Program:
     """A program that is requested, runs, or has ended and whose descendants must end too.
 
     `identity`: uid, gid and groups, which errors name `user`; empty: those of the keeper. Times are boot time in ms, 0 for
-    never: `term_at` is the timeout, `kill_at` when KILL is due. `why`: why it is being ended; empty if it is not.
+    never: `term_at` is when its timeout passes, `kill_at` when KILL is due. `why`: why it is being ended; empty if it is not.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -111,7 +110,7 @@ class Program:
         self.pid, self.why, self.kill_at, self.has_ended = 0, "", 0, False
 
     def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
-        """Starts the program as the user of the keeper. ctypes gives up the interpreter's lock meanwhile; `os` does not."""
+        """Starts the program as the user of the keeper; returns its pid. `os.posix_spawn` would hold the interpreter's lock."""
         pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
         argv, variables = _texts(self.argv), _texts(self.variables)
         os.umask(self.umask)
@@ -149,7 +148,7 @@ class Program:
     def execute(self, output: int, stdin: int, keeper: int) -> None:
         """Turns this process into the program. Returns only if the keeper has ended. Raises what prevents the start."""
         uid, gid, *groups = self.identity
-        # The program can open /dev/stdout and /dev/stderr by their names then. It needs root.
+        # So that the program can open /dev/stdout and /dev/stderr. Without root, the owner is right already.
         _libc.fchown(output, uid, -1)
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
@@ -184,7 +183,6 @@ def boot_ms() -> int:
 def stat_of(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on; empty if the process is gone or a zombie."""
     try:
-        # Python's files take five times as long.
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
         try:
             fields = os.read(file, 4096).rpartition(b")")[2].split()
@@ -192,7 +190,7 @@ def stat_of(pid: int) -> list[bytes]:
             os.close(file)
     except OSError:
         return []
-    return fields if fields[0] not in b"ZX" else []
+    return fields if len(fields) > 19 and fields[0] not in b"ZX" else []
 
 
 class Processes:
@@ -200,7 +198,7 @@ class Processes:
 
     def __init__(self, programs: Collection[Program]) -> None:
         self._programs = {program.pid: program for program in programs}
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        pids = map(int, filter(str.isdigit, os.listdir("/proc")))
         self._stats = {pid: fields for pid in pids if (fields := stat_of(pid))}
         self._of: dict[Program | None, list[tuple[int, int]]] = {}
         for pid, fields in self._stats.items():
@@ -237,8 +235,8 @@ class Processes:
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
-    While `starting` is locked, a child may be unknown. `has_ended` is locked until the daemon and its requests are gone.
-    `is_outdated`: the daemon is gone, but a start hangs. Nobody waits for those behind it any more.
+    While `starting` is locked, a child may be unknown. `has_ended` is locked until the thread ends. `is_outdated`: the
+    daemon is gone, but a start hangs; the requests behind it are dropped.
     """
 
     def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
@@ -252,7 +250,7 @@ class Starter:
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            while (message := receive(self.channel))[0] and not self.is_outdated:
+            while not self.is_outdated and (message := receive(self.channel))[0]:
                 self.start(*message)
                 for descriptor in message[1]:
                     os.close(descriptor)
@@ -265,8 +263,7 @@ class Starter:
     def start(self, data: bytes, descriptors: list[int]) -> None:
         keeper, output, stdin = self.keeper, descriptors[0], descriptors[-1]
         if data == b"\0":
-            data = os.pread(stdin, os.fstat(stdin).st_size, 0)
-            stdin = descriptors[-2]
+            data, stdin = os.pread(stdin, os.fstat(stdin).st_size, 0), descriptors[-2]
         stdin = keeper.null if stdin == output else stdin
         self.current = program = Program(data)
         try:
@@ -283,8 +280,7 @@ class Starter:
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
             keeper.failed.append((program.id, why_not(error, program.cwd)))
-        # Nobody needs them any more.
-        program.argv, program.variables, self.current = [], [], None
+        program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
 class Keeper:
@@ -305,6 +301,7 @@ class Keeper:
         self.failed: list[tuple[str, bytes]] = []
         self.unreported: dict[int, Program] = {}
         self.is_full = self.is_alarm_set = self.is_behind = False
+        self.reasons: dict[bytes, bytes] = {}
         self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
         self.null, self.attributes = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), spawn_attributes()
         self.poll = select.poll()
@@ -334,7 +331,7 @@ class Keeper:
             self.flush()
 
     def accept(self, listener: socket.socket) -> None:
-        """Takes a new daemon. The last one is gone: the store has only one. Nobody but the own user may connect."""
+        """Accepts a new daemon, of the same user. The last one is gone, since a store has only one daemon."""
         try:
             connection, _ = listener.accept()
         except OSError:
@@ -353,7 +350,7 @@ class Keeper:
         self.greet(connection)
 
     def greet(self, connection: socket.socket) -> None:
-        """Tells a daemon everything that it does not know. A start that hangs has no pid."""
+        """Reports everything to a new daemon: what runs, and the ends. A start that hangs has no pid."""
         self.reap()
         self.unreported.clear()
         programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
@@ -366,11 +363,10 @@ class Keeper:
             self.poll.unregister(self.daemon)
             self.daemon.close()
             self.daemon = None
-            # Starters end with the daemon. The last one may have ended before.
-            os.write(self.wakes[1], b"\0")
+            os.write(self.wakes[1], b"\0")  # The last starter may have ended before.
 
     def hear(self) -> None:
-        """Carries out the lines of the daemon. Signals go out together, since each of them needs a look at all processes."""
+        """Carries out the lines of the daemon. Signals are sent together: they share one look at all processes."""
         signals: dict[str, tuple[int, int, str]] = {}
         try:
             while self.daemon:
@@ -400,10 +396,10 @@ class Keeper:
             self.early.pop(name, None)
         if not self.ends or os.fstat(1).st_size > MOST_BYTES * len(self.ends):
             os.ftruncate(1, 0)
-            os.write(1, b"".join(line + b"\n" for line in self.ends.values()))
+            write_end(*self.ends.values())
 
     def take_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
-        """Sends signals to programs by their ids. One for a program that is not started yet waits."""
+        """Sends signals to programs by their ids. A signal to a program that is not started yet waits in `early`."""
         programs = {program.id: program for program in list(self.programs.values())} if signals else {}
         numbers: list[tuple[Program, int]] = []
         for name, (number, kill_after, why) in signals.items():
@@ -423,7 +419,7 @@ class Keeper:
         program.why = why
 
     def send_signals(self, numbers: list[tuple[Program, int]]) -> None:
-        """Sends each signal to a group at once, then to the processes that have left it."""
+        """Sends each signal to the group of a program, and to its processes outside the group."""
         if not numbers:
             return
         processes = Processes([*self.programs.values(), *self.lingering])
@@ -447,7 +443,7 @@ class Keeper:
         self.reap()
 
     def reap(self) -> None:
-        """Waits for all children that have ended. While a start hangs, only for those that are known as programs."""
+        """Reaps the children that have ended; while a start hangs, only those that are known as programs."""
         hangs = any(starter.is_outdated for starter in self.starters)
         is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
@@ -470,7 +466,7 @@ class Keeper:
         self.note_ends(programs)
 
     def note_ends(self, programs: list[tuple[Program, int, struct_rusage]]) -> None:
-        """Keeps the ends of programs. If they were ended, it looks whether descendants are left."""
+        """Keeps the ends of programs. Programs that were ended linger if descendants are left."""
         for program, _, _ in programs:
             program.has_ended = True
         ended = [program for program, _, _ in programs if program.why]
@@ -484,33 +480,28 @@ class Keeper:
             self.end(program, status, usage, lingers)
 
     def end(self, program: Program, status: int, usage: struct_rusage, lingers: bool) -> None:
-        """Keeps the end of a program. A copy that did not become the program has written why."""
+        """Keeps the end of a program. A copy of the keeper that did not become the program has written the reason."""
         code = os.waitstatus_to_exitcode(status)
         if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
             self.keep(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
             return
         figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
-        words = f"{program.pid} {code} {figures} {program.why or '-'} {int(lingers)}"
-        self.keep(program.id, f"ended {program.id} {words}".encode())
+        words = f"ended {program.id} {program.pid} {code} {figures} {program.why or '-'} {int(lingers)}"
+        self.keep(program.id, words.encode())
 
     def reason_of(self, pid: int) -> bytes:
-        """What a copy has written; empty if it became a program. Other copies that fail are still to be reaped."""
+        """The reason that a copy of the keeper has written; empty if it became a program."""
         try:
             lines = os.read(self.failures[0], MESSAGE_BYTES).splitlines()
+            self.reasons |= dict(line.split(b" ", 1) for line in lines)
         except BlockingIOError:
-            return b""
-        reasons = dict(line.split(b" ", 1) for line in lines)
-        reason = reasons.pop(b"%d" % pid, b"")
-        os.write(self.failures[1], b"".join(b"%s %s\n" % pair for pair in reasons.items()))
-        return reason
+            pass
+        return self.reasons.pop(b"%d" % pid, b"")
 
     def keep(self, name: str, line: bytes) -> None:
         self.ends[name] = line
         self.outbox.append(line)
-        try:
-            os.write(1, line + b"\n")
-        except OSError:
-            return  # The disk is full. Nothing is lost as long as this process lives.
+        write_end(line)
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
@@ -555,7 +546,7 @@ class Keeper:
             self.look_at_rest(now)
 
     def look_at_rest(self, now: int) -> None:
-        """Kills what is left of programs that were ended, as often as it takes: a process may have started others."""
+        """Kills the descendants that are left, again and again: each of them may have started others meanwhile."""
         self.next_look = now + LOOK_AGAIN_MS
         processes = Processes([*self.programs.values(), *self.lingering])
         for program in list(self.lingering):
@@ -568,9 +559,18 @@ class Keeper:
 
 
 def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
-    """A message and its descriptors. socket.recv_fds() ignores its flags, so programs would inherit the descriptors."""
-    data, passed, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
-    return data, memoryview(passed[0][2]).cast("i").tolist() if passed else []
+    """A message and its descriptors. With socket.recv_fds(), which ignores its flags, programs would inherit them."""
+    data, items, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
+    return data, memoryview(items[0][2]).cast("i").tolist() if items else []
+
+
+def write_end(*lines: bytes) -> None:
+    """Adds lines to the file of ends. If the disk is full, nothing is lost as long as this process lives."""
+    try:
+        # An empty line first: the disk may have had no room for the end of the last line.
+        os.write(1, b"".join(b"\n%s\n" % line for line in lines))
+    except OSError:
+        return
 
 
 def send(pid: int, number: int) -> None:

@@ -74,6 +74,22 @@ except keeper.UnusableUser as error:
     assert done.stdout == "cannot run as user `nobody`: the program could regain the appliance's rights\n", done.stderr
 
 
+def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
+    """The file of ends cannot be written again, and the daemon is served as before."""
+    done = run(f"""
+import resource
+os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
+keeper.MOST_BYTES, one = 0, keeper.Keeper()
+for name in ("1-1-1-5", "2-1-1-5"):
+    one.keep(name, b"ended " + name.encode())
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+one.forget(["1-1-1-5"])
+one.keep("3-1-1-5", b"ended 3-1-1-5")
+print(*one.ends, file=sys.stderr)
+""")
+    assert done.stderr == "2-1-1-5 3-1-1-5\n"
+
+
 NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid(*[{NOBODY}] * 3)\n"
 
 
