@@ -229,26 +229,30 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
     fields = {key: log_fields(store, key) for key in limits} if supervisor.output_log else {}
-    known = supervisor.take_over(ids, limits, fields)
-    adopted = {key: ProcessKey(item.pid, item.ticks) for key, item in known.items() if isinstance(item, Running)}
-    adopted |= _adopt_orphans(
-        supervisor, store, boot, [item for item in attempts if item.key not in known], limits, fields
-    )
-    left: dict[AttemptKey, tuple[bytes, int]] = {}
+    try:
+        reports = supervisor.take_over(ids, limits, fields)
+        others = [attempt for attempt in attempts if attempt.key not in reports]
+        adopted = _adopt_without_keeper(supervisor, store, boot, others, limits, fields)
+    except OSError as error:
+        remedy = "raise the limit on descriptors, or stop the programs"
+        message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
+        raise Unusable(message, remedy) from error
+    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, Running)}
+    texts: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys():
         try:
-            left[key] = outputs.read(key, limits[key])
+            texts[key] = outputs.read(key, limits[key])
         except FileNotFoundError:
             # The attempt ended before its output was made.
             continue
         except OSError as error:
             _, output = note(error)
-            left[key] = output, len(output)
+            texts[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
-    return Remains(adopted, left, _marks(store, boot.name), causes_of(known), endings_of(known))
+    return Remains(adopted, texts, _marks(store, boot.name), causes_of(reports), endings_of(reports))
 
 
-def _adopt_orphans(
+def _adopt_without_keeper(
     supervisor: Supervisor,
     store: Store,
     boot: ThisBoot,
@@ -256,19 +260,14 @@ def _adopt_orphans(
     limits: Mapping[AttemptKey, int],
     fields: Mapping[AttemptKey, LogFields],
 ) -> dict[AttemptKey, ProcessKey]:
-    """Follows the programs without a keeper: theirs was killed."""
+    """Follows the programs whose keeper was killed. Raises OSError."""
     is_copy = store.path is not None and store.original(store.path) is not None
     survivors = find_survivors(attempts, store.node, store.identity, boot, partial(supervisor.outputs.is_own, is_copy))
-    try:
-        return {
-            key: process
-            for key, process in survivors.items()
-            if supervisor.adopt(key, process, limits[key], fields.get(key))
-        }
-    except OSError as error:
-        remedy = "raise the limit on descriptors, or stop the programs"
-        message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
-        raise Unusable(message, remedy) from error
+    return {
+        key: process
+        for key, process in survivors.items()
+        if supervisor.adopt(key, process, limits[key], fields.get(key))
+    }
 
 
 def log_fields(store: Store, key: AttemptKey) -> LogFields:

@@ -1,13 +1,13 @@
 """The daemon's side of the keeper: its start, the connection with it, and the messages on it.
 
-The daemon sends each start on a channel of its own, which a hanging start may block. Everything else are lines:
+The daemon sends starts on a channel of its own, which a start that hangs may block. All other messages are lines:
 
 - to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`,
   `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout)
 - to the daemon: `keeper VERSION PID`, `running ID PID TICKS WHY`, `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`,
   `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after everything that a new daemon does not know
 
-An id is that of an attempt, with the time of its start: a restored store may give a number to another run.
+An id names an attempt and the time of its start, since a restored store may give the same numbers to another run.
 
 Rule: a request that a keeper may have read is never made again. Otherwise the program could be started twice.
 """
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 # How long to wait for a keeper that has nothing more to do, and for the first answer of one.
 END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
-# How much of its messages is read, and how long a request in a message may be.
+# How much is read of the errors of a keeper, and the longest request that is sent in a message and not in a file.
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 # -I -S: the environment cannot make this interpreter load anything.
 PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
 
 
 class Running(NamedTuple):
-    """A program runs. `why`: why it is being ended; None if it is not. A start that hangs has no pid."""
+    """A program runs. `pid`: 0 for a start that hangs. `why`: why it is being ended; None if it is not."""
 
     id: str
     pid: int
@@ -84,7 +84,7 @@ Report = Running | Ended | Unstarted | Gone
 
 
 def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | NotStarted]:
-    """How attempts ended, as far as the keeper knows."""
+    """How attempts ended: those whose end was reported."""
     causes: dict[AttemptKey, Exit | NotStarted] = {}
     for key, report in known.items():
         if isinstance(report, Ended):
@@ -110,24 +110,35 @@ def key_of(name: str) -> AttemptKey:
 
 
 def reports(text: str) -> Iterator[Report]:
-    """The reports in lines of a keeper. Lines of another kind, or with more words, are those of a later version."""
+    """The reports in lines of a keeper. Lines of another kind, or with more words, are those of a later version.
+
+    A line that a full disk or a crash has damaged is left out.
+    """
     for line in text.split("\n"):
-        match line.split(" "):
-            case ["running", name, pid, ticks, why, *_]:
-                yield Running(name, int(pid), int(ticks), None if why == "-" else why)
-            case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
-                code = int(status)
-                figures = int(ended_ms), int(cpu_ms), int(memory_kb)
-                cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
-                yield Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
-            case ["unstarted", name, number, place, *words]:
-                yield Unstarted(name, int(number), place, " ".join(words))
-            case ["gone", name]:
-                yield Gone(name)
+        with contextlib.suppress(ValueError):
+            if report := _report(line.split(" ")):
+                yield report
+
+
+def _report(words: list[str]) -> Report | None:
+    """The report in the words of a line. Raises ValueError."""
+    match words:
+        case ["running", name, pid, ticks, why, *_]:
+            return Running(name, int(pid), int(ticks), None if why == "-" else why)
+        case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
+            code = int(status)
+            figures = int(ended_ms), int(cpu_ms), int(memory_kb)
+            cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
+            return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
+        case ["unstarted", name, number, place, *rest]:
+            return Unstarted(name, int(number), place, " ".join(rest))
+        case ["gone", name]:
+            return Gone(name)
+    return None
 
 
 def ends_in(directory: Path) -> list[Report]:
-    """The ends in the file of a keeper: it may have ended."""
+    """The ends in the file of a keeper, which may have ended itself."""
     try:
         with open(directory / ENDS, errors="replace") as file:  # noqa: PTH123
             return list(reports(file.read()))
@@ -137,7 +148,7 @@ def ends_in(directory: Path) -> list[Report]:
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """A connection with a keeper. `is_up`: the keeper has answered. `is_lost`: it has ended, and gets no request any more.
+    """A connection with a keeper. `is_up`: the keeper has answered. `is_lost`: it has ended, and gets no more requests.
 
     `popen`: None if an earlier daemon started the keeper. `messages`: a file in memory with its errors.
     """
@@ -152,29 +163,30 @@ class Link:
     _unsent: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> bool:
-        """Sends a line now, or with a later `flush`. Returns whether everything is sent. Only the deciding thread calls it."""
+        """Sends a line now, or in a later `flush`. Returns whether nothing is left. Only the deciding thread calls it."""
         self._unsent.append(line)
         return self.flush()
 
     def flush(self) -> bool:
         try:
             while self._unsent:
-                lines = self._unsent[:20]
-                self.control.send("\n".join(lines).encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-                del self._unsent[: len(lines)]
+                self.control.send(self._unsent[0].encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                del self._unsent[0]
         except BlockingIOError:
             return False
         except OSError:
-            # The end of the connection is reported to its reader.
+            # The reader of the connection notices its end.
             self._unsent.clear()
         return True
 
     def receive(self) -> str | None:
-        """The next lines, empty if there are none yet; None at the end of the connection."""
+        """The next lines, empty if there are none yet; None at the end of the connection. Raises TimeoutError."""
         try:
             text = self.control.recv(keeper.MESSAGE_BYTES).decode(errors="replace")
         except BlockingIOError:
             return ""
+        except TimeoutError:
+            raise
         except OSError:
             return None
         if not text:
@@ -194,7 +206,7 @@ class Link:
             socket.send_fds(self.channel, [b"\0"], [*descriptors, file.fileno()], socket.MSG_NOSIGNAL)
 
     def why_ended(self) -> str | None:
-        """The errors of a keeper that ended by itself; None if it was killed, has not ended, or is no child."""
+        """The errors of a keeper that ended by itself; None if it was killed, has not ended, or is not a child."""
         if self.popen is None:
             return None
         try:
@@ -207,7 +219,7 @@ class Link:
         return text or f"exit status {status}"
 
     def leave(self, seconds: float) -> None:
-        """Ends the connection, and waits at most so long for the end of the keeper."""
+        """Ends the connection, and waits at most this long for the end of the keeper."""
         with contextlib.suppress(OSError):
             self.channel.close()
             self.control.settimeout(seconds)
@@ -221,7 +233,7 @@ class Link:
 
     def close(self) -> None:
         if self.popen is not None:
-            # A keeper that runs on is not a mistake.
+            # Python warns of a child that runs on.
             self.popen.returncode = self.popen.poll() or 0
         for connection in (self.control, self.channel):
             connection.close()
@@ -245,39 +257,46 @@ class KeeperLink:
     command: Sequence[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     link: Link | None = None
-    # The program of the keeper. It is opened at once, since an upgrade may replace the file.
+    # The program of the keeper, open from the start: an upgrade may replace the file.
     _source: int = -1
 
     def __post_init__(self) -> None:
         self._source = os.open(keeper.__file__, os.O_RDONLY | os.O_CLOEXEC)
 
     def take_over(self) -> list[Report]:
-        """Connects with the keeper of an earlier daemon. Returns everything that this daemon does not know.
+        """Connects with the keeper of an earlier daemon. Returns the last report about each program that it knows.
 
-        Without a keeper, these are the ends in its file. Raises Unusable if the keeper does not answer.
+        Without a keeper, these are the ends in its file. Raises Unusable if the keeper does not answer, and OSError if the
+        machine lacks what it takes to connect.
         """
+        path = self.outputs.directory / SOCKET
         try:
-            control = connect(self.outputs.directory / SOCKET, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
-        except OSError:
+            control = connect(path, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
             return self.ends()
-        try:
-            if peer_uid(control) != os.geteuid():
-                control.close()
-                return self.ends()
-            link, text = self._linked(control), ""
-            while not text.endswith("\nready"):
-                if (more := link.receive()) is None:
-                    link.close()
+        with contextlib.ExitStack() as after_failure:
+            after_failure.enter_context(control)
+            try:
+                if peer_uid(control) != os.geteuid():
                     return self.ends()
-                if not more:
-                    raise TimeoutError
-                text += f"\n{more}"
-        except TimeoutError:
-            remedy = "look at the process that listens on it; killed, it loses how its programs end"
-            path = self.outputs.directory / SOCKET
-            raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
+                link, text = self._linked(control), ""
+                after_failure.callback(link.close)
+                # Reports of what happens meanwhile may follow at once.
+                while "\nready" not in text:
+                    if (more := link.receive()) is None:
+                        return self.ends()
+                    text += f"\n{more}"
+            except TimeoutError:
+                remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
+                raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
+            except ConnectionError:
+                # It has ended just now.
+                return self.ends()
+            after_failure.pop_all()
         self._open(link)
-        return list(reports(text))
+        return list({report.id: report for report in reports(text) if not isinstance(report, Gone)}.values())
 
     def ends(self) -> list[Report]:
         return ends_in(self.outputs.directory)
@@ -298,7 +317,7 @@ class KeeperLink:
             note(link)
 
     def prepare(self) -> None:
-        """Starts a keeper before it is needed. Runs on the worker. If it fails, the first start will tell why."""
+        """Starts a keeper before it is needed. Runs on the worker. If this fails, the first start reports why."""
         with self.lock, contextlib.suppress(OSError):
             self._connected()
 
@@ -309,7 +328,7 @@ class KeeperLink:
         return self.link
 
     def _open(self, link: Link) -> None:
-        """Uses a connection from now on, if its end can be noticed. Raises OSError."""
+        """Uses a connection from now on. Raises OSError if the loop cannot watch it."""
         link.control.setblocking(False)
         try:
             self.on_open(link)
@@ -319,39 +338,41 @@ class KeeperLink:
         self.link = link
 
     def _linked(self, control: socket.socket) -> Link:
-        """A connection, with the channel for starts."""
+        """The link over a connection, with the channel for starts. Raises OSError."""
         channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with peer:
+        with peer, contextlib.ExitStack() as after_failure:
+            after_failure.enter_context(channel)
             socket.send_fds(control, [b"starts"], [peer.fileno()], socket.MSG_NOSIGNAL)
+            after_failure.pop_all()
         return Link(control, channel)
 
     def _begin(self) -> Link:
-        """Starts a keeper, and connects with it. In a session of its own it gets no signals of a terminal."""
+        """Starts a keeper, and connects with it. In its own session, it gets no signals of a terminal. Raises OSError."""
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
-        ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        messages = os.memfd_create("keeper")
-        listener, control = _sockets(directory / SOCKET)
         command = self.command or (*PYTHON, f"/proc/self/fd/{self._source}")
-        try:
-            with listener:
-                popen = subprocess.Popen(
-                    [*command, str(directory)],
-                    stdin=listener.fileno(),
-                    stdout=ends,
-                    stderr=messages,
-                    cwd="/",
-                    start_new_session=True,
-                    pass_fds=(self._source,),
-                )
-        except BaseException:
-            os.close(messages)
-            control.close()
-            raise
-        finally:
-            os.close(ends)
-        _restore_limit(popen.pid, self.limit)
-        link = self._linked(control)
-        link.popen, link.messages, link.pid = popen, messages, popen.pid
+        with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
+            ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            always.callback(os.close, ends)
+            messages = os.memfd_create("keeper")
+            after_failure.callback(os.close, messages)
+            listener, control = _sockets(directory / SOCKET)
+            always.enter_context(listener)
+            after_failure.enter_context(control)
+            popen = subprocess.Popen(
+                [*command, str(directory)],
+                stdin=listener.fileno(),
+                stdout=ends,
+                stderr=messages,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=(self._source,),
+            )
+            after_failure.callback(popen.wait)
+            after_failure.callback(popen.kill)
+            _restore_limit(popen.pid, self.limit)
+            link = self._linked(control)
+            link.popen, link.messages, link.pid = popen, messages, popen.pid
+            after_failure.pop_all()
         return link
 
     def close(self) -> None:
@@ -367,9 +388,9 @@ class KeeperLink:
 
 
 def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
-    """The socket on which a keeper listens, and a connection with it. Some file systems hold no sockets.
+    """The socket on which a keeper listens, and a connection with it. Raises OSError.
 
-    Then it is a plain connection, and no later daemon can take the keeper over.
+    On a file system that holds no sockets, both are ends of a connection, and no later daemon can take the keeper over.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

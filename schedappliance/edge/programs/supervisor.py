@@ -145,17 +145,17 @@ class Supervisor:
         limits: Mapping[AttemptKey, int],
         fields: Mapping[AttemptKey, LogFields] = NO_FIELDS,
     ) -> dict[AttemptKey, Report]:
-        """Takes the programs of an earlier daemon over from their keeper. Returns what it knows about these attempts.
+        """Takes the programs of an earlier daemon over from their keeper. Returns the reports about these attempts.
 
-        `attempts`: by id. `fields`: of the lines that are passed on. Raises Unusable.
+        `attempts`: by id. `fields`: of the lines that are passed on. Raises Unusable and OSError, as KeeperLink.take_over.
         """
-        known: dict[AttemptKey, Report] = {}
-        reports = self.keeper.take_over()
+        by_attempt: dict[AttemptKey, Report] = {}
+        last_reports = self.keeper.take_over()
         link = self.keeper.link
-        for report in reports:
+        for report in last_reports:
             key = attempts.get(report.id)
             if key is not None:
-                known[key] = report
+                by_attempt[key] = report
             if key is not None and isinstance(report, Running):
                 inode = self.outputs.inode_for(key, report.pid) if report.pid else None
                 process = Process(report.id, limits[key], inode, pid=report.pid, ticks=report.ticks, link=link)
@@ -172,7 +172,7 @@ class Supervisor:
                 self.logger.warning(message, report.pid, "its timeout ends it")
             elif link is not None:
                 link.say(f"forget {report.id}")
-        return known
+        return by_attempt
 
     def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int, fields: LogFields | None = None) -> bool:
         """Follows a process without a keeper. Returns False if it has ended meanwhile. Raises OSError."""
