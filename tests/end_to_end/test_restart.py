@@ -347,7 +347,7 @@ def test_a_restored_store_leaves_the_programs_of_runs_that_it_does_not_know(daem
     Path(f"{store}-shm").unlink()
     backup.rename(store)
     daemon.start()
-    assert f"process {leader} runs for a store that was restored from a backup" in daemon.log
+    assert f"process {leader} belongs to a run that is not in the store" in daemon.log
 
     assert daemon.say("run names two").strip() == run, "the number is given again"
     word, other = written("two")

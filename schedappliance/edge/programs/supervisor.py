@@ -154,25 +154,29 @@ class Supervisor:
         link = self.keeper.link
         for report in last_reports:
             key = attempts.get(report.id)
-            if key is not None:
-                by_attempt[key] = report
-            if key is not None and isinstance(report, Running):
+            if key is None:
+                if link is not None:
+                    self._leave_to_keeper(link, report)
+                continue
+            by_attempt[key] = report
+            if isinstance(report, Running):
                 inode = self.outputs.inode_for(key, report.pid) if report.pid else None
                 process = Process(report.id, limits[key], inode, pid=report.pid, ticks=report.ticks, link=link)
                 process.lines = self._later_lines(key, inode, fields.get(key))
                 self.add(key, process)
-            elif key is not None:
+            else:
                 self._ends[key] = link, report.id
-            elif link is not None and isinstance(report, Running):
-                self._strangers.add(report.id)
-                link.say(f"enforce {report.id}")
-                message = (
-                    "process %d runs for a store that was restored from a backup: its run is not known, so only %s"
-                )
-                self.logger.warning(message, report.pid, "its timeout ends it")
-            elif link is not None:
-                link.say(f"forget {report.id}")
         return by_attempt
+
+    def _leave_to_keeper(self, link: Link, report: Report) -> None:
+        """Leaves a program of a run that the store does not know to the keeper, which enforces its timeout."""
+        if not isinstance(report, Running):
+            link.say(f"forget {report.id}")
+            return
+        self._strangers.add(report.id)
+        link.say(f"enforce {report.id}")
+        message = "process %d belongs to a run that is not in the store, which was restored; only its timeout ends it"
+        self.logger.warning(message, report.pid)
 
     def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int, fields: LogFields | None = None) -> bool:
         """Follows a process without a keeper. Returns False if it has ended meanwhile. Raises OSError."""
