@@ -19,7 +19,7 @@ program "fails" { argv = ( "/bin/sh" "-c" "exit 3" ) }
 program "argued" { argv = ( "/bin/sh" "-c" "echo $0 $*" ) args = ( ".*" ".*" ) }
 program "killed" { argv = ( "/bin/sh" "-c" "echo on the way; kill -TERM $$" ) }
 program "talks" { argv = ( "/bin/sh" "-c" "echo on the way; exec sleep 3600" ) }
-program "gated" { argv = ( "/bin/sh" "-c" "echo on the way; until [ -e gate ]; do sleep 0.05; done; exit 3" ) cwd = "%s" }
+program "gated" { argv = ( "/bin/sh" "-c" "echo on the way; until [ -e $0 ]; do sleep 0.05; done; exit 3" ) args = ( "/.*" ) }
 program "hangs" { argv = ( "/bin/sleep" "3600" ) }
 job "nightly" { every = 1h command = "run fails" }
 job "weekly" { every = 7d command = "run hello" }
@@ -28,7 +28,7 @@ job "weekly" { every = 7d command = "run hello" }
 
 @pytest.fixture
 def appliance(daemon: Daemon) -> Daemon:
-    daemon.conf.write_text(daemon.conf.read_text() + STANZAS % daemon.etc)
+    daemon.conf.write_text(daemon.conf.read_text() + STANZAS)
     return daemon.start()
 
 
@@ -176,10 +176,11 @@ def test_a_shell_completes_names_that_the_appliance_tells(appliance: Daemon) -> 
 
 
 def test_the_exit_status_is_that_of_the_run_even_if_nobody_reads_its_output(appliance: Daemon) -> None:
-    with begun(appliance, "run", "--wait", "gated") as run:
+    gate = appliance.root / "gate"
+    with begun(appliance, "run", "--wait", "gated", str(gate)) as run:
         assert run.stdout and run.stderr
         run.stdout.close()
-        (appliance.etc / "gate").touch()
+        gate.touch()
         assert run.stderr.read() == "note: run example.com-000000003/1: failed\n"
     assert run.returncode == 3
     with begun(appliance, "logs", "-f", "example.com-000000003/1") as logs:
