@@ -136,7 +136,7 @@ def _history() -> Iterator[None]:
     readline.set_history_length(KEPT_LINES)
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
         readline.read_history_file(path)
     before = readline.get_current_history_length()

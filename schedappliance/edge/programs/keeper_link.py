@@ -33,7 +33,7 @@ from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.kinds import EXHAUSTED
+from schedappliance.kinds import EXHAUSTED, not_a_file, read_head
 
 if TYPE_CHECKING:
     from schedappliance.edge.programs.outputs import Outputs
@@ -139,9 +139,9 @@ def _report(words: list[str]) -> Report | None:
 
 def ends_in(directory: Path) -> list[Report]:
     """The ends in the file of a keeper, which may have ended itself."""
+    path = directory / ENDS
     try:
-        with open(directory / ENDS, errors="replace") as file:  # noqa: PTH123
-            return list(reports(file.read()))
+        return list(reports(read_head(path, path.stat().st_size).decode(errors="replace")))
     except OSError:
         return []
 
@@ -349,6 +349,8 @@ class KeeperLink:
     def _begin(self) -> Link:
         """Starts a keeper, and connects with it. In its own session, it gets no signals of a terminal. Raises OSError."""
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
+        if not_a_file(directory / ENDS):
+            (directory / ENDS).unlink()
         command = self.command or (*PYTHON, f"/proc/self/fd/{self._source}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

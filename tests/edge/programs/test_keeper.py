@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper
 from schedappliance.edge.programs.keeper_link import Ended, Report, Running, attempt_id
-from schedappliance.edge.programs.outputs import SOCKET
+from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import DiscardOutput, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramStarted
@@ -158,6 +159,18 @@ def test_the_next_daemon_gets_the_running_programs_and_the_ends(make: Make, tmp_
     for key in (running, short, AttemptKey(RunKey(edge.started, 1), 1)):
         edge.supervisor.discard(DiscardOutput(key))
     edge.until(lambda: not ends(edge), "the ends are forgotten")
+
+
+@pytest.mark.parametrize("make_other", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_has_the_name_of_the_file_of_ends_is_not_opened(make: Make, make_other: Callable[[Path], None]) -> None:
+    edge = make()
+    edge.directory.mkdir(exist_ok=True)
+    make_other(edge.directory / ENDS)
+    assert ends(edge) == []
+    key = edge.start("exit 3")
+    edge.heard(ProgramEnded, key)
+    (report,) = ends(edge)
+    assert report.id == attempt_id(key, 0)
 
 
 def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Make) -> None:
