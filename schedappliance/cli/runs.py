@@ -11,6 +11,7 @@ from schedappliance.cli import tables
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.client.wire import quoted
+from schedappliance.model.values import size_text
 from schedappliance.visible import visible
 
 DESCRIPTION = """\
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         rows, note = data_of(session, line_of(options))
     if options.json:
         return print_json(rows)
-    tables.show(tables.table(("JOB", "RUN", "STATE", "DUE", "TOOK", "REASON"), map(_cells, rows)))
+    tables.show(tables.table(("JOB", "RUN", "STATE", "DUE", "TOOK", "CPU", "MEMORY", "REASON"), map(_cells, rows)))
     if note:
         sys.stdout.flush()
         print(visible(note), file=sys.stderr)
@@ -59,7 +60,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
-    return (name_of(run), run["run"], run["state"], tables.time_text(run["due_ms"]), took(run), run["reason"] or "")
+    memory = "" if run["memory_bytes"] is None else size_text(run["memory_bytes"])
+    figures = took(run), tables.lasted_text(run["cpu_ms"]), memory
+    return (name_of(run), run["run"], run["state"], tables.time_text(run["due_ms"]), *figures, run["reason"] or "")
 
 
 def name_of(run: dict[str, Any]) -> str:

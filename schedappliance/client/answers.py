@@ -106,6 +106,8 @@ class Run:
     ended_ms: int | None
     exit_status: int | None
     exit_signal: int | None
+    cpu_ms: int | None
+    memory_bytes: int | None
     has_output: bool
     on_failure_of: str | None
 
@@ -142,6 +144,8 @@ class Attempt:
     ended_ms: int | None
     exit_status: int | None
     exit_signal: int | None
+    cpu_ms: int | None
+    memory_bytes: int | None
     output: str | None
     output_bytes: int | None
 

@@ -18,6 +18,7 @@ from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import UNREADABLE, CalendarRule, read_rule
 from schedappliance.model.calendars.texts import end_notes
 from schedappliance.model.calendars.words import option_words, rule_words
+from schedappliance.model.values import seconds_text, size_text
 
 if TYPE_CHECKING:
     from schedappliance.store.runs import PastRun
@@ -148,6 +149,12 @@ def as_now(view: View, runs: list[PastRun]) -> list[PastRun]:
     ]
 
 
+def usage(cpu_ms: int | None, memory_bytes: int | None) -> dict[str, str]:
+    """What a program took, as far as it is known."""
+    texts = {} if cpu_ms is None else {"cpu time": f"{seconds_text(cpu_ms)} s"}
+    return texts if memory_bytes is None else texts | {"peak memory": size_text(memory_bytes)}
+
+
 def run_data(node: str, run: PastRun) -> dict[str, Any]:
     return {
         "run": run_id(node, run.key),
@@ -170,6 +177,8 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
         "ended_ms": run.ended_ms,
         "exit_status": run.exit_status,
         "exit_signal": run.exit_signal,
+        "cpu_ms": run.cpu_ms,
+        "memory_bytes": run.memory_bytes,
         "has_output": run.has_output,
         "on_failure_of": run_id(node, run.on_failure_of) if run.on_failure_of else None,
     }

@@ -21,6 +21,7 @@ from schedappliance.commands.phrases import (
     run_data,
     state_text,
     time_text,
+    usage,
 )
 from schedappliance.commands.view import View
 from schedappliance.engine.records import Job, job_id, run_id
@@ -150,6 +151,7 @@ def _show_run(view: View, run: PastRun) -> Outcome:
         "attempts": run.attempts or None,
         "exit status": run.exit_status,
         "signal": run.exit_signal,
+        **usage(run.cpu_ms, run.memory_bytes),
     }
     earlier = "".join(_attempt_text(attempt) for attempt in attempts[:-1])
     return Outcome(view.answer(_lines(facts.items()) + earlier + _block("output", output), data))
@@ -164,13 +166,16 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
         "ended_ms": attempt.ended_ms,
         "exit_status": attempt.exit.status,
         "exit_signal": attempt.exit.signal,
+        "cpu_ms": attempt.exit.cpu_ms,
+        "memory_bytes": attempt.exit.memory_bytes,
         "output": None if attempt.output is None else _decoded(attempt.output),
         "output_bytes": attempt.output_bytes,
     }
 
 
 def _attempt_text(attempt: Attempt) -> str:
-    line = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}\n"
+    took = "".join(f", {label} {text}" for label, text in usage(attempt.exit.cpu_ms, attempt.exit.memory_bytes).items())
+    line = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}{took}\n"
     if attempt.output is None:
         return line
     return line + _block(f"output of attempt {attempt.key.attempt}", _decoded(attempt.output))

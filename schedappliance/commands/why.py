@@ -26,6 +26,7 @@ from schedappliance.commands.phrases import (
     outcome_text,
     run_data,
     time_text,
+    usage,
     when_text,
     while_paused,
 )
@@ -318,4 +319,5 @@ def _ended(view: View, run: PastRun) -> str:
         due = f"{run.missed_count} due times from {first} to {due_of(view, run)}"
     else:
         due = f"due {due_of(view, run)}"
-    return f"{outcome_text(view, run)}, {due}{attempts}"
+    took = "".join(f", {label} {text}" for label, text in usage(run.cpu_ms, run.memory_bytes).items())
+    return f"{outcome_text(view, run)}, {due}{attempts}{took}"

@@ -156,15 +156,15 @@ class Running:
 class Exit:
     """How a process ended: its exit status or its signal. Both are None if nobody knows.
 
-    `ended_ms`: when it ended, in wall time; None: just now. `cpu_ms` and `memory_kb`: the CPU time and the peak memory that
-    it and its descendants took. Two exits are equal if the process ended alike.
+    `ended_ms`: when it ended, in wall time; None: just now. `cpu_ms`: the CPU time that it took with its
+    descendants. `memory_bytes`: the peak memory of the largest of them. Two exits are equal if the process ended alike.
     """
 
     status: int | None = None
     signal: int | None = None
     ended_ms: int | None = field(default=None, compare=False)
     cpu_ms: int | None = field(default=None, compare=False)
-    memory_kb: int | None = field(default=None, compare=False)
+    memory_bytes: int | None = field(default=None, compare=False)
 
     @property
     def shell_status(self) -> int | None:

@@ -119,6 +119,12 @@ def size(text: str) -> int:
     return int(match.group(1)) * {"": 1, "k": 1024, "m": 1024 * 1024}[match.group(2).lower()]
 
 
+def size_text(size: int) -> str:
+    """Bytes in MiB, for people: `13.1 MiB`."""
+    tenths = size * 10 // 1024**2
+    return f"{tenths // 10}.{tenths % 10} MiB"
+
+
 def integer(text: str, least: int, most: int) -> int:
     """A whole number in a range, both ends included; raises InvalidValue."""
     remedy = f"give a whole number from {least} to {most}"

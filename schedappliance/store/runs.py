@@ -74,7 +74,8 @@ class NextStart(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A row of the history. `sequence`: its place in the order of claims. `program`, `started_ms`: of its last attempt.
+    """A row of the history. `sequence`: its place in the order of claims. `program`, `started_ms` and what
+    the program took (`cpu_ms`, `memory_bytes`: as in Exit): of its last attempt.
 
     `has_output`: the store holds an output of an attempt, or the answer of a command. `name`: of its job, while it
     is declared.
@@ -97,6 +98,8 @@ class PastRun(NamedTuple):
     started_ms: int | None
     exit_status: int | None
     exit_signal: int | None
+    cpu_ms: int | None
+    memory_bytes: int | None
     has_output: bool
     name: str | None
     on_failure_of: RunKey | None
@@ -371,8 +374,8 @@ class Runs(Table):
 
     def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
         assert state in TRANSITIONS[RunState.STARTED], state
-        ended = (*key.run, key.attempt, state.value, reason, now_ms, how.status, how.signal)
-        self._database.execute(self._sql["end_attempt"], ended)
+        figures = now_ms, how.status, how.signal, how.cpu_ms, how.memory_bytes
+        self._database.execute(self._sql["end_attempt"], (*key.run, key.attempt, state.value, reason, *figures))
 
     def live_attempts(self) -> list[Attempt]:
         """The attempts whose end is not recorded. At start, these are the attempts that the last daemon left."""
@@ -404,7 +407,8 @@ def _past_run(row: Any) -> PastRun:
 def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
     job, occurrence, attempt, program, state, reason, pid, ticks, *columns = row
-    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, replaced, stopped_by, output, output_bytes = columns
+    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, *columns = columns
+    replaced, stopped_by, output, output_bytes = columns
     return Attempt(
         AttemptKey(RunKey(job, occurrence), attempt),
         program,
@@ -415,7 +419,7 @@ def _attempt(row: Any) -> Attempt:
         started_ms,
         started_boot_ms,
         ended_ms,
-        Exit(status, signal),
+        Exit(status, signal, None, cpu_ms, memory_bytes),
         bool(replaced),
         stopped_by,
         output,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.attempts import Exit
+from schedappliance.engine.events import ProgramEnded
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import FILE, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 ONE, TWO = "example.com-000000001", "example.com-000000002"
@@ -150,6 +152,25 @@ def test_every_stored_run_is_shown_with_its_output(either: Appliance) -> None:
     data, (_, first) = either.data(f"sched show {ONE}/1"), either.data("sched history")
     assert {name: data[name] for name in first} == first
     assert (data["output"], [made["output"] for made in data["attempts_made"]]) == ("said 1\n", ["said 1\n"])
+
+
+def test_what_each_attempt_took_is_shown(either: Appliance) -> None:
+    either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'))
+    either.say("run p")
+    either.turn(ProgramEnded(AttemptKey(RunKey(1, 1), 1), Exit(3, None, None, 5, 13 * 2**20), b"", 0))
+    either.turn(ProgramEnded(AttemptKey(RunKey(1, 1), 2), Exit(4, None, None, 61_250, 99 * 2**20 + 2**19), b"", 0))
+    lines = either.say(f"sched show {ONE}/1").splitlines()
+    assert lines[-4:] == [
+        "exit status: 4",
+        "cpu time: 61.25 s",
+        "peak memory: 99.5 MiB",
+        "attempt 1: failed: exit status 3, cpu time 0.005 s, peak memory 13.0 MiB",
+    ]
+    made = either.data(f"sched show {ONE}/1")["attempts_made"]
+    assert [(attempt["cpu_ms"], attempt["memory_bytes"]) for attempt in made] == [(5, 13 << 20), (61_250, 199 << 19)]
+    (run,) = either.data("sched history")
+    assert (run["cpu_ms"], run["memory_bytes"]) == (61_250, 199 << 19)
+    assert either.say(f"sched why {ONE}/1").endswith("after 2 attempts, cpu time 61.25 s, peak memory 99.5 MiB")
 
 
 def test_the_output_of_the_last_attempt_is_shown_below_those_of_earlier_attempts(either: Appliance) -> None:

@@ -107,6 +107,7 @@ def test_a_run_whose_end_the_keeper_knows_has_its_true_end(appliance: Appliance)
     appliance.restart(after_ms=5000, causes={FIRST: cause}, outputs={FIRST: (b"said", 4)})
     (run,) = appliance.history()
     assert (run.state, run.reason, run.exit_status, run.ended_ms) == ("failed", "exit status 3", 3, ended_ms)
+    assert (run.cpu_ms, run.memory_bytes) == (20, 4096)
     assert appliance.store.runs.output(KEY) == (b"said", 4)
     assert appliance.discarded() == [KEY]
 

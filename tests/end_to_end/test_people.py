@@ -57,7 +57,7 @@ def test_a_person_on_call_finds_what_failed_and_stops_what_hangs(appliance: Daem
     appliance.wait_for_state("started")
 
     head, line = shown(appliance, "runs", "--failed", "--since", "1h").splitlines()
-    assert head.split() == ["JOB", "RUN", "STATE", "DUE", "TOOK", "REASON"]
+    assert head.split() == ["JOB", "RUN", "STATE", "DUE", "TOOK", "CPU", "MEMORY", "REASON"]
     assert line.split()[:3] == ["nightly", failed["run"], "failed"]
     assert line.endswith("exit status 3")
     assert [run["run"] for run in data(appliance, "runs", "nightly")] == [failed["run"]]

@@ -31,6 +31,7 @@ program "much" { argv = ( "/bin/sh" "-c" "head -c 1000000 /dev/zero | tr '\\0' x
 program "mute" { argv = ( "/bin/echo" "hello" ) output_limit = 0 }
 program "binary" { argv = ( "/usr/bin/printf" "\\377\\000\\001\\n" ) }
 program "both" { argv = ( "/bin/sh" "-c" "echo out; echo err >&2; exit 3" ) }
+program "busy" { argv = ( "/bin/sh" "-c" "head -c 64000000 /dev/zero | tail -c 64000000 | wc -c" ) }
 program "signal" { argv = ( "/bin/sh" "-c" "kill -9 $$" ) }
 program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 60 & echo $!" ) }
 program "polite" { argv = ( "/bin/sleep" "3600" ) timeout = 1 kill_after = 20 }
@@ -143,6 +144,12 @@ def test_output_is_stored_up_to_its_limit(appliance: Daemon) -> None:
     sizes = [row[0] for row in appliance.rows("SELECT output_bytes FROM outputs ORDER BY job")]
     assert sizes == [4, 8, 1_000_004, 6]
     assert not appliance.output_files()
+
+
+def test_a_run_shows_what_its_program_took_with_its_descendants(appliance: Daemon) -> None:
+    run = appliance.run("run busy")
+    assert 64_000_000 < run["memory_bytes"] < 128_000_000
+    assert 0 < run["cpu_ms"] <= PATIENCE_SECONDS * 1000
 
 
 def test_a_run_ends_with_its_process_not_with_its_output(appliance: Daemon) -> None:

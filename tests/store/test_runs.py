@@ -108,10 +108,14 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     assert store.runs.live_attempts() == [started._replace(process=ProcessKey(300, 7), replaced=True)]
     store.runs.mark_stopped(AttemptKey(KEY, 1), "alice")
     assert [attempt.stopped_by for attempt in store.runs.live_attempts()] == ["alice"]
-    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
+    store.runs.end_attempt(
+        AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3, None, None, 20, 4096)
+    )
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
-    assert (run.attempts, run.exit_status, run.exit_signal) == (1, 3, None)
+    assert (run.attempts, run.exit_status, run.exit_signal, run.cpu_ms, run.memory_bytes) == (1, 3, None, 20, 4096)
+    (attempt,) = store.runs.attempts(KEY, 1)
+    assert (attempt.exit.cpu_ms, attempt.exit.memory_bytes) == (20, 4096)
 
 
 def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -> None:

@@ -127,7 +127,7 @@ def _report(words: list[str]) -> Report | None:
             return Running(name, int(pid), int(ticks), None if why == "-" else why)
         case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
             code = int(status)
-            figures = int(ended_ms), int(cpu_ms), int(memory_kb)
+            figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024
             cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
             return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
         case ["unstarted", name, number, place, *rest]:

@@ -194,7 +194,8 @@ UPDATE attempts SET stopped_by = ?4 WHERE job = ?1 AND occurrence = ?2 AND attem
 SELECT count(*) FROM attempts WHERE job = ? AND occurrence = ? AND state IN ('failed', 'timed_out');
 
 -- name: end_attempt
-UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, exit_signal = ?8
+UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, exit_signal = ?8, cpu_ms = ?9,
+  memory_bytes = ?10
 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: live_attempts
