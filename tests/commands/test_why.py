@@ -679,6 +679,7 @@ def test_it_shows_since_when_a_job_is_no_longer_declared(either: Appliance, comm
     assert why(either)[0] == gone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("older", "later", "is_dated"),
     [

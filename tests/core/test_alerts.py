@@ -65,6 +65,7 @@ def due(appliance: Appliance, status: int = 1) -> None:
     end_all(appliance, status)
 
 
+@pytest.mark.slow
 def test_a_thousand_failures_are_one_alert_and_one_recovery(appliance: Appliance) -> None:
     use(appliance, "again = 0")
     for _ in range(1000):

@@ -119,6 +119,7 @@ MANY_JOBS = 10_000
 MOST_MEMORY = 16 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(appliance: Appliance) -> None:
     command = read_command("config set a 1").command
     assert command is not None

@@ -48,6 +48,7 @@ def work(appliance: Appliance) -> None:
     appliance.after(MINUTE)
 
 
+@pytest.mark.slow
 def test_a_store_damaged_anywhere_is_rejected_unchanged_or_works(appliance: Appliance) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print("seed", seed)

@@ -121,6 +121,7 @@ def test_the_oldest_ended_runs_are_removed_and_live_ones_stay(either: Appliance,
     assert [start.key.run for start in either.started()] == [(3, 1)]
 
 
+@pytest.mark.slow
 def test_a_lowered_history_limit_removes_runs_in_small_steps(either: Appliance) -> None:
     either.say("sched every 1 pid")
     tick(either, 4 * SLACK)
@@ -132,6 +133,7 @@ def test_a_lowered_history_limit_removes_runs_in_small_steps(either: Appliance) 
     assert counts == [4 * SLACK, 3 * SLACK, 2 * SLACK, SLACK, SLACK + 1]
 
 
+@pytest.mark.slow
 def test_a_lowered_history_limit_removes_runs_also_when_nothing_is_due(either: Appliance) -> None:
     job = either.say("sched every 1 pid")
     tick(either, 4 * SLACK)

@@ -116,16 +116,19 @@ def _agree(stanza_file: str, appliance_file: str = "config: sched.conf\n") -> bo
     return starts
 
 
+@pytest.mark.slow
 @given(files)
 def test_lint_passes_a_generated_stanza_file_exactly_when_it_loads(text: str) -> None:
     _agree(text)
 
 
+@pytest.mark.slow
 @given(mutated())
 def test_lint_passes_a_mutated_stanza_file_exactly_when_it_loads(text: str) -> None:
     _agree(text)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["x = 1\n", 'sched { backing_store = "x.db" }\n', "x = \n", ""]), appliance_files)
 def test_lint_passes_a_generated_appliance_file_exactly_when_it_loads(stanza_file: str, text: str) -> None:
     _agree(stanza_file, text)

@@ -533,6 +533,7 @@ def test_colour_is_used_only_on_a_terminal_and_only_if_the_user_allows_it(
     assert b"error[E103]" in shown and (b"\x1b[" in shown) == coloured
 
 
+@pytest.mark.slow
 def test_nothing_from_a_file_controls_the_terminal(folder: Path) -> None:
     name = "x\x1b[2J\u202e.conf"
     (folder / name).write_text('oops "\u202e" = 1\n')

@@ -287,6 +287,7 @@ held_ones = st.lists(options | roles, max_size=4)
 stanzas = st.builds(lambda head, body: f"{head} {{ {' '.join(body)} }}", heads, held_ones)
 
 
+@pytest.mark.slow
 @given(st.lists(options | stanzas, min_size=1))
 def test_no_value_of_any_option_raises_and_every_mistake_has_a_place(statements: list[str]) -> None:
     loaded = load(ROOT, held({"sched.conf": "\n".join(statements)}))

@@ -215,6 +215,7 @@ def test_a_program_that_died_with_its_daemon_is_interrupted_at_once(appliance: A
     ]
 
 
+@pytest.mark.slow
 def test_the_history_in_the_copy_does_not_grow(appliance: Appliance) -> None:
     """The copy is pruned as the store would be; the durations were read before."""
     known(appliance, 30, work("", "history = 10"))

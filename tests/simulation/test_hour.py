@@ -91,6 +91,7 @@ def check(world: World) -> None:
     assert boot is None or boot > now.boot
 
 
+@pytest.mark.slow
 def test_the_same_hour_twice_gives_equal_results(place: Path | None, worlds: list[World]) -> None:
     first = lived(place, LINES, worlds)
     rows, log = first.rows(), first.log()
@@ -104,6 +105,7 @@ def test_the_same_hour_twice_gives_equal_results(place: Path | None, worlds: lis
     assert second.log() == log
 
 
+@pytest.mark.slow
 def test_a_store_in_a_file_and_one_in_memory_give_equal_results(tmp_path: Path, worlds: list[World]) -> None:
     first, second = lived(tmp_path / "sched.db", LINES, worlds).rows(), lived(None, LINES, worlds).rows()
     for rows in (first, second):

@@ -255,6 +255,7 @@ def test_relative_jobs_are_set_back_by_the_step_and_times_of_day_stay(store: Sto
     assert next_runs(store) == [42_999, None, 42_999, None, 50_000, None]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**13), st.integers(1000, 10**12), st.integers(1, 10**13))
 def test_a_recurrent_job_is_set_back_by_whole_periods_and_never_stalls(

@@ -106,6 +106,7 @@ def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) 
         assert any(isinstance(event, ConnectionClosed) for event in served.events())
 
 
+@pytest.mark.slow
 def test_a_client_that_disconnects_leaves_nothing_in_memory(served: Served) -> None:
     for sent in (b"", b"x" * 65_000, b"run --wait a\n" + b"x" * 65_000):
         with closing(connect(served.path)) as client:

@@ -298,6 +298,7 @@ keeper.Program.spawn = hang
 """
 
 
+@pytest.mark.slow
 def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

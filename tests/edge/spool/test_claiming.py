@@ -447,6 +447,7 @@ def test_a_rejected_directory_is_removed_as_files_are(directory: Directory, hour
     assert other.exists()
 
 
+@pytest.mark.slow
 def test_a_directory_of_any_depth_is_removed(directory: Directory, hourly: Publisher) -> None:
     (directory.new / "a.cmd").mkdir()
     inside = os.open(directory.new / "a.cmd", os.O_RDONLY)

@@ -77,6 +77,7 @@ def test_damaged_data(machine: Machine) -> None:
     assert instead_of_zone("Europe/Berln", Zones(machine)) == "did you mean `Europe/Berlin`?"
 
 
+@pytest.mark.slow
 def test_any_damage_is_damage(machine: Machine) -> None:
     """Python waits for ever for the end of data that lacks its last byte, and raises AssertionError for other damage."""
     path = machine.directories[0] / "Europe/Berlin"
