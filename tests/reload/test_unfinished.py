@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
+from schedappliance.edge.files import snapshot
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
@@ -64,6 +68,23 @@ def test_a_file_that_stays_open_is_warned_about_once(conf: Path, watch: Watch) -
         ]
         assert watched.say("config reload").startswith("OK\n")
         assert watched.say("config get late") == "Late = 1"
+
+
+def test_a_shortage_is_no_reason_to_reject_the_files(conf: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = watch(conf)
+    conf.write_text(NEW)
+
+    def no_descriptor(_path: Path) -> BinaryIO:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "open_regular", no_descriptor)
+        watched.pass_time(LONG)
+        assert (watched.generation(), watched.outcome()) == (1, "accepted")
+        assert waits(watched) == "the stanza files cannot be read now: Too many open files"
+        assert sum("cannot be read now" in line for line in watched.logged) == 1
+    watched.pass_time(SOON)
+    assert (watched.generation(), watched.value(), waits(watched)) == (2, 1, "")
 
 
 def test_a_text_written_by_several_writers_is_accepted_when_it_is_complete(conf: Path, watch: Watch) -> None:

@@ -22,6 +22,8 @@ from schedappliance.model.unfinished import changed_texts
 from schedappliance.syntax.text import MAX_BYTES
 
 MOST_TRIES = 4
+# Errors that say nothing about a file.
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Snapshot:
 class Reading(NamedTuple):
     """The stanza files, read and checked. `paths`: the paths that were needed. `is_settled`: false if each try saw a change.
 
-    `open_for_writing`: the first changed file that a process may still be writing.
+    `open_for_writing`: the first changed file that a process may still be writing. `shortage`: what the machine lacks to
+    read one of the files.
     """
 
     loaded: Loaded
@@ -89,6 +92,7 @@ class Reading(NamedTuple):
     paths: tuple[Path, ...]
     is_settled: bool
     open_for_writing: Path | None = None
+    shortage: str | None = None
 
 
 def read_content(path: Path) -> Content:
@@ -157,7 +161,9 @@ def read_files(
         if contents == snapshot.contents:
             break
     is_settled = contents == snapshot.contents
-    return Reading(loaded, digest_of(snapshot.contents), tuple(snapshot.contents), is_settled, writing)
+    unread = (content for content in contents.values() if isinstance(content, Unreadable))
+    shortage = next((content.reason for content in unread if content.number in SHORTAGES), None)
+    return Reading(loaded, digest_of(snapshot.contents), tuple(snapshot.contents), is_settled, writing, shortage)
 
 
 def _load(root: Path, snapshot: Snapshot) -> Loaded:

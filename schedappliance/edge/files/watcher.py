@@ -89,6 +89,10 @@ def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int)
 
 def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doubt | None:
     """Why a reading may show an unfinished edit; None if it does not. `guarded`: the active texts have `Authorization`."""
+    if reading.shortage is not None:
+        return Doubt(
+            None, f"the stanza files cannot be read now: {reading.shortage}", "they are read when this has passed"
+        )
     if reading.open_for_writing is not None:
         reason = f"{reading.open_for_writing} is open for writing"
         return Doubt(None, reason, "it is read when it is closed, or by `config reload`")
