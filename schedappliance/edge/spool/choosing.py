@@ -12,6 +12,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,11 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Chooser:
-    """Chooses the files in new/ that are claimed next. `names`: the listed files that were not decided about yet."""
+    """Chooses the files in new/ that are claimed next. `names`: the listed files that were not decided about yet.
+
+    `has_failed`: the last listing, or a look at one of its files, has failed. `_working`: the files whose names mean work in
+    progress. They are many at once if somebody wants to delay the others, so nothing is asked about them.
+    """
 
     path: Path
     rules: Rules
@@ -71,7 +76,9 @@ class Chooser:
     owners: Owners
     errors: ErrorLog
     names: list[str] = field(default_factory=list)
+    has_failed: bool = False
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _working: dict[str, _Waiting] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
     _counts: Counter[int] = field(default_factory=Counter)
 
@@ -80,12 +87,23 @@ class Chooser:
 
         The names are sorted by arrival, so that later commands are carried out later. The next file is the last name.
         """
+        files: list[os.DirEntry[str]] = []
+        working: dict[str, _Waiting] = {}
+        self.has_failed = True
         try:
             with os.scandir(self.path / "new") as entries:
-                self.names = [name for _, name in sorted(map(_arrival, entries), reverse=True)]
+                for file in entries:
+                    if not is_in_progress(name := file.name):
+                        files.append(file)
+                    elif name in self._working:
+                        working[name] = self._working[name]
+                    else:
+                        working[name] = _Waiting(None, moment.boot, moment, "is work in progress")
+            self.names = [name for _, name in sorted(map(_arrival, files), reverse=True)]
         except OSError as error:
             self.errors.add("new", "cannot read %s: %s", self.path / "new", error.strerror)
             return False
+        self.has_failed, self._working = False, working
         self._waiting = {name: self._waiting[name] for name in self.names if name in self._waiting}
         for name in [name for name, boot in list(self._written.items()) if moment.boot - boot >= WRITTEN_MS]:
             del self._written[name]
@@ -111,9 +129,6 @@ class Chooser:
         """Decides about a file: returns it if it is to be claimed, None if it is left alone."""
         path = f"{self.path}/new/{name}"
         waiting = self._waiting.get(name)
-        if is_in_progress(name):
-            self._waiting[name] = waiting or _Waiting(None, moment.boot, moment, "is work in progress")
-            return None
         try:
             status = os.lstat(path)
             entry = self.owners.entry(name, status)
@@ -123,6 +138,7 @@ class Chooser:
             return None
         except OSError as error:
             self.errors.add(name, "cannot access %s: %s", ascii(name), error.strerror)
+            self.has_failed = True
             return None
         since = waiting.unchanged_boot if waiting and waiting.entry == entry else moment.boot
         decision = decide(entry, look, moment.boot - since, self._counts[entry.uid], self.rules)
@@ -155,22 +171,22 @@ class Chooser:
         self._waiting.pop(name, None)
 
     def warn(self, moment: Moment) -> None:
-        """Logs each file once that has been left alone for an hour."""
-        for name, file in self._waiting.items():
+        """Logs each file once that has been left alone for an hour. Of many, it names the first."""
+        number = 0
+        for name, file in chain(self._waiting.items(), self._working.items()):
             if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
                 file.warned = True
-                self.log.warning("spool: new/%s has been waiting for an hour: it %s", ascii(name), file.why)
+                number += 1
+                if number <= MOST_NAMED:
+                    self.log.warning("spool: new/%s has been waiting for an hour: it %s", ascii(name), file.why)
+        if number > MOST_NAMED:
+            self.log.warning("spool: %d more files in new/ have been waiting for an hour", number - MOST_NAMED)
 
     def left_alone(self) -> tuple[int, int, list[WaitingDrop]]:
         """How many files are left alone, how many others are work in progress, and the first names left alone."""
-        held: list[WaitingDrop] = []
-        in_progress = 0
-        for name, file in self._waiting.items():
-            if file.entry is None:
-                in_progress += 1
-            elif len(held) < MOST_NAMED:
-                held.append(WaitingDrop(name, file.why, file.since.wall))
-        return len(self._waiting) - in_progress, in_progress, held
+        first = islice(self._waiting.items(), MOST_NAMED)
+        held = [WaitingDrop(name, file.why, file.since.wall) for name, file in first]
+        return len(self._waiting), len(self._working), held
 
     def decision_times(self) -> Iterator[int]:
         """The boot instants at which the decisions about files change without an event."""

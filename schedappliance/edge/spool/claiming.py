@@ -85,7 +85,7 @@ class Claimer:
     def next_look(self, moment: Moment) -> int | None:
         """The boot instant of the next decision about a waiting file; None if only an event can change a decision."""
         instants = list(self._chooser.decision_times())
-        if self._reader.count:
+        if self._reader.count or self._chooser.has_failed:
             instants.append(moment.boot + SETTLED_MS)
         return min(instants, default=None)
 
@@ -118,6 +118,7 @@ class Claimer:
         except OSError as error:
             self._errors.add(entry.name, "cannot claim %s: %s", ascii(entry.name), error.strerror)
             self._chooser.leave(entry, Leave(f"cannot be claimed: {error.strerror}"), moment)
+            self._chooser.has_failed = True
             return
         self.reached("claimed")
         self._chooser.forget(entry.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import grp
 import json
@@ -25,7 +26,7 @@ from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.engine.intake import GIVEN_UP_MS, MOST_OPEN, SETTLED_MS, WRITTEN_MS, Keep, Rules
+from schedappliance.engine.intake import GIVEN_UP_MS, MOST_NAMED, MOST_OPEN, SETTLED_MS, WRITTEN_MS, Keep, Rules
 from schedappliance.engine.records import KnownUser
 
 LINE = "sched in 900 version\n"
@@ -317,6 +318,42 @@ def test_work_in_progress_is_counted_and_warned_about_once(
     directory.look(HOUR)
     assert len(caplog.messages) == 4 and all("for an hour" in message for message in caplog.messages)
     assert sorted(os.listdir(directory.new)) == sorted(names)
+
+
+def test_nothing_is_asked_about_much_work_in_progress(
+    directory: Directory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member of a shared spool delayed all drops by thousands of such files."""
+    for number in range(MOST_NAMED + 20):
+        directory.write(f".{number}")
+    directory.write("a.cmd")
+    asked: list[str] = []
+
+    def arrival(file: os.DirEntry[str]) -> tuple[int, str]:
+        asked.append(file.name)
+        return 0, file.name
+
+    monkeypatch.setattr(choosing, "_arrival", arrival)
+    assert directory.claimed_names() == ["a.cmd"]
+    assert asked == ["a.cmd"]
+    directory.look(HOUR)
+    assert caplog.messages[MOST_NAMED:] == ["spool: 20 more files in new/ have been waiting for an hour"]
+
+
+@pytest.mark.parametrize("call", ["scandir", "lstat"])
+def test_a_look_that_fails_is_repeated_soon(directory: Directory, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """When a shortage of descriptors was over, drops waited for the next audit."""
+    directory.write("a.cmd")
+
+    def no_descriptor(_path: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, no_descriptor)
+        assert directory.look() == []
+        assert directory.next_look() == SETTLED_MS
+    assert directory.claimed_names(SETTLED_MS) == ["a.cmd"]
+    assert directory.next_look() is None
 
 
 def test_a_look_claims_one_batch_and_does_not_list_the_rest_again(directory: Directory) -> None:
