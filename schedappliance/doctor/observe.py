@@ -160,7 +160,7 @@ class _Observer:
         """The files and directories that the daemon uses, and that are gone or replaced."""
         if daemon is None:
             return
-        files = [*self.lock_paths()]
+        files = [*self.lock_paths(), *([self.file.log_file] if self.file.log_file else [])]
         if self.store:
             files += [Path(f"{self.store}{suffix}") for suffix in ("", "-wal", "-shm")]
             if _is_missing(output_directory(self.store)):

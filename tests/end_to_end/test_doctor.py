@@ -20,6 +20,7 @@ import pytest
 from schedappliance.cli.main import main
 from schedappliance.doctor import running
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, command
+from tests.support.waiting import eventually
 
 NOBODY = 65534
 WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: no problems found\n"
@@ -406,6 +407,20 @@ def test_files_that_a_daemon_has_open_are_compared(
         (daemon.root / "moved").replace(path)
     assert status == 1
     assert f"E616 var/{name}" in findings
+
+
+def test_a_directory_in_place_of_the_log_file_is_found(
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
+    file, log = daemon.etc / "appliance.yaml", daemon.var / "daemon.log"
+    file.write_text(file.read_text().replace("log: {", f"log: {{ file: {log},"))
+    daemon.launch()
+    eventually(lambda: daemon.ended() or (log.exists() and " is ready" in log.read_text()), "the start")
+    with daemon.frozen():
+        log.rename(daemon.var / "moved")
+        log.mkdir()
+        assert doctor() == (1, ["E616 var/daemon.log"])
 
 
 def test_a_removed_socket_and_output_directory_are_found(
