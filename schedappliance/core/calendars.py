@@ -14,7 +14,7 @@ from schedappliance.clock import local_text
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.pieces import END
-from schedappliance.model.calendars.zones import UnknownZone, Zones
+from schedappliance.model.calendars.zones import DAMAGED, UnknownZone, Zones
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
@@ -127,6 +127,8 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
     before, state.schedules = state.schedules, Schedules(event.zones, state.schedules.days)
     state.unclaimable = frozenset()
     _follow_zones(state, before)
+    for path in event.zones.damaged:
+        state.log("warning", f"{path}: {DAMAGED}")
 
 
 def release_unclaimable(state: State, _event: AuditDue) -> None:

@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, counted, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
 from schedappliance.edge.programs.survivors import BOOT_ID, HIDDEN_BOOT_REMEDY
+from schedappliance.model.calendars.zones import DAMAGED
 from schedappliance.store.files import LOG_LIMIT_BYTES
 from schedappliance.store.loss import remedy_for
 from schedappliance.store.opening import MIN_SQLITE
@@ -209,8 +210,7 @@ def _hidden_boot(facts: Facts) -> Iterator[Diagnostic]:
 
 def _damaged_zones(facts: Facts) -> Iterator[Diagnostic]:
     for path in facts.damaged_zones:
-        message = "the time zone data is damaged; the Python package `tzdata` is used in its place if it has the zone"
-        yield path_diagnostic("W623", path, message, "install the package `tzdata` of the system again")
+        yield path_diagnostic("W623", path, DAMAGED, "install the package `tzdata` of the system again")
 
 
 def _lost_log(facts: Facts) -> Iterator[Diagnostic]:

@@ -238,6 +238,17 @@ def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, applian
     assert message in appliance.logged() and appliance.logged().count("next due") == 1
 
 
+def test_a_zone_file_that_was_emptied_is_logged(tmp_path: Path, appliance: Appliance) -> None:
+    """The package `tzdata` has no such zone."""
+    machine = zone_files(tmp_path, Home="Europe/Berlin")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    appliance.say('sched cron "TZ=Home 30 2 * * *" pid')
+    (tmp_path / "Home").write_bytes(b"")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert next_run(appliance) == at("2027-01-11 01:30")
+    assert appliance.logged().count(f"{tmp_path}/Home: the time zone data is damaged") == 1
+
+
 def test_a_due_time_that_has_come_stays_when_zone_data_changes(tmp_path: Path, appliance: Appliance) -> None:
     machine = zone_files(tmp_path, Home="Europe/Berlin")
     appliance.turn(ZonesChanged(Zones(machine)))

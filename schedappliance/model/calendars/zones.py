@@ -26,6 +26,7 @@ from schedappliance.kinds import EXHAUSTED, read_head
 from schedappliance.model.calendars.pieces import END, Zone
 
 LOCAL = "local"
+DAMAGED = "the time zone data is damaged; the Python package `tzdata` is used in its place if it has the zone"
 # Where systems keep their time zone data. PYTHONTZPATH and TZDIR do not count: the daemon, and the linter in another
 # environment, must know the same zones.
 DIRECTORIES = tuple(map(Path, ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")))
@@ -84,7 +85,7 @@ class Zones:
         self._machine = machine
         self._zones: dict[str, Zone] = {}
         self._contents: dict[Path, bytes] = {}
-        # The files that cannot be read as time zone data, for `doctor`.
+        # The files that cannot be read as time zone data.
         self.damaged: list[Path] = []
         # Whether the machine lacked what it takes to read a zone, the last time.
         self.is_short = False
@@ -189,7 +190,8 @@ class Zones:
                 if datetime.fromtimestamp(instant, rules).utcoffset() is None:
                     raise ValueError(f"no offset at {instant}")
         except Exception as error:  # Python raises whatever the damage leads to, as AssertionError.
-            self.damaged += [data.path] if data.path is not None else []
+            if data.path is not None and data.path not in self.damaged:
+                self.damaged.append(data.path)
             raise UnknownZone(asked, "its time zone data is damaged") from error
         return Zone(name, rules, listed, listed_to)
 
