@@ -1,6 +1,6 @@
-"""`sched incidents` and `sched ack`: what has failed and not recovered, and that somebody knows of it.
+"""`sched incidents` lists what has failed and not recovered; `sched ack` acknowledges it.
 
-Rule: an acknowledged incident lasts until its job recovers, as any other.
+Rule: an acknowledged incident lasts until its job recovers, like any other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import time_text
 from schedappliance.diagnostics import counted, shortened
-from schedappliance.engine.incidents import Incident, acknowledged
+from schedappliance.engine.incidents import Incident, with_acknowledgement
 from schedappliance.engine.records import job_id, run_id
 from schedappliance.model.commands import Command
 
@@ -37,14 +37,11 @@ def acknowledge(view: View, command: Command) -> Outcome:
     if not rows:
         message = f"no incident has the number, job or program `{shortened(word)}`"
         raise view.reject("E501", message, "see `sched incidents`")
-    after = []
-    for one in rows:
-        is_new = one.acked_ms is None
-        after.append(
-            view.store.incidents.put(acknowledged(one, view.order.user.name, view.moment.wall)) if is_new else one
-        )
-    lines = (f"incident {one.number}, {one.subject.name}: {_told(one, view.zone)}" for one in after)
-    data = {"incidents": [_data(view, one) for one in after]}
+    name, now = view.order.user.name, view.moment.wall
+    put = view.store.incidents.put
+    rows = [put(with_acknowledgement(one, name, now)) if one.acked_ms is None else one for one in rows]
+    lines = (f"incident {one.number}, {one.subject.name}: {_told(one, view.zone)}" for one in rows)
+    data = {"incidents": [_data(view, one) for one in rows]}
     return Outcome(view.answer("\n".join(lines), data), changes_incidents=True)
 
 
@@ -64,25 +61,15 @@ def _names(view: View, incident: Incident) -> tuple[str, ...]:
 
 
 def _told(incident: Incident, zone: Zone) -> str:
-    """What people know of an incident."""
+    """Who has acknowledged an incident, or when it was told."""
     if incident.acked_ms is not None:
         return f"acknowledged by {incident.acked_by}"
     return "not yet" if incident.told_ms is None else time_text(incident.told_ms, zone)
 
 
 def _row(incident: Incident, zone: Zone) -> str:
-    kind = incident.kind.replace("_", " ")
-    since = time_text(incident.since_ms, zone)
-    columns = (
-        incident.number,
-        incident.subject.name,
-        kind,
-        incident.times,
-        since,
-        incident.notify,
-        _told(incident, zone),
-    )
-    return "\t".join(map(str, columns)) + "\n"
+    name, kind, since = incident.subject.name, incident.kind.replace("_", " "), time_text(incident.since_ms, zone)
+    return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(incident, zone)}\n"
 
 
 def _data(view: View, incident: Incident) -> dict[str, Any]:

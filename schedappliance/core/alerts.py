@@ -1,6 +1,6 @@
-"""Alerts: notes the ends of runs that `notify` stanzas watch, reminds, and adds the jobs that deliver what is told.
+"""Alerts: notes the events that `notify` stanzas watch, and adds the jobs that deliver alerts and reminders.
 
-Rule: an event, its incident and the job that delivers the alert are one transaction. No event of a delivery is told.
+Rule: an event, its incident and the job that delivers the alert are one transaction. A delivery causes no alert.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from schedappliance.engine.incidents import (
     Event,
     Incident,
     Subject,
-    after_telling,
     message_environment,
     message_text,
     summary,
     tells_recovery,
-    worse,
+    with_alert,
+    with_event,
 )
 from schedappliance.engine.records import CONFIG_USER, Job, NewJob, RunKey, job_id
 from schedappliance.engine.states import FAILURES, RunState
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
 # The ends of runs that open an incident.
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED)
+# The subjects of what is wrong with the appliance itself.
+APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
 
@@ -52,24 +54,25 @@ def run_started(state: State, key: RunKey) -> None:
 
 
 def run_ended(state: State, run: PastRun) -> None:
-    """Notes that a run has ended: a delivery of an alert, or a run that stanzas may watch."""
-    if run.origin == "stanza" and run.name is None and state.store.incidents.is_alert(run.key.job):
-        _end_delivery(state, run)
+    """Notes that a run has ended: a delivery, or a run that stanzas may watch."""
+    if run.origin == "stanza" and run.name is None and (alert := state.store.incidents.alert(run.key.job)):
+        _end_delivery(state, run, alert.notify)
         return
-    if run.state == RunState.SUCCEEDED and state.open_incidents:
-        _recover_from(state, run)
+    recoveries: set[str] = set()
+    if run.state == RunState.SUCCEEDED and state.open_incidents and (subject := _subject_of(state, run)):
+        recoveries = _recover(state, subject, run)
     for notify in state.configuration.notify.values():
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
-        if kinds and notify.watches(run.name, _program_of(run)):
+        if kinds and notify.name not in recoveries and notify.watches(run.name, _program_of(run)):
             _note_end(state, notify, run, kinds)
 
 
 def _note_end(state: State, notify: Notify, run: PastRun, kinds: list[str]) -> None:
-    """Tells the end of a run by the first of these kinds that is told."""
+    """Tells the end of a run, as an event of the first of these kinds that is to be told."""
     for kind in kinds:
         if kind in WITH_INCIDENT and notify.has_incidents:
             subject = _subject_of(state, run)
-            if subject and _worsen(state, notify, subject, kind, run, run.reason):
+            if subject and _note_event(state, notify, subject, kind, run, run.reason):
                 return
         else:
             _tell(state, notify, _plain_event(state, _name_of(state, run), kind, run, run.reason))
@@ -79,39 +82,40 @@ def _note_end(state: State, notify: Notify, run: PastRun, kinds: list[str]) -> N
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
     state.noted_troubles = troubles = state.status.troubles
-    _note_state(state, Subject("appliance", ITSELF), DEGRADED, troubles)
+    _note_trouble(state, APPLIANCE, DEGRADED, troubles)
 
 
 def reload_ended(state: State, mistake: str | None) -> None:
-    """Notes that stanza files were rejected for a mistake, or accepted."""
-    _note_state(state, Subject("configuration", ITSELF), RELOAD_REFUSED, mistake)
+    """Notes that stanza files were rejected for a mistake, or accepted (None)."""
+    _note_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
 
 
-def _note_state(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
-    """Notes that something is wrong with the appliance itself, or nothing any more."""
+def _note_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
+    """Notes what is wrong with the appliance itself, or that nothing is wrong any more (None)."""
     if trouble is None:
         if state.open_incidents:
             _recover(state, subject, None)
         return
     for notify in state.configuration.notify.values():
         if kind in notify.when and state.store.incidents.find(subject, notify.name) is None:
-            _worsen(state, notify, subject, kind, None, trouble)
+            _note_event(state, notify, subject, kind, None, trouble)
 
 
-def _end_delivery(state: State, run: PastRun) -> None:
-    incidents = state.store.incidents
-    alert, is_delivered = incidents.alert(run.key.job), run.state == RunState.SUCCEEDED
-    incidents.end_alert(run.key.job)
-    state.count("alerts_total", alert.notify if alert else "", "delivered" if is_delivered else "failed")
+def _end_delivery(state: State, run: PastRun, notify: str) -> None:
+    is_delivered = run.state == RunState.SUCCEEDED
+    state.store.incidents.end_alert(run.key.job)
+    state.count("alerts_total", notify, "delivered" if is_delivered else "failed")
     if not is_delivered:
         state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
 
 
-def _worsen(state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None) -> bool:
+def _note_event(
+    state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None
+) -> bool:
     """Opens an incident or counts one more event of it. Returns whether it is told."""
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
-    incident, is_told = worse(before, notify, subject, kind, state.moment.wall, run.key if run else None)
+    incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
     if is_told:
         _tell(state, notify, _event_of(state, incident, kind, run, reason))
@@ -119,43 +123,54 @@ def _worsen(state: State, notify: Notify, subject: Subject, kind: str, run: Past
     return is_told
 
 
-def _recover_from(state: State, run: PastRun) -> None:
-    """Closes the incidents of a run that has succeeded."""
-    if subject := _subject_of(state, run):
-        _recover(state, subject, run)
-
-
-def _recover(state: State, subject: Subject, run: PastRun | None) -> None:
+def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
+    """Closes the incidents of a subject that has recovered. Returns the names of the stanzas that tell it."""
+    stanzas: set[str] = set()
     for incident in state.store.incidents.of(subject):
         state.store.incidents.close(incident)
         notify = state.configuration.notify.get(incident.notify)
         if notify and tells_recovery(incident, notify):
+            stanzas.add(notify.name)
             _tell(state, notify, _event_of(state, incident, RECOVERED, run, None))
         state.read_incidents()
+    return stanzas
 
 
 def remind(state: State) -> None:
-    """Tells the incidents again whose reminder is due."""
+    """Tells the incidents again whose reminder is due, unless their stanza wants no reminders any more."""
     now = state.moment.wall
     for incident in state.store.incidents.due(now, MOST_REMINDERS):
-        notify = state.configuration.notify.get(incident.notify)
-        if notify is None or not _is_watched(state, notify, incident):
+        notify = _notify_of(state, incident)
+        if notify is None:
             state.store.incidents.close(incident)
-            continue
-        state.store.incidents.put(after_telling(incident, notify, now)._replace(remind_ms=now + notify.again_ms))
-        run = state.store.runs.past(incident.last_run) if incident.last_run else None
-        reason = run.reason if run else state.status.troubles if incident.kind == DEGRADED else None
-        _tell(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
+        elif not notify.again_ms:
+            state.store.incidents.put(incident._replace(remind_ms=None))
+        else:
+            state.store.incidents.put(with_alert(incident, notify, now))
+            run = state.store.runs.past(incident.last_run) if incident.last_run else None
+            reason = run.reason if run else _trouble_now(state, incident.kind)
+            _tell(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
     state.read_incidents()
 
 
+def _trouble_now(state: State, kind: str) -> str | None:
+    mistakes = state.status.last_reload.lines
+    return {DEGRADED: state.status.troubles, RELOAD_REFUSED: mistakes[0] if mistakes else None}.get(kind)
+
+
 def drop_outdated(state: State) -> None:
-    """Closes the incidents that no stanza watches any more, and those of jobs that are gone or switched off."""
+    """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted."""
     for incident in state.store.incidents.all() if state.open_incidents else ():
-        notify = state.configuration.notify.get(incident.notify)
-        if notify is None or not _is_watched(state, notify, incident):
+        if _notify_of(state, incident) is None:
             state.store.incidents.close(incident)
             state.read_incidents()
+    state.store.incidents.end_left_alerts()
+
+
+def _notify_of(state: State, incident: Incident) -> Notify | None:
+    """The stanza of an incident; None if it is gone or no longer watches the job, or if the job is gone or switched off."""
+    notify = state.configuration.notify.get(incident.notify)
+    return notify if notify is not None and _is_watched(state, notify, incident) else None
 
 
 def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
@@ -171,7 +186,7 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
 
 
 def _subject_of(state: State, run: PastRun) -> Subject | None:
-    """What has the incident of a run; None for a command without a program that no recurrent job has given."""
+    """What has the incident of a run; None for a command without a program whose job is not recurrent."""
     if run.name is not None:
         return Subject(run.name, run.key.job)
     job: Job | None = state.store.jobs.get(run.key.job)
@@ -218,7 +233,7 @@ def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason
 
 
 def _output_of(state: State, run: PastRun) -> str | None:
-    """The end of what the program of a run has written, or the beginning of what its command has answered."""
+    """The end of the output of a program, or the beginning of the answer of a command."""
     output = state.store.runs.output(run.key)
     if output is not None:
         return tail(output[0]).decode(errors="replace")
@@ -231,7 +246,7 @@ def _tell(state: State, notify: Notify, event: Event) -> None:
     event = {**event, "summary": summary(event, state.zone)}
     text = f"alert {notify.name}: {event['summary']}"
     if not state.store.jobs.has_numbers():
-        state.log("error", f"{text}: it cannot be told: {'; '.join(NO_NUMBERS)}")
+        state.log("error", f"{text}: it cannot be delivered: {'; '.join(NO_NUMBERS)}")
         return
     now = state.moment.wall
     if notify.collect_ms and (waiting := state.store.incidents.collecting(notify.name)):
@@ -244,7 +259,7 @@ def _tell(state: State, notify: Notify, event: Event) -> None:
 
 
 def message(state: State, job: int) -> tuple[tuple[tuple[str, str], ...], str] | None:
-    """The variables and the standard input of the run that delivers an alert; None for another run."""
+    """The variables and the standard input of the run that delivers an alert; None for any other run."""
     alert = state.store.incidents.alert(job)
     if alert is None:
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import hold_text, nothing_starts
 from schedappliance.commands.view import ReloadResult
+from schedappliance.core.alerts import reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
@@ -49,13 +50,14 @@ def recover(state: State, event: Started) -> None:
     follow_zones_since_last_start(state)
     changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
-    state.store.incidents.end_left_alerts()
     last = state.store.settings.last_generation()
     generation = last.number if last else 0
     if last is None or last.digest != event.digest:
         generation = state.store.settings.add_generation(event.digest, state.moment.wall, event.texts)
     state.attempted_digest = event.digest
     state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
+    if state.status.last_good is None:
+        reload_ended(state, None)
     if hold := state.status.hold:
         state.log("warning", f"the appliance is held {hold_text(hold, state.zone)}; {nothing_starts(hold)}")
     state.log("info", f"configuration {generation} is active; {changes}")

@@ -1,4 +1,4 @@
-"""Incidents: which events open one, which are told, and what an alert says to the program that delivers it.
+"""Incidents: which events open one, which are told, and what the program that delivers an alert gets.
 
 Rule: an incident is told once when it opens and once when its job recovers, however many events lie between.
 """
@@ -20,18 +20,16 @@ VERSION = 1
 RECOVERED = "recovered"
 
 Event = dict[str, Any]
-# The most events of one alert: with the end of an output each, it stays below a megabyte.
+# The most events of one alert. With the end of an output each, they take less than a megabyte.
 MOST_EVENTS = 200
-
-
-# The number in the place of that of a job, for events of the appliance itself.
+# The number of the subject of an incident of the appliance itself.
 ITSELF = -1
 
 
 class Subject(NamedTuple):
-    """What has an incident: a job by its name or id, and its number.
+    """What has an incident: the name or id of a job, and its number.
 
-    The number is 0 for a program, whose runs no recurrent job has made, and ITSELF for the appliance.
+    For runs of a program that no recurrent job has made, it is the name of the program and 0.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Incident(NamedTuple):
     """A job that has not recovered, for one `notify` stanza. `times`: how many events so far. Instants are wall milliseconds.
 
     `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, None
-    if it was not. `remind_ms`: when it is told again. `acked_ms`, `acked_by`: since then, no reminder follows.
+    if it was not. `remind_ms`: when the next reminder is due. `acked_ms`, `acked_by`: the acknowledgement.
     """
 
     number: int
@@ -59,46 +57,39 @@ class Incident(NamedTuple):
     acked_by: str | None = None
 
 
-class Worse(NamedTuple):
-    """An incident after one more event, and whether it is told now."""
-
-    incident: Incident
-    is_told: bool
-
-
-def worse(
+def with_event(
     incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, run: RunKey | None
-) -> Worse:
-    """Opens an incident, or counts one more event of it. It is told when `after` events have come in a row.
+) -> tuple[Incident, bool]:
+    """Opens an incident (None), or counts one more event of it. Returns the incident, and whether it is told now.
 
-    What is wrong with the appliance itself is told at once.
+    It is told when it has as many events as `after` says. An incident of the appliance itself is told at once.
     """
     least = 1 if subject.job == ITSELF else notify.after
     if incident is None:
         incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, run)
-    next_one = incident._replace(kind=kind, times=incident.times + 1, last_ms=now_ms, last_run=run)
-    if incident.told_ms is not None or incident.acked_ms is not None or next_one.times < least:
-        return Worse(next_one, False)
-    return Worse(after_telling(next_one, notify, now_ms), True)
+    incident = incident._replace(kind=kind, times=incident.times + 1, last_ms=now_ms, last_run=run)
+    if incident.told_ms is not None or incident.acked_ms is not None or incident.times < least:
+        return incident, False
+    return with_alert(incident, notify, now_ms), True
 
 
-def after_telling(incident: Incident, notify: Notify, now_ms: int) -> Incident:
-    """The incident after it was told; the next reminder follows after `again`."""
+def with_alert(incident: Incident, notify: Notify, now_ms: int) -> Incident:
+    """The incident after it was told. The next reminder is due after `again`; with 0, none is."""
     return incident._replace(told_ms=now_ms, remind_ms=now_ms + notify.again_ms if notify.again_ms else None)
 
 
-def acknowledged(incident: Incident, user: str, now_ms: int) -> Incident:
+def with_acknowledgement(incident: Incident, user: str, now_ms: int) -> Incident:
     """The incident after a user has acknowledged it: it is not told again before its job recovers."""
     return incident._replace(acked_ms=now_ms, acked_by=user, remind_ms=None)
 
 
 def tells_recovery(incident: Incident, notify: Notify) -> bool:
-    """Whether the recovery is told: only if people know of the incident."""
+    """Whether the recovery is told: only if the incident was."""
     return incident.told_ms is not None and RECOVERED in notify.when
 
 
 def summary(event: Event, zone: HasOffset) -> str:
-    """An event in one line, such as a mail has as its subject. `zone`: in which people see instants."""
+    """An event in one line. `zone`: in which people see instants."""
     kind, count = str(event["kind"]).replace("_", " "), event["count"]
     since = f" since {local_text(event['since_ms'], zone)}"
     if event["kind"] == RECOVERED:
@@ -109,7 +100,7 @@ def summary(event: Event, zone: HasOffset) -> str:
 
 
 def message_text(node: str, notify: str, events: list[Event]) -> str:
-    """What a program that delivers an alert reads from its standard input: one line of JSON."""
+    """The standard input of the program that delivers an alert: one line of JSON."""
     message = {"v": VERSION, "notify": notify, "node": node, "subject": subject_line(node, events), "events": events}
     return json.dumps(message, ensure_ascii=False) + "\n"
 
@@ -120,7 +111,7 @@ def subject_line(node: str, events: list[Event]) -> str:
 
 
 def message_environment(node: str, notify: str, events: list[Event]) -> tuple[tuple[str, str], ...]:
-    """The variables that describe an alert: its last event, if it has several. What is not known is empty."""
+    """The variables of the program that delivers an alert. They describe its last event; unknown values are empty."""
     event = events[-1]
     run = event["run"] or {}
 

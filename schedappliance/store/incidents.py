@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.engine.incidents import MOST_EVENTS, Event, Incident, Subject
 from schedappliance.engine.records import RunKey
-from schedappliance.store.database import Table
+from schedappliance.store.database import Table, storable
 
 
 class Alert(NamedTuple):
@@ -32,7 +32,7 @@ class Incidents(Table):
         return _incident(row) if row else None
 
     def due(self, now_ms: int, limit: int) -> list[Incident]:
-        """The incidents of which people are to be reminded."""
+        """The incidents whose reminder is due."""
         return [_incident(row) for row in self._database.rows(self._sql["due_reminders"], (now_ms, limit))]
 
     def mirror(self) -> tuple[int, int | None]:
@@ -60,10 +60,10 @@ class Incidents(Table):
 
     def add_alert(self, job: int, notify: str, event: Event) -> None:
         """Adds an event to the alert that a job delivers."""
-        self._database.execute(self._sql["add_alert"], (job, notify, json.dumps(event, ensure_ascii=False)))
+        self._database.execute(self._sql["add_alert"], (job, notify, storable(json.dumps(event, ensure_ascii=False))))
 
     def collecting(self, notify: str) -> int | None:
-        """The job of the alert that takes one more event; None if a new alert begins."""
+        """The job of the alert that waits for more events; None if there is none, or if it has too many."""
         row = self._database.row(self._sql["collecting"], (notify, MOST_EVENTS))
         return int(row[0]) if row else None
 
@@ -84,7 +84,7 @@ class Incidents(Table):
         self._database.execute(self._sql["delete_alert"], (job,))
 
     def end_left_alerts(self) -> None:
-        """Forgets the alerts that no run will deliver."""
+        """Forgets the alerts that no run will deliver any more."""
         self._database.execute(self._sql["delete_left_alerts"])
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schedappliance.engine.effects import LogMessage, StartProgram
-from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, StopRequested
+from schedappliance.engine.events import FilesRead, OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.incidents import MOST_EVENTS
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.model.loading import load
 from schedappliance.model.options import EVENTS
 from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some
 
@@ -205,6 +207,16 @@ def test_the_first_alert_follows_after_some_events_and_reminders_at_an_interval(
     assert {event["incident"] for event in events} == {1}
 
 
+def test_no_reminder_follows_after_its_stanza_wants_none(appliance: Appliance) -> None:
+    use(appliance, "again = 1h")
+    due(appliance)
+    appliance.say("sched pause j")
+    use(appliance, "again = 0")
+    appliance.after(60 * MINUTE)
+    assert told(appliance) == ["j failed: exit status 1"]
+    assert (appliance.state.open_incidents, appliance.core.wake()[0]) == (1, None)
+
+
 def test_a_recovery_is_told_only_if_the_failure_was(appliance: Appliance) -> None:
     use(appliance, "after = 2")
     for status in (1, 0, 1, 0):
@@ -214,6 +226,17 @@ def test_a_recovery_is_told_only_if_the_failure_was(appliance: Appliance) -> Non
     for status in (1, 0):
         due(appliance, status)
     assert told(appliance) == ["j failed: exit status 1"]
+
+
+def test_the_end_of_a_run_is_told_once(appliance: Appliance) -> None:
+    use(appliance, "when = ( failed succeeded recovered )")
+    for status in (1, 0, 0):
+        due(appliance, status)
+    assert [text.partition(" after")[0] for text in told(appliance)] == [
+        "j failed: exit status 1",
+        "j recovered",
+        "j succeeded",
+    ]
 
 
 def test_the_program_learns_what_happened(either: Appliance) -> None:
@@ -477,6 +500,38 @@ def test_troubles_of_the_appliance_are_told_with_their_end(appliance: Appliance)
         "appliance recovered after 1 event",
         "configuration recovered after 1 event",
     ]
+
+
+def test_files_that_were_mended_while_no_daemon_ran_are_a_recovery(appliance: Appliance) -> None:
+    text = files("when = ( reload_refused recovered ) again = 1h")
+    appliance.turn(appliance.read(text), appliance.read("sched {"))
+    end_all(appliance, 0)
+    appliance.after(60 * MINUTE)
+    end_all(appliance, 0)
+    appliance.restart(SECOND, text)
+    appliance.turn()
+    end_all(appliance, 0)
+    mistake = "reload refused: /etc/schedappliance/sched.conf:1:7: E102 `{` is not closed; add `}`"
+    assert [text.partition(" after")[0] for text in told(appliance)] == [
+        f"configuration {mistake}",
+        f"configuration still {mistake}",
+        "configuration recovered",
+    ]
+
+
+def test_a_mistake_in_a_file_with_a_strange_name_is_told(appliance: Appliance) -> None:
+    use(appliance, "when = reload_refused")
+    loaded = load(Path("/etc/\udcff/sched.conf"), lambda _path: b"sched {")
+    appliance.turn(FilesRead(None, False, "another digest", None, tuple(loaded.diagnostics), ()))
+    assert "/etc/\udcff/sched.conf:1:7" in told(appliance)[0]
+
+
+def test_an_alert_whose_job_is_deleted_is_forgotten(appliance: Appliance) -> None:
+    use(appliance, "collect = 1h")
+    due(appliance)
+    assert appliance.data("sched incidents")["undelivered"] == 1
+    appliance.say("sched delete example.com-000000002")
+    assert appliance.data("sched incidents")["undelivered"] == 0
 
 
 def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:

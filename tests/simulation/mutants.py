@@ -17,7 +17,7 @@ from schedappliance.engine.attempts import AttemptEnd, Cause, Ending, NotStarted
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
-from schedappliance.engine.incidents import Incident, Worse
+from schedappliance.engine.incidents import Incident
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
@@ -198,15 +198,15 @@ def an_alert_that_was_not_started_is_lost(patch: MonkeyPatch) -> None:
 
 def memory_decides_what_was_told(patch: MonkeyPatch) -> None:
     """A commit that fails does not undo it."""
-    worse, runs_told = incidents.worse, set[object]()
+    with_event, runs_told = incidents.with_event, set[object]()
 
-    def worsens(incident: Incident | None, *rest: Any) -> Worse:
-        after = worse(incident, *rest)
-        is_known = after.is_told and rest[-1] in runs_told
-        runs_told.update([rest[-1]] if after.is_told else [])
-        return after._replace(is_told=after.is_told and not is_known)
+    def forgetful(before: Incident | None, *rest: Any) -> tuple[Incident, bool]:
+        incident, is_told = with_event(before, *rest)
+        is_known = is_told and rest[-1] in runs_told
+        runs_told.update([rest[-1]] if is_told else [])
+        return incident, is_told and not is_known
 
-    patch.setattr(alerts, "worse", worsens)
+    patch.setattr(alerts, "with_event", forgetful)
 
 
 # Histories with alerts find these.
