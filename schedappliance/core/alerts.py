@@ -5,6 +5,8 @@ Rule: an event, its incident and the job that delivers the alert are one transac
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import run_data
@@ -12,7 +14,10 @@ from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.engine.attempts import TAIL_BYTES, tail
 from schedappliance.engine.incidents import (
     ITSELF,
+    LATE,
+    LATE_MS,
     RECOVERED,
+    USUAL_RUNS,
     Event,
     Incident,
     Subject,
@@ -20,23 +25,31 @@ from schedappliance.engine.incidents import (
     message_text,
     summary,
     tells_recovery,
+    usual_duration,
+    when_late,
     with_alert,
     with_event,
 )
+from schedappliance.engine.reasons import longer_than_usual
 from schedappliance.engine.records import CONFIG_USER, Job, NewJob, RunKey, job_id
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from schedappliance.core.state import State
+    from schedappliance.engine.attempts import Running
     from schedappliance.model.configuration import Notify
     from schedappliance.store.runs import PastRun
 
 STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
 # The ends of runs that open an incident.
-WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED)
+WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
 APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
+# When a run is late that is never late.
+NEVER = sys.maxsize
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
 
@@ -64,19 +77,60 @@ def run_ended(state: State, run: PastRun) -> None:
     for notify in state.configuration.notify.values():
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
         if kinds and notify.name not in recoveries and notify.watches(run.name, _program_of(run)):
-            _note_end(state, notify, run, kinds)
+            _note(state, notify, run, kinds, run.reason)
 
 
-def _note_end(state: State, notify: Notify, run: PastRun, kinds: list[str]) -> None:
-    """Tells the end of a run, as an event of the first of these kinds that is to be told."""
+def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
+    """Tells an event of a run, as the first of these kinds that is to be told."""
     for kind in kinds:
         if kind in WITH_INCIDENT and notify.has_incidents:
             subject = _subject_of(state, run)
-            if subject and _note_event(state, notify, subject, kind, run, run.reason):
+            if subject and _note_event(state, notify, subject, kind, run, reason):
                 return
         else:
-            _tell(state, notify, _plain_event(state, _name_of(state, run), kind, run, run.reason))
+            _tell(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason))
             return
+
+
+def expect_end(state: State, running: Running) -> None:
+    """Lets a turn look at a program that has begun if it does not end soon. Most programs end before they can be late."""
+    look_at = running.started_at + LATE_MS
+    state.late_from = look_at if state.late_from is None else min(state.late_from, look_at)
+
+
+def note_late_runs(state: State, ended: Set[RunKey]) -> None:
+    """Notes the runs that take much longer than usual. `ended`: runs whose programs have ended already."""
+    state.late_from = None
+    for key, running in list(state.running.items()):
+        if running.ending is not None:
+            continue
+        now, late_at = state.moment.boot, running.late_at or running.started_at + LATE_MS
+        if late_at <= now and key not in ended:
+            late_at = _note_late(state, running)
+            state.running[key] = replace(running, late_at=late_at)
+        if late_at != NEVER:
+            state.late_from = late_at if state.late_from is None else min(state.late_from, late_at)
+
+
+def _note_late(state: State, running: Running) -> int:
+    """Notes that a run is late for the stanzas for which it is. Returns when it is late for the next one."""
+    key, incidents = running.key.run, state.store.incidents
+    watching = [one for one in state.configuration.notify.values() if LATE in one.when]
+    usual = usual_duration(state.store.runs.durations(key, USUAL_RUNS)) if watching else None
+    if usual is None:
+        return NEVER
+    run, noted, later = state.store.runs.past(key), incidents.noted_late(key), [NEVER]
+    assert run is not None, key
+    reason = longer_than_usual(state.moment.boot - running.started_at, usual)
+    for notify in watching:
+        if notify.name in noted or not notify.watches(run.name, running.program):
+            continue
+        if (at := when_late(running.started_at, usual, notify)) > state.moment.boot:
+            later.append(at)
+        else:
+            incidents.note_late(key, notify.name)
+            _note(state, notify, run, [LATE], reason)
+    return min(later)
 
 
 def follow_troubles(state: State) -> None:
@@ -87,7 +141,16 @@ def follow_troubles(state: State) -> None:
 
 def reload_ended(state: State, mistake: str | None) -> None:
     """Notes that stanza files were rejected for a mistake, or accepted (None)."""
+    if mistake is None:
+        _expect_ends(state)
     _note_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
+
+
+def _expect_ends(state: State) -> None:
+    """Works out again when runs are late, after the stanzas may have changed."""
+    for key, running in list(state.running.items()) if state.configuration.notify else ():
+        state.running[key] = replace(running, late_at=None)
+        expect_end(state, running)
 
 
 def _note_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:

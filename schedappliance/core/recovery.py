@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import hold_text, nothing_starts
 from schedappliance.commands.view import ReloadResult
-from schedappliance.core.alerts import reload_ended
+from schedappliance.core.alerts import expect_end, reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
@@ -93,8 +93,10 @@ def _running(state: State, attempt: Attempt) -> Running:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
     success = program.success if program else (0,)
-    by = attempt.stopped_by
-    return Running(attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by)
+    by, started_at = attempt.stopped_by, attempt.started_boot_ms
+    return Running(
+        attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by, started_at=started_at
+    )
 
 
 def _ending(attempt: Attempt, why: str | None) -> Ending | None:
@@ -110,6 +112,8 @@ def _adopt(state: State, attempt: Attempt, survivor: ProcessKey, why: str | None
     """Counts a survivor as running, so that overlap, limits and timeout apply to it. One that was being ended gets TERM again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
+    if state.configuration.notify:
+        expect_end(state, running)
     state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
     if ending := _ending(attempt, why):

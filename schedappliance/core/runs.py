@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
-from schedappliance.core.alerts import message, run_ended, run_started
+from schedappliance.core.alerts import expect_end, message, run_ended, run_started
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.core.waits import dismiss
@@ -307,12 +307,16 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
 
 def _launch(state: State, program: Program, start: StartProgram) -> None:
     wall, boot = state.moment.wall, state.moment.boot
-    running = Running(start.key, program.name, start.kill_after_ms, start.term_at, success=program.success)
+    running = Running(
+        start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=boot
+    )
     state.running[start.key.run] = running
     state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
     state.effects.append(start)
-    if state.configuration.notify and start.key.attempt == FIRST_ATTEMPT:
-        run_started(state, start.key.run)
+    if state.configuration.notify:
+        expect_end(state, running)
+        if start.key.attempt == FIRST_ATTEMPT:
+            run_started(state, start.key.run)
 
 
 def _runs(state: State, key: AttemptKey) -> bool:

@@ -141,6 +141,9 @@ class State:
     # How many incidents are open, and when the next reminder is due in wall milliseconds. They mirror rows.
     open_incidents: int = 0
     remind_at: int | None = None
+    # The boot instant from which a running program may be late. It may be too early, since the end of a run does not
+    # change it.
+    late_from: int | None = None
     # The troubles of the appliance as the incidents know them; not known after a start.
     noted_troubles: str | None = ""
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
-from schedappliance.core.alerts import follow_troubles, remind
+from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
@@ -231,7 +231,7 @@ def _next_signals(state: State) -> list[int]:
 
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
-    steps = [state.wait_until, state.queue.next_attempt() if state.queue.number else None]
+    steps = [state.wait_until, state.late_from, state.queue.next_attempt() if state.queue.number else None]
     if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
     pruning, boot_ms = state.pruning, state.moment.boot
@@ -272,6 +272,8 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         state.queue.release_delayed(state.moment.boot)
     if state.configuration.notify and state.noted_troubles != state.status.troubles:
         follow_troubles(state)
+    if state.late_from is not None and state.late_from <= state.moment.boot:
+        note_late_runs(state, ended)
     if state.may_begin:
         if state.remind_at is not None and state.remind_at <= state.moment.wall:
             remind(state)

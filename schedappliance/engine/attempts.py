@@ -134,7 +134,8 @@ class Running:
     """An attempt that has begun. Instants are boot milliseconds; None means never.
 
     `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `killed_at`: when KILL was sent.
-    `success`: the exit statuses that count as success. `stopped_by`: the user who stopped it.
+    `success`: the exit statuses that count as success. `stopped_by`: the user who stopped it. `started_at`: when it began.
+    `late_at`: when it is late for the next `notify` stanza; None if nobody has worked it out.
     """
 
     key: AttemptKey
@@ -146,6 +147,8 @@ class Running:
     killed_at: int | None = None
     success: tuple[int, ...] = (0,)
     stopped_by: str | None = None
+    started_at: int = 0
+    late_at: int | None = None
 
     @property
     def deadline(self) -> int | None:

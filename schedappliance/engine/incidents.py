@@ -6,6 +6,8 @@ Rule: an incident is told once when it opens and once when its job recovers, how
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from statistics import median_low
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.clock import HasOffset, local_text
@@ -17,11 +19,17 @@ if TYPE_CHECKING:
 
 # The version of the text that a program reads.
 VERSION = 1
-RECOVERED = "recovered"
+RECOVERED, LATE = "recovered", "late"
 
 Event = dict[str, Any]
 # The most events of one alert. With the end of an output each, they take less than a megabyte.
 MOST_EVENTS = 200
+
+# The usual duration of a job's runs is the median of the last ones that succeeded. Fewer than this many give none.
+USUAL_RUNS, LEAST_RUNS = 5, 3
+# A run that is late takes at least this much longer than usual.
+LATE_MS = 60_000
+
 # The number of the subject of an incident of the appliance itself.
 ITSELF = -1
 
@@ -40,7 +48,8 @@ class Incident(NamedTuple):
     """A job that has not recovered, for one `notify` stanza. `times`: how many events so far. Instants are wall milliseconds.
 
     `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, None
-    if it was not. `remind_ms`: when the next reminder is due. `acked_ms`, `acked_by`: the acknowledgement.
+    if it was not. `remind_ms`: when the next reminder is due. `acked_ms`, `acked_by`: the acknowledgement. A late run
+    does not replace the kind of another event, and is one event together with its end.
     """
 
     number: int
@@ -63,14 +72,28 @@ def with_event(
     """Opens an incident (None), or counts one more event of it. Returns the incident, and whether it is told now.
 
     It is told when it has as many events as `after` says. An incident of the appliance itself is told at once.
+    If people know only of a late run, another event is told too.
     """
     least = 1 if subject.job == ITSELF else notify.after
     if incident is None:
-        incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, run)
-    incident = incident._replace(kind=kind, times=incident.times + 1, last_ms=now_ms, last_run=run)
-    if incident.told_ms is not None or incident.acked_ms is not None or incident.times < least:
+        incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, None)
+    is_new = run is None or run != incident.last_run
+    is_known = incident.told_ms is not None and (incident.kind != LATE or kind == LATE)
+    kind = incident.kind if kind == LATE else kind
+    incident = incident._replace(kind=kind, times=incident.times + is_new, last_ms=now_ms, last_run=run)
+    if is_known or incident.acked_ms is not None or incident.times < least:
         return incident, False
     return with_alert(incident, notify, now_ms), True
+
+
+def usual_duration(durations: Sequence[int]) -> int | None:
+    """The usual duration of a job's runs; None if it is not known. `durations`: of the last ones that succeeded."""
+    return median_low(durations) if len(durations) >= LEAST_RUNS else None
+
+
+def when_late(started_at: int, usual_ms: int, notify: Notify) -> int:
+    """When a run that has begun then is late for a stanza."""
+    return started_at + max(notify.longer_than * usual_ms, usual_ms + LATE_MS)
 
 
 def with_alert(incident: Incident, notify: Notify, now_ms: int) -> Incident:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from typing import NewType
 
+from schedappliance.clock import span_text
 from schedappliance.engine.states import RunState
 
 Reason = NewType("Reason", str)
@@ -122,6 +123,11 @@ def no_place_for(program: str, running: int, before: int) -> Reason:
 
 def _others(before: int) -> str:
     return f"; {before} wait before it" if before else ""
+
+
+def longer_than_usual(milliseconds: int, usual_ms: int) -> Reason:
+    """Why a run that has not ended is late."""
+    return Reason(f"it has run for {span_text(milliseconds)}; usually it takes {span_text(usual_ms)}")
 
 
 def exit_status(status: int) -> Reason:

@@ -193,7 +193,8 @@ class Notify:
 
     `jobs` None: all declared jobs; otherwise patterns, one of which must match the name of a job or program, and
     `patterns_place` is their place. `after`: how many events in a row make the first alert. `again_ms` 0: no reminders.
-    `has_incidents` False: each event is told. `collect_ms`: how long an alert waits for more events.
+    `longer_than`: how many times its usual duration a run takes before it is late. `has_incidents` False: each event is
+    told. `collect_ms`: how long an alert waits for more events.
     """
 
     name: str
@@ -201,6 +202,7 @@ class Notify:
     when: tuple[str, ...]
     after: int
     again_ms: int
+    longer_than: int
     has_incidents: bool
     collect_ms: int
     command: CommandOption

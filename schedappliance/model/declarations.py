@@ -230,6 +230,7 @@ def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
         when=get("when"),
         after=get("after"),
         again_ms=get("again"),
+        longer_than=get("longer_than"),
         has_incidents=get("incidents"),
         collect_ms=get("collect"),
         command=command,

@@ -12,7 +12,6 @@ from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model import moments, time_options, values
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, instead_of_zone, this_machine
 from schedappliance.model.moments import LocalTime
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
@@ -98,19 +97,6 @@ def account(value: str) -> str:
         raise InvalidValue(f"invalid user or group `{shortened(value)}`", "give a name such as `backup`, or a number")
     if value.isascii() and value.isdigit():
         return str(values.integer(value, 0, MAX_ID))
-    return value
-
-
-def time_zone(value: str) -> str:
-    """The name of a time zone that this machine knows."""
-    zones = Zones(this_machine())
-    try:
-        zones.get(value)
-    except UnknownZone as unknown:
-        message = f"unknown time zone `{shortened(value)}`: {unknown.reason}"
-        remedy = "" if value == LOCAL else instead_of_zone(value, zones)
-        remedy = remedy or "write a name such as `Europe/Berlin`, `UTC`, or `local` for the zone of this machine"
-        raise InvalidValue(message, remedy, "E213") from None
     return value
 
 
@@ -449,12 +435,11 @@ TIME_OPTIONS: dict[str, OptionSpec] = {
     ),
 }
 
-# What a `notify` stanza can tell, and what it tells unless it says otherwise.
+# What a `notify` stanza can tell.
 EVENTS = (
-    *("failed", "timed_out", "interrupted", "missed", "skipped", "recovered"),
+    *("failed", "timed_out", "interrupted", "missed", "skipped", "late", "recovered"),
     *("started", "succeeded", "output", "degraded", "reload_refused"),
 )
-USUAL_EVENTS = ("failed", "timed_out", "interrupted", "missed", "recovered")
 
 NOTIFY: dict[str, OptionSpec] = {
     "jobs": OptionSpec(
@@ -462,12 +447,15 @@ NOTIFY: dict[str, OptionSpec] = {
         "regexes, one of which must match the whole name of the job or of its program; default: all declared jobs",
     ),
     "when": OptionSpec(
-        some_of(*EVENTS), f"the events that are told: {', '.join(EVENTS)}", default=f"( {' '.join(USUAL_EVENTS)} )"
+        some_of(*EVENTS),
+        f"the events that are told: {', '.join(EVENTS)}",
+        default="( failed timed_out interrupted missed late recovered )",
     ),
     "after": OptionSpec(whole(1, 1000), "number of such events in a row before the first alert", default="1"),
     "again": OptionSpec(
         scalar(values.duration), "interval of reminders while the job has not recovered; 0: none", default="1d"
     ),
+    "longer_than": OptionSpec(whole(2, 1000), "factor of the usual duration after which a run is late", default="3"),
     "incidents": OptionSpec(
         scalar(values.boolean), "`false`: each event is told, also of a job that is known to fail", default="true"
     ),
@@ -487,7 +475,7 @@ STANZAS: dict[str, StanzaSpec] = {
                 "SQLite file that keeps jobs and runs; without it, a restart loses them",
             ),
             "zone": OptionSpec(
-                scalar(time_zone),
+                scalar(time_options.time_zone),
                 "time zone of calendars and of `sched at` where they name none: an IANA name, `UTC`, or `local` for the"
                 " machine's",
             ),

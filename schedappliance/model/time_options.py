@@ -88,6 +88,21 @@ def delay(text: str) -> int:
     return milliseconds // 1000
 
 
+def time_zone(value: str) -> str:
+    """The name of a time zone that this machine knows."""
+    from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, instead_of_zone, this_machine
+
+    zones = Zones(this_machine())
+    try:
+        zones.get(value)
+    except UnknownZone as unknown:
+        message = f"unknown time zone `{shortened(value)}`: {unknown.reason}"
+        remedy = "" if value == LOCAL else instead_of_zone(value, zones)
+        remedy = remedy or "write a name such as `Europe/Berlin`, `UTC`, or `local` for the zone of this machine"
+        raise InvalidValue(message, remedy, "E213") from None
+    return value
+
+
 def zone_name(text: str) -> str:
     """The name of a time zone. calendar_references.py checks whether this machine knows it."""
     if not text or "\0" in text:

@@ -58,6 +58,15 @@ class Incidents(Table):
         """Moves the reminders back after the clock was set back."""
         self._database.execute(self._sql["move_back_reminders"], (milliseconds,))
 
+    def noted_late(self, run: RunKey) -> set[str]:
+        """The stanzas that have noted that a run is late."""
+        return {notify for (notify,) in self._database.rows(self._sql["noted_late"], run)}
+
+    def note_late(self, run: RunKey, notify: str) -> None:
+        """Remembers until the end of a run that a stanza has noted that the run is late."""
+        self._database.execute(self._sql["delete_old_late_runs"])
+        self._database.execute(self._sql["add_late_run"], (*run, notify))
+
     def add_alert(self, job: int, notify: str, event: Event) -> None:
         """Adds an event to the alert that a job delivers."""
         self._database.execute(self._sql["add_alert"], (job, notify, storable(json.dumps(event, ensure_ascii=False))))

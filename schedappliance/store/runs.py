@@ -354,6 +354,10 @@ class Runs(Table):
         """The last attempts, the newest first: job, command, milliseconds from start to end, whether it succeeded."""
         yield from self._database.stream(self._sql["lasted"], (limit,))
 
+    def durations(self, key: RunKey, limit: int) -> list[int]:
+        """How long the last runs of the job took that succeeded, in milliseconds. `key`: of its present run."""
+        return [duration for (duration,) in self._database.rows(self._sql["durations"], (*key, limit))]
+
     def add_attempt(self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.batch.add(
             "attempts", self._sql["add_attempt"], (*key.run, key.attempt, program, boot_id, wall_ms, boot_ms)

@@ -31,6 +31,17 @@ DELETE FROM incidents WHERE number = ?;
 -- name: move_back_reminders
 UPDATE incidents SET remind_ms = remind_ms - ? WHERE remind_ms IS NOT NULL;
 
+-- name: noted_late
+SELECT notify FROM late_runs WHERE job = ? AND occurrence = ?;
+
+-- name: delete_old_late_runs
+DELETE FROM late_runs WHERE NOT EXISTS (
+  SELECT 1 FROM runs r
+  WHERE r.job = late_runs.job AND r.occurrence = late_runs.occurrence AND r.state IN ('queued', 'started'));
+
+-- name: add_late_run
+INSERT INTO late_runs (job, occurrence, notify) VALUES (?, ?, ?);
+
 -- name: add_alert
 INSERT INTO alerts (job, notify, event) VALUES (?, ?, ?);
 
