@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import NamedTuple
 
-from schedappliance.transports.message import Message, NotDelivered, body
+from schedappliance.transports.message import Message, NotDelivered, body, header_text
 
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -28,16 +28,19 @@ class Server(NamedTuple):
 
 
 def mail(message: Message, sender: str, receivers: Sequence[str]) -> EmailMessage:
-    """The alert as a mail. Each attempt makes the same one."""
+    """The alert as a mail. Each attempt makes the same one. Raises NotDelivered."""
     email, last = EmailMessage(), message.events[-1]
-    email["Subject"] = " ".join(message.subject.split())
-    email["From"], email["To"] = sender, ", ".join(receivers)
+    email["Subject"] = header_text(message.subject)
+    try:
+        email["From"], email["To"] = sender, ", ".join(receivers)
+    except ValueError as error:
+        raise NotDelivered(f"an address is invalid: {error}", False) from None
     email["Date"] = format_datetime(datetime.fromtimestamp(last["at_ms"] / 1000, UTC))
     email["Message-ID"] = _id(message, message.key)
     if last["incident"] is not None:
         email["References"] = _id(message, f"incident-{last['incident']}")
     email["Auto-Submitted"] = "auto-generated"
-    email["X-Sched-Notify"] = " ".join(message.notify.split())
+    email["X-Sched-Notify"] = header_text(message.notify)
     email.set_content(body(message))
     return email
 
@@ -72,6 +75,10 @@ def send(email: EmailMessage, server: Server, seconds: float) -> None:
         raise NotDelivered(str(error), False) from None
     except (OSError, smtplib.SMTPException) as error:
         raise NotDelivered(f"{server.host}:{server.port}: {error}", True) from None
+    except ValueError:
+        raise NotDelivered(
+            "the name of the server, the user or the password has characters that SMTP lacks", False
+        ) from None
 
 
 def _answer(code: int, text: bytes | str) -> str:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from schedappliance.clock import local_text, span_text
+from schedappliance.visible import visible, visible_lines
+
+MOST_IN_HEADER = 200
 
 
 class NotDelivered(Exception):
@@ -64,9 +67,18 @@ TEST = {
 }
 
 
+def header_text(text: str) -> str:
+    """A text of others as a header may hold it: one line, not long, without control characters.
+
+    Python takes `=?` for the beginning of an encoded word, and writes what that holds into the header: also line ends.
+    """
+    line = visible(" ".join(text.split())).replace("=?", "= ?")
+    return line if len(line) <= MOST_IN_HEADER else f"{line[: MOST_IN_HEADER - 3]}..."
+
+
 def body(message: Message) -> str:
     """The alert as people read it."""
-    return "\n\n".join("\n".join(_lines(event)) for event in message.events) + "\n"
+    return visible_lines("\n\n".join("\n".join(_lines(event)) for event in message.events) + "\n")
 
 
 def _lines(event: dict[str, Any]) -> list[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import uuid
 from email.header import Header
-from http.client import HTTPException
+from html import escape
+from http.client import HTTPException, InvalidURL
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from schedappliance.transports.message import Message, NotDelivered, body
+from schedappliance.transports.message import Message, NotDelivered, body, header_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +35,14 @@ class _NoRedirect(HTTPRedirectHandler):
 def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:
     """The content of a request and its headers. `style`: `json`, `slack` or `ntfy`."""
     if style == "ntfy":
-        title = " ".join(message.subject.split())
+        title = header_text(message.subject)
         if not title.isascii():
             title = Header(title, "utf-8", maxlinelen=10_000).encode()
         return body(message).encode(errors="replace"), {"Content-Type": "text/plain; charset=utf-8", "Title": title}
     text = message.text
     if style == "slack":
-        text = json.dumps({"text": f"{message.subject}\n```\n{body(message)}```"})
+        # `<!channel>` in the output of a program would notify everybody.
+        text = json.dumps({"text": escape(f"{header_text(message.subject)}\n```\n{body(message)}```", quote=False)})
     headers = {"Content-Type": "application/json", "Idempotency-Key": f"{message.store}/{message.key}"}
     return text.encode(errors="replace"), headers
 
@@ -60,14 +62,23 @@ def ping_url(url: str, message: Message) -> str:
 def _parts(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError as error:
-        raise NotDelivered(f"the URL is invalid: {error}", False) from None
+    except ValueError:
+        raise NotDelivered("the URL is invalid", False) from None
+
+
+def _place(url: str | None) -> str:
+    """The scheme and the host of a URL. Raises NotDelivered."""
+    parts = _parts(url or "")
+    return f"{parts.scheme}://{parts.hostname}/..." if parts.hostname else "another path"
 
 
 def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -> None:
-    """Sends a request. Raises NotDelivered."""
-    if _parts(url).scheme not in ("http", "https"):
+    """Sends a request. Raises NotDelivered, whose reason holds no part of the URL or of a header: they may be secret."""
+    parts = _parts(url)
+    if parts.scheme not in ("http", "https"):
         raise NotDelivered("the URL begins neither with http:// nor with https://", False)
+    if "@" in parts.netloc:
+        raise NotDelivered("the URL holds a user; write a line `Authorization: ...` into `--header-file`", False)
     try:
         request = Request(url, content, {"User-Agent": "schedappliance", **headers}, method="POST")
         with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
@@ -75,10 +86,10 @@ def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -
     except HTTPError as error:
         # It holds the connection.
         error.close()
-        to = f" and redirects to {error.headers.get('Location')}" if 300 <= error.code < 400 else ""
+        to = f" and redirects to {_place(error.headers.get('Location'))}" if 300 <= error.code < 400 else ""
         may_pass = error.code >= 500 or error.code in _MAY_PASS
         raise NotDelivered(f"the server answers {error.code} {error.reason}{to}", may_pass) from None
-    except ValueError as error:
-        raise NotDelivered(f"the URL is invalid: {error}", False) from None
+    except (ValueError, InvalidURL):
+        raise NotDelivered("the URL or a header has characters that HTTP lacks", False) from None
     except (OSError, HTTPException) as error:
         raise NotDelivered(str(getattr(error, "reason", error)), True) from None

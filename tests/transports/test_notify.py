@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -115,7 +116,7 @@ class Site(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, content))
         self.send_response(self.status)
-        self.send_header("Location", "/elsewhere")
+        self.send_header("Location", f"https://example.org{self.path}")
         self.end_headers()
 
     def log_message(self, *_words: object) -> None:
@@ -162,11 +163,33 @@ def test_a_mail_says_what_happened_and_belongs_to_the_thread_of_its_incident(
     ]
 
 
-def test_a_name_cannot_add_a_header_to_a_mail(monkeypatch: pytest.MonkeyPatch, mailbox: str) -> None:
-    alert = {**ALERT, "subject": "a\nBcc: x@example.org", "notify": "o\r\np"}
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nBcc: x@example.org", "a Bcc: x@example.org"),
+        ("a\r\n\r\nbody", "a body"),
+        ("a =?utf-8?q?=0d=0aBcc:_x?= ü", "a = ?utf-8?q?=0d=0aBcc:_x?= ü"),
+        ("=?utf-8?b?DQpCY2M6IHg=?=", "= ?utf-8?b?DQpCY2M6IHg= ?="),
+        ("a\0b\x1b[31m\u202e", "a\\u{0}b\\u{1b}[31m\\u{202e}"),
+        ("a\udc80", "a\\u{dc80}"),
+        ("a" * 100_000, "a" * 197 + "..."),
+    ],
+    ids=["line", "body", "word", "base64", "control", "surrogate", "long"],
+)
+def test_a_text_of_others_cannot_add_a_header(
+    monkeypatch: pytest.MonkeyPatch, mailbox: str, site: str, text: str, shown: str
+) -> None:
+    alert = {**ALERT, "subject": text, "notify": text, "events": [{**EVENT, "summary": text, "output": text}]}
     assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox, alert=alert) == OK
-    mail = message_from_bytes(Mailbox.mails[0], policy=default)
-    assert (mail["Subject"], mail["Bcc"], mail["X-Sched-Notify"]) == ("a Bcc: x@example.org", None, "o p")
+    assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox) == OK
+    mail, other = (message_from_bytes(content, policy=default) for content in Mailbox.mails)
+    assert set(mail.keys()) == set(other.keys())
+    assert (mail["Subject"], mail["X-Sched-Notify"]) == (shown, shown)
+    assert notify(monkeypatch, "webhook", site, "--as", "ntfy", alert=alert) == OK
+    assert notify(monkeypatch, "webhook", site, "--as", "ntfy") == OK
+    (_, headers, _), (_, others, _) = Site.requests
+    assert headers.keys() == others.keys()
+    assert str(make_header(decode_header(headers["title"]))) == shown
 
 
 @pytest.mark.parametrize(
@@ -203,6 +226,48 @@ def test_a_webhook_gets_the_alert(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert (path, json.loads(content)) == ("/hook", ALERT)
     assert headers["authorization"] == "Bearer secret"
     assert headers["idempotency-key"] == "0123/example.com-000000009/1"
+
+
+def test_an_output_notifies_nobody_in_a_chat(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    alert = {**ALERT, "events": [{**EVENT, "output": "```\n<!channel> & <http://a|b>"}]}
+    assert notify(monkeypatch, "webhook", site, "--as", "slack", alert=alert) == OK
+    ((_, _, slack),) = Site.requests
+    assert "&lt;!channel&gt; &amp; &lt;http://a|b&gt;" in json.loads(slack)["text"]
+
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        (f"https://user:{SECRET}@127.0.0.1:1/", ""),
+        (f"http://127.0.0.1:1/{SECRET} x", ""),
+        (f"http://127.0.0.1:1/{SECRET}ü", ""),
+        (f"http://[{SECRET}/", ""),
+        ("SITE", f"Authorization Bearer {SECRET}"),
+        ("SITE", f"A: {SECRET}…"),
+        (f"SITE/{SECRET}", ""),
+    ],
+    ids=["user", "blank", "letter", "host", "colon", "header", "redirect"],
+)
+def test_no_reason_tells_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    site: str,
+    url: str,
+    header: str,
+) -> None:
+    """The output of a delivery is in the store, and on the screens of others."""
+    Site.status = 301
+    (tmp_path / "url").write_text(url.replace("SITE", site))
+    (tmp_path / "headers").write_text(header)
+    words = ("--url-file", str(tmp_path / "url"), *(("--header-file", str(tmp_path / "headers")) if header else ()))
+    assert notify(monkeypatch, "webhook", *words) == UNAVAILABLE
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: not delivered: ") and err.count("\n") == 1
+    assert SECRET not in err
 
 
 def test_chats_get_a_text(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
@@ -277,8 +342,10 @@ def test_a_test_needs_no_alert(monkeypatch: pytest.MonkeyPatch, site: str, mailb
         (["webhook", "http://[bad"], UNAVAILABLE),
         (["webhook", "--url-file", "/nonexistent/url"], UNUSABLE),
         (["mail", "--to", "a@example.org", "--smtp", "127.0.0.1:1"], STILL_QUEUED),
+        (["mail", "--to", "a\nb", "--smtp", "127.0.0.1:1"], UNAVAILABLE),
+        (["mail", "--to", "a@example.org", "--smtp", "a" * 70], UNAVAILABLE),
     ],
-    ids=["scheme", "URL", "file", "refused"],
+    ids=["scheme", "URL", "file", "refused", "address", "server"],
 )
 def test_mistakes_have_statuses(monkeypatch: pytest.MonkeyPatch, words: list[str], status: int) -> None:
     assert notify(monkeypatch, *words) == status
