@@ -1,4 +1,4 @@
-"""The kind of the file at a path where the appliance expects a file of its own.
+"""Tells whether a regular file is at a path, or a FIFO, a link or something else. Also EXHAUSTED, the errors of a shortage.
 
 Rule: only regular files are opened. Opening a FIFO can wait forever, and opening a device can do anything.
 """

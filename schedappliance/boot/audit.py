@@ -1,4 +1,4 @@
-"""The audit of what the daemon holds open: at each interval it compares the files with their names.
+"""Checks at each interval that the store, the locks and the socket that the daemon holds are still the files at their paths.
 
 Rule: it runs on the deciding thread, so it makes only calls that cannot block for long.
 """

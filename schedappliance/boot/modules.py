@@ -1,4 +1,4 @@
-"""The modules that others import only when they need them, since a client does not.
+"""Imports, at the start of the daemon, the modules that others import only when they need them. A client needs few of them.
 
 Rule: a running daemon imports nothing. It may have no free descriptor then, and an upgrade moves its package away.
 """

@@ -1,4 +1,4 @@
-"""Follows an appliance over its restarts: questions that are asked again, and waits that end when something happens.
+"""Questions and waits that go on while the appliance is started again, for `run --wait`, `logs -f` and `top`.
 
 Rule: `watch` has a connection of its own. Only questions that change nothing are asked twice.
 """

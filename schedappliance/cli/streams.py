@@ -1,4 +1,4 @@
-"""Standard input, output and errors of a subcommand, whatever they were when it was started.
+"""Makes standard input, output and errors usable, even if they were closed or have another encoding when a subcommand starts.
 
 Rule: a stream that is closed, or that nobody reads, changes neither what a subcommand does nor its exit status.
 """

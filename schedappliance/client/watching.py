@@ -1,4 +1,4 @@
-"""The events of an appliance for the subcommands that follow it: `watch`, on a connection of its own.
+"""The connection on which `run --wait`, `logs -f` and `top` get the events of `watch`.
 
 Rule: a connection that has ended is opened again, and the events go on after the last one.
 """

@@ -1,4 +1,4 @@
-"""Follows the wall clock when it is set back or forward, even while the appliance is not running. Ends holds in time.
+"""Follows the wall clock when it is set back or forward, even while the appliance is not running. Also ends a hold at its planned end.
 
 Rule: when the clock is set back, the jobs move back with it. When the clock is corrected, the jobs move forward again.
 """

@@ -1,4 +1,4 @@
-"""Who users are now. The edge asks the system; the events and jobs that need the answer wait here.
+"""The names and groups of users: asks the edge for them, keeps the answers, and lets the lines, drops and jobs that need one wait.
 
 Rule: nothing else waits, and the commands of one user keep their order. An error of a look-up is no answer: it is repeated
 for a bounded time, and the last answer stands meanwhile.

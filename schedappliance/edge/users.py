@@ -1,4 +1,4 @@
-"""Look-ups of users and groups.
+"""Asks the system for users and their groups: those of clients and drops, and those of the effect LookUpUser.
 
 Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none while it takes turns, and no
 look-up waits for another one. An error of a look-up is reported as such: it does not mean that there is no such user.

@@ -1,4 +1,4 @@
-"""Incidents: which events open one, which are told, and what the program that delivers an alert gets.
+"""Incidents: how events count, when people are told, and what the program that delivers an alert gets. core/alerts.py notes the events.
 
 Rule: an incident is told once when it opens and once when its job recovers, however many events lie between.
 """

@@ -1,4 +1,4 @@
-"""Cron expressions, calendar expressions and time zones that the appliance accepts.
+"""Reads the expressions and time zones of crontabs and timers, and rejects those that no stanza can hold.
 
 Rule: what cron or systemd accepts and the appliance rejects raises InvalidValue, so that no stanza is written for it.
 """

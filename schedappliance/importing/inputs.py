@@ -1,4 +1,4 @@
-"""The files that a path of `import` stands for, read as what the user says they are.
+"""Finds the files that a path of `import` stands for, and has each one imported as the kind that the user names.
 
 Rule: a file that is clearly something else is rejected, with the right kind in the remedy.
 """

@@ -1,4 +1,4 @@
-"""systemd timers with their services.
+"""Turns a systemd timer into stanzas: reads its schedules and delays, and lets service.py read its program.
 
 Rule: the due times of OnCalendar are kept exactly; what a timer counts from the last start gets fixed times, and a note.
 """

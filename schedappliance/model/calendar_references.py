@@ -1,4 +1,4 @@
-"""What the calendars of declared jobs refer to: time zones of this machine, `days` stanzas, and due times that come.
+"""Checks the calendars of declared jobs: unknown time zones, undeclared `days`, and calendars that are never due.
 
 Rule: each option that is wrong has one diagnostic, and a job with one is not judged further.
 """

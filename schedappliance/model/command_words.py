@@ -1,4 +1,4 @@
-"""The words of commands that are read when the command is carried out, and what finds the mistakes in them before.
+"""CHECKS finds mistakes in the words of a command when its line is read, though some words are used only when it is carried out.
 
 Rule: a mistake is at the place of its word.
 """

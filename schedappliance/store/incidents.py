@@ -1,4 +1,4 @@
-"""The rows of incidents and of alerts that are not delivered yet. Rule: see queries/incidents.sql."""
+"""The rows of incidents, and of alerts until their delivery has ended. Rule: an alert is removed when its run has ended for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes to text.
+"""Decodes the bytes of a file: strictly UTF-8, without most control characters.
 
 Rule: this module rejects bytes that would make lines, columns or words ambiguous, each with its place.
 """

@@ -1,4 +1,4 @@
-"""The clients that watch: the last events, numbered, and the place of each client among them.
+"""Sends events to the clients that watch: keeps the last events by number, and for each client the number of the next one.
 
 Rule: a client that reads too slowly costs no memory. It misses events, and is told so by the event `gap`.
 """

@@ -1,4 +1,4 @@
-"""Network file systems: other machines, or the host of a virtual machine, change them too.
+"""Which file systems are network file systems: another machine, or the host of a virtual machine, may change their files.
 
 Rule: only the table decides which file systems these are. On them, inotify does not report the changes of other machines,
 a lease does not show their writers, and the locks and shared memory of SQLite do not work across machines.

@@ -1,4 +1,4 @@
-"""Due days that are taken out, and moved to the next, the previous or the nearest day that is left.
+"""The option `move`: a due day that is taken out moves to the next, the previous or the nearest day that is left.
 
 Rule: a month is decided from the days that are left: does one of them take in a day that was taken out beside it?
 """

@@ -1,4 +1,4 @@
-"""The questions that every set of due instants answers, and the sets that are made of others.
+"""The three questions that every set of due instants answers (first, last, how many), and the sets that are made of others.
 
 Rule: instants are whole seconds since 1970. Each question takes a time that does not depend on the number of due times.
 """

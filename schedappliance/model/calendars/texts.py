@@ -1,4 +1,4 @@
-"""Notes about due times.
+"""Notes that stand beside a due time: which lists of `days` end before it.
 
 Rule: a note is a phrase; the caller joins it to others.
 """

@@ -1,4 +1,4 @@
-"""Windows of local time of `within`: the times of day at which something may be due.
+"""The windows of the option `within`: on each weekday, the local times at which something may be due.
 
 Rule: a window over midnight belongs to the day on which it begins.
 """
