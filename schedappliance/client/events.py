@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from schedappliance.client import shapes
-from schedappliance.client.answers import Diagnostic, Hold, JobState, Run, instant_of
+from schedappliance.client.answers import Diagnostic, Hold, Incident, JobState, Run, instant_of
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import Message
@@ -90,6 +90,19 @@ class HoldEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IncidentEvent(Event):
+    """A job has an incident, for one `notify` stanza, or an incident has changed or ended.
+
+    `change`: `repeated` after another event of its job, `reminded` after a reminder. It ends when its job has recovered,
+    or without that (`ended`), when its job or its stanza is gone.
+    """
+
+    kind: Literal["incident"]
+    change: Literal["begun", "repeated", "reminded", "acknowledged", "recovered", "ended"]
+    incident: Incident
+
+
+@dataclass(frozen=True, kw_only=True)
 class DegradedEvent(Event):
     """The reasons why the appliance is degraded have changed. `troubles` is empty if it is no longer degraded."""
 
@@ -115,6 +128,7 @@ EVENTS: dict[str, type[Event]] = {
     "override": OverrideEvent,
     "drop": DropEvent,
     "hold": HoldEvent,
+    "incident": IncidentEvent,
     "degraded": DegradedEvent,
     "gap": Gap,
 }

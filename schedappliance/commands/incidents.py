@@ -5,13 +5,13 @@ Rule: an acknowledged incident lasts until its job recovers, like any other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import time_text
+from schedappliance.commands.phrases import incident_data, time_text
 from schedappliance.diagnostics import counted, shortened
 from schedappliance.engine.incidents import Incident, with_acknowledgement
-from schedappliance.engine.records import job_id, run_id
+from schedappliance.engine.records import job_id
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def incidents(view: View, _command: Command) -> Outcome:
     rows, waiting = view.store.incidents.all(), view.store.incidents.count_alerts()
     text = HEADER + "".join(_row(one, view.zone) for one in rows) if rows else "no incidents\n"
     text += f"{counted(waiting, 'alert')} not delivered yet\n" if waiting else ""
-    data = {"incidents": [_data(view, one) for one in rows], "undelivered": waiting}
+    data = {"incidents": [incident_data(view.store.node, one) for one in rows], "undelivered": waiting}
     return Outcome(view.answer(text.removesuffix("\n"), data))
 
 
@@ -39,10 +39,11 @@ def acknowledge(view: View, command: Command) -> Outcome:
         raise view.reject("E501", message, "see `sched incidents`")
     name, now = view.order.user.name, view.moment.wall
     put = view.store.incidents.put
-    rows = [put(with_acknowledgement(one, name, now)) if one.acked_ms is None else one for one in rows]
+    acknowledged = tuple([put(with_acknowledgement(one, name, now)) for one in rows if one.acked_ms is None])
+    rows = sorted([*(one for one in rows if one.acked_ms is not None), *acknowledged])
     lines = (f"incident {one.number}, {one.subject.name}: {_told(one, view.zone)}" for one in rows)
-    data = {"incidents": [_data(view, one) for one in rows]}
-    return Outcome(view.answer("\n".join(lines), data), changes_incidents=True)
+    data = {"incidents": [incident_data(view.store.node, one) for one in rows]}
+    return Outcome(view.answer("\n".join(lines), data), acknowledged=acknowledged)
 
 
 def incident_lines(view: View, job: int) -> list[str]:
@@ -57,7 +58,7 @@ def incident_lines(view: View, job: int) -> list[str]:
 
 def _names(view: View, incident: Incident) -> tuple[str, ...]:
     name, job = incident.subject
-    return (str(incident.number), name, *([job_id(view.store.node, job)] if job else []))
+    return (str(incident.number), name, *([job_id(view.store.node, job)] if job > 0 else []))
 
 
 def _told(incident: Incident, zone: Zone) -> str:
@@ -70,22 +71,3 @@ def _told(incident: Incident, zone: Zone) -> str:
 def _row(incident: Incident, zone: Zone) -> str:
     name, kind, since = incident.subject.name, incident.kind.replace("_", " "), time_text(incident.since_ms, zone)
     return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(incident, zone)}\n"
-
-
-def _data(view: View, incident: Incident) -> dict[str, Any]:
-    node, (name, job), run = view.store.node, incident.subject, incident.last_run
-    return {
-        "incident": incident.number,
-        "notify": incident.notify,
-        "subject": name,
-        "id": job_id(node, job) if job else None,
-        "kind": incident.kind,
-        "count": incident.times,
-        "since_ms": incident.since_ms,
-        "last_ms": incident.last_ms,
-        "last_run": run_id(node, run) if run else None,
-        "told_ms": incident.told_ms,
-        "remind_ms": incident.remind_ms,
-        "acked_ms": incident.acked_ms,
-        "acked_by": incident.acked_by,
-    }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from schedappliance.diagnostics import Diagnostic
+    from schedappliance.engine.incidents import Incident
     from schedappliance.engine.options import Options
     from schedappliance.engine.reasons import Reason
     from schedappliance.engine.records import AttemptKey, Hold, Job, RunKey, User
@@ -88,8 +89,8 @@ class Outcome:
     `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
     run. `call_off`: jobs whose waiting runs are cancelled. `stops_run`: a run to stop. `missed`: jobs
-    with due times that passed without a run. `hold`: the new last hold. `changes_incidents`: rows of incidents were
-    changed. `resets`: the statistics are reset. `weight`: the bytes of an answer that would take as long, for a command
+    with due times that passed without a run. `hold`: the new last hold. `acknowledged`: the incidents that were
+    acknowledged. `resets`: the statistics are reset. `weight`: the bytes of an answer that would take as long, for a command
     that searches many rows. `watches`: the client watches from now on. `stops`: the appliance stops.
     `keeps`: its programs run on.
 
@@ -106,7 +107,7 @@ class Outcome:
     stops_run: RunKey | None = None
     missed: tuple[tuple[Job, Due], ...] = ()
     hold: Hold | None = None
-    changes_incidents: bool = False
+    acknowledged: tuple[Incident, ...] = ()
     resets: bool = False
     weight: int = 0
     watches: bool = False

@@ -21,6 +21,7 @@ from schedappliance.model.calendars.words import option_words, rule_words
 from schedappliance.model.values import seconds_text, size_text
 
 if TYPE_CHECKING:
+    from schedappliance.engine.incidents import Incident
     from schedappliance.store.runs import PastRun
 
 # One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
@@ -153,6 +154,25 @@ def usage(cpu_ms: int | None, memory_bytes: int | None) -> dict[str, str]:
     """What a program took, as far as it is known."""
     texts = {} if cpu_ms is None else {"cpu time": f"{seconds_text(cpu_ms)} s"}
     return texts if memory_bytes is None else texts | {"peak memory": size_text(memory_bytes)}
+
+
+def incident_data(node: str, incident: Incident) -> dict[str, Any]:
+    (name, job), run = incident.subject, incident.last_run
+    return {
+        "incident": incident.number,
+        "notify": incident.notify,
+        "subject": name,
+        "id": job_id(node, job) if job > 0 else None,
+        "kind": incident.kind,
+        "count": incident.times,
+        "since_ms": incident.since_ms,
+        "last_ms": incident.last_ms,
+        "last_run": run_id(node, run) if run else None,
+        "told_ms": incident.told_ms,
+        "remind_ms": incident.remind_ms,
+        "acked_ms": incident.acked_ms,
+        "acked_by": incident.acked_by,
+    }
 
 
 def run_data(node: str, run: PastRun) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from schedappliance.commands.phrases import run_data
+from schedappliance.commands.phrases import incident_data, run_data
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.engine.attempts import TAIL_BYTES, tail
 from schedappliance.engine.incidents import (
@@ -94,6 +94,8 @@ def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: 
 
 def expect_end(state: State, running: Running) -> None:
     """Lets a turn look at a program that has begun if it does not end soon. Most programs end before they can be late."""
+    if not any(LATE in notify.when for notify in state.configuration.notify.values()):
+        return
     look_at = running.started_at + LATE_MS
     state.late_from = look_at if state.late_from is None else min(state.late_from, look_at)
 
@@ -148,7 +150,7 @@ def reload_ended(state: State, mistake: str | None) -> None:
 
 def _expect_ends(state: State) -> None:
     """Works out again when runs are late, after the stanzas may have changed."""
-    for key, running in list(state.running.items()) if state.configuration.notify else ():
+    for key, running in list(state.running.items()):
         state.running[key] = replace(running, late_at=None)
         expect_end(state, running)
 
@@ -180,9 +182,9 @@ def _note_event(
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
+    _tell_change(state, "repeated" if before else "begun", incident)
     if is_told:
         _tell(state, notify, _event_of(state, incident, kind, run, reason))
-    state.read_incidents()
     return is_told
 
 
@@ -190,12 +192,11 @@ def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
     """Closes the incidents of a subject that has recovered. Returns the names of the stanzas that tell it."""
     stanzas: set[str] = set()
     for incident in state.store.incidents.of(subject):
-        state.store.incidents.close(incident)
+        _close(state, incident, "recovered")
         notify = state.configuration.notify.get(incident.notify)
         if notify and tells_recovery(incident, notify):
             stanzas.add(notify.name)
             _tell(state, notify, _event_of(state, incident, RECOVERED, run, None))
-        state.read_incidents()
     return stanzas
 
 
@@ -205,15 +206,34 @@ def remind(state: State) -> None:
     for incident in state.store.incidents.due(now, MOST_REMINDERS):
         notify = _notify_of(state, incident)
         if notify is None:
-            state.store.incidents.close(incident)
+            _close(state, incident, "ended")
         elif not notify.again_ms:
             state.store.incidents.put(incident._replace(remind_ms=None))
         else:
-            state.store.incidents.put(with_alert(incident, notify, now))
+            incident = state.store.incidents.put(with_alert(incident, notify, now))
+            _tell_change(state, "reminded", incident)
             run = state.store.runs.past(incident.last_run) if incident.last_run else None
             reason = run.reason if run else _trouble_now(state, incident.kind)
             _tell(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
     state.read_incidents()
+
+
+def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
+    """Follows the rows of incidents that a user has acknowledged."""
+    for incident in incidents:
+        _tell_change(state, "acknowledged", incident)
+
+
+def _close(state: State, incident: Incident, change: str) -> None:
+    state.store.incidents.close(incident)
+    _tell_change(state, change, incident)
+
+
+def _tell_change(state: State, change: str, incident: Incident) -> None:
+    """Follows the row of an incident, and tells those who watch."""
+    state.read_incidents()
+    if state.is_watched:
+        state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
 
 
 def _trouble_now(state: State, kind: str) -> str | None:
@@ -225,8 +245,7 @@ def drop_outdated(state: State) -> None:
     """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted."""
     for incident in state.store.incidents.all() if state.open_incidents else ():
         if _notify_of(state, incident) is None:
-            state.store.incidents.close(incident)
-            state.read_incidents()
+            _close(state, incident, "ended")
     state.store.incidents.end_left_alerts()
 
 

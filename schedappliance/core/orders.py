@@ -25,7 +25,7 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
-from schedappliance.core.alerts import drop_outdated
+from schedappliance.core.alerts import drop_outdated, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, speaker, stranger, user_now, why_not
 from schedappliance.core.runs import (
@@ -297,8 +297,8 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.hold is not None:
         state.set_hold(outcome.hold)
         state.tell("hold", held=hold_data(state.status.hold))
-    if outcome.changes_incidents:
-        state.read_incidents()
+    if outcome.acknowledged:
+        note_acknowledgement(state, outcome.acknowledged)
     state.answered += outcome.weight
     if outcome.resets:
         state.statistics = Statistics(state.moment)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.engine.effects import LogMessage, StartProgram
+from schedappliance.engine.effects import Happened, LogMessage, StartProgram
 from schedappliance.engine.events import FilesRead, OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.incidents import MOST_EVENTS
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
@@ -423,6 +423,35 @@ def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
     due(appliance, 0)
     assert [text.partition(" after")[0] for text in told(appliance)][1:] == ["j recovered"]
     assert "no incident has the number, job or program `j`" in appliance.error("sched ack j")
+
+
+def test_those_who_watch_learn_of_each_change_of_an_incident(appliance: Appliance) -> None:
+    use(appliance, "again = 90")
+    appliance.ask("json watch")
+    due(appliance)
+    due(appliance)
+    appliance.after(30 * SECOND)
+    appliance.say("sched ack j")
+    appliance.say("sched ack j")
+    (row,) = appliance.data("sched incidents")["incidents"]
+    due(appliance, 0)
+    due(appliance)
+    appliance.turn(appliance.read("sched {}"))
+    events = [event for happened in some(Happened, appliance.past) for event in happened.events]
+    changes = [(event["change"], event["incident"]) for event in events if event["kind"] == "incident"]
+    assert [(change, incident["count"]) for change, incident in changes] == [
+        *(("begun", 1), ("repeated", 2), ("reminded", 2), ("acknowledged", 2), ("recovered", 2)),
+        *(("begun", 1), ("ended", 1)),
+    ]
+    assert changes[3] == ("acknowledged", row)
+    assert row["acked_by"] == "operator"
+
+
+def test_an_incident_of_the_appliance_has_no_job(appliance: Appliance) -> None:
+    use(appliance, "when = degraded")
+    appliance.turn(OutputsChecked("no free inode"))
+    (row,) = appliance.data("sched incidents")["incidents"]
+    assert (row["subject"], row["id"], row["last_run"]) == ("appliance", None, None)
 
 
 def test_what_is_acknowledged_before_it_is_told_is_not_told(appliance: Appliance) -> None:
