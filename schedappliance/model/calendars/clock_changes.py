@@ -11,7 +11,7 @@ from typing import Literal
 
 from schedappliance.model.calendars.local_times import LocalTimes
 from schedappliance.model.calendars.months import DAY_S
-from schedappliance.model.calendars.pieces import END, LAST_DECREE, Piece, Zone
+from schedappliance.model.calendars.pieces import END, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
 Repeated = Literal["first", "last", "both"]
@@ -70,7 +70,7 @@ class Instants:
                     return None
                 instant = max(instant, local - _NEAR)
             # What every clock change of 400 years omits is omitted forever.
-            if instant >= self._times.end_of_search(max(first, LAST_DECREE)):
+            if instant >= self._times.end_of_search(max(first, self._zone.settled)):
                 return None
         return None
 

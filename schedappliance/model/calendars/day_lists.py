@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from hashlib import blake2b
+from operator import or_
 
+from schedappliance.model.calendars import all_years
 from schedappliance.model.calendars.day_sets import Extent, Pattern
-from schedappliance.model.calendars.days import Days
+from schedappliance.model.calendars.days import Days, bits
 from schedappliance.model.calendars.expression import Dates
 from schedappliance.model.calendars.months import END_MONTH, first_day
 
@@ -38,9 +40,9 @@ class Listed:
             for year in years or ():
                 self._by_year[year].append(pattern)
         self._months: dict[int, int] = {}
-        since = (max(self._by_year, default=-1) + 1) * 12
-        end = END_MONTH if self._each_year else since
-        self.extent = Extent(by_kind=not self._by_year, since=since, end=end)
+        since, start = (max(self._by_year, default=-1) + 1) * 12, min(self._by_year, default=0) * 12
+        start, end = (0, END_MONTH) if self._each_year else (start, since)
+        self.extent = Extent(by_kind=not self._by_year, since=since, start=start, end=end)
 
     def days_in(self, month: int) -> int:
         days = self._months.get(month)
@@ -50,6 +52,14 @@ class Listed:
                 days |= pattern.days_in(month)
             self._months[month] = days
         return days
+
+    def days_in_all_years(self) -> int:
+        masks = zip(*(pattern.masks for pattern in self._each_year), strict=True)
+        days = all_years.by_kind([reduce(or_, alike) for alike in masks]) if self._each_year else 0
+        if not self._by_year:
+            return days
+        months = (year * 12 + n - 1 for year, some in self._by_year.items() for one in some for n in bits(one.months))
+        return days | all_years.of_months((month, self.days_in(month)) for month in set(months))
 
     def _patterns(self, year: int) -> Iterator[Pattern]:
         yield from self._each_year

@@ -6,13 +6,11 @@ Rule: a window is open at an instant if the clock of the zone shows a time insid
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
-from math import gcd
 
 from schedappliance.model.calendars.clock_changes import Change
 from schedappliance.model.calendars.expression import Window
 from schedappliance.model.calendars.months import DAY_S, weekday_of
-from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
+from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, Piece, Zone
 from schedappliance.model.calendars.windows import ranges_by_weekday
 from schedappliance.model.schedules import Every, Schedule
 
@@ -38,16 +36,6 @@ class OpenTimes:
                     yield max(start, instant), end
             instant = piece.end
 
-    def spans_to(self, instant: int) -> Iterator[Span]:
-        """The open times at or before an instant, the last one first."""
-        while instant >= 0:
-            piece = self.zone.piece_at(instant)
-            days = range((instant + piece.offset) // DAY_S, (piece.start + piece.offset) // DAY_S - 1, -1)
-            for start, end in (span for day in days for span in reversed(self._spans_of(day, piece))):
-                if start <= instant:
-                    yield start, min(end, instant + 1)
-            instant = piece.start - 1
-
     def _spans_of(self, day: int, piece: Piece) -> list[Span]:
         """The open times of a local day inside a piece of constant offset."""
         midnight = day * DAY_S - piece.offset
@@ -64,37 +52,36 @@ class EveryWithin:
     def __init__(self, every: Every, open_times: OpenTimes) -> None:
         self._every = every
         self._open = open_times
-        self._hits = cache(self._ever_hits)
 
     def next_after(self, instant_ms: int) -> int | None:
         """The first due time after an instant; None if there is none."""
-        due = self._every.next_after(max(instant_ms, -1))
-        # An interval that misses the windows at every offset of 400 years misses them forever.
-        end = (max(due // 1000, LAST_DECREE) + CYCLE_SECONDS) * 1000
-        while due < min(end, END * 1000):
-            piece = self._open.zone.piece_at(due // 1000)
-            if not self._hits(piece.offset):
-                due = self._every.next_after(piece.end * 1000 - 1)
-                continue
-            end = END * 1000
-            start, _ = next(self._open.spans_from(due // 1000), (END, END))
-            if start * 1000 <= due:
-                return due
-            due = self._every.next_after(start * 1000 - 1)
-        return None
+        return self._search(self._every.next_after(max(instant_ms, -1)), self._every.interval_ms)
 
     def latest(self, instant_ms: int) -> int | None:
         """The last due time at or before an instant; None if there is none."""
-        due = self._every.latest(min(instant_ms, END * 1000 - 1))
-        while due >= 0:
-            piece = self._open.zone.piece_at(due // 1000)
-            if not self._hits(piece.offset):
-                due = self._every.latest(piece.start * 1000 - 1)
-                continue
-            _, end = next(self._open.spans_to(due // 1000), (0, 0))
-            if end * 1000 > due:
-                return due
-            due = self._every.latest(end * 1000 - 1)
+        return self._search(self._every.latest(min(instant_ms, END * 1000 - 1)), -self._every.interval_ms)
+
+    def _search(self, due: int, step: int) -> int | None:
+        """The first due time in an open time, from `due` on in steps of the interval or of minus the interval.
+
+        In each piece of the zone it takes one look-up, since a hit for an offset holds until the search has passed it.
+        """
+        zone, hits = self._open.zone, dict[int, int | None]()
+        # An interval that misses the windows at every offset of 400 years misses them forever.
+        end = min((max(due // 1000, zone.settled) + CYCLE_SECONDS), END) * 1000
+        while 0 <= due < end:
+            piece = zone.piece_at(due // 1000)
+            hit = hits.get(piece.offset, due - step)
+            if hit is not None and (hit - due) * step < 0:
+                steps = self._steps(due, piece.offset, step)
+                hit = hits[piece.offset] = None if steps is None else due + steps * step
+            if hit is not None:
+                end = END * 1000
+                if max(piece.start, 0) * 1000 <= hit < min(piece.end, END) * 1000:
+                    return hit
+            due = (
+                self._every.next_after(piece.end * 1000 - 1) if step > 0 else self._every.latest(piece.start * 1000 - 1)
+            )
         return None
 
     def count(self, since_ms: int, until_ms: int) -> int:
@@ -106,19 +93,35 @@ class EveryWithin:
             number += self._every.count(max(start * 1000, since_ms), min(end * 1000 - 1, until_ms))
         return number
 
-    def _ever_hits(self, offset: int) -> bool:
-        """Whether the interval can meet a window at all while the zone has an offset: `24h` may always miss it.
-
-        Over the weeks, the due times take every place in the week that differs from the first one by a multiple of `divisor`.
-        """
-        divisor = gcd(self._every.interval_ms, _WEEK_MS)
+    def _steps(self, due: int, offset: int, step: int) -> int | None:
+        """How many steps it takes from a due time into an open time, if the zone keeps an offset; None: it never is in one."""
         # 1970-01-05 is the first Monday.
-        place = self._every.offset_ms + offset * 1000 - 4 * DAY_S * 1000
-        return any(
-            (place - (weekday * DAY_S + start) * 1000) % divisor < (end - start) * 1000
-            for weekday, ranges in enumerate(self._open.ranges)
-            for start, end in ranges
-        )
+        place = due + offset * 1000 - 4 * DAY_S * 1000
+        fewest: int | None = None
+        for weekday, ranges in enumerate(self._open.ranges):
+            for start, end in ranges:
+                low = ((weekday * DAY_S + start) * 1000 - place) % _WEEK_MS
+                steps = steps_into(step % _WEEK_MS, _WEEK_MS, low, low + (end - start) * 1000 - 1)
+                if steps is not None and (fewest is None or steps < fewest):
+                    fewest = steps
+        return fewest
+
+
+def steps_into(step: int, modulus: int, low: int, high: int) -> int | None:
+    """The least number whose product with `step` is from `low` to `high` modulo `modulus`; None: no product is.
+
+    Each call is about the remainder of a division, as in Euclid's algorithm, so there are at most some dozens.
+    """
+    if low == 0 or high >= modulus:
+        return 0
+    if step == 0:
+        return None
+    turns = -(-low // step)
+    if turns * step <= high:
+        return turns
+    # No product in the first round is in the range. In which later one does a product come next after `low`?
+    rounds = steps_into(modulus % step, step, -high % step, -low % step)
+    return None if rounds is None else -(-(low + modulus * rounds) // step)
 
 
 class EveryInstants:

@@ -5,17 +5,16 @@ Rule: local times are seconds since 1970-01-01 00:00 on the clock of the zone, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import merge
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schedappliance.model.calendars.day_sets import EVERY, AnyOf, DaySet, possible_months
+from schedappliance.model.calendars import all_years
+from schedappliance.model.calendars.day_sets import EVERY, NEAR_MONTHS, AllOf, AnyOf, DaySet, Pattern, in_all_years
+from schedappliance.model.calendars.days import ALL_MONTHS, weekdays
 from schedappliance.model.calendars.months import (
     CYCLE_DAYS,
     CYCLE_MONTHS,
     DAY_S,
-    END_MONTH,
     FIRST_MONTH,
     MOST_MONTHS,
     all_days_in,
@@ -67,10 +66,11 @@ class LocalTimes:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = tuple(parts)
-        self._extent = AnyOf(tuple(part.days for part in parts)).extent
+        self._days = AnyOf(tuple(_days_with_times(part) for part in parts))
+        self._extent = self._days.extent
         self._months: dict[int, Month] = {}
-        # From this month on, the set is known to be empty.
-        self._empty_from = END_MONTH
+        # How many months a search asks one by one. If none of them has days, later searches ask all years at once.
+        self._near = NEAR_MONTHS
         self._recent = _Place(0, 0, 0, Month(0, (), 0))
 
     def end_of_search(self, second: int) -> int:
@@ -108,11 +108,11 @@ class LocalTimes:
             if time is not None:
                 return day * DAY_S + time
         earlier = month.days & (bit - 1)
-        while not earlier:
-            number -= 1
-            if number < FIRST_MONTH:
+        if not earlier:
+            preceding = self._earlier_month_with_days(number - 1)
+            if preceding is None:
                 return None
-            month = self._month(number)
+            number, month = preceding, self._month(preceding)
             earlier = month.days
         last = earlier.bit_length() - 1
         return (first_day(number) + last - 1) * DAY_S + month.times_on(last).last
@@ -168,19 +168,30 @@ class LocalTimes:
         return start.month.count(from_first) + whole + stop.month.count(before_end)
 
     def _month_with_days(self, number: int) -> int | None:
-        """The first month from this one on that has due days. None: no later month has any, however late."""
-        end = min(self._empty_from, self._extent.end_of_search(number))
-        for candidate in self._candidates(number, end):
-            if self._month(candidate).days:
-                return candidate
-        self._empty_from = min(self._empty_from, number)
-        return None
+        """The first month from this one on that has due days; None: no later month has any."""
+        number = max(number, self._extent.start)
+        far = min(number + self._near, self._extent.end)
+        for near in range(number, far):
+            if self._month(near).days:
+                return near
+        if far == self._extent.end:
+            return None
+        self._near = 1
+        first = all_years.first_from(in_all_years(self._days), first_day(far))
+        return None if first is None else month_of(first)
 
-    def _candidates(self, number: int, end: int) -> Iterable[int]:
-        """The months to ask, from one month to before another. A search beyond some years leaves out impossible months."""
-        far = end if self._extent.by_kind else min(end, number + _NEAR_MONTHS)
-        beyond = (possible_months(part.days, far, end) for part in self._parts)
-        return chain(range(number, far), merge(*beyond) if far < end else ())
+    def _earlier_month_with_days(self, number: int) -> int | None:
+        """The last month up to this one that has due days; None: no month since 1970 has any."""
+        number, start = min(number, self._extent.end - 1), max(self._extent.start, FIRST_MONTH)
+        far = max(number - self._near, start - 1)
+        for near in range(number, far, -1):
+            if self._month(near).days:
+                return near
+        if far < start:
+            return None
+        self._near = 1
+        last = all_years.last_before(in_all_years(self._days), first_day(far + 1))
+        return None if last is None else month_of(last)
 
     def _place(self, day: int) -> _Place:
         """The month of a day. The last one is kept, since most questions are about the same month as the one before."""
@@ -202,15 +213,19 @@ class LocalTimes:
         return month
 
 
-_NEAR_MONTHS = 60
+def _days_with_times(part: Part) -> DaySet:
+    if len(part.times) == 1:
+        return part.days
+    open_days = frozenset(weekday for weekday, times in enumerate(part.times) if times.total)
+    return AllOf((part.days, Pattern(weekdays(open_days), ALL_MONTHS, None)))
 
 
 def _month_of(parts: Sequence[Part], month: int) -> Month:
     groups: list[tuple[int, Times]] = []
     for part in parts:
-        for weekdays, times in _by_weekday(part.times, month):
+        for matching, times in _by_weekday(part.times, month):
             if times.total:
-                groups = _with(groups, part.days.days_in(month) & weekdays, times)
+                groups = _with(groups, part.days.days_in(month) & matching, times)
     days = 0
     for group, _ in groups:
         days |= group

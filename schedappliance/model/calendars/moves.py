@@ -5,10 +5,12 @@ Rule: a month is decided from the days that are left: does one of them take in a
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
 from math import lcm
 from typing import Literal
 
-from schedappliance.model.calendars.day_sets import DaySearch, DaySet, Extent
+from schedappliance.model.calendars import all_years
+from schedappliance.model.calendars.day_sets import DaySearch, DaySet, Extent, in_all_years
 from schedappliance.model.calendars.days import bits
 from schedappliance.model.calendars.months import (
     END_DAY,
@@ -23,6 +25,12 @@ from schedappliance.model.calendars.months import (
 Direction = Literal["next", "previous", "nearest"]
 
 
+@lru_cache(maxsize=4)
+def _nearer_to_next(left: DaySet) -> int:
+    """The days that `nearest` moves forward, the same ones for all expressions of a job: 10 to 60 ms."""
+    return all_years.nearer_to_next(in_all_years(left))
+
+
 class Moved:
     """The days of `due` that are in `left`, and for each other day of `due` the day of `left` beside it.
 
@@ -30,21 +38,39 @@ class Moved:
     """
 
     def __init__(self, due: DaySet, left: DaySet, direction: Direction) -> None:
+        self._sets = due, left
         self._due, self._left, self._direction = DaySearch(due), DaySearch(left), direction
         self._months: dict[int, int] = {}
 
-    @property
+    @cached_property
     def extent(self) -> Extent:
         due, left = self._due.extent, self._left.extent
         since, end = self._end_of_moves(max(due.since, left.since)), self._end_of_moves(due.end)
-        return Extent(period=lcm(due.period, left.period), since=since, end=min(left.end, end))
+        start = max(left.start, self._start_of_moves(due.start))
+        return Extent(period=lcm(due.period, left.period), since=since, start=start, end=min(left.end, end))
+
+    def _start_of_moves(self, month: int) -> int:
+        """The last month before which no day of `month` or a later one can be due."""
+        if month <= FIRST_MONTH:
+            return month
+        earlier = self._left.last_to(first_day(month) - 1)
+        return month if earlier is None else month_of(earlier)
 
     def _end_of_moves(self, month: int) -> int:
         """The first month from which on no day of an earlier month than `month` can be due."""
         if month <= FIRST_MONTH or month >= END_MONTH:
             return month
-        following = self._left.first_from(first_day(month), END_DAY)
+        following = self._left.first_from(first_day(month))
         return month if following is None else month_of(following) + 1
+
+    def days_in_all_years(self) -> int:
+        due, left = map(in_all_years, self._sets)
+        moving, stay = all_years.without(due, left), due & left
+        if self._direction == "nearest":
+            forward = moving & _nearer_to_next(self._sets[1])
+            return stay | all_years.moved_forward(forward, left) | all_years.moved_back(moving ^ forward, left)
+        move = all_years.moved_forward if self._direction == "next" else all_years.moved_back
+        return stay | move(moving, left)
 
     def days_in(self, month: int) -> int:
         days = self._months.get(month)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 # Instants in whole seconds since 1970. The last day of 9999 is left out, so that its local times have a year, too.
 END = 253_402_214_400
 
-# From 2040 on, all zones follow the rules in their data, which repeat with the Gregorian calendar after 400 years.
-LAST_DECREE, CYCLE_SECONDS = 2_208_988_800, 146_097 * 86_400
+# A rule about clock changes repeats with the Gregorian calendar, after 400 years.
+CYCLE_SECONDS = 146_097 * 86_400
 
 # Pieces are made for 2 ** 25 seconds (388 days) at a time: 12 us where the changes are listed and 40 us where they follow a
 # rule, once for each zone and span. The changes of a rule are at least 126 days apart, so a look each 48 days sees them all.
@@ -40,7 +40,7 @@ class Zone:
     """A time zone, from 1970 to 9999. `name`: its name in the time zone data; None for a local time without a name.
 
     `listed`: the instants up to `listed_to` at which another offset may begin, sorted. Later changes follow a rule. The
-    pieces are made when they are first needed.
+    pieces are made when they are first needed. `settled`: from this instant on, they repeat after 400 years.
     """
 
     def __init__(self, name: str | None, rules: tzinfo, listed: Sequence[int], listed_to: int) -> None:
@@ -48,9 +48,13 @@ class Zone:
         self._rules = rules
         self._listed, self._listed_to = listed, listed_to
         self._pieces: dict[int, tuple[Piece, ...]] = {}
+        # A span later, so that no listed change is part of what repeats.
+        self.settled = min(max(listed[-1] if listed else 0, 0), END) + (2 << _SPAN_BITS)
 
     def piece_at(self, instant: int) -> Piece:
         """The piece that contains an instant."""
+        if instant >= self.settled + CYCLE_SECONDS:
+            return self._repeated(instant)
         span = instant >> _SPAN_BITS
         pieces = self._pieces.get(span)
         if pieces is None:
@@ -59,6 +63,15 @@ class Zone:
             if instant < piece.end:
                 return piece
         return pieces[-1]
+
+    def _repeated(self, instant: int) -> Piece:
+        later = (instant - self.settled) // CYCLE_SECONDS * CYCLE_SECONDS
+        start, end, offset, before, after = self.piece_at(instant - later)
+        if start < self.settled:
+            start, before = self.settled, offset
+        if end > self.settled + CYCLE_SECONDS:
+            end, after = self.settled + CYCLE_SECONDS, offset
+        return Piece(start + later, end + later, offset, before, after)
 
     def offset_at(self, instant: int) -> int:
         """Local time minus UTC, in seconds."""

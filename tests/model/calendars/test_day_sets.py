@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars import local_times
 from schedappliance.model.calendars.checks import check_calendar, check_cron
-from schedappliance.model.calendars.day_sets import AllOf, DaySet, Nth, Pattern, Without, possible_months
-from schedappliance.model.calendars.days import ALL_MONTHS, days_of_month, nth_weekday, weekdays
 from schedappliance.model.calendars.local_times import Month
-
-
-def random_pattern(dice: Random) -> Pattern:
-    days = [days_of_month(frozenset({29, 31})), nth_weekday(0, 5), weekdays(frozenset({2, 6}))]
-    years = (
-        frozenset(dice.randrange(1969, 10_000) for _ in range(dice.randrange(1, 5))) if dice.random() < 0.6 else None
-    )
-    return Pattern(dice.choice(days), dice.choice([ALL_MONTHS, 0b100, 0b1000000000010]), years)
-
-
-def random_set(dice: Random) -> DaySet:
-    first, second = random_pattern(dice), random_pattern(dice)
-    sets: list[DaySet] = [first, AllOf((first, second)), Without(first, second), Nth(first, frozenset({1, -1}))]
-    return dice.choice(sets)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_no_month_with_days_is_left_out(seed: int) -> None:
-    dice = Random(seed)
-    days, start = random_set(dice), dice.randrange(1970 * 12, 9000 * 12)
-    end = start + dice.randrange(20_000)
-    months = list(possible_months(days, start, end))
-    assert months == sorted(set(months))
-    assert {month for month in range(start, end) if days.days_in(month)} <= set(months) <= set(range(start, end))
 
 
 @pytest.mark.parametrize(

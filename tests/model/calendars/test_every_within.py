@@ -10,7 +10,7 @@ import pytest
 
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.delays import delay_below
-from schedappliance.model.calendars.every_within import EveryWithin, OpenTimes
+from schedappliance.model.calendars.every_within import EveryWithin, OpenTimes, steps_into
 from schedappliance.model.calendars.oncalendar import read_window
 from schedappliance.model.calendars.rule import CalendarRule, every_text, read_rule
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -61,6 +61,17 @@ def test_every_due_time_is_in_a_window(seed: int) -> None:
         sorted(random.randrange(start * 1000, end * 1000) for _ in range(2)),
     ]:
         assert schedule.count(low, high) == sum(low <= instant <= high for instant in due)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fewest_steps_into_a_range(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(500):
+        modulus = random.randrange(1, 60)
+        step, low = random.randrange(modulus), random.randrange(modulus)
+        high = low + random.randrange(modulus)
+        inside = [n for n in range(modulus) if any(low <= n * step % modulus + turn <= high for turn in (0, modulus))]
+        assert steps_into(step, modulus, low, high) == min(inside, default=None), (step, modulus, low, high)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from schedappliance.model.calendars.pieces import END as ALL_YEARS
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones, _listed_changes, this_machine
 from tests.model.calendars.zone_changes import END, START, ZONES, transitions
@@ -128,6 +130,21 @@ def test_a_change_at_an_odd_second() -> None:
     zone = Zone("odd", ZoneInfo.from_file(io.BytesIO(content)), *_listed_changes(content))
     begin, end = _changes_of(zone, YEAR_2027, YEAR_2027 + 365 * 86_400)
     assert [begin[0] % 86_400, end[0] % 86_400] == [3723, 3 * 3600 + 5 * 60 + 7]
+
+
+@pytest.mark.parametrize("directory", [PACKAGE, this_machine().directories[0]], ids=["package", "system"])
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Asia/Gaza", "Australia/Lord_Howe", "Africa/Casablanca"])
+def test_what_repeats_after_400_years_agrees_with_the_rules(name: str, directory: Path) -> None:
+    zone, random = Zones(Machine((directory,))).get(name), Random(name)
+    with directory.joinpath(*name.split("/")).open("rb") as file:
+        rules = ZoneInfo.from_file(file)
+    years = (2400, 2440, 2500, 3000, 5555, 9990)
+    for instant in [int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in years]:
+        for sample in [instant + random.randrange(10 * 366 * 86_400) for _ in range(30)]:
+            piece = zone.piece_at(sample)
+            assert piece.start <= sample < piece.end
+            assert (piece.before, piece.offset) == (_offset(rules, piece.start - 1), _offset(rules, sample)), piece
+            assert piece.end > ALL_YEARS or piece.after == _offset(rules, piece.end), piece
 
 
 def test_pieces_join() -> None:
