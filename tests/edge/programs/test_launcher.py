@@ -183,6 +183,9 @@ def test_a_program_of_another_user_inherits_no_more_than_one_of_the_own_user(edg
         "for n in /proc/$$/fd/*; do readlink $n; done; grep -E '^(Sig[^Q]|Shd|Cap|NoNew)' /proc/self/status; ulimit -a"
     )
     described = [edge.output(look, user) for user in (None, "nobody", "root")]
+    # The C library uses signal 32 itself. A parent that started the test by posix_spawn() has left it ignored.
+    internal = "SigIgn:\t0000000080000000", "SigIgn:\t0000000000000000"
+    described = [[line.replace(*internal) for line in lines] for lines in described]
     places = [[line.replace(f"/{n}-1-1", "/output") for line in lines] for n, lines in enumerate(described, 1)]
     assert places[0] == places[2]
     assert [line for line in places[0] if "Cap" not in line] == [line for line in places[1] if "Cap" not in line]
