@@ -136,6 +136,7 @@ CODES: dict[str, str] = {
     "W621": "the appliance is held",
     "W622": "the boot id is hidden",
     "W623": "damaged time zone data",
+    "E624": "a program cannot have its priority or its limits",
 }
 
 

@@ -289,6 +289,7 @@ def _prepare(
         None if program.timeout_ms is None else state.moment.boot + program.timeout_ms,
         program.kill_after_ms,
         program.tree,
+        resources=program.resources,
     )
 
 

@@ -17,6 +17,11 @@ from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
+# Capabilities, from linux/capability.h.
+CAP_SYS_NICE, CAP_SYS_RESOURCE = 1 << 23, 1 << 24
+UNLIMITED = -1
+# The names of limits in systemd units.
+SYSTEMD = {"nofile": "NOFILE", "memory": "AS", "cpu": "CPU", "nproc": "NPROC", "fsize": "FSIZE", "core": "CORE"}
 
 
 def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
@@ -25,6 +30,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     for executable in facts.executables:
         yield from _executable(facts, executable)
     yield from foreign_users(facts.user, facts.program_users)
+    yield from _denied_resources(facts)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _open_store(facts)
@@ -55,6 +61,25 @@ def foreign_users(appliance: Credentials, programs: Iterable[ProgramUser]) -> It
             )
             remedy = "run the appliance as root, or remove `user` and `group`; every run of the program fails"
             yield Diagnostic("E619", message, remedy, program.source, program.span)
+
+
+def _denied_resources(facts: Facts) -> Iterator[Diagnostic]:
+    """Priorities and limits that the daemon may not give to a program."""
+    rights, fails = facts.rights, "every run of the program fails"
+    for program in facts.restrained if rights else ():
+        assert rights is not None
+        if program.nice is not None and program.nice < rights.nice and not rights.capabilities & CAP_SYS_NICE:
+            message = (
+                f"program `{program.program}` cannot have this nice value: the appliance may give {rights.nice} or more"
+            )
+            remedy = f"set `Nice=` of its systemd unit, or raise `nice`; {fails}"
+            yield Diagnostic("E624", message, remedy, *program.places["nice"])
+        for limit in program.limits:
+            most = rights.limits[limit.name]
+            if limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:
+                message = f"program `{program.program}` cannot have the limit `{limit.name}`: the appliance may give {most} at most"
+                remedy = f"raise `Limit{SYSTEMD[limit.name]}=` of its systemd unit, or lower the limit; {fails}"
+                yield Diagnostic("E624", message, remedy, *program.places["limits"])
 
 
 def _homes(facts: Facts) -> list[tuple[Step, ...]]:

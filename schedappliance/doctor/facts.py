@@ -6,9 +6,11 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.doctor.mounts import Mount
+from schedappliance.edge.programs.restraints import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,23 @@ class Way:
     @property
     def directories(self) -> tuple[Step, ...]:
         return self.steps[:-1] if self.exists else self.steps
+
+
+class Rights(NamedTuple):
+    """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value."""
+
+    capabilities: int
+    limits: Mapping[str, int]
+    nice: int
+
+
+class Restrained(NamedTuple):
+    """A program with priorities or limits, and the places of these options."""
+
+    program: str
+    nice: int | None
+    limits: tuple[Limit, ...]
+    places: Mapping[str, tuple[Source, Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +165,8 @@ class Facts:
     console may not yet give any command. `store_refusal`: message and remedy. `degraded` and `held`: what `summary`
     says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `loss`: what may
     be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
-    that read the store now. `names`, `groups` and `members` are of the users and groups that occur in the other facts.
+    that read the store now. `rights`: None without a daemon, or if they cannot be read. `names`, `groups` and `members`
+    are of the users and groups that occur in the other facts.
     """
 
     user: Credentials
@@ -157,6 +177,8 @@ class Facts:
     programs: int = 0
     executables: tuple[Executable, ...] = ()
     program_users: tuple[ProgramUser, ...] = ()
+    rights: Rights | None = None
+    restrained: tuple[Restrained, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[RelativePath, ...] = ()

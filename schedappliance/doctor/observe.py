@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import resource
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,6 +24,8 @@ from schedappliance.doctor.facts import (
     Lost,
     ProgramUser,
     RelativePath,
+    Restrained,
+    Rights,
     Step,
     Way,
 )
@@ -33,6 +36,7 @@ from schedappliance.doctor.running import Summary, lost_files, readers_of, summa
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.outputs import output_directory
+from schedappliance.edge.programs.restraints import RLIMITS, limits_of
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
@@ -105,6 +109,8 @@ class _Observer:
             programs=len(self.loaded.configuration.programs),
             executables=executables,
             program_users=tuple(self.program_users(user)),
+            rights=rights_of(daemon) if daemon else None,
+            restrained=tuple(self.restrained()),
             watch_failure=watch_failure(self.watched(), user),
             mounts=parse_mounts(mount_table()),
             relative=tuple(self.relative(files)),
@@ -218,6 +224,13 @@ class _Observer:
             if program.accounts and (runs_as := _runs_as(program, user)):
                 account = program.accounts[0]
                 yield ProgramUser(program.name, runs_as, account.source, account.span)
+
+    def restrained(self) -> Iterator[Restrained]:
+        for program in self.loaded.configuration.programs.values():
+            if program.resource_places:
+                places = {name: (source, span) for name, source, span in program.resource_places}
+                limits = tuple(limits_of(program.resources, program.kill_after_ms))
+                yield Restrained(program.name, program.resources.nice, limits, places)
 
     def folders(self) -> Iterator[Folder]:
         for name, mode in modes(self.file.spool_group is not None).items():
@@ -368,6 +381,19 @@ def _free(store: Way | None) -> tuple[int | None, int | None]:
     except OSError:
         return None, None
     return system.f_bavail * system.f_frsize, system.f_favail if system.f_files else None
+
+
+def rights_of(pid: int) -> Rights | None:
+    """What a process may give to its programs; None if it cannot be read, as for a process of another user."""
+    try:
+        status = read_head(Path(f"/proc/{pid}/status"), LARGEST_OF_KERNEL).decode()
+        capabilities = int(status.partition("CapEff:\t")[2].partition("\n")[0], 16)
+        limits = {name: resource.prlimit(pid, number)[1] for name, number in RLIMITS.items()}
+        # Without a capability, 20 minus the limit is the lowest value to which the priority can be raised.
+        nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
+    except (OSError, ValueError):
+        return None
+    return Rights(capabilities, limits, nice)
 
 
 def _hides_boot_id(daemon: int | None) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
+from schedappliance.model.resources import NO_RESOURCES, Resources
 
 if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
@@ -95,6 +96,7 @@ class StartProgram:
     kill_after_ms: int = 0
     tree: str = "all"
     log_fields: tuple[tuple[str, Any], ...] = ()
+    resources: Resources = NO_RESOURCES
 
 
 @dataclass(frozen=True, slots=True)

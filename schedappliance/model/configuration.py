@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.diagnostics import Source, Span, counted, shortened
 from schedappliance.model.moments import LocalTime
+from schedappliance.model.resources import NO_RESOURCES, Resources
 
 if TYPE_CHECKING:
     from schedappliance.model.calendars.day_lists import DayLists
@@ -77,6 +78,7 @@ class Program:
     `timeout_ms` and `max_running` None: no limit. `args` None: any arguments; otherwise one pattern for each argument.
     `executable`, `directory`, `env_file_place` and `timeout_place` are the places of `argv`, `cwd`, `env_file` and
     `timeout` in the files, None where they are not given. `stdin` None: the program reads nothing.
+    `resource_places`: the options that `resources` holds, by name, with their places.
     """
 
     name: str
@@ -109,6 +111,8 @@ class Program:
     timeout_place: tuple[Source, Span] | None = None
     pass_env: tuple[str, ...] = ()
     tree: str = "all"
+    resources: Resources = NO_RESOURCES
+    resource_places: tuple[tuple[str, Source, Span], ...] = ()
 
     def wrong_arguments(self, arguments: tuple[str, ...]) -> WrongArguments | None:
         """Why the program does not take these arguments; None when it does."""

@@ -24,6 +24,7 @@ from schedappliance.model.configuration import (
 from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options, without_unquoted
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import NOTIFY, OF_ITS_PROGRAM, PROGRAM, STANZAS
+from schedappliance.model.resources import Resources
 from schedappliance.model.shell_words import first_shell_word, without_shell_words
 from schedappliance.model.stanza_options import Place, StanzaReader, accounts_in, merged
 from schedappliance.model.templates import references
@@ -86,6 +87,14 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
         timeout_place=(options["timeout"].source, options["timeout"].node.span) if "timeout" in options else None,
         pass_env=get("pass_env"),
         tree=get("tree"),
+        resources=Resources(
+            nice=get("nice"),
+            ionice=get("ionice"),
+            limits=tuple((name, most) for name, most in get("limits") if most is not None),
+        ),
+        resource_places=tuple(
+            (name, options[name].source, options[name].node.span) for name in Resources._fields if name in options
+        ),
     )
 
 
@@ -98,10 +107,11 @@ def _check_shell_words(reader: StanzaReader, argv: ReadOption) -> None:
 
 
 def _inheriting(own: ReadOptions, defaults: ReadOptions) -> ReadOptions:
-    """The options of a stanza and those that it takes from `defaults`. A key of its own `env` counts before theirs."""
+    """The options of a stanza and those that it takes from `defaults`. Its own keys of a dictionary count before theirs."""
     options = {**defaults, **own}
-    if "env" in own and "env" in defaults:
-        options["env"] = merged(defaults["env"], own["env"])
+    for name in ("env", "limits"):
+        if name in own and name in defaults:
+            options[name] = merged(defaults[name], own[name])
     return options
 
 

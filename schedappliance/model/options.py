@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, shortened
-from schedappliance.model import moments, time_options, values
+from schedappliance.model import moments, resources, time_options, values
 from schedappliance.model.moments import LocalTime
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
@@ -292,22 +292,11 @@ def statuses(value: Value) -> tuple[int, ...]:
     return tuple(values.integer(item.value, 0, 255) for item in items_of(value))
 
 
-MAX_OUTPUT_LIMIT = 16 * 1024 * 1024
-
-
-def _output_limit(value: str) -> int:
-    size = values.size(value)
-    if size > MAX_OUTPUT_LIMIT:
-        limit = f"{MAX_OUTPUT_LIMIT // 1024 // 1024}m"
-        raise InvalidValue(f"size `{value}` is greater than {limit}", f"give at most `{limit}`", "E204")
-    return size
-
-
-# These options decide which programs run, and as which user. Only the files can set them, not the console.
+# These options decide which programs run, as which user and with which limits. Only the files can set them, not the console.
 FILES_ONLY = frozenset(
     {
         *("argv", "args", "stdin", "user", "group", "env", "env_file", "pass_env", "cwd", "umask"),
-        *("on_failure", "backing_store"),
+        *("nice", "ionice", "limits", "on_failure", "backing_store"),
     }
 )
 
@@ -343,6 +332,12 @@ PROGRAM: dict[str, OptionSpec] = {
     ),
     "cwd": OptionSpec(scalar(absolute_path), "working directory", default="/"),
     "umask": OptionSpec(scalar(values.octal), "file mode creation mask", default="022"),
+    "nice": OptionSpec(or_none(scalar(resources.nice)), "nice value, from -20 to 19; default: that of the appliance"),
+    "ionice": OptionSpec(
+        or_none(scalar(resources.ionice)),
+        "priority for the disk: `idle`, or from 0 to 7; default: that of the appliance",
+    ),
+    "limits": OptionSpec(resources.limits, "limits of each process, such as `nofile` and `memory`", default="[]"),
     "overlap": OptionSpec(
         one_of("skip", "queue", "parallel", "replace"),
         "what to do when an earlier run of the job has not ended: skip the new run, let it wait, start it too, or"
@@ -363,7 +358,9 @@ PROGRAM: dict[str, OptionSpec] = {
     ),
     "on_failure": OptionSpec(or_none(scalar(text)), "console command to carry out when a run has failed for good"),
     "success": OptionSpec(statuses, "exit statuses that mean success", default="( 0 )"),
-    "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept, such as `64k`", default="65536"),
+    "output_limit": OptionSpec(
+        scalar(resources.output_limit), "bytes of output that are kept, such as `64k`", default="65536"
+    ),
 }
 
 # What a job may say about the program that it declares. The job starts it without more arguments.

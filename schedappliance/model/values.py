@@ -23,7 +23,7 @@ _WEEKS = re.compile(r"(\d{1,4})w", re.ASCII | re.IGNORECASE)
 _INTEGER = re.compile(r"\d+", re.ASCII)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _DATE = re.compile(r"[0-9-]+(W[0-9-]+)?", re.ASCII)
-_SIZE = re.compile(r"(\d+)([kKmM]?)", re.ASCII)
+_SIZE = re.compile(r"(\d+)([kKmMgG]?)", re.ASCII)
 
 BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "enabled", "1"), True),
@@ -111,12 +111,12 @@ def boolean(text: str) -> bool:
 
 
 def size(text: str) -> int:
-    """Bytes of `65536`, `64k` or `1m` (k: 1024 bytes, m: 1024 k); raises InvalidValue."""
+    """Bytes of `65536`, `64k`, `1m` or `2g` (k: 1024 bytes, m: 1024 k, g: 1024 m); raises InvalidValue."""
     match = _SIZE.fullmatch(text)
     if not match or len(text) > 12:
-        remedy = "give bytes, or a number with `k` or `m`: `65536`, `64k`"
+        remedy = "give bytes, or a number with `k`, `m` or `g`: `65536`, `64k`"
         raise InvalidValue(f"invalid size `{shortened(text)}`", remedy)
-    return int(match.group(1)) * {"": 1, "k": 1024, "m": 1024 * 1024}[match.group(2).lower()]
+    return int(match.group(1)) << 10 * " kmg".index(match.group(2).lower() or " ")
 
 
 def size_text(size: int) -> str:

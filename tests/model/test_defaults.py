@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schedappliance.model.resources import Resources
 from tests.support.diagnostics import pointed
 from tests.support.memory_files import diagnostics_of, read_stanzas
 
@@ -39,6 +40,13 @@ def test_none_stands_for_no_limit_and_no_command() -> None:
     )
     program = files.programs["p"]
     assert (program.timeout_ms, program.max_running, program.on_failure) == (None, None, None)
+
+
+def test_the_limits_of_a_program_count_before_those_of_defaults() -> None:
+    own = "nice = none limits = [ memory = 2g CPU = none ]"
+    text = f'defaults {{ nice = 5 limits = [ cpu = 1m nofile = 99 ] }}\nprogram "p" {{ argv = ( "/bin/true" ) {own} }}'
+    program = read_stanzas(text).programs["p"]
+    assert program.resources == Resources(limits=(("nofile", 99), ("memory", 2 << 30)))
 
 
 def test_several_stanzas_are_merged() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Source
+from schedappliance.diagnostics import Source, Span
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
@@ -20,10 +21,13 @@ from schedappliance.doctor.facts import (
     ProgramUser,
     Reader,
     RelativePath,
+    Restrained,
+    Rights,
     Step,
     Way,
 )
 from schedappliance.doctor.mounts import parse_mounts
+from schedappliance.edge.programs.restraints import Limit
 
 NAMES = {0: "root", 500: "sched", 1000: "alice"}
 NUMBERS = {name: number for number, name in NAMES.items()}
@@ -65,6 +69,7 @@ _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
 _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
 _RUNS_AS = re.compile(r"program (\w+) runs as (\w+)")
+_GETS = re.compile(r"program (\w+) gets (\d+) open files of at most (\d+)")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
@@ -76,7 +81,7 @@ _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS),
+    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS),
 )
 
 
@@ -145,6 +150,10 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         ProgramUser(program, Credentials(NUMBERS[name], NUMBERS[name], frozenset()), conf, None)
         for program, name in _found(_RUNS_AS, lines)
     )
+    for program, wanted, most in _found(_GETS, lines):
+        changes["rights"] = Rights(0, {"nofile": int(most)}, 0)
+        limit = Limit("nofile", resource.RLIMIT_NOFILE, int(wanted), int(wanted))
+        changes["restrained"] = (Restrained(program, None, (limit,), {"limits": (conf, Span(0, 0))}),)
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
     changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))

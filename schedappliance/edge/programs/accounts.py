@@ -13,7 +13,7 @@ import pwd
 from typing import NamedTuple
 
 from schedappliance.edge import linux
-from schedappliance.edge.programs.keeper import UnusableUser
+from schedappliance.edge.programs.keeper import Unfit
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
@@ -71,7 +71,7 @@ def credentials(user: str | None, group: str | None, is_repeated: bool = True) -
     """The credentials for a user and a group, as the system knows them now.
 
     A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
-    Raises UnusableUser, and LookUpFailed. `is_repeated`: whether a look-up that fails is made again. If not, a number
+    Raises Unfit, and LookUpFailed. `is_repeated`: whether a look-up that fails is made again. If not, a number
     needs no entry: a container may have no file of users.
     """
     own = os.geteuid()
@@ -83,7 +83,7 @@ def credentials(user: str | None, group: str | None, is_repeated: bool = True) -
     if group is None and entry and (uid != own or own == 0):
         gid = entry.pw_gid
     elif group is None and uid != own:
-        raise UnusableUser(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
+        raise Unfit(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
     return Credentials(uid, gid, groups_of(entry.pw_name, gid) if entry else [], variables(entry, uid))
 
 
@@ -93,7 +93,7 @@ def _user(name: str, is_repeated: bool) -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             check_missing("getpwnam_r", name.encode(), PASSWD)
-            raise UnusableUser(f"there is no user `{name}` on this machine") from None
+            raise Unfit(f"there is no user `{name}` on this machine") from None
     try:
         return pwd.getpwuid(int(name))
     except KeyError:
@@ -109,4 +109,4 @@ def _gid(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         check_missing("getgrnam_r", name.encode(), GROUP)
-        raise UnusableUser(f"there is no group `{name}` on this machine") from None
+        raise Unfit(f"there is no group `{name}` on this machine") from None

@@ -14,6 +14,7 @@ import _thread
 import ctypes
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -24,7 +25,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from resource import struct_rusage
     from typing import NoReturn
 
 # The version of the messages; the largest message; the most lines in it; the longest file of ends, for each end in it.
@@ -47,12 +47,14 @@ _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 _STRUCT_BYTES = 1024
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
+# The number of the system call ioprio_set, which no C library offers.
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282, "armv7l": 314, "i686": 289}
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class UnusableUser(Exception):
-    """A program cannot run as the user or the group that it is declared with; the message says why."""
+class Unfit(Exception):
+    """A program cannot get its user, its priorities or its limits; the message says why."""
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
@@ -65,14 +67,28 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         os.setresuid(uid, uid, uid)
     except PermissionError as error:
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
-        raise UnusableUser(f"cannot run as {wanted}: {what}") from None
+        raise Unfit(f"cannot run as {wanted}: {what}") from None
     except OSError as error:
-        # UnusableUser has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
+        # Unfit has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     # To become root again must fail, unless the program is root.
     if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _libc.seteuid(0) == 0):
-        raise UnusableUser(f"cannot run as {wanted}: the program could regain the appliance's rights")
+        raise Unfit(f"cannot run as {wanted}: the program could regain the appliance's rights")
+
+
+def restrain(name: str, words: str) -> None:
+    """Gives this process a nice value, a priority for the disk, or a limit: its number, soft and hard."""
+    try:
+        if name == "nice":
+            os.setpriority(os.PRIO_PROCESS, 0, int(words))
+        elif name != "ionice":
+            number, soft, hard = map(int, words.split())
+            resource.setrlimit(number, (soft, hard))
+        elif _libc.syscall(_IOPRIO_SET.get(os.uname().machine, -1), 1, 0, int(words)):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    except (OSError, ValueError) as error:
+        raise Unfit(f"cannot set `{name}` of the program: {getattr(error, 'strerror', error)}") from None
 
 
 def _texts(texts: Collection[bytes]) -> ctypes.Array[ctypes.c_char_p]:
@@ -101,10 +117,12 @@ class Program:
 
     def __init__(self, data: bytes) -> None:
         head, user, cwd, *texts = data.split(b"\0")
-        self.id, term_at, kill_after, tree, umask, identity, count, *_ = head.decode().split(" ")
+        self.id, term_at, kill_after, tree, umask, identity, restraints, count, *_ = head.decode().split(" ")
         self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
         self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
         self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
+        self.restraints = [os.fsdecode(text).split(" ", 1) for text in texts[: int(restraints)]]
+        texts = texts[int(restraints) :]
         self.argv, self.variables = texts[: int(count)], texts[int(count) :]
         self.marks = {text for text in self.variables if text.startswith(_MARKS)}
         self.pid, self.why, self.kill_at, self.has_ended = 0, "", 0, False
@@ -122,8 +140,7 @@ class Program:
             number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, argv, variables)
         finally:
             _libc.posix_spawn_file_actions_destroy(actions)
-            # Leave the directory so that its file system can be unmounted.
-            os.chdir("/")
+            os.chdir("/")  # So that the file system of the directory can be unmounted.
         if number:
             raise OSError(number, os.strerror(number))
         return pid.value
@@ -134,7 +151,6 @@ class Program:
         if pid := os.fork():
             return pid
         try:
-            signal.set_wakeup_fd(-1)
             for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -152,12 +168,14 @@ class Program:
         _libc.fchown(output, uid, -1)
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        variables = dict(pair.split(b"=", 1) for pair in self.variables)
+        for name, words in self.restraints:
+            restrain(name, words)
         become(uid, gid, groups, self.user)
         os.umask(self.umask)
         os.chdir(self.cwd)
-        # Without its keeper, nobody would know of this program.
-        if os.getppid() == keeper:
-            os.execve(self.argv[0], self.argv, dict(pair.split(b"=", 1) for pair in self.variables))
+        if os.getppid() == keeper:  # Without it, nobody would know of this program.
+            os.execve(self.argv[0], self.argv, variables)
 
     def line(self) -> bytes:
         ticks = int(fields[19]) if (fields := stat_of(self.pid)) else 0
@@ -166,13 +184,10 @@ class Program:
 
 def why_not(error: Exception, cwd: str) -> bytes:
     """Why a start failed: the error number, or 0; what failed; and the error in words."""
+    text = f"0 user {error}" if isinstance(error, Unfit) else "0 program the appliance itself failed"
     if isinstance(error, OSError):
         place = "directory" if error.filename == cwd else "program"
         text = f"{error.errno or 0} {place} {error.strerror or error}"
-    elif isinstance(error, UnusableUser):
-        text = f"0 user {error}"
-    else:
-        text = "0 program the appliance itself failed"
     return text.replace("\n", " ").encode(errors="backslashreplace")[:2048]
 
 
@@ -300,7 +315,7 @@ class Keeper:
         self.starting = _thread.allocate_lock()
         self.failed: list[tuple[str, bytes]] = []
         self.unreported: dict[int, Program] = {}
-        self.is_full = self.is_alarm_set = self.is_behind = False
+        self.is_alarm_set = self.is_behind = False
         self.reasons: dict[bytes, bytes] = {}
         self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
         self.null, self.attributes = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), spawn_attributes()
@@ -319,12 +334,11 @@ class Keeper:
         else:
             self.greet(listener)
         while self.daemon or self.programs or self.lingering or self.starters:
-            for descriptor, events in self.poll.poll(self.patience()):
+            for descriptor, _ in self.poll.poll(self.patience()):
                 if descriptor == self.wakes[0]:
                     self.wake()
                 elif self.daemon and descriptor == self.daemon.fileno():
-                    if events & ~select.POLLOUT:
-                        self.hear()
+                    self.hear()
                 elif descriptor == listener.fileno():
                     self.accept(listener)
             self.enforce()
@@ -401,37 +415,35 @@ class Keeper:
     def take_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
         """Sends signals to programs by their ids. A signal to a program that is not started yet waits in `early`."""
         programs = {program.id: program for program in list(self.programs.values())} if signals else {}
-        numbers: list[tuple[Program, int]] = []
-        for name, (number, kill_after, why) in signals.items():
+        ready = []
+        for name, words in signals.items():
             if program := programs.get(name):
                 self.early.pop(name, None)
-                self.mark(program, number, kill_after, why)
-                numbers.append((program, number))
+                ready.append((program, *words))
             elif name not in self.ends:
-                self.early[name] = number, kill_after, why
-        self.send_signals(numbers)
+                self.early[name] = words
+        self.send_signals(ready)
 
-    def mark(self, program: Program, number: int, kill_after: int, why: str) -> None:
-        if number == signal.SIGKILL or not program.why:
-            program.kill_at = boot_ms() + (kill_after if number != signal.SIGKILL else 0)
-        if not program.why:
-            self.ending.append(program)
-        program.why = why
-
-    def send_signals(self, numbers: list[tuple[Program, int]]) -> None:
-        """Sends each signal to the group of a program, and to its processes outside the group."""
-        if not numbers:
+    def send_signals(self, signals: list[tuple[Program, int, int, str]]) -> None:
+        """Sends each signal to the group of a program, and to its processes outside the group. Unless it is KILL, KILL follows."""
+        if not signals:
             return
         processes = Processes([*self.programs.values(), *self.lingering])
-        for program, number in numbers:
+        for program, number, kill_after, why in signals:
+            if not program.why:
+                program.kill_at = boot_ms() + kill_after
+                self.ending.append(program)
+            if number == signal.SIGKILL:
+                program.kill_at = 0
+            program.why = why
+            # A negative number is a group. A process that is gone, or of another user by now, is no error.
             for pid in (-program.pid, *processes.of(program, outside=True)):
-                send(pid, number)
+                _libc.kill(pid, number)
 
     def wake(self) -> None:
         """Handles what a signal or a starter has reported."""
         if signal.SIGALRM in os.read(self.wakes[0], 4096):
-            # The flag comes first, so that a start from here on sets the next alarm.
-            self.is_alarm_set = False
+            self.is_alarm_set = False  # First, so that a start from here on sets the next alarm.
             while self.unreported:
                 self.outbox.append(self.unreported.popitem()[1].line())
         while self.failed:
@@ -447,8 +459,7 @@ class Keeper:
         hangs = any(starter.is_outdated for starter in self.starters)
         is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
-            # From here on, a starter wakes this thread after its start.
-            self.is_behind = True
+            self.is_behind = True  # From here on, a starter wakes this thread after its start.
             is_free = not hangs and self.starting.acquire(blocking=False)
         self.is_behind = not is_free
         ended = []
@@ -465,7 +476,7 @@ class Keeper:
         programs = [(self.programs.pop(pid), status, usage) for pid, status, usage in ended if pid in self.programs]
         self.note_ends(programs)
 
-    def note_ends(self, programs: list[tuple[Program, int, struct_rusage]]) -> None:
+    def note_ends(self, programs: list[tuple[Program, int, resource.struct_rusage]]) -> None:
         """Keeps the ends of programs. Programs that were ended linger if descendants are left."""
         for program, _, _ in programs:
             program.has_ended = True
@@ -479,7 +490,7 @@ class Keeper:
                 self.lingering.append(program)
             self.end(program, status, usage, lingers)
 
-    def end(self, program: Program, status: int, usage: struct_rusage, lingers: bool) -> None:
+    def end(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
         """Keeps the end of a program. A copy of the keeper that did not become the program has written the reason."""
         code = os.waitstatus_to_exitcode(status)
         if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
@@ -505,19 +516,18 @@ class Keeper:
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
-        was_full, self.is_full = self.is_full, False
         self.outbox = self.outbox if self.daemon else []
-        while self.daemon and self.outbox and not self.is_full:
+        while self.daemon and self.outbox:
             lines = self.outbox[:MOST_LINES]
             try:
                 self.daemon.send(b"\n".join(lines), socket.MSG_NOSIGNAL)
                 del self.outbox[: len(lines)]
             except BlockingIOError:
-                self.is_full = True
+                break
             except OSError:
                 self.leave()
-        if self.daemon and was_full != self.is_full:
-            self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.is_full else 0))
+        if self.daemon:
+            self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.outbox else 0))
 
     def timed(self) -> list[tuple[int, Program]]:
         """The programs with the boot times of their next signals. The daemon sends TERM itself, while it is there."""
@@ -533,15 +543,9 @@ class Keeper:
 
     def enforce(self) -> None:
         """Sends TERM and KILL where they are due."""
-        now, numbers = boot_ms(), []
-        for at, program in self.timed():
-            if at <= now and program.why:
-                program.kill_at = 0
-                numbers.append((program, int(signal.SIGKILL)))
-            elif at <= now:
-                self.mark(program, signal.SIGTERM, program.kill_after, "timeout")
-                numbers.append((program, int(signal.SIGTERM)))
-        self.send_signals(numbers)
+        now, kill, term = boot_ms(), int(signal.SIGKILL), int(signal.SIGTERM)
+        due = [program for at, program in self.timed() if at <= now]
+        self.send_signals([(p, kill, 0, p.why) if p.why else (p, term, p.kill_after, "timeout") for p in due])
         if self.lingering and self.next_look <= now:
             self.look_at_rest(now)
 
@@ -552,7 +556,7 @@ class Keeper:
         for program in list(self.lingering):
             left = processes.of(program)
             for pid in left if program.kill_at <= now else ():
-                send(pid, signal.SIGKILL)
+                _libc.kill(pid, signal.SIGKILL)
             if not left or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
@@ -570,14 +574,6 @@ def write_end(*lines: bytes) -> None:
         # An empty line first: the disk may have had no room for the end of the last line.
         os.write(1, b"".join(b"\n%s\n" % line for line in lines))
     except OSError:
-        return
-
-
-def send(pid: int, number: int) -> None:
-    """Sends a signal to a process, or to a group whose number is negative."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
         return
 
 

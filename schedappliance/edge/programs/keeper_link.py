@@ -66,7 +66,7 @@ class Ended(NamedTuple):
 
 
 class Unstarted(NamedTuple):
-    """A program was not started. `place`: what failed: the program, the directory or the user."""
+    """A program was not started. `place`: what failed: the program, its directory, its user or a limit of it."""
 
     id: str
     number: int

@@ -19,12 +19,14 @@ from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs.accounts import Credentials, LookUpFailed, credentials, variables
 from schedappliance.edge.programs.keeper_link import attempt_id
 from schedappliance.edge.programs.output_lines import OutputLines
+from schedappliance.edge.programs.restraints import restraints_of
 from schedappliance.edge.programs.start_failures import why_not
 from schedappliance.edge.programs.supervisor import Process
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
 from schedappliance.kinds import EXHAUSTED
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
+from schedappliance.model.resources import NO_RESOURCES
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -219,11 +221,16 @@ class Launcher:
 
 def request_of(effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None) -> bytes:
     """A start as the keeper reads it. Raises ValueError for a text with a null byte, or that cannot be encoded."""
+    is_free = effect.resources == NO_RESOURCES
+    restraints = [] if is_free else restraints_of(effect.resources, effect.kill_after_ms)
+    if account is None and restraints:
+        # Only a copy of the keeper can restrain itself before it becomes the program.
+        account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})
     identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
     user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
     name, times = attempt_id(effect.key, effect.started_ms), f"{effect.term_at or 0} {effect.kill_after_ms}"
-    head = f"{name} {times} {effect.tree} {effect.umask} {identity} {len(effect.argv)}"
-    texts = [*map(os.fsencode, (head, user, effect.cwd, *effect.argv))]
+    head = f"{name} {times} {effect.tree} {effect.umask} {identity} {len(restraints)} {len(effect.argv)}"
+    texts = [*map(os.fsencode, (head, user, effect.cwd, *restraints, *effect.argv))]
     texts += [b"%s=%s" % (os.fsencode(variable), value) for variable, value in environment.items()]
     data = b"\0".join(texts)
     if data.count(b"\0") >= len(texts):

@@ -9,14 +9,14 @@ import errno
 import os
 
 from schedappliance.edge.programs.accounts import LookUpFailed
-from schedappliance.edge.programs.keeper import UnusableUser
+from schedappliance.edge.programs.keeper import Unfit
 
 INVALID = "its arguments, its variables or its directory hold a null byte or another invalid character"
 
 
 def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
     """Why the daemon could not request a start: the error number, or 0, and the reason."""
-    if isinstance(error, UnusableUser):
+    if isinstance(error, Unfit):
         return 0, str(error)
     if isinstance(error, LookUpFailed):
         return 0, f"the program's user or group cannot be looked up: {error}"
@@ -26,7 +26,7 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def reason(place: str, number: int, text: str, argv0: str, cwd: str) -> str:
-    """The reason for an error of the keeper. `place`: what failed: the program, its directory or its user."""
+    """The reason for an error of the keeper. `place`: what failed: the program, its directory, its user or a limit of it."""
     if place == "user":
         return text
     if place == "directory":

@@ -13,7 +13,7 @@ import pytest
 from schedappliance.edge import linux
 from schedappliance.edge.programs import accounts
 from schedappliance.edge.programs.accounts import LookUpFailed, credentials, variables
-from schedappliance.edge.programs.keeper import UnusableUser
+from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.start_failures import INVALID, why_not
 
 
@@ -25,7 +25,7 @@ from schedappliance.edge.programs.start_failures import INVALID, why_not
         (OSError("strange"), 0, "cannot start /bin/x: strange"),
         (ValueError("embedded null byte"), 0, f"cannot start /bin/x: {INVALID}"),
         (RuntimeError("of Python"), 0, "cannot start /bin/x: the appliance itself failed"),
-        (UnusableUser("there is no user `x`"), 0, "there is no user `x`"),
+        (Unfit("there is no user `x`"), 0, "there is no user `x`"),
         (LookUpFailed("no answer"), 0, "the program's user or group cannot be looked up: no answer"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_user_has_its_groups_and_a_group_alone_has_none(
     ],
 )
 def test_an_unknown_user_or_group_is_unusable(user: str | None, group: str | None, reason: str) -> None:
-    with pytest.raises(UnusableUser, match=reason):
+    with pytest.raises(Unfit, match=reason):
         credentials(user, group)
 
 

@@ -40,7 +40,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_keeper_loads_few_modules_and_none_of_the_package() -> None:
     imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
-    for_types = {"collections.abc", "resource", "typing"}
+    for_types = {"collections.abc", "typing"}
     assert {node.module for node in imports} == {"__future__", *for_types}
     done = run("print(*sys.modules)")
     assert "keeper" in done.stdout.split(), done.stderr
@@ -69,7 +69,7 @@ def test_credentials_that_could_be_reversed_are_unusable() -> None:
 assert keeper._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
 try:
     keeper.become({NOBODY}, {NOBODY}, [], "user `nobody`")
-except keeper.UnusableUser as error:
+except keeper.Unfit as error:
     print(error)
 """)
     assert done.stdout == "cannot run as user `nobody`: the program could regain the appliance's rights\n", done.stderr
@@ -109,7 +109,7 @@ def test_without_root_only_the_own_credentials_are_possible(uid: int, gid: int, 
 try:
     keeper.become({uid}, {gid}, [], "it")
     print(os.getgroups())
-except keeper.UnusableUser as error:
+except keeper.Unfit as error:
     print(error)
 """)
     assert done.stdout == output + "\n", done.stderr

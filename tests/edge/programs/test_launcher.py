@@ -362,6 +362,8 @@ def test_programs_outlive_a_killed_keeper_and_their_end_is_unknown(
     os.mkfifo(gate)
     keys = [edge.start(f"echo a; read line < {gate}; exit 5", user) for user in (None, OWN)]
     pids = [edge.heard(ProgramStarted, key).process.pid for key in keys]
+    # Until then, a copy of the keeper may not have become the program, and ends with the keeper.
+    eventually(lambda: all((edge.directory / f"{number}-1-1").read_text() for number in (1, 2)), "the programs")
     first = killed(edge)
     assert edge.output("echo more", OWN) == ["more"], "another keeper is made"
     assert edge.process() != first
