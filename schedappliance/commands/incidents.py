@@ -11,13 +11,14 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import incident_data, time_text
 from schedappliance.diagnostics import counted, shortened
 from schedappliance.engine.incidents import Incident, with_acknowledgement
-from schedappliance.engine.records import job_id
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View
     from schedappliance.model.calendars.pieces import Zone
 
+# SQLite has no larger numbers.
+MOST_DIGITS = 18
 HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD\n"
 
 
@@ -33,7 +34,8 @@ def incidents(view: View, _command: Command) -> Outcome:
 def acknowledge(view: View, command: Command) -> Outcome:
     """Acknowledges the incidents that a word names. One that is acknowledged already stays as it is."""
     (word,) = command.words
-    rows = [one for one in view.store.incidents.all() if word in _names(view, one)]
+    number = int(word) if word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS else None
+    rows = view.store.incidents.named(number, word, view.store.jobs.meant_by(view.store.node, word))
     if not rows:
         message = f"no incident has the number, job or program `{shortened(word)}`"
         raise view.reject("E501", message, "see `sched incidents`")
@@ -48,17 +50,11 @@ def acknowledge(view: View, command: Command) -> Outcome:
 
 def incident_lines(view: View, job: int) -> list[str]:
     """What `sched why` says about the incidents of a job."""
-    rows = [one for one in view.store.incidents.all() if one.subject.job == job]
     return [
         f"incident {one.number} since {time_text(one.since_ms, view.zone)}: {counted(one.times, 'event')}, the last one"
         f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(one, view.zone)}"
-        for one in rows
+        for one in view.store.incidents.of_job(job)
     ]
-
-
-def _names(view: View, incident: Incident) -> tuple[str, ...]:
-    name, job = incident.subject
-    return (str(incident.number), name, *([job_id(view.store.node, job)] if job > 0 else []))
 
 
 def _told(incident: Incident, zone: Zone) -> str:

@@ -36,7 +36,7 @@ from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Iterable, Set
 
     from schedappliance.core.state import State
     from schedappliance.engine.attempts import Running
@@ -241,12 +241,25 @@ def _trouble_now(state: State, kind: str) -> str | None:
     return {DEGRADED: state.status.troubles, RELOAD_REFUSED: mistakes[0] if mistakes else None}.get(kind)
 
 
-def drop_outdated(state: State) -> None:
-    """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted."""
-    for incident in state.store.incidents.all() if state.open_incidents else ():
+def drop_outdated(state: State, jobs: Iterable[int] | None = None) -> None:
+    """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted.
+
+    `jobs`: only those of these jobs, since there can be thousands of others.
+    """
+    incidents = state.store.incidents
+    if jobs is None:
+        _close_outdated(state, incidents.all() if state.open_incidents else [])
+        incidents.end_left_alerts()
+        return
+    for number in jobs:
+        _close_outdated(state, incidents.of_job(number) if state.open_incidents else [])
+        incidents.end_left_alerts(number)
+
+
+def _close_outdated(state: State, incidents: list[Incident]) -> None:
+    for incident in incidents:
         if _notify_of(state, incident) is None:
             _close(state, incident, "ended")
-    state.store.incidents.end_left_alerts()
 
 
 def _notify_of(state: State, incident: Incident) -> Notify | None:

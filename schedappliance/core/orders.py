@@ -330,7 +330,7 @@ def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> Non
         state.tell("gap")
     else:
         state.removed.update(jobs)
-    drop_outdated(state)
+    drop_outdated(state, jobs)
 
 
 def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:

@@ -27,6 +27,13 @@ class Incidents(Table):
         """The incidents of a job or a program, one for each stanza."""
         return [_incident(row) for row in self._database.rows(self._sql["incidents_of"], subject)]
 
+    def of_job(self, job: int) -> list[Incident]:
+        return [_incident(row) for row in self._database.rows(self._sql["incidents_of_job"], (job,))]
+
+    def named(self, number: int | None, name: str, job: int | None) -> list[Incident]:
+        """The incident with a number, and those of a job or a program by its name, or of a job by its number."""
+        return [_incident(row) for row in self._database.rows(self._sql["named_incidents"], (number, name, job))]
+
     def find(self, subject: Subject, notify: str) -> Incident | None:
         row = self._database.row(self._sql["incident_of"], (*subject, notify))
         return _incident(row) if row else None
@@ -92,9 +99,12 @@ class Incidents(Table):
         """Forgets an alert after its run has ended."""
         self._database.execute(self._sql["delete_alert"], (job,))
 
-    def end_left_alerts(self) -> None:
-        """Forgets the alerts that no run will deliver any more."""
-        self._database.execute(self._sql["delete_left_alerts"])
+    def end_left_alerts(self, job: int | None = None) -> None:
+        """Forgets the alerts that no run will deliver any more. `job`: only that of this job."""
+        if job is None:
+            self._database.execute(self._sql["delete_left_alerts"])
+        else:
+            self._database.execute(self._sql["delete_left_alert"], (job,))
 
 
 def _incident(row: Any) -> Incident:

@@ -15,6 +15,7 @@ from schedappliance.engine.incidents import MOST_EVENTS
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.model.loading import load
 from schedappliance.model.options import EVENTS
+from schedappliance.store.incidents import Incidents
 from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some
 
 DAY = 24 * 60 * MINUTE
@@ -578,3 +579,25 @@ def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:
         "appliance degraded",
         "appliance recovered",
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["incidents_of_job", "named_incidents", "incident_of", "collecting", "delete_left_alert", "alert"]
+)
+def test_what_happens_often_reads_only_the_rows_that_it_needs(appliance: Appliance, name: str) -> None:
+    """With 5,000 incidents, each `sched delete` took half a second of the deciding thread."""
+    sql = appliance.store.incidents._sql[name]
+    parameters = (0,) if "?1" in sql else (0,) * sql.count("?")
+    plan = [str(row[3]) for row in appliance.database.rows(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    assert plan and not [step for step in plan if step.startswith("SCAN") and step not in ("SCAN a", "SCAN jobs")], plan
+
+
+def test_a_deleted_job_causes_no_look_at_all_incidents(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(appliance, more='job "other" { every = 1d command = "run p" }\n')
+    due(appliance)
+    monkeypatch.delattr(Incidents, "all")
+    job = appliance.say("sched in 1d run p").strip()
+    appliance.say(f"sched delete {job}")
+    assert "incident 1 since" in appliance.say("sched why j")
+    assert appliance.say("sched ack 1").startswith("incident 1, j: acknowledged")
+    assert "no incident has" in appliance.error("sched ack other")

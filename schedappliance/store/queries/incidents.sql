@@ -6,6 +6,13 @@ SELECT * FROM incidents ORDER BY number;
 -- name: incidents_of
 SELECT * FROM incidents WHERE subject = ? AND job = ?;
 
+-- name: incidents_of_job
+SELECT * FROM incidents WHERE job = ? AND job > 0 ORDER BY number;
+
+-- name: named_incidents
+SELECT * FROM incidents WHERE number = ? UNION SELECT * FROM incidents WHERE subject = ?
+UNION SELECT * FROM incidents WHERE job = ? AND job > 0 ORDER BY number;
+
 -- name: incident_of
 SELECT * FROM incidents WHERE subject = ? AND job = ? AND notify = ?;
 
@@ -49,9 +56,9 @@ INSERT INTO alerts (job, notify, event) VALUES (?, ?, ?);
 SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
 
 -- name: collecting
--- The last alert of a stanza whose job waits for more events.
-SELECT a.job FROM alerts a JOIN jobs j ON j.number = a.job WHERE a.notify = ? GROUP BY a.job HAVING count(*) < ?
-ORDER BY a.job DESC LIMIT 1;
+-- The last alert of a stanza, if its job waits for more events.
+SELECT a.job FROM (SELECT max(job) AS job FROM alerts WHERE notify = ?) a JOIN jobs j ON j.number = a.job
+WHERE (SELECT count(*) FROM alerts WHERE job = a.job) < ?;
 
 -- name: is_alert
 SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
@@ -61,6 +68,10 @@ SELECT count(DISTINCT job) FROM alerts;
 
 -- name: delete_alert
 DELETE FROM alerts WHERE job = ?;
+
+-- name: delete_left_alert
+DELETE FROM alerts WHERE job = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE number = ?1)
+AND NOT EXISTS (SELECT 1 FROM runs WHERE job = ?1 AND state IN ('queued', 'started'));
 
 -- name: delete_left_alerts
 -- Those whose job was deleted before its run, or whose run was pruned.
