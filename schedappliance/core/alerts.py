@@ -32,7 +32,10 @@ from schedappliance.engine.incidents import (
 )
 from schedappliance.engine.reasons import longer_than_usual
 from schedappliance.engine.records import CONFIG_USER, Job, NewJob, RunKey, job_id
+from schedappliance.engine.schedule import NoSchedule
 from schedappliance.engine.states import FAILURES, RunState
+from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.zones import LOCAL
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
@@ -344,13 +347,26 @@ def _tell(state: State, notify: Notify, event: Event) -> None:
         state.log("error", f"{text}: it cannot be delivered: {'; '.join(NO_NUMBERS)}")
         return
     now = state.moment.wall
-    if notify.collect_ms and (waiting := state.store.incidents.collecting(notify.name)):
+    if (notify.collect_ms or notify.at) and (waiting := state.store.incidents.collecting(notify.name)):
         state.store.incidents.add_alert(waiting, notify.name, event)
         return
-    due = now + notify.collect_ms
+    due = _due(state, notify)
     number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
     state.store.incidents.add_alert(number, notify.name, event)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
+
+
+def _due(state: State, notify: Notify) -> int:
+    """When an alert that begins now is due. One whose time cannot be known is due at once."""
+    now = state.moment.wall
+    if notify.at is None:
+        return now + notify.collect_ms
+    zone = state.configuration.zone or LOCAL
+    rule = CalendarRule(syntax="calendar", expressions=notify.at.value, zone=zone)
+    try:
+        return state.schedules.calendar(rule.text(state.schedules.days)).next_after(now) or now
+    except NoSchedule:
+        return now
 
 
 def message(state: State, job: int) -> tuple[tuple[tuple[str, str], ...], str] | None:

@@ -59,6 +59,17 @@ class CalendarChecks:
             return []
         return list(self._never(job, rule))
 
+    def mistakes_of_expressions(self, read: ReadOption) -> Iterator[Diagnostic]:
+        """The unknown zones of calendar expressions outside a job, and those that are never due."""
+        for item in items_of(read.node):
+            rule = CalendarRule(syntax="calendar", expressions=(item.value,), zone="UTC")
+            (expression,) = rule.read_expressions()
+            if expression.zone is not None and (error := self._error(expression.zone)):
+                span = item.inner(zone_inside(item.value, expression.zone))
+                yield unknown_zone(error, self.zones, span).diagnostic(read.source)
+            elif not self.is_due(rule):
+                yield never_due(expression, item.span).diagnostic(read.source)
+
     def _unknown_days(self, job: DeclaredJob, suggest: bool) -> Iterator[Diagnostic]:
         for option in ("only", "except"):
             for read, item in items_in(job.times, option):

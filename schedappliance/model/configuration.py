@@ -198,7 +198,8 @@ class Notify:
     `jobs` None: all declared jobs; otherwise patterns, one of which must match the name of a job or program, and
     `patterns_place` is their place. `after`: how many events in a row make the first alert. `again_ms` 0: no reminders.
     `longer_than`: how many times its usual duration a run takes before it is late. `has_incidents` False: each event is
-    told. `collect_ms`: how long an alert waits for more events.
+    told. `collect_ms`: how long an alert waits for more events. `at`: calendar expressions, at whose next time the
+    alert is due instead.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Notify:
     longer_than: int
     has_incidents: bool
     collect_ms: int
+    at: ReadOption | None
     command: CommandOption
     source: Source
     span: Span

@@ -232,6 +232,10 @@ def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
     def get(option: str) -> Any:
         return options[option].value if option in options else absent(NOTIFY[option])
 
+    if "at" in options and get("collect"):
+        read = options["at"]
+        reader.report("E211", f'notify "{name}" has both `at` and `collect`', "remove one", read.source, read.span)
+        return None
     jobs = options.get("jobs")
     items = () if jobs is None else (jobs.node,) if isinstance(jobs.node, Scalar) else jobs.node.items
     return Notify(
@@ -243,6 +247,7 @@ def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
         longer_than=get("longer_than"),
         has_incidents=get("incidents"),
         collect_ms=get("collect"),
+        at=options.get("at"),
         command=command,
         source=block.source,
         span=block.stanza.head,

@@ -459,6 +459,10 @@ NOTIFY: dict[str, OptionSpec] = {
     "collect": OptionSpec(
         scalar(values.duration), "how long an alert waits for more events, which it tells too", default="0"
     ),
+    "at": OptionSpec(
+        time_options.calendar,
+        "calendar expression: until this time, an alert waits for more events, as in a daily digest",
+    ),
     "command": OptionSpec(scalar(text), "the program that delivers the alerts: `run NAME`", required=True),
 }
 

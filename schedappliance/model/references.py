@@ -151,6 +151,8 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
             yield from timeout_doubts(job, configuration, job.schedule.interval_ms, "period")
     for notify in configuration.notify.values():
         yield from _notify_mistakes(notify, configuration)
+        if notify.at:
+            yield from calendars.mistakes_of_expressions(notify.at)
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     defaults = configuration.defaults.program if configuration.defaults else None

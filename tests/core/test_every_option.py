@@ -269,6 +269,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("notify", "again"): Row(alerted, ("1d", "0", "36h")),
     ("notify", "incidents"): Row(alerted, ("true", "false")),
     ("notify", "collect"): Row(alerted, ("0", "5h", "2d")),
+    ("notify", "at"): Row(alerted, (NOT_GIVEN, '"06:30"', '"Fri 06:30"', '( "06:30 Europe/Berlin" "18:00" )')),
     ("notify", "command"): Row(alerted, ('"run hello"', '"run bye"')),
     ("job", "command"): Row(declared, ("version", "pid")),
     ("job", "enabled"): Row(declared, ("true", "false")),

@@ -252,6 +252,24 @@ def test_a_misspelt_name_gets_a_suggestion(text: str, remedy: str) -> None:
     assert mistake.help == remedy
 
 
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [
+        ("at = '08:00' collect = 1h", 'E211 notify "n" has both `at` and `collect`; remove one'),
+        (
+            "at = ( '08:00' '08:00 Europa/Berlin' )",
+            "E213 unknown time zone `Europa/Berlin`; did you mean `Europe/Berlin`?",
+        ),
+        ("at = '*-02-30'", "E214 never due: no February has such a day; "),
+        ("at = often", "E212 "),
+    ],
+)
+def test_a_mistake_in_the_time_of_a_digest_is_shown(options: str, mistake: str) -> None:
+    program = "program p { argv = ( /bin/true ) timeout = 1m }"
+    (found,) = diagnostics_of(f"{program} notify n {{ command = 'run p' {options} }}")
+    assert mistake in found.brief()
+
+
 @pytest.mark.parametrize("kind", ["program", "job"])
 def test_a_duplicate_name_is_shown_with_both_places(kind: str) -> None:
     body = "argv = ( /bin/true )" if kind == "program" else "every = 5 command = pid"

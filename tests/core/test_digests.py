@@ -1,0 +1,60 @@
+"""Digests: an alert waits until the next time of its stanza (`at`), across kills and while the appliance is held."""
+
+from __future__ import annotations
+
+from tests.core.test_alerts import DAY, deliveries, end_all, text_of
+from tests.core.test_late_runs import begin, slow
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
+
+HOUR = 60 * MINUTE
+# The tests begin at 22:13:20 UTC.
+EIGHT_MS = START_MS + 8 * HOUR + 46 * MINUTE + 40 * SECOND
+AT = 'at = "08:00 Europe/Berlin" incidents = no again = 0'
+
+
+def fails(appliance: Appliance) -> None:
+    appliance.turn(ended(begin(appliance), 1))
+
+
+def test_a_digest_is_delivered_at_its_time_across_kills(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow(AT)))
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS
+    appliance.restart(HOUR, slow(AT))
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS
+    appliance.after(EIGHT_MS - appliance.clock.moment().wall - 1)
+    assert deliveries(appliance) == []
+    appliance.after(1)
+    appliance.restart(SECOND, slow(AT))
+    appliance.turn()
+    assert [len(text_of(start)["events"]) for start in deliveries(appliance)] == [2, 2], "the start is tried again"
+    end_all(appliance)
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS + DAY
+    appliance.restart(2 * DAY, slow(AT))
+    appliance.turn()
+    assert [len(text_of(start)["events"]) for start in deliveries(appliance)] == [2, 2, 1]
+
+
+def test_the_times_of_a_digest_are_in_the_zone_of_sched(appliance: Appliance) -> None:
+    text = slow('at = ( "Mon 12:00" "08:00" ) incidents = no')
+    appliance.turn(appliance.read(text))
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS + HOUR, "UTC is the zone of the machine"
+    appliance.after(EIGHT_MS + HOUR - appliance.clock.moment().wall)
+    end_all(appliance)
+    assert len(deliveries(appliance)) == 1
+    appliance.turn(appliance.read('sched { zone = "Asia/Tokyo" }\n' + text))
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS + 16 * HOUR
+
+
+def test_a_digest_of_a_held_appliance_is_delivered_after_its_release(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow(AT)))
+    fails(appliance)
+    appliance.say("sched hold")
+    appliance.after(DAY)
+    assert deliveries(appliance) == []
+    appliance.say("sched release")
+    assert len(deliveries(appliance)) == 1
