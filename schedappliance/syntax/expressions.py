@@ -253,7 +253,7 @@ def _hint(wrong: str, before: str, shape: str) -> str:
         return "write a range of one part, as in `08..18:00`; `within` takes ranges of times of day"
     if wrong == "." and ":" in before:
         return "due times are whole seconds: leave the fraction out"
-    return _CALENDAR_HINTS.get(wrong, shape)
+    return shape if shape == WINDOW_SHAPE else _CALENDAR_HINTS.get(wrong, shape)
 
 
 @cache

@@ -157,6 +157,8 @@ def _wrapped(item: Item, kind: Kind, first: int, last: int) -> InvalidValue:
     remedy = "write the earlier year first" if kind is YEAR else f"write `{before},{after}`"
     if kind is WEEKDAY and last == 0:
         remedy = f"write `{begin}-7`" if first != _SUNDAY else f"write `{begin}`"
+    if item.has("TILDE"):
+        remedy = "write the smaller number first"
     written = "".join(leaf.text for leaf in item.leaves)
     return invalid_expression(f"range `{written}` ends before it begins", remedy, item.span)
 

@@ -25,6 +25,8 @@ from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.progressions import Progression, normalized, numbers_of, progression, runs
 from schedappliance.syntax.expressions import (
     CALENDAR_SHAPE,
+    DATES_SHAPE,
+    WINDOW_SHAPE,
     CalendarTree,
     Item,
     Leaf,
@@ -53,6 +55,7 @@ SHORTHANDS = {
 }
 
 _NUMBER_OF = {name.lower(): number % 7 for number, name in enumerate(SHORT_WEEKDAYS + WEEKDAYS)}
+_NAMES = "write `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`"
 _EVERY_WEEKDAY = frozenset(range(7))
 
 
@@ -103,7 +106,7 @@ def read_calendar(text: str) -> Expression:
 def read_window(text: str) -> Window:
     """The meaning of an entry of `within`. Raises InvalidValue with a span in the text."""
     tree = parse_window(text)
-    days = _weekdays(tree.names)
+    days = _weekdays(tree.names, WINDOW_SHAPE)
     if not tree.clocks:
         return Window(_joined(_weekdays_text(days), "00:00..24:00"), days, 0, DAY_S)
     start, end = (_seconds_of(clock, is_end) for clock, is_end in zip(tree.clocks, (False, True), strict=True))
@@ -118,7 +121,7 @@ def read_window(text: str) -> Window:
 @lru_cache(maxsize=MAX_CACHED)
 def read_dates(text: str) -> Dates:
     """The meaning of an entry of a `days` stanza. Raises InvalidValue with a span in the text."""
-    parts = _parts(parse_dates(text))
+    parts = _parts(parse_dates(text), DATES_SHAPE)
     date = _date_text(parts)
     normal = _joined(_weekdays_text(parts.weekdays), "" if date == "*-*-*" else date) or date
     return Dates(normal, _days(parts), _months(parts), None if parts.year.is_full else parts.year.numbers)
@@ -155,11 +158,11 @@ def _zone(tree: CalendarTree) -> str:
     return leaf.text
 
 
-def _parts(tree: CalendarTree) -> CalendarParts:
+def _parts(tree: CalendarTree, shape: str = CALENDAR_SHAPE) -> CalendarParts:
     date, time = tree.date, tree.time
     zero = Chain(frozenset({0}), "00", False, False)
     return CalendarParts(
-        _weekdays(tree.names),
+        _weekdays(tree.names, shape),
         _chain(date.year if date else None, YEAR),
         _chain(date.month if date else None, MONTH),
         _chain(date.day if date else None, DAY, date.from_end if date else False),
@@ -170,13 +173,14 @@ def _parts(tree: CalendarTree) -> CalendarParts:
     )
 
 
-def _weekdays(names: Names | None) -> frozenset[int]:
+def _weekdays(names: Names | None, shape: str) -> frozenset[int]:
+    """`shape`: what to write if a word is wrong. Shorthands and zones belong into calendar expressions only."""
     if names is None:
         return _EVERY_WEEKDAY
     numbers: set[int] = set()
     for written in names.ranges:
         first, last = _ends(written)
-        begin, end = _weekday(first), _weekday(last)
+        begin, end = _weekday(first, shape), _weekday(last, shape)
         if begin > end:
             raise _wrapped(first, last, begin, end)
         numbers.update(range(begin, end + 1))
@@ -195,20 +199,22 @@ def _ends(written: tuple[Leaf, ...]) -> tuple[Leaf, Leaf]:
     return Leaf("WORD", first, leaf.start, middle), Leaf("WORD", last, middle + 1, leaf.end)
 
 
-def _weekday(leaf: Leaf) -> int:
+def _weekday(leaf: Leaf, shape: str) -> int:
     number = _NUMBER_OF.get(leaf.text.lower())
-    if number is None:
-        if leaf.text.lower() in SHORTHANDS:
-            message = f"`{leaf.text}` cannot be combined"
-            raise invalid_expression(message, f"write `{SHORTHANDS[leaf.text.lower()]}`, and change it", leaf.span)
-        if "/" in leaf.text:
-            raise invalid_expression("a time zone alone is not a calendar expression", CALENDAR_SHAPE, leaf.span)
-        candidates = (*SHORT_WEEKDAYS, *SHORTHANDS)
-        remedy = did_you_mean(leaf.text, candidates, "write `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`")
-        if not leaf.text:
-            raise invalid_expression("nothing follows `-`", remedy, Span(leaf.start - 1, leaf.end))
-        raise invalid_expression(f"invalid weekday `{shortened(leaf.text)}`", remedy, leaf.span)
-    return number
+    if number is not None:
+        return number
+    if not leaf.text:
+        raise invalid_expression("nothing follows `-`", _NAMES, Span(leaf.start - 1, leaf.end))
+    message = f"invalid weekday `{shortened(leaf.text)}`"
+    if shape != CALENDAR_SHAPE:
+        raise invalid_expression(message, did_you_mean(leaf.text, SHORT_WEEKDAYS, shape), leaf.span)
+    if leaf.text.lower() in SHORTHANDS:
+        remedy = f"write `{SHORTHANDS[leaf.text.lower()]}`, and change it"
+        raise invalid_expression(f"`{leaf.text}` cannot be combined", remedy, leaf.span)
+    if "/" in leaf.text:
+        raise invalid_expression("a time zone alone is not a calendar expression", CALENDAR_SHAPE, leaf.span)
+    remedy = did_you_mean(leaf.text, (*SHORT_WEEKDAYS, *SHORTHANDS), _NAMES)
+    raise invalid_expression(message, remedy, leaf.span)
 
 
 def _wrapped(first: Leaf, last: Leaf, begin: int, end: int) -> InvalidValue:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.oncalendar import read_calendar, read_dates, read_window
+from schedappliance.syntax.expressions import DATES_SHAPE, WINDOW_SHAPE
 from schedappliance.visible import visible
 from tests.model.calendars import bad_expressions
 
@@ -125,6 +126,11 @@ TEXTS_OF_MISTAKES: list[tuple[Read, str, str, str]] = [
         "`@12345` is not a calendar expression",
         "write `at` with `12345` in place of `calendar`",
     ),
+    (read_cron, "«30~10» * * * *", "range `30~10` ends before it begins", "write the smaller number first"),
+    (read_dates, "«daily»", "invalid weekday `daily`", DATES_SHAPE),
+    (read_dates, "«Mpn»", "invalid weekday `Mpn`", "did you mean `Mon`?"),
+    (read_window, "«daily» 08:00..18:00", "invalid weekday `daily`", WINDOW_SHAPE),
+    (read_window, "08:0«/»5", "unexpected `/`", WINDOW_SHAPE),
     (
         read_calendar,
         "«30 2 * * *»",
