@@ -1,4 +1,6 @@
-"""The wheel, built from the sdist as a release is and installed in an empty environment outside the checkout, lints and serves."""
+"""The wheel, built from the sdist as a release is and installed in an empty environment outside the checkout, lints, serves,
+and is upgraded under running programs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance import __version__
+from tests.support.daemon import Daemon
 from tests.support.documents import CHECKOUT, DOCUMENTS, README, links
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -63,6 +67,83 @@ def test_the_wheel_serves_the_example_files(program: Path, tmp_path: Path) -> No
     finally:
         serving.kill()
         serving.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def next_wheel(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the same source with the next version number."""
+    place = tmp_path_factory.mktemp("next")
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        sdist.extractall(place, filter="data")
+    (source,) = place.iterdir()
+    module = source / "schedappliance/__init__.py"
+    module.write_text(module.read_text().replace(f'"{__version__}"', f'"{NEXT}"'))
+    # It would give the old version.
+    (source / "PKG-INFO").unlink()
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(place.glob("*.whl"))
+
+
+class Installed(Daemon):
+    """The daemon of the installed wheel."""
+
+    def __init__(self, root: Path, program: Path) -> None:
+        super().__init__(root, PROGRAMS.format(root=root))
+        self.program, self.is_copy, self.wrapper = program, False, ["env", "-u", "PYTHONPATH"]
+
+    def _python(self, script: str, uid: int) -> list[str]:
+        assert not script and uid == 0
+        return [str(self.program)]
+
+
+# Each program ends when the file exists. The second one is started by a copy of the keeper, with limits.
+NEXT = "9.9.9"
+PROGRAMS = """\
+sched {{ backing_store = "../var/sched.db" on_stop = keep }}
+defaults {{ overlap = parallel }}
+program "plain" {{
+  argv = ( "/bin/sh" "-c" "until [ -e {root}/$1 ]; do sleep 0.1; done; exit $2" "sh" )
+  args = ( "[a-z]+" "[0-9]+" )
+}}
+program "limited" {{
+  argv = ( "/bin/sh" "-c" "until [ -e {root}/$1 ]; do sleep 0.1; done; exit $2" "sh" )
+  args = ( "[a-z]+" "[0-9]+" )
+  limits = [ core = 0 ]
+}}
+"""
+
+
+def test_an_upgrade_under_running_programs_keeps_their_true_ends(
+    program: Path, next_wheel: Path, tmp_path: Path
+) -> None:
+    daemon = Installed(tmp_path, program)
+    try:
+        daemon.start()
+        assert __version__ in daemon.say("version")
+        lines = [f"run {name} {gate}" for gate in ("meanwhile", "later") for name in ("plain", "limited")]
+        for status, line in enumerate(lines, 3):
+            assert daemon.say(f"{line} {status}").startswith("example.com-")
+        eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts WHERE start_ticks > 0")) == 4, "the programs")
+        keepers = daemon.keepers()
+        assert daemon.say("shutdown --keep") == ""
+        assert daemon.process and daemon.process.wait(PATIENCE_SECONDS) == 0
+        pip = program.parent / "pip"
+        subprocess.run([pip, "install", "-q", "--no-deps", "--no-index", next_wheel], check=True, capture_output=True)
+        (tmp_path / "meanwhile").touch()
+        eventually(lambda: (daemon.outputs / "keeper.ends").read_text().count("ended ") == 2, "two ends")
+        daemon.start()
+        assert NEXT in daemon.say("version")
+        assert daemon.keepers() == keepers
+        (tmp_path / "later").touch()
+        runs = daemon.wait_for_state("failed", 4)
+        assert [run["exit_status"] for run in runs] == [6, 5, 4, 3]
+        assert {run["attempts"] for run in runs} == {1}
+        assert daemon.say("shutdown") == ""
+        eventually(daemon.ended, "the stop")
+        assert "Traceback" not in daemon.log
+    finally:
+        daemon.end()
 
 
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def _run(
     core.state.measure_devices = partial(_measure, frame, core.state.store, console)
     perform = _performers(frame, core.state.store, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
-    frame.loop.run(core, perform, beginning, frame.log, launcher.supervisor.is_busy)
+    frame.loop.run(core, perform, beginning, frame.log, launcher.is_busy)
     frame.log.logger.info("stopped")
 
 
@@ -271,6 +271,10 @@ def _performers(
     def start(effect: StartProgram) -> None:
         launcher.start(replace(effect, log_fields=opening.log_fields(store, effect.key)))
 
+    def stop(_effect: Stop) -> None:
+        launcher.leave()
+        frame.loop.stop()
+
     performers: dict[type, Callable[[Any], None]] = {
         StartProgram: start if launcher.supervisor.output_log else launcher.start,
         SignalProgram: launcher.signal,
@@ -280,7 +284,7 @@ def _performers(
         FilesAccepted: watcher.note_accepted,
         LookUpUser: Users(frame.loop.inbox, LookUps()).look_up,
         effects.LogMessage: frame.log.write,
-        Stop: frame.loop.stop,
+        Stop: stop,
     }
     if console:
         performers[Reply] = console.reply

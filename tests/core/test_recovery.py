@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from schedappliance.engine.attempts import Exit, NotStarted
+from schedappliance.engine.events import ProgramNotStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import BOOT, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
@@ -46,6 +47,20 @@ def test_an_attempt_without_a_process_is_interrupted_and_not_started_again(appli
     appliance.restart()
     appliance.turn()
     assert (appliance.states(), appliance.started()) == ([(1, 1, "interrupted")], [])
+
+
+def test_a_start_that_was_cancelled_at_a_stop_that_keeps_programs_follows_after_the_next_start(
+    appliance: Appliance,
+) -> None:
+    appliance.say("run sleep 5")
+    appliance.say("shutdown --keep")
+    appliance.turn(
+        ProgramNotStarted(FIRST, "the appliance was stopped before the start", exhausted=True, is_alone=True)
+    )
+    assert (appliance.states(), appliance.started()) == ([(1, 1, "queued")], [])
+    appliance.restart(after_ms=MINUTE)
+    appliance.turn()
+    assert [start.key for start in appliance.started()] == [FIRST]
 
 
 def test_a_crash_before_the_claim_loses_nothing(appliance: Appliance) -> None:

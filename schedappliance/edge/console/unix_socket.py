@@ -36,15 +36,23 @@ def connect(path: Path, flags: int = 0, timeout: float | None = None, kind: int 
 
 def peer_uid(connection: socket.socket) -> int:
     """The uid of the process at the other end, as the kernel reports it."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    return int(_PEER.unpack(raw)[1])
+    return _peer(connection)[1]
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """The pid of the process that has connected, or that has called listen() last; 0 if it is not visible from here."""
+    return _peer(connection)[0]
+
+
+def _peer(connection: socket.socket) -> tuple[int, int, int]:
+    pid, uid, gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return pid, uid, gid
 
 
 def listener_pid(path: Path) -> int | None:
     """The pid of the process that listens on a socket; None if there is none, or if this user may not connect."""
     try:
         with connect(path) as connection:
-            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+            return peer_pid(connection)
     except OSError:
         return None
-    return int(_PEER.unpack(raw)[0])

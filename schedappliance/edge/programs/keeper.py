@@ -111,8 +111,8 @@ def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
 class Program:
     """A program that is requested, runs, or has ended and whose descendants must end too.
 
-    `identity`: uid, gid and groups, which errors name `user`; empty: those of the keeper. Times are boot time in ms, 0 for
-    never: `term_at` is when its timeout passes, `kill_at` when KILL is due. `why`: why it is being ended; empty if it is not.
+    `identity`: uid, gid and groups, which errors name `user`; empty: those of the keeper. `why`: why it is being ended, or empty.
+    In boot time in ms, 0 for never: `term_at`, its timeout; `kill_at`, KILL; `sure_at`, when no descendant is overlooked.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -125,7 +125,7 @@ class Program:
         texts = texts[int(restraints) :]
         self.argv, self.variables = texts[: int(count)], texts[int(count) :]
         self.marks = {text for text in self.variables if text.startswith(_MARKS)}
-        self.pid, self.why, self.kill_at, self.has_ended = 0, "", 0, False
+        self.pid, self.why, self.kill_at, self.sure_at, self.has_ended = 0, "", 0, 0, False
 
     def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
         """Starts the program as the user of the keeper; returns its pid. `os.posix_spawn` would hold the interpreter's lock."""
@@ -216,6 +216,7 @@ class Processes:
         pids = map(int, filter(str.isdigit, os.listdir("/proc")))
         self._stats = {pid: fields for pid in pids if (fields := stat_of(pid))}
         self._of: dict[Program | None, list[tuple[int, int]]] = {}
+        self.is_unsure = False
         for pid, fields in self._stats.items():
             self._of.setdefault(self._owner(pid), []).append((pid, int(fields[2])))
 
@@ -244,6 +245,8 @@ class Processes:
                 variables = set(file.read().split(b"\0"))
         except OSError:
             return None
+        # Nobody knows the variables of a process in the middle of its exec.
+        self.is_unsure |= variables == {b""}
         return next((item for item in self._programs.values() if item.marks and item.marks <= variables), None)
 
 
@@ -328,6 +331,7 @@ class Keeper:
         """Serves one daemon after the other, until there is neither a daemon nor a program."""
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.listen()  # Again: the next daemon sees the pid of the process that did it last.
             self.poll.register(listener, select.POLLIN)
             self.poll.poll(LONGEST_MS)
             self.accept(listener)
@@ -484,8 +488,9 @@ class Keeper:
         processes = Processes([*ended, *self.programs.values(), *self.lingering]) if ended else None
         for program, status, usage in programs:
             self.unreported.pop(program.pid, None)
-            lingers = bool(processes and processes.of(program))
+            lingers = bool(processes and (processes.of(program) or processes.is_unsure))
             if lingers:
+                program.sure_at = boot_ms() + LOOK_AGAIN_MS
                 program.kill_at = program.kill_at or boot_ms()
                 self.lingering.append(program)
             self.end(program, status, usage, lingers)
@@ -557,7 +562,7 @@ class Keeper:
             left = processes.of(program)
             for pid in left if program.kill_at <= now else ():
                 _libc.kill(pid, signal.SIGKILL)
-            if not left or program.kill_at + GIVE_UP_MS <= now:
+            if (not left and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
 

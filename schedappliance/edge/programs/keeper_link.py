@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.console.unix_socket import connect, peer_uid
+from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.start_failures import reason
@@ -247,13 +247,14 @@ class KeeperLink:
     """Starts the keeper when it is first needed, and another one after it was killed.
 
     `command`: what runs in place of the keeper, for tests. `on_open`: called with each new connection, on any thread.
-    `is_needed`: whether the keeper must run on when the daemon ends.
+    `is_needed`: whether the keeper must run on when the daemon ends. `wake`: called with the pid of a keeper that must answer.
     """
 
     outputs: Outputs
     limit: int
     on_open: Callable[[Link], None] = lambda _link: None
     is_needed: Callable[[], bool] = lambda: False
+    wake: Callable[[int], None] = lambda _pid: None
     command: Sequence[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     link: Link | None = None
@@ -281,6 +282,7 @@ class KeeperLink:
             try:
                 if peer_uid(control) != os.geteuid():
                     return self.ends()
+                self.wake(peer_pid(control))
                 link, text = self._linked(control), ""
                 after_failure.callback(link.close)
                 # Reports of what happens meanwhile may follow at once.

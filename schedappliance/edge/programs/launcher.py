@@ -45,6 +45,7 @@ CHECK_AGAIN_MS = 1000
 LOOK_UP_PATIENCE_MS = 120_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CANCELLED = "a signal came before the start"
+LEFT = "the appliance was stopped before the start"
 
 # The user and the group of a program, as its stanza names them.
 Account = tuple[str | None, str | None]
@@ -69,6 +70,7 @@ class Launcher:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
+    _is_leaving: bool = False
 
     def __post_init__(self) -> None:
         self._environment = _encoded(base_environment())
@@ -208,6 +210,24 @@ class Launcher:
             self._outputs_fail = True
             again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
             self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
+
+    def leave(self) -> None:
+        """Cancels the starts that still wait for the look-up of their account, when the daemon stops. The next one starts them."""
+        with self._lock:
+            effects = [effect for effects in self._awaiting.values() for effect in effects]
+            self._awaiting.clear()
+        for effect in effects:
+            self.loop.inbox.put(ProgramNotStarted(effect.key, LEFT, exhausted=True, is_alone=True))
+        if effects:
+            self._is_leaving = True
+            self.loop.inbox.put(self._left)
+
+    def _left(self) -> None:
+        self._is_leaving = False
+
+    def is_busy(self) -> bool:
+        """Whether the daemon cannot end yet: descendants must end before, or cancelled starts must be stored."""
+        return self._is_leaving or self.supervisor.is_busy()
 
     def signal(self, effect: SignalProgram) -> None:
         """Performs the effect SignalProgram, at once or as soon as the program is requested."""

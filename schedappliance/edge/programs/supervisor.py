@@ -119,7 +119,7 @@ class Supervisor:
     _will_pass_on: bool = False
 
     def __post_init__(self) -> None:
-        self.keeper.on_open, self.keeper.is_needed = self._watch, self._needs_keeper
+        self.keeper.on_open, self.keeper.is_needed, self.keeper.wake = self._watch, self._needs_keeper, self._continue
 
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a program that will be requested."""
@@ -404,13 +404,18 @@ class Supervisor:
         if link is None or link.is_lost:
             return
         if is_stopped(link.pid):
-            self.logger.error("the keeper, process %d, was continued, since a signal had stopped it", link.pid)
-            with contextlib.suppress(OSError):
-                os.kill(link.pid, signal.SIGCONT)
+            self._continue(link.pid)
         elif not link.is_up and link.popen is not None and self._unanswered is link:
             self.logger.error("the keeper, process %d, was killed, since it does not answer", link.pid)
             link.popen.kill()
         self._unanswered = link
+
+    def _continue(self, pid: int) -> None:
+        """Continues a keeper that a signal has stopped."""
+        if is_stopped(pid):
+            self.logger.error("the keeper, process %d, was continued, since a signal had stopped it", pid)
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
 
     def read_output(self, effect: ReadOutput) -> None:
         """Performs the effect ReadOutput."""

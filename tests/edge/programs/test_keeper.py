@@ -18,6 +18,7 @@ from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper
 from schedappliance.edge.programs.keeper_link import Ended, Report, Running, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
+from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import DiscardOutput, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramStarted
@@ -173,6 +174,19 @@ def test_what_has_the_name_of_the_file_of_ends_is_not_opened(make: Make, make_ot
     assert report.id == attempt_id(key, 0)
 
 
+def test_a_keeper_that_is_stopped_is_continued_by_the_next_daemon(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    edge = make()
+    key = edge.start("read line; sleep 0.1; exit 4")
+    edge.heard(ProgramStarted, key)
+    pid = edge.process()
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: is_stopped(pid), "the stop")
+    left(edge)
+    edge, known = next_daemon(make, [key])
+    assert (edge.process(), set(known)) == (pid, {key})
+    assert f"the keeper, process {pid}, was continued" in caplog.text
+
+
 def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Make) -> None:
     edge = make()
     key = edge.start("read line; sleep 0.1; exit 4")
@@ -244,6 +258,27 @@ def test_a_signal_ends_all_descendants(edge: Edge, number: int) -> None:
     assert is_running(stranger), "that of another program goes on"
     edge.signal(other, signal.SIGKILL)
     edge.until(lambda: not is_running(stranger), "the end of the other one")
+
+
+# Each orphan is in the middle of its exec while it is looked at for the first two times.
+IN_EXEC = """
+marked, looks = keeper.Processes._marked, {}
+def in_exec(processes, pid):
+    looks[pid] = looks.get(pid, 0) + 1
+    processes.is_unsure |= looks[pid] < 3
+    return None if looks[pid] < 3 else marked(processes, pid)
+keeper.Processes._marked = in_exec
+"""
+
+
+def test_an_orphan_whose_variables_cannot_be_read_for_a_moment_is_not_overlooked(make: Make) -> None:
+    edge, marks = make(patched(IN_EXEC)), (("SCHED_STORE", "s"), ("SCHED_RUN_ID", "n/1"), ("SCHED_ATTEMPT", "1"))
+    key = edge.start("setsid sh -c 'echo $$; exec sleep 60' & exec sleep 60", env=marks)
+    edge.heard(ProgramStarted, key)
+    orphan = int(eventually(lambda: (edge.directory / "1-1-1").read_text().strip(), "its child"))
+    edge.signal(key, signal.SIGKILL)
+    edge.heard(ProgramEnded, key)
+    edge.until(lambda: not is_running(orphan) and not edge.supervisor.is_busy(), "the end of the orphan")
 
 
 def test_a_signal_ends_only_the_group_if_the_program_says_so(edge: Edge) -> None:

@@ -457,6 +457,18 @@ def test_a_look_up_that_hangs_delays_no_other_start_and_can_be_ended(edge: Edge)
         assert edge.heard(ProgramNotStarted, key).exhausted
 
 
+@as_root
+@pytest.mark.usefixtures("slow")
+def test_starts_that_wait_for_a_look_up_at_a_stop_are_left_to_the_next_daemon(edge: Edge) -> None:
+    keys = [edge.start("true", "nobody") for _ in range(2)]
+    edge.launcher.leave()
+    assert edge.launcher.is_busy()
+    for key in keys:
+        event = edge.heard(ProgramNotStarted, key)
+        assert (event.reason, event.exhausted) == ("the appliance was stopped before the start", True)
+    assert not edge.launcher.is_busy()
+
+
 def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> None:
     edge.output("true")
     pid = stopped(edge)
