@@ -297,6 +297,6 @@ def _service_group(key: str, value: str) -> str:
         return ""
     if key in ("StandardOutput", "StandardError") and value in _JOURNAL:
         return ""
-    if value.lower() in _OFF and (key in ("Restart", "RemainAfterExit") or _SANDBOX.fullmatch(key)):
+    if value.lower() in _OFF and (key in ("DynamicUser", "Restart", "RemainAfterExit") or _SANDBOX.fullmatch(key)):
         return ""
     return next((reason for pattern, reason in _REASONS if pattern.fullmatch(key)), "not carried out")

@@ -85,9 +85,10 @@ def _fill(
     if timer.instance == "":
         raise NotPossible("the timer is a template", f"name an instance, such as {timer.prefix}@NAME.timer")
     triggers = _triggers(timer)
+    if timer.name.endswith(".conf") or not (triggers or timer.name.endswith(".timer")):
+        remedy = "name the timer; its service and its drop-ins are imported with it"
+        raise NotPossible("only a timer has times", remedy)
     if not triggers:
-        if not timer.name.endswith(".timer"):
-            raise NotPossible("only a timer has times", "name the timer; its service is imported with it")
         raise NotPossible("the timer has no time", "add OnCalendar= or another one")
     name = timer.value("Timer", "Unit") or f"{timer.name.removesuffix('.timer')}.service"
     owner = _owner_of(timer, wishes)

@@ -205,10 +205,11 @@ def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnos
     if kind is None:
         return None
     remedy = f"`schedappliance import {kind.argument} {path}` prints its jobs as stanzas"
-    if kind.argument == "timer" and "[Timer]" not in own[0].text:
-        remedy = (
-            f"`schedappliance import timer {path.with_suffix('.timer')}` prints the timer and its service as stanzas"
-        )
+    # A drop-in is `NAME.timer.d/X.conf`.
+    unit = path.parent.with_suffix("") if (path.parent.suffix, path.suffix) == (".d", ".conf") else path
+    if kind.argument == "timer" and unit.with_suffix(".timer") != path:
+        timer = unit.with_suffix(".timer")
+        remedy = f"`schedappliance import timer {timer}` prints the timer, its service and its drop-ins as stanzas"
     return Diagnostic("E118", f"this is {kind.name} and not a stanza file", remedy, own[0], kind.span)
 
 

@@ -95,6 +95,16 @@ def test_a_service_is_imported_by_the_name_of_its_timer(tmp_path: Path) -> None:
     assert diagnostic.help.startswith(f"`schedappliance import timer {tmp_path / 'x.timer'}` ")
 
 
+def test_a_drop_in_is_imported_by_the_name_of_its_timer(tmp_path: Path) -> None:
+    drop_in = tmp_path / "x.timer.d" / "override.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Timer]\nOnCalendar=\nOnCalendar=daily\n")
+    (diagnostic,) = Linter().lint(drop_in)
+    assert diagnostic.help.startswith(f"`schedappliance import timer {tmp_path / 'x.timer'}` ")
+    (entry,) = importer("timer").file(drop_in).entries
+    assert entry.failure == "only a timer has times; name the timer; its service and its drop-ins are imported with it"
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "SHELL=/bin/sh\n", "* * * *\n", "[Section]\nA=1\n"])
 def test_other_texts_are_not_recognized(text: str) -> None:
     assert kind_of(Path("x"), text) is None
