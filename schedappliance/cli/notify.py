@@ -1,6 +1,6 @@
-"""`schedappliance notify`: delivers an alert, which it reads from standard input, by mail, to a webhook or as a ping.
+"""`schedappliance notify`: reads an alert from standard input, and delivers it by mail, to a webhook or as a ping.
 
-Rule: no secret stands on the command line, where every user of the machine can read it: it comes from a file.
+Rule: secrets come from files, since every user of the machine can read the command line.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ STATUSES = {
 SECONDS = 30_000
 SENDMAIL = "/usr/sbin/sendmail"
 _SMTP_PORT, _TLS_PORT = 25, 465
-# A message has at most some hundred events.
+# The longest alert that is read: 200 events with commands of 64 KiB each have less.
 _MOST_BYTES = 16 * 1024 * 1024
+# After the deadline, the end of a connection may take this long.
+_ENDING_SECONDS = 1.0
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -82,8 +84,8 @@ def run(options: argparse.Namespace) -> int:
     message = _message(options.test)
     seconds = options.timeout / 1000
     signal.signal(signal.SIGALRM, _give_up)
-    # A server may send a byte now and then, so the limit of each step is not enough. A step that hangs closes its socket.
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The timeout of a socket is not enough, since it begins again with each byte that a server sends.
+    signal.setitimer(signal.ITIMER_REAL, seconds, _ENDING_SECONDS)
     try:
         options.deliver(options, message, seconds / 2)
     except NotDelivered as reason:
@@ -130,8 +132,10 @@ def _url(options: argparse.Namespace) -> str:
 
 def _webhook(options: argparse.Namespace, message: Message, seconds: float) -> None:
     content, headers = web.webhook(message, options.style)
-    for line in _secret(options.header_file).splitlines() if options.header_file else ():
-        name, _, value = line.partition(":")
+    for line in filter(str.strip, _secret(options.header_file).splitlines()) if options.header_file else ():
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Failure(f"{options.header_file}: a line is not `NAME: VALUE`", UNUSABLE)
         headers[name.strip()] = value.strip()
     web.post(_url(options), content, headers, seconds)
 

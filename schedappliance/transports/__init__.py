@@ -1,4 +1,4 @@
-"""The transports that come with the appliance: an alert on standard input becomes a mail or a request over HTTP.
+"""The transports of `schedappliance notify`: they deliver an alert as a mail or as a request over HTTP.
 
-Rule: a transport has a deadline, tells a failure that may pass from one that will not, and repeats nothing itself.
+Rule: a transport makes one attempt, and distinguishes a failure that may pass from one that will not.
 """

@@ -1,4 +1,4 @@
-"""Mail: by SMTP, or by the `sendmail` of the machine. Rule: the mails of one incident are one thread."""
+"""Mail, by SMTP or by the `sendmail` of the machine. Rule: the mails of an incident form a thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Server(NamedTuple):
 
 
 def mail(message: Message, sender: str, receivers: Sequence[str]) -> EmailMessage:
-    """The alert as a mail. Each attempt makes the same one. Raises NotDelivered."""
+    """The alert as a mail, which is the same for each attempt. Raises NotDelivered."""
     email, last = EmailMessage(), message.events[-1]
     email["Subject"] = header_text(message.subject)
     try:
@@ -53,7 +53,8 @@ def _id(message: Message, key: str) -> str:
 def send(email: EmailMessage, server: Server, seconds: float) -> None:
     """Sends a mail to a server. Raises NotDelivered."""
     try:
-        context = ssl.create_default_context()
+        # It reads all certificates of the machine, which takes a tenth of a second.
+        context = None if server.security == "none" else ssl.create_default_context()
         if server.security == "tls":
             connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=seconds, context=context)
         else:
@@ -64,13 +65,12 @@ def send(email: EmailMessage, server: Server, seconds: float) -> None:
             if server.user is not None:
                 connection.login(server.user, server.password)
             connection.send_message(email)
-    except smtplib.SMTPRecipientsRefused as refused:
-        answers = list(refused.recipients.values())
-        raise NotDelivered(
-            f"no receiver is accepted: {_answer(*answers[0])}", all(_passes(a[0]) for a in answers)
-        ) from None
+    except smtplib.SMTPRecipientsRefused as error:
+        answers = list(error.recipients.values())
+        may_pass = all(_may_pass(code) for code, _ in answers)
+        raise NotDelivered(f"no receiver is accepted: {_answer(*answers[0])}", may_pass) from None
     except smtplib.SMTPResponseException as error:
-        raise NotDelivered(_answer(error.smtp_code, error.smtp_error), _passes(error.smtp_code)) from None
+        raise NotDelivered(_answer(error.smtp_code, error.smtp_error), _may_pass(error.smtp_code)) from None
     except smtplib.SMTPNotSupportedError as error:
         raise NotDelivered(str(error), False) from None
     except (OSError, smtplib.SMTPException) as error:
@@ -85,20 +85,20 @@ def _answer(code: int, text: bytes | str) -> str:
     return f"the server answers {code} {text.decode(errors='replace') if isinstance(text, bytes) else text}"
 
 
-def _passes(code: int) -> bool:
-    """Whether an answer of a server means a failure that may pass."""
+def _may_pass(code: int) -> bool:
+    """Whether another attempt may succeed after this answer of a server."""
     return not 500 <= code < 600
 
 
-# The statuses of sendmail after which another attempt makes no sense: wrong usage, data, user, host, or configuration.
+# The statuses of sendmail after which no attempt can succeed: wrong usage, data, user, host, permission, configuration.
 _FOR_GOOD = frozenset({64, 65, 67, 68, 77, 78})
 
 
 def hand_over(email: EmailMessage, program: str, seconds: float) -> None:
     """Gives a mail to `sendmail`. Raises NotDelivered."""
     try:
-        done = subprocess.run([program, "-oi", "-t"], input=email.as_bytes(), timeout=seconds, check=False)
+        child = subprocess.run([program, "-oi", "-t"], input=email.as_bytes(), timeout=seconds, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotDelivered(str(error), True) from None
-    if done.returncode:
-        raise NotDelivered(f"{program} ends with status {done.returncode}", done.returncode not in _FOR_GOOD)
+    if status := child.returncode:
+        raise NotDelivered(f"{program} ends with status {status}", status not in _FOR_GOOD)

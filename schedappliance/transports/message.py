@@ -1,6 +1,6 @@
-"""The alert that a transport delivers, as its program reads it: texts for people and the keys that never change.
+"""The alert that a transport delivers: how it is read, and its text for people.
 
-Rule: every attempt of a delivery has the same keys, so that a receiver can recognize what it has got already.
+Rule: every attempt of a delivery has the same key, so that a receiver recognizes an alert that it already has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from schedappliance.clock import local_text, span_text
+from schedappliance.diagnostics import counted
 from schedappliance.visible import visible, visible_lines
 
 MOST_IN_HEADER = 200
@@ -24,7 +25,7 @@ class NotDelivered(Exception):
 
 
 class Message(NamedTuple):
-    """An alert. `text`: the whole alert as JSON. `key`: of its delivery. `store`: distinguishes stores of the same node."""
+    """An alert. `text`: the alert as JSON. `key`: the run that delivers it. `store`: distinguishes stores of the same node."""
 
     text: str
     notify: str
@@ -36,7 +37,7 @@ class Message(NamedTuple):
 
 
 def read_message(text: str, environment: Mapping[str, str]) -> Message:
-    """Reads what the appliance writes to the program. Raises ValueError."""
+    """Reads an alert. Raises ValueError, KeyError and TypeError for a text that is none."""
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("v") != 1 or not data.get("events"):
         raise ValueError("it is not an alert of version 1")
@@ -90,7 +91,7 @@ def _lines(event: dict[str, Any]) -> list[str]:
         "took": _took(run),
         "attempts": run.get("attempts"),
         "incident": event["incident"]
-        and f"{event['incident']}, {event['count']} times since {local_text(event['since_ms'])}",
+        and f"{event['incident']}, {counted(event['count'], 'event')} since {local_text(event['since_ms'])}",
     }
     lines += ["", *(f"{name}: {value}" for name, value in facts.items() if value)]
     if run:

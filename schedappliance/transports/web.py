@@ -1,6 +1,6 @@
 """Requests over HTTP: webhooks with the alert as JSON or as text, and pings of a service that expects them.
 
-Rule: no request follows a redirect, since a POST that becomes a GET tells nobody anything.
+Rule: no redirect is followed, since a POST would become a GET, without the alert.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from schedappliance.transports.message import Message, NotDelivered, body, heade
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Answers after which another attempt may succeed, beside those of 500 and more.
+# The statuses below 500 after which another attempt may succeed.
 _MAY_PASS = frozenset({408, 425, 429})
 _MOST_READ = 4096
-# The namespace of the ids of runs at a service that takes UUIDs.
+# The namespace of the UUIDs that a service of pings takes as ids of runs.
 _RUNS = uuid.UUID("5b0a3b7e-6a0b-4a58-9d0c-5d3c2f3f7a11")
 
 
@@ -48,7 +48,7 @@ def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:
 
 
 def ping_url(url: str, message: Message) -> str:
-    """The URL of a ping: of a start, of a success, or of an end with its status."""
+    """The URL of a ping, which says whether a run has started, succeeded or failed, and with which status."""
     event = message.events[-1]
     kind, run = event["kind"], event["run"] or {}
     ending = {"started": "/start", "succeeded": "", "recovered": ""}.get(kind)
@@ -84,8 +84,7 @@ def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -
         with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
             answer.read(_MOST_READ)
     except HTTPError as error:
-        # It holds the connection.
-        error.close()
+        error.close()  # The connection.
         to = f" and redirects to {_place(error.headers.get('Location'))}" if 300 <= error.code < 400 else ""
         may_pass = error.code >= 500 or error.code in _MAY_PASS
         raise NotDelivered(f"the server answers {error.code} {error.reason}{to}", may_pass) from None
