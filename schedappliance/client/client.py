@@ -120,7 +120,7 @@ class Client:
     `endpoint`: the socket of the console. Without it, it is that of the appliance file: `config`, or the first that
     exists of `$SCHEDAPPLIANCE_CONFIG`, `etc/appliance.yaml` and `/etc/schedappliance/appliance.yaml`. `timeout`: how
     many seconds the appliance may take for an answer; None: as long as it wants. `on_behalf_of`: the name of the user
-    who asks, if the stanza files let the user of this process speak for others; None: the user of this process.
+    on whose behalf commands are given, if the user of this process is a delegate; None: the user of this process.
 
     Where a job is wanted, give its id, its name, or a value with an `id`. Where a run is wanted, give its id, or a value
     with a `run`. A command is one line as at the console, or a list of words, which are quoted. A time span is a number

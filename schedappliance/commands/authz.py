@@ -46,7 +46,7 @@ def may(view: View, command: Command) -> Outcome:
     authorization, user = view.options.configuration.authorization, view.order.user
     denied = None
     if authorization is not None:
-        # A user who speaks for another needs a role too.
+        # A delegate needs a role too.
         for user in filter(None, (view.order.user, view.order.by)):
             known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
             if denied := not_allowed(authorization, known, read.command):

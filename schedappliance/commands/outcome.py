@@ -70,7 +70,7 @@ class CallOff(NamedTuple):
 class Transaction(NamedTuple):
     """Options that a console connection has set and not yet committed. `version`: that of the options before the transaction.
 
-    `by`: the user who spoke for `user` when the transaction was opened; None: nobody did.
+    `by`: the delegate who opened the transaction on behalf of `user`, if there is one.
     """
 
     options: Options

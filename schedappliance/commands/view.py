@@ -108,7 +108,7 @@ class Order:
 
     `origin`: the mark of the jobs and overrides that it makes. `arrived_ms`: when a person or a program gave it; None for
     the command of a job. `reply_to`: the request to answer; only a console line has one. `run`: the run that carries it
-    out. `on_failure_of`: the run whose failure it answers. `by`: the user who speaks for `user`; None: nobody does.
+    out. `on_failure_of`: the run whose failure it answers. `by`: the delegate who gave it on behalf of `user`, if there is one.
     """
 
     user: User

@@ -37,7 +37,7 @@ WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 def audit(
     state: State, user: User, origin: str, line: str, answer: Answer, by: User | None = None, aside: bool = False
 ) -> None:
-    """Logs a command with its outcome. `by`: the user who spoke for `user`; None: nobody did.
+    """Logs a command with its outcome. `by`: the delegate who gave it on behalf of `user`, if there is one.
 
     `aside`: the change takes effect when the connection commits its transaction.
     """
@@ -62,8 +62,8 @@ def audit_rollback(state: State, user: User, by: User | None) -> None:
 
 
 def _who(user: User, by: User | None) -> str:
-    spoken = f" by={_plain(by.name)} by_uid={by.uid}" if by else ""
-    return f"user={_plain(user.name)} uid={user.uid}{spoken}"
+    delegate = f" by={_plain(by.name)} by_uid={by.uid}" if by else ""
+    return f"user={_plain(user.name)} uid={user.uid}{delegate}"
 
 
 def _rest(text: str) -> str:

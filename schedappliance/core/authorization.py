@@ -96,27 +96,24 @@ def _is_delegate(state: State, user: User) -> bool:
     return authorization is not None and is_delegate(authorization, _known(state, user))
 
 
-def speaker(state: State, event: LineTyped) -> User | Answer:
-    """The user who gives a line: the one for whom the client speaks, or the client. The answer rejects the line.
+def speaker(state: State, by: User, name: str, line: str) -> User | Answer:
+    """The user on whose behalf another user gives a line. An answer rejects the line.
 
-    Nobody speaks for root, who often may do everything: a delegate can be tricked.
+    Nobody gives commands on behalf of root, who often may do everything: a delegate can be tricked.
     """
-    name = event.on_behalf_of
-    if name is None:
-        return event.user
     known = state.users.last(name)
-    remedy = "`delegates` of the `Authorization` stanza names the users who may speak for others"
-    if not _is_delegate(state, event.user) or known is None:
-        message = f"user `{event.user.name}` may not speak for `{shortened(name)}`"
+    remedy = "`delegates` of the `Authorization` stanza names the users who may give commands on behalf of others"
+    if not _is_delegate(state, by) or known is None:
+        message = f"user `{by.name}` may not give commands on behalf of `{shortened(name)}`"
     elif known.problem:
         message, remedy = f"user `{shortened(name)}` cannot be looked up: {known.problem}", "try again later"
     elif known.uid == NO_UID:
         message, remedy = f"there is no user `{shortened(name)}`", "give the name of a user of this machine"
     elif known.uid == 0:
-        message, remedy = f"nobody may speak for user `{known.name}`", "give the command as this user"
+        message, remedy = f"nobody may give commands on behalf of user `{known.name}`", "give the command as this user"
     else:
         return known.user
-    return rejection([command_diagnostic("E512", message, remedy, event.line)])
+    return rejection([command_diagnostic("E512", message, remedy, line)])
 
 
 def denial(state: State, user: User, command: Command, line: str) -> Answer | None:

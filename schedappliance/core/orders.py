@@ -46,7 +46,7 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
-from schedappliance.engine.records import Job, NewJob, RunKey
+from schedappliance.engine.records import Job, NewJob, RunKey, User
 from schedappliance.engine.schedule import (
     CatchUp,
     Claim,
@@ -92,14 +92,15 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     if guarded:
         event = event._replace(user=user_now(state, event.user))
-    user = event.user if event.on_behalf_of is None else speaker(state, event)
-    if isinstance(user, Answer):
-        _reject_line(state, event, line, stranger(state, event.user, line) or user)
-        return
-    by = None if event.on_behalf_of is None else event.user
-    event = event._replace(user=user)
+    by = None
+    if event.on_behalf_of is not None:
+        by, user = event.user, speaker(state, event.user, event.on_behalf_of, line)
+        if isinstance(user, Answer):
+            _reject_line(state, event, line, stranger(state, by, line) or user)
+            return
+        event = event._replace(user=user)
     if read.command is None:
-        _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics))
+        _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics), by)
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
     answer = carry_out(state, order)
@@ -110,9 +111,9 @@ def line_typed(state: State, event: LineTyped) -> None:
         state.reply(event, answer, order.as_json, is_repeatable)
 
 
-def _reject_line(state: State, event: LineTyped, line: str, answer: Answer) -> None:
+def _reject_line(state: State, event: LineTyped, line: str, answer: Answer, by: User | None = None) -> None:
     state.count("commands_total", "", "rejected")
-    audit(state, event.user, "console", line, answer)
+    audit(state, event.user, "console", line, answer, by)
     state.reply(event, answer, is_json(line))
 
 
@@ -149,7 +150,7 @@ def carry_out(state: State, order: Order) -> Answer | None:
 def _authorize(state: State, order: Order) -> Outcome | None:
     """The rejection of a command that no role of its user allows; None if the command is allowed.
 
-    The roles of a user who speaks for another must allow the command too.
+    The roles of a delegate must allow the command too.
     """
     if order.arrived_ms is None or state.options.configuration.authorization is None:
         return None

@@ -27,7 +27,7 @@ def _is(wanted: str, name: str, number: int) -> bool:
 
 
 def is_delegate(authorization: Authorization, known: KnownUser) -> bool:
-    """Whether a user may speak for others."""
+    """Whether a user may give commands on behalf of others."""
     return any(_is(name, known.name, known.uid) for name in authorization.delegates)
 
 

@@ -253,7 +253,7 @@ class Role:
 class Authorization:
     """The roles of all `Authorization` stanzas by name; `source` and `span` are the place of the first stanza.
 
-    `delegates`: the names and numbers of the users who may speak for others; `accounts` are the same with their places.
+    `delegates`: the names and numbers of the users who may give commands on behalf of others; `accounts` are the same with their places.
     """
 
     roles: dict[str, Role]

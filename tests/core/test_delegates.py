@@ -27,7 +27,7 @@ Authorization {
 
 @pytest.fixture
 def guarded(either: Appliance) -> Appliance:
-    """`web` speaks for others. Alice may give some of its commands."""
+    """`web` is a delegate. Alice may give some of its commands."""
     either.people = {known.uid: known for known in PEOPLE}
     either.turn(either.read(STANZAS + AUTHORIZATION))
     return either
@@ -57,6 +57,9 @@ def test_what_is_done_on_behalf_of_a_user_is_of_this_user_and_the_log_names_both
     guarded.after(60 * SECOND)
     assert guarded.data("sched history")[0]["state"] == "succeeded"
     assert "alice" in spoken(ask("authz id"))
+    assert not ask("sched nonsense").ok
+    audited = "warning: user=alice uid=1001 by=web by_uid=990 origin=console command='sched nonsense' rejected: "
+    assert audited in guarded.logged()
     assert ask("config set colour red").ok
     assert ask("sched hold").ok
     assert guarded.state.status.hold is not None and guarded.state.status.hold.user == ALICE
@@ -82,20 +85,22 @@ def test_the_roles_of_both_users_must_allow_a_command(guarded: Appliance, ask: A
 @pytest.mark.parametrize(
     ("name", "user", "error"),
     [
-        ("alice", EVE, "user `eve` may not speak for `alice`"),
-        ("nobody-knows", EVE, "user `eve` may not speak for `nobody-knows`"),
-        ("eve", EVE, "user `eve` may not speak for `eve`"),
+        ("alice", EVE, "user `eve` may not give commands on behalf of `alice`"),
+        ("nobody-knows", EVE, "user `eve` may not give commands on behalf of `nobody-knows`"),
+        ("eve", EVE, "user `eve` may not give commands on behalf of `eve`"),
         # Not even the users who may do everything, unless the stanza names them.
-        ("alice", ROOT, "user `root` may not speak for `alice`"),
-        ("alice", OPERATOR, "user `operator` may not speak for `alice`"),
+        ("alice", ROOT, "user `root` may not give commands on behalf of `alice`"),
+        ("alice", OPERATOR, "user `operator` may not give commands on behalf of `alice`"),
         ("alice", User(5, "nobody"), "Not Authorized for this command"),
-        ("root", WEB, "nobody may speak for user `root`"),
+        ("root", WEB, "nobody may give commands on behalf of user `root`"),
         ("nobody-knows", WEB, "there is no user `nobody-knows`"),
         ("0", WEB, "there is no user `0`"),
         ("@config", WEB, "there is no user `@config`"),
     ],
 )
-def test_nobody_else_speaks_for_others(guarded: Appliance, ask: Ask, name: str, user: User, error: str) -> None:
+def test_nobody_but_a_delegate_gives_commands_on_behalf_of_others(
+    guarded: Appliance, ask: Ask, name: str, user: User, error: str
+) -> None:
     before = dump(guarded.store)
     answer = ask("sched in 60 sched list", name, user)
     assert answer.error is not None and answer.error.partition(";")[0] == error
@@ -107,11 +112,13 @@ def test_nobody_else_speaks_for_others(guarded: Appliance, ask: Ask, name: str, 
     assert (name in guarded.asked) == (user == WEB), "only a delegate makes the system look up a name"
 
 
-def test_without_an_authorization_nobody_speaks_for_others(guarded: Appliance, ask: Ask) -> None:
+def test_without_an_authorization_there_is_no_delegate(guarded: Appliance, ask: Ask) -> None:
     guarded.turn(guarded.read(STANZAS))
     for user in (WEB, ROOT):
         error = ask("sched in 60 pid", "alice", user).error
-        assert error is not None and error.startswith(f"user `{user.name}` may not speak for `alice`; `delegates` of")
+        assert error is not None and error.startswith(
+            f"user `{user.name}` may not give commands on behalf of `alice`; `delegates` of"
+        )
     assert guarded.data("sched list") == []
 
 
@@ -151,7 +158,7 @@ def test_lines_on_behalf_of_users_wait_for_them_and_keep_their_order(guarded: Ap
     assert [guarded.reply_to(line).ok for line in lines] == [True] * 3
 
 
-def test_a_user_who_cannot_be_looked_up_is_not_spoken_for(guarded: Appliance) -> None:
+def test_no_command_is_given_on_behalf_of_a_user_who_cannot_be_looked_up(guarded: Appliance) -> None:
     guarded.late = {"alice"}
     line: LineTyped = guarded.typed("sched list", WEB)._replace(on_behalf_of="alice")
     guarded.turn(line)

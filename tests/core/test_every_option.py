@@ -281,7 +281,10 @@ TABLE |= {("defaults", option): TABLE["program", option] for option in OF_ALL_PR
 # Options whose effect shows only together with another option, or only outside the core.
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
-    ("authorization", "delegates"): "tests/core/test_delegates.py::test_nobody_else_speaks_for_others",
+    (
+        "authorization",
+        "delegates",
+    ): "tests/core/test_delegates.py::test_nobody_but_a_delegate_gives_commands_on_behalf_of_others",
     ("notify", "when"): "tests/core/test_alerts.py::test_only_the_events_of_when_are_told",
     ("notify", "longer_than"): "tests/core/test_late_runs.py::test_a_reload_decides_anew_when_a_run_is_late",
     ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",

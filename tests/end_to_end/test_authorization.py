@@ -120,17 +120,17 @@ def test_nested_commands_and_older_jobs_are_checked_against_the_roles(appliance:
 
 
 @as_root
-def test_only_a_delegate_speaks_for_another_user(appliance: Daemon) -> None:
+def test_only_a_delegate_gives_commands_on_behalf_of_another_user(appliance: Daemon) -> None:
     web = f'delegates = ( "{OWN}" )'
     as_own = json.dumps({"v": 1, "id": 7, "command": "sched in 600 run hello", "as": OWN})
     as_nobody = ("--as", "nobody", "sched", "in", "600", "run", "hello")
-    # Without an entry in `delegates`, not even root speaks for others.
+    # Without an entry in `delegates`, not even root gives commands on behalf of others.
     reload(appliance, ADMIN, may("^sched in ", "^run hello$"))
-    assert "may not speak for `nobody`" in appliance.console(*as_nobody).stderr
+    assert "may not give commands on behalf of `nobody`" in appliance.console(*as_nobody).stderr
     reload(appliance, web, ADMIN, may("^sched in ", "^run hello$"))
     asked = json.loads(nobody(appliance, as_own))
     assert (asked["ok"], asked["diagnostics"][0]["code"]) == (False, "E512")
-    assert asked["error"].startswith(f"user `nobody` may not speak for `{OWN}`")
+    assert asked["error"].startswith(f"user `nobody` may not give commands on behalf of `{OWN}`")
     assert appliance.data("sched list")[0]["user"] == "@config"
     assert appliance.console(*as_nobody).returncode == 0
     (job,) = [job for job in appliance.data("sched list") if job["user"] != "@config"]
@@ -145,7 +145,7 @@ def test_only_a_delegate_speaks_for_another_user(appliance: Daemon) -> None:
             sched.submit(["run hello"])
     with (
         Client(appliance.socket_path, on_behalf_of="root") as sched,
-        pytest.raises(NotAuthorized, match="nobody may speak"),
+        pytest.raises(NotAuthorized, match="nobody may give commands"),
     ):
         sched.version()
     with (

@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
     `mistake`: why the line is invalid, None if it is valid. An invalid line has no command. `on_behalf_of`: the name of
-    the user for whom the client speaks; None: for itself.
+    the user on whose behalf the client asks; None: it asks for itself.
     """
 
     command: str
@@ -149,7 +149,7 @@ def _structured(members: dict[str, Any]) -> Request:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
     if unknown := sorted(set(members) - {"v", "id", "command", "as"}):
         message = f"the request has an unknown key `{unknown[0]}`"
-        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` speaks for another user", key)
+        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` names another user", key)
     if not isinstance(members.get("command"), str):
         return _mistaken(True, "E507", "the request has no `command`", "send it as a string", key)
     if "as" in members and not _is_name(members["as"]):

@@ -4,7 +4,7 @@ It starts programs for its daemon. It keeps how each of them ended, in memory an
 While no daemon is there, it enforces timeouts. It ends as soon as it has neither a daemon nor a program. Descriptor 0 is the
 socket on which it listens (or a connection, where no socket can be made), 1 the file of ends, 2 takes its errors.
 
-Rule: it imports nothing of this package, and speaks only to its daemon, which has the same user. A daemon of a newer
+Rule: it imports nothing of this package, and talks only to its daemon, which has the same user. A daemon of a newer
 version must understand its messages, which `keeper_link` describes.
 """
 
