@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import schedappliance.boot.modules  # noqa: F401  # it loads them
+import schedappliance.boot.modules  # noqa: F401  # loads what is imported late
 from schedappliance import __version__
 from schedappliance.boot import opening
 from schedappliance.boot.audit import Audit

@@ -1,9 +1,9 @@
-"""Imports, at the start of the daemon, the modules that others import only when they need them. A client needs few of them.
+"""Imports the modules that other modules import late, since a client rarely needs them.
 
-Rule: a running daemon imports nothing. It may have no free descriptor then, and an upgrade moves its package away.
+Rule: a running daemon imports nothing. It may have no free descriptor, and an upgrade may have moved its package away.
 """
 
-# ruff: noqa: F401  # to import them is all
+# ruff: noqa: F401  # imported only to be loaded
 
 from __future__ import annotations
 

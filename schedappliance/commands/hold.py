@@ -1,10 +1,11 @@
 """`sched hold` and `sched release`: maintenance, during which nothing new starts.
 
-Rule: a hold stops no run and forgets no due time. It is stored, so it lasts until somebody ends it, or until its planned end.
+Rule: a hold stops no run and forgets no due time. It is stored, so it lasts until its release or its planned end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
@@ -21,30 +22,32 @@ if TYPE_CHECKING:
 
 
 def hold(view: View, command: Command) -> Outcome:
-    """Holds the appliance. A second hold sets the end anew: without `for`, there is none. It changes the reason, if it has one."""
+    """Holds the appliance. A second hold sets another end, none without `for`; it changes the reason if it gives one."""
     before, (for_ms, reason) = view.status.hold, read_hold([Word(word, 0, 0) for word in command.words])
-    moment = view.moment.wall
-    ends_ms = None if for_ms is None else min(moment + for_ms, MAX_TIME_MS)
-    now = Hold(moment, view.order.user, reason, ends_ms=ends_ms)
-    if before is not None:
-        now = before._replace(ends_ms=ends_ms, reason=reason or before.reason)
-    if before is not None and now != before:
-        now = now._replace(user=view.order.user)
-    view.store.settings.set_hold(now)
-    running = view.counts().running
-    until = "" if ends_ms is None else f"{time_text(ends_ms, view.zone)} or "
-    text = f"held: nothing new starts until {until}`sched release`; {counted(running, 'program')} still running"
-    if before is not None:
-        changed = ["the reason has changed"] if now.reason != before.reason else []
-        if ends_ms != before.ends_ms:
-            changed.append(
-                f"it now ends at {time_text(ends_ms, view.zone)}"
-                if ends_ms is not None
-                else "it now has no planned end"
-            )
-        text = "; ".join([f"it was already held {hold_text(before, view.zone)}", *changed])
-    data = {"held": hold_data(now), "was_held": before is not None, "running": running}
-    return Outcome(view.answer(text, data), hold=now)
+    now, user, running = view.moment.wall, view.order.user, view.counts().running
+    ends_ms = None if for_ms is None else min(now + for_ms, MAX_TIME_MS)
+    if before is None:
+        new = Hold(now, user, reason, ends_ms=ends_ms)
+        until = "" if ends_ms is None else f"{time_text(ends_ms, view.zone)} or "
+        text = f"held: nothing new starts until {until}`sched release`; {counted(running, 'program')} still running"
+    else:
+        new = before._replace(ends_ms=ends_ms, reason=reason or before.reason)
+        new = new if new == before else new._replace(user=user)
+        text = "; ".join([f"it was already held {hold_text(before, view.zone)}", *_changes(view, before, new)])
+    view.store.settings.set_hold(new)
+    data = {"held": hold_data(new), "was_held": before is not None, "running": running}
+    return Outcome(view.answer(text, data), hold=new)
+
+
+def _changes(view: View, before: Hold, new: Hold) -> Iterator[str]:
+    if new.reason != before.reason:
+        yield "the reason has changed"
+    if new.ends_ms != before.ends_ms:
+        yield (
+            "it now has no planned end"
+            if new.ends_ms is None
+            else f"it now ends at {time_text(new.ends_ms, view.zone)}"
+        )
 
 
 def release(view: View, _command: Command) -> Outcome:

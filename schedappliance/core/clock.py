@@ -1,4 +1,4 @@
-"""Follows the wall clock when it is set back or forward, even while the appliance is not running. Also ends a hold at its planned end.
+"""Follows the wall clock when it is set, even while the appliance is not running. Also ends holds as planned.
 
 Rule: when the clock is set back, the jobs move back with it. When the clock is corrected, the jobs move forward again.
 """
@@ -136,11 +136,11 @@ def _move_hold(state: State, by: int) -> None:
 
 
 def end_hold(state: State) -> None:
-    """Ends a hold whose planned end has come, also if that was before the start of the daemon."""
+    """Ends a hold whose planned end has come, perhaps before the start of the daemon."""
     hold = state.status.hold
     if hold is not None and hold.ends_ms is not None and hold.ends_ms <= state.moment.wall:
         _store_hold(state, hold._replace(until_ms=hold.ends_ms))
-        state.log("info", f"the hold has ended as planned; it lasted {hold_text(hold, state.zone)}")
+        state.log("info", f"the hold has ended as planned; it was held {hold_text(hold, state.zone)}")
         state.tell("hold", held=None)
 
 

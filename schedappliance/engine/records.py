@@ -30,8 +30,8 @@ CONFIG_USER = User(0, "@config")
 class Hold(NamedTuple):
     """Maintenance, during which nothing new starts. Instants are wall milliseconds; `reason` may be empty.
 
-    `user` gave it, or changed it last. `until_ms`: when it ended; None while it lasts. `ends_ms`: when it ends unless it is released
-    before; None: it lasts until its release.
+    `user` gave it, or changed it last. `until_ms`: when it ended; None while it lasts. `ends_ms`: its planned end; None: it
+    lasts until its release.
     """
 
     since_ms: int
@@ -41,7 +41,7 @@ class Hold(NamedTuple):
     ends_ms: int | None = None
 
     def moved(self, by_ms: int) -> Hold:
-        """The same hold on a clock that was set by so many milliseconds."""
+        """The same hold after the clock was set forward by this many milliseconds."""
         until = None if self.until_ms is None else self.until_ms + by_ms
         ends = None if self.ends_ms is None else self.ends_ms + by_ms
         return self._replace(since_ms=self.since_ms + by_ms, until_ms=until, ends_ms=ends)

@@ -50,11 +50,9 @@ def _check_keep(words: Sequence[Word]) -> None:
             )
 
 
-# The reason stands in each row of due times that were missed.
+# Each row of due times that were missed in a hold stores the reason.
 LONGEST_REASON = 200
-
-
-# The word before the duration of a hold. A reason that begins with it is quoted as one word.
+# The word before the duration of a hold.
 FOR = "for"
 
 
@@ -79,7 +77,7 @@ def read_hold(words: Sequence[Word]) -> tuple[int | None, str]:
 
 
 def spelled(form: str, words: Sequence[str]) -> tuple[str, ...]:
-    """The words of `sched wait` and `sched hold` with the keyword that stands before a duration; none for other commands."""
+    """The canonical words of `sched wait` and `sched hold` with a duration; none for other commands."""
     if form == "sched_wait" and len(words) == 2:
         return words[0], "timeout", words[1]
     if form == "sched_hold" and words and words[0].lower() == FOR:

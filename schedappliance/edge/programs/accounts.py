@@ -1,7 +1,7 @@
-"""Users and groups as the system knows them: the credentials and variables of a program, at each start.
+"""Looks up users and groups: the credentials and variables of a program, at each start.
 
-Rule: a look-up may ask a directory service that hangs, so it never runs on the deciding thread. An error of a look-up is
-reported as such: it does not mean that there is no such user.
+Rule: a look-up may ask a directory service that hangs, so it never runs on the deciding thread. A look-up that fails does
+not mean that there is no such user.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LookUpFailed(Exception):
 
 
 class Credentials(NamedTuple):
-    """What a program gets that runs as another user. `groups`: the supplementary ones."""
+    """The credentials and variables of a program with a user or a group. `groups`: the supplementary ones."""
 
     uid: int
     gid: int
@@ -32,10 +32,10 @@ class Credentials(NamedTuple):
 
 
 def check_missing(call: str, key: int | bytes, database: str) -> None:
-    """Returns if the system has no such entry. Raises LookUpFailed if it could not be asked: Python reports both as KeyError.
+    """Returns if the system has no such entry. Raises LookUpFailed if the look-up failed: Python reports both as KeyError.
 
-    `call`: the function of the C library, such as getpwnam_r. `database`: its file. If the file cannot be read, the C library
-    may ask the next service, and then reports that there is no entry.
+    `call`: the function of the C library, such as getpwnam_r. `database`: its file. If the C library cannot read the file, it
+    may report that there is no entry.
     """
     _check_readable(database)
     try:
@@ -54,7 +54,7 @@ def _check_readable(database: str) -> None:
 
 
 def groups_of(name: str, gid: int) -> list[int]:
-    """The groups of a user. Raises LookUpFailed; without the check, the groups of an unreadable file would be missing."""
+    """The groups of a user. Raises LookUpFailed if the file of groups cannot be read, since its groups would be missing."""
     _check_readable(GROUP)
     groups = linux.groups_of(name, gid)
     _check_readable(GROUP)
@@ -62,7 +62,7 @@ def groups_of(name: str, gid: int) -> list[int]:
 
 
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
-    """The environment variables of a user. A user without an entry, as in containers, has the number as name."""
+    """The environment variables of a user. The name of a user without an entry, as in containers, is the number."""
     name, home, shell = (entry.pw_name, entry.pw_dir, entry.pw_shell) if entry else (str(uid), "/", "")
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
 
@@ -70,9 +70,9 @@ def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
 def credentials(user: str | None, group: str | None, is_repeated: bool = True) -> Credentials:
     """The credentials for a user and a group, as the system knows them now.
 
-    A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
-    Raises Unfit, and LookUpFailed. `is_repeated`: whether a look-up that fails is made again. If not, a number
-    needs no entry: a container may have no file of users.
+    With a group and no user, there are no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
+    `is_repeated`: whether a look-up that fails is made again. If not, a number needs no entry, since a container may have
+    no file of users. Raises Unfit and LookUpFailed.
     """
     own = os.geteuid()
     gid = os.getegid() if group is None else _gid(group)

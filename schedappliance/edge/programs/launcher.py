@@ -1,7 +1,7 @@
 """Requests starts of programs from the keeper, after looking up their users.
 
-Rule: a start is prepared on a worker, and a user is looked up on a thread of its own, since a file system or a directory
-service may hang.
+Rule: a worker prepares a start, and a thread of its own looks up a user, since a file system or a directory service may
+hang.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Launcher:
         self._environment = _encoded(base_environment())
 
     def prepare(self) -> None:
-        """Starts the keeper beside the rest of the start of the daemon."""
+        """Starts the keeper while the daemon goes on with its own start."""
         self.worker.submit(self.keeper.prepare)
 
     def start(self, effect: StartProgram) -> None:
@@ -155,12 +155,10 @@ class Launcher:
                 os.close(descriptor)
 
     def _request(self, effect: StartProgram, request: bytes, descriptors: list[int]) -> None:
-        """Requests a start. The program is known before: its end may be reported at once. Raises OSError."""
+        """Adds the program, since its end may be reported at once, and requests its start. Raises OSError."""
         env = dict(effect.env)
-        marks = (
-            *(env.get(one, "") for one in ("SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT")),
-            str(effect.started_ms),
-        )
+        names = "SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT"
+        marks = (*(env.get(variable, "") for variable in names), str(effect.started_ms))
         name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
         process = Process(name, effect.output_limit, inode, effect.argv[0], effect.cwd, marks)
         process.lines = OutputLines(effect.log_fields) if effect.log_fields else None
@@ -176,7 +174,7 @@ class Launcher:
             raise
 
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
-        """Reports a start that the appliance's own directory prevented: the program is not to blame, so it is tried again."""
+        """Reports a start that the directory of the outputs prevented. It is tried again: the program is not the cause."""
         if error.errno in EXHAUSTED:
             self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
             return
@@ -285,16 +283,16 @@ def base_environment() -> dict[str, str]:
 
 
 def variables_of(effect: StartProgram) -> dict[str, bytes]:
-    """The variables of one program. `env` counts before those of the daemon, and the file counts before `env`.
+    """The variables of one program. `env` replaces variables of the daemon, and the file replaces those of `env`.
 
     Raises UnusableEnvFile.
     """
-    passed = {name: os.environb[os.fsencode(name)] for name in effect.pass_env if name in os.environ}
-    filed = read_env_file(effect.env_file) if effect.env_file else {}
+    inherited = {name: os.environb[os.fsencode(name)] for name in effect.pass_env if name in os.environ}
+    in_file = read_env_file(effect.env_file) if effect.env_file else {}
     own = {"SCHED_STARTED_MS": str(effect.started_ms)}
-    return passed | _encoded(dict(effect.env)) | _encoded(filed) | _encoded(own)
+    return inherited | _encoded(dict(effect.env)) | _encoded(in_file) | _encoded(own)
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
-    """The variables as bytes, in every locale the original bytes. The output of a failed run may hold any bytes."""
+    """The variables as their original bytes, in every locale. The output of a failed run may hold any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}

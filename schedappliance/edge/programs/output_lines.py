@@ -1,6 +1,6 @@
 """Passes the lines that programs write on to the log, while they run (`log: programs`).
 
-Rule: it runs on the collector. A long line is cut; of a flood, the log gets the size of what is left out.
+Rule: it runs on the collector. A long line is cut. Where too many lines come at once, the log names what is left out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 # In one second. The log queues 10,000 lines, so the lines of programs leave room for all others.
 MOST_LINES, MOST_OF_PROGRAM = 1000, 250
 LONGEST_LINE = 1000
-# What is read of one program at once. If there is more, the rest is passed over.
+# The most bytes of one program that are read at once. The rest is left out.
 READ_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
 class OutputLines:
-    """How far the log has the output of an attempt. `fields`: of its lines.
+    """How much of the output of an attempt was passed on. `fields`: of its lines in the log.
 
-    `place`: the bytes that were read. `is_in_line`: they end within a line whose beginning was logged or passed over.
+    `place`: the bytes that were read. `is_in_line`: they end within a line whose beginning was logged or left out.
     """
 
     fields: tuple[tuple[str, Any], ...]
@@ -37,12 +37,12 @@ class OutputLines:
 
     @property
     def head(self) -> str:
-        """What stands before a line in a log in text."""
-        known = dict(self.fields)
-        return f"run {known['run']} ({known.get('job_name') or known['program']}): "
+        """The text before a line in a log in text."""
+        values = dict(self.fields)
+        return f"run {values['run']} ({values.get('job_name') or values['program']}): "
 
     def split(self, content: bytes, is_end: bool) -> tuple[list[bytes], int]:
-        """The lines in the next part of the output, and the size of the last one, if it waits for its end."""
+        """The lines in the next part of the output, and the size of an unfinished line at its end, which is not logged yet."""
         lines = content.split(b"\n")
         unfinished = len(lines[-1])
         if not unfinished:
@@ -53,9 +53,8 @@ class OutputLines:
             lines.pop()
         if lines and self.is_in_line:
             del lines[0]
-        done = content[: len(content) - unfinished]
-        if done:
-            self.is_in_line = not done.endswith(b"\n")
+        if whole := content[: len(content) - unfinished]:
+            self.is_in_line = not whole.endswith(b"\n")
         return lines, unfinished
 
 
@@ -67,7 +66,7 @@ class OutputLog:
         self._second, self._room = -1, 0
 
     def pass_on(self, key: AttemptKey, lines: OutputLines, inode: int | None, is_end: bool = False) -> None:
-        """Logs what a program has written since the last time. `is_end`: it has ended, so its last line may have no end."""
+        """Logs what a program has written since the last call. `is_end`: it has ended, so an unfinished line is logged too."""
         try:
             part = self._outputs.part(key, lines.place, READ_BYTES, inode)
         except OSError:
@@ -85,7 +84,7 @@ class OutputLog:
             self._log([Line("info", text, moment.wall, fields=lines.fields, head=lines.head) for text in texts])
 
     def _reserve(self, count: int) -> int:
-        """How many of so many lines may be logged in this second."""
+        """How many of these lines may be logged in this second."""
         second = self._clock.moment().boot // 1000
         if second != self._second:
             self._second, self._room = second, MOST_LINES

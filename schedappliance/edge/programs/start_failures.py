@@ -1,6 +1,6 @@
-"""Why a program was not started, as the reason of its run.
+"""Explains why a program was not started, as the reason of its run.
 
-Rule: it may read the executable, so it never runs on the deciding thread.
+Rule: this may read the executable, so it never runs on the deciding thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ INVALID = "its arguments, its variables or its directory hold a null byte or ano
 
 
 def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
-    """Why the daemon could not request a start: the error number, or 0, and the reason."""
+    """Why the daemon could not request a start: the error number, 0 for none, and the reason."""
     if isinstance(error, Unfit):
         return 0, str(error)
     if isinstance(error, LookUpFailed):
@@ -35,7 +35,7 @@ def reason(place: str, number: int, text: str, argv0: str, cwd: str) -> str:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """The name of a script's interpreter if it is missing. It shows a carriage return at the end, a frequent mistake."""
+    """The interpreter of a script, if it is missing. A carriage return at its end is a frequent mistake, so it is shown."""
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)

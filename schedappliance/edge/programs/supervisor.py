@@ -1,6 +1,6 @@
 """Running programs: takes the reports of the keeper about their starts and ends, and collects their output.
 
-Programs without a keeper, since theirs was killed or they are older than it, are followed by pidfd.
+Programs whose keeper was killed are followed by pidfd.
 
 An attempt ends when its first process ends. After a TERM, its descendants may run until `kill_after`.
 
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 
 # How long a failed read of an output is repeated: a process may have leased the file, or descriptors may be short.
 UNREADABLE_MS = 5000
-# A group that has outlived its leader is checked at this interval, until it is gone. Programs are looked for this long after
-# their keeper was killed, since one of them may have been about to start.
+# The interval at which a group that has outlived its leader is checked, until it is gone. Also the delay of the search for
+# programs after their keeper was killed, since one of them may have been about to start.
 LOOK_AGAIN_MS = 100
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 PUNCH_EVERY_MS = 10_000
-# How long a line of a program waits at most until it is passed on to the log.
+# The interval at which the lines of programs are passed on to the log.
 PASS_ON_MS = 1000
 # The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
 HELD_BYTES = 16 * 1024 * 1024
@@ -185,7 +185,7 @@ class Supervisor:
         return self._follow(key, process, survivor)
 
     def _later_lines(self, key: AttemptKey, inode: int | None, fields: LogFields | None) -> OutputLines | None:
-        """What a program writes from now on. The log of the earlier daemon has the rest, at least the larger part."""
+        """The lines that a program writes from now on. The earlier daemon has logged most of the others."""
         return OutputLines(fields, self.outputs.size(key, inode)) if fields else None
 
     def _follow(self, key: AttemptKey, process: Process, survivor: ProcessKey) -> bool:
@@ -236,7 +236,7 @@ class Supervisor:
             self.loop.watch(link.control.fileno(), select.EPOLLIN | select.EPOLLOUT, partial(self._hear, link))
 
     def _take(self, link: Link, report: Report) -> None:
-        """Takes a report of the keeper. A program that nobody waits for any more may be forgotten."""
+        """Takes a report of the keeper. The end of a program that nobody waits for is forgotten."""
         if isinstance(report, Gone):
             self.lingering.pop(report.id, None)
             return
@@ -262,7 +262,7 @@ class Supervisor:
             if not process.pid:
                 # The start is handled in the same turn as the end. Only a running process needs its start time.
                 self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0)))
-            # It has ended just now.
+            # Without a time, it ends in the turn that stores the end.
             self._end(key, process, replace(report.exit, ended_ms=None))
 
     def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
@@ -297,7 +297,7 @@ class Supervisor:
         self.loop.inbox.post(ProgramEnded(key, exit_of_process, output, output_bytes))
 
     def _on_loss(self, link: Link) -> None:
-        """The keeper was killed. Its programs run on, but only those that have ended are known to have ended."""
+        """Looks for the programs of a keeper that was killed: those that still run have lost their exit statuses."""
         self.loop.unwatch(link.control.fileno())
         with self.keeper.lock:
             link.is_lost = True
@@ -310,7 +310,7 @@ class Supervisor:
         self.loop.alarms.at(self.loop.clock.moment().boot + LOOK_AGAIN_MS, look)
 
     def _look_for(self, link: Link, lost: dict[AttemptKey, Process]) -> None:
-        """Runs on the collector. Tells for each program whether it has ended, runs, or was not started."""
+        """Runs on the collector. Decides about each program whether it has ended, runs, or was not started."""
         if not link.is_up:
             why = link.why_ended()
             if why is not None:
@@ -347,7 +347,7 @@ class Supervisor:
             self._end(key, process, Exit())
 
     def _on_exit(self, key: AttemptKey, _events: int) -> None:
-        """The end of a process without a keeper. The rest of a group that got a signal is ended, too."""
+        """Reports the end of a process without a keeper. If its group got a signal, the rest of the group is ended too."""
         process = self._processes[key]
         assert process.pidfd is not None
         self.loop.unwatch(process.pidfd)
@@ -371,7 +371,7 @@ class Supervisor:
         self.lingering.pop(name, None)
 
     def is_busy(self) -> bool:
-        """Whether descendants are left that must end before the daemon."""
+        """Whether the descendants of programs are still being ended."""
         return bool(self.lingering)
 
     def _needs_keeper(self) -> bool:
@@ -381,7 +381,7 @@ class Supervisor:
         )
 
     def signal(self, effect: SignalProgram) -> bool:
-        """Signals a program with its descendants. Returns False if it was not requested yet."""
+        """Sends a signal to a program and its descendants. Returns False if the program was not requested yet."""
         process = self._processes.get(effect.key)
         if process is None:
             return False
@@ -389,7 +389,7 @@ class Supervisor:
             if process.term_at is None:
                 process.term_at = self.loop.clock.moment().boot
             process.kill_after_ms = effect.kill_after_ms
-            # The number may be used again.
+            # Another process may have its pid by now.
             if _is_alive(process.pidfd):
                 _kill_group(process.pid, effect.signal)
             return True
