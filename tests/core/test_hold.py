@@ -362,8 +362,8 @@ def test_a_hold_ends_at_its_planned_end(either: Appliance) -> None:
     assert (either.states(), either.core.wake()) == ([], (START_MS + HOUR, None))
     either.after(30 * MINUTE)
     assert outcomes(either) == [("missed", "the appliance was held: a new disk"), ("started", None)]
-    assert f"info: the hold has ended as planned; it lasted {UNTIL}" in either.logged()
-    assert [event for told in some(Happened, either.effects) for event in told.events if event["kind"] == "hold"] == [
+    assert f"info: the hold has ended as planned; it was held {UNTIL}" in either.logged()
+    assert [event for news in some(Happened, either.effects) for event in news.events if event["kind"] == "hold"] == [
         {"at_ms": START_MS + HOUR, "kind": "hold", "held": None}
     ]
     assert either.say("sched release") == "it was not held"
