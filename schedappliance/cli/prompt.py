@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import readline
 import sys
 from collections.abc import Callable, Iterator
@@ -16,14 +17,15 @@ from schedappliance.cli.errors import OK, UNAVAILABLE, print_error, print_note
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import quoted
+from schedappliance.model.commands import FORMS
 from schedappliance.model.listings import FILTERS
 from schedappliance.syntax.command import next_words
 from schedappliance.visible import visible
 
 # How many lines the history keeps, and how many names completion offers.
 KEPT_LINES, MOST_NAMES = 1000, 1000
-# The commands of `sched` that are followed by a job.
-OF_JOBS = frozenset({"delete", "history", "next", "pause", "resume", "run", "show", "why"})
+# The commands of `sched` that are followed by a job, as their usages say.
+OF_JOBS = {match[1] for form in FORMS.values() if (match := re.match(r"sched (\w+) \[?ID\b", form.usage))}
 
 
 Say = Callable[[Session, str, bool], int]
