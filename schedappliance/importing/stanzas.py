@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -189,8 +189,10 @@ def written(inputs: Iterable[Imported], defaults: Mapping[str, str] = MappingPro
     for imported in inputs:
         head = _comment(imported.title) if imported.title else []
         head += [line for note in imported.notes for line in _comment(f"note: {note}")]
+        shared = _shared_notes(imported.entries)
+        head += [line for note in shared for line in _comment(f"note for all jobs of this file: {note}")]
         blocks += ["\n".join(head)] if head else []
-        blocks += map(_entry, imported.entries)
+        blocks += (_entry(entry, shared) for entry in imported.entries)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -205,12 +207,18 @@ def summary(inputs: Iterable[Imported], noun: str) -> str:
     return f"{line}; {counted(notes, 'note')} at the top" if notes else line
 
 
-def _entry(entry: Entry) -> str:
+def _shared_notes(entries: Sequence[Entry]) -> list[str]:
+    """The notes that all jobs of a file have: above each of 25 jobs, they hide those of single jobs."""
+    notes = [entry.notes for entry in entries if entry.jobs]
+    return [note for note in notes[0] if all(note in others for others in notes)] if len(notes) > 2 else []
+
+
+def _entry(entry: Entry, shared: Sequence[str]) -> str:
     lines = _comment(entry.place)
     for comment in entry.comments:
         lines += _comment(comment)
     for note in entry.notes:
-        lines += _comment(f"note: {note}")
+        lines += _comment(f"note: {note}") if entry.failure or note not in shared else []
     for tip in entry.tips:
         lines += _comment(f"tip: {tip}")
     if entry.failure:

@@ -62,6 +62,14 @@ def test_the_summary_counts_what_the_comments_say(name: str) -> None:
     assert text.count("\n# not possible: ") == sum(bool(entry.failure) for entry in _entries(inputs))
 
 
+def test_a_note_on_all_jobs_of_a_file_stands_once() -> None:
+    text = written(inputs_of(CASES["cronie"]))
+    assert text.count("note for all jobs of this file: `zone` is that of CRON_TZ") == 1
+    assert text.count("`zone` is that of CRON_TZ") == 1
+    # A note of one job stays above it.
+    assert text.count("crond picks one at each start") == 1
+
+
 def test_sixty_lines_and_thirty_timers_are_imported() -> None:
     lines = [e for case in CASES.values() if NOUNS[case.kind] == "line" for e in _entries(inputs_of(case))]
     timers = _entries(inputs_of(CASES["timers"]))
