@@ -42,7 +42,7 @@ class Follower:
         return data_in(self.response(line))[0]
 
     def response(self, line: str) -> dict[str, Any]:
-        """As `ask`, but the whole answer, also one that rejects the line."""
+        """Like `ask`, but returns the whole answer, even if it rejects the line."""
         deadline: int | None = None
         while True:
             try:

@@ -282,7 +282,7 @@ class State:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
     def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
-        """Adds a time to a histogram for good, also outside a turn. `times`: how often."""
+        """Adds a time to a histogram for good, even outside a turn. `times`: how often."""
         bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
         if (name, labels) not in histograms:
             histograms[name, labels] = [0] * (len(bounds) + 2)

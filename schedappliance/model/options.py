@@ -454,7 +454,7 @@ NOTIFY: dict[str, OptionSpec] = {
     ),
     "longer_than": OptionSpec(whole(2, 1000), "factor of the usual duration after which a run is late", default="3"),
     "incidents": OptionSpec(
-        scalar(values.boolean), "`false`: each event is told, also of a job that is known to fail", default="true"
+        scalar(values.boolean), "`false`: each event is told, even if the job already failed before", default="true"
     ),
     "collect": OptionSpec(
         scalar(values.duration), "how long an alert waits for more events, which it tells too", default="0"
