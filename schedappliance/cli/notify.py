@@ -8,12 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from threading import Thread
 
 from schedappliance.cli.arguments import parser, positive_duration
 from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE, Failure
@@ -36,8 +34,6 @@ SENDMAIL = "/usr/sbin/sendmail"
 _SMTP_PORT, _TLS_PORT = 25, 465
 # The longest alert that is read: 200 events with commands of 64 KiB each have less.
 _MOST_BYTES = 16 * 1024 * 1024
-# After the deadline, the end of a connection may take this long.
-_ENDING_SECONDS = 1.0
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -83,20 +79,26 @@ def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
     message = _message(options.test)
     seconds = options.timeout / 1000
-    signal.signal(signal.SIGALRM, _give_up)
-    # The timeout of a socket is not enough, since it begins again with each byte that a server sends.
-    signal.setitimer(signal.ITIMER_REAL, seconds, _ENDING_SECONDS)
-    try:
-        options.deliver(options, message, seconds / 2)
-    except NotDelivered as reason:
-        raise Failure(f"not delivered: {reason}", STILL_QUEUED if reason.may_pass else UNAVAILABLE) from None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    ends: list[Exception | None] = []
+
+    def deliver() -> None:
+        try:
+            options.deliver(options, message, seconds / 2)
+            ends.append(None)
+        except Exception as error:
+            ends.append(error)
+
+    # The timeout of a socket is not enough, since it begins again with each byte that a server sends. The look-up of a host
+    # has none, and no signal ends it.
+    thread = Thread(target=deliver, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    end = ends[0] if ends else NotDelivered("the deadline has passed", True)
+    if isinstance(end, NotDelivered):
+        raise Failure(f"not delivered: {end}", STILL_QUEUED if end.may_pass else UNAVAILABLE)
+    if end is not None:
+        raise end
     return OK
-
-
-def _give_up(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise NotDelivered("the deadline has passed", True)
 
 
 def _message(is_test: bool) -> Message:

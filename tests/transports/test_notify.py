@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import select
 import socket
 import socketserver
 import stat
@@ -15,8 +14,8 @@ from email.header import decode_header, make_header
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, ClassVar
+from threading import Event, Thread
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -332,24 +331,46 @@ def test_a_server_that_hangs_ends_at_the_deadline(
 
 
 class Trickle(socketserver.StreamRequestHandler):
-    """A mail server that never ends its answer, but sends a byte again and again."""
+    """A mail server that never ends its answer, but sends a byte again and again, until the test is over."""
+
+    is_over: ClassVar[Event] = Event()
 
     def handle(self) -> None:
         self.wfile.write(b"220 here\r\n")
         with suppress(OSError):
-            while True:
+            while not self.is_over.wait(0.01):
                 self.wfile.write(b"2")
-                select.select([], [], [], 0.01)
 
 
 def test_a_server_that_never_ends_its_answer_ends_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("schedappliance.cli.notify._ENDING_SECONDS", 0.05)
+    Trickle.is_over.clear()
     with serving(socketserver.TCPServer(("127.0.0.1", 0), Trickle)) as place:
         words = ("mail", "--to", "a@example.org", "--smtp", place, "--timeout", "0.2")
-        assert notify(monkeypatch, *words) == STILL_QUEUED
+        try:
+            assert notify(monkeypatch, *words) == STILL_QUEUED
+        finally:
+            Trickle.is_over.set()
     assert "the deadline has passed" in capsys.readouterr().err
+
+
+def test_a_look_up_that_hangs_ends_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The C library goes on after a signal."""
+    is_over = Event()
+
+    def hang(*_arguments: object, **_options: object) -> NoReturn:
+        while not is_over.is_set():
+            with suppress(Exception):
+                is_over.wait()
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    assert notify(monkeypatch, "webhook", "http://localhost/", "--timeout", "0.2") == STILL_QUEUED
+    is_over.set()
+    assert capsys.readouterr().err == "error: not delivered: the deadline has passed\n"
 
 
 @pytest.mark.parametrize("alert", [[], {"v": 2, "events": [1]}, {"v": 1}, {**ALERT, "events": []}, "text"])
