@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
+from schedappliance.edge.programs.cgroups import NOT_DELEGATED
 from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
@@ -74,6 +75,10 @@ def _denied_resources(facts: Facts) -> Iterator[Diagnostic]:
             )
             remedy = f"set `Nice=` of its systemd unit, or raise `nice`; {fails}"
             yield Diagnostic("E624", message, remedy, *program.places["nice"])
+        for option in {"memory_max", "cpu_weight"} & program.places.keys() if not rights.has_cgroup else ():
+            message = f"program `{program.program}` cannot have `{option}`: {NOT_DELEGATED}"
+            remedy = f"set both in its systemd unit, or remove the option; {fails}"
+            yield Diagnostic("E624", message, remedy, *program.places[option])
         for limit in program.limits:
             most = rights.limits[limit.name]
             if limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:

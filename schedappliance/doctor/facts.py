@@ -74,11 +74,15 @@ class Way:
 
 
 class Rights(NamedTuple):
-    """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value."""
+    """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value.
+
+    `has_cgroup`: it may make cgroups.
+    """
 
     capabilities: int
     limits: Mapping[str, int]
     nice: int
+    has_cgroup: bool
 
 
 class Restrained(NamedTuple):

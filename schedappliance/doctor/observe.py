@@ -35,6 +35,8 @@ from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.doctor.running import Summary, lost_files, readers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
+from schedappliance.edge.programs.cgroups import service_of
+from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.restraints import RLIMITS, limits_of
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
@@ -393,7 +395,15 @@ def rights_of(pid: int) -> Rights | None:
         nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
     except (OSError, ValueError):
         return None
-    return Rights(capabilities, limits, nice)
+    return Rights(capabilities, limits, nice, _has_cgroup(pid))
+
+
+def _has_cgroup(pid: int) -> bool:
+    try:
+        service_of(pid)
+    except Unfit:
+        return False
+    return True
 
 
 def _hides_boot_id(daemon: int | None) -> bool:

@@ -91,6 +91,8 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
             nice=get("nice"),
             ionice=get("ionice"),
             limits=tuple((name, most) for name, most in get("limits") if most is not None),
+            memory_max=get("memory_max"),
+            cpu_weight=get("cpu_weight"),
         ),
         resource_places=tuple(
             (name, options[name].source, options[name].node.span) for name in Resources._fields if name in options

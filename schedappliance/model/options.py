@@ -296,7 +296,7 @@ def statuses(value: Value) -> tuple[int, ...]:
 FILES_ONLY = frozenset(
     {
         *("argv", "args", "stdin", "user", "group", "env", "env_file", "pass_env", "cwd", "umask"),
-        *("nice", "ionice", "limits", "on_failure", "backing_store"),
+        *("nice", "ionice", "limits", "memory_max", "cpu_weight", "on_failure", "backing_store"),
     }
 )
 
@@ -336,6 +336,12 @@ PROGRAM: dict[str, OptionSpec] = {
     "ionice": OptionSpec(
         or_none(scalar(resources.ionice)),
         "priority for the disk: `idle`, or from 0 to 7; default: that of the appliance",
+    ),
+    "memory_max": OptionSpec(
+        or_none(scalar(resources.memory)), "memory of all processes of the program together; default: no limit"
+    ),
+    "cpu_weight": OptionSpec(
+        or_none(whole(1, 10_000)), "share of the processors, beside the 100 of other cgroups; default: none of its own"
     ),
     "limits": OptionSpec(resources.limits, "limits of each process, such as `nofile` and `memory`", default="[]"),
     "overlap": OptionSpec(

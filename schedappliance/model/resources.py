@@ -24,12 +24,19 @@ Limits = tuple[tuple[str, int | None], ...]
 class Resources(NamedTuple):
     """What a program gets; None and an absent limit: what the appliance has.
 
-    `ionice`: from 0 to 7, or IDLE. `limits`: in bytes and milliseconds.
+    `ionice`: from 0 to 7, or IDLE. `limits`: in bytes and milliseconds. `memory_max`, in bytes, and
+    `cpu_weight`: of all its processes together, in a cgroup.
     """
 
     nice: int | None = None
     ionice: int | None = None
     limits: tuple[tuple[str, int], ...] = ()
+    memory_max: int | None = None
+    cpu_weight: int | None = None
+
+    @property
+    def has_cgroup(self) -> bool:
+        return self.memory_max is not None or self.cpu_weight is not None
 
 
 NO_RESOURCES = Resources()

@@ -235,6 +235,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("program", "nice"): Row(start, (NOT_GIVEN, "0", "5", "-5")),
     ("program", "ionice"): Row(start, (NOT_GIVEN, "idle", "0", "7")),
     ("program", "limits"): Row(start, ("[]", "[ nofile = 99 ]", "[ nofile = 98 ]", "[ cpu = 1 ]")),
+    ("program", "memory_max"): Row(start, (NOT_GIVEN, "1g", "2g")),
+    ("program", "cpu_weight"): Row(start, (NOT_GIVEN, "1", "100")),
     ("program", "overlap"): Row(overlapping, ("skip", "queue", "parallel", "replace")),
     ("program", "max_running"): Row(together("run p"), (NOT_GIVEN, "1", "2")),
     ("program", "retries"): Row(failing, ("0", "1", "2")),

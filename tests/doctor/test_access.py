@@ -13,6 +13,7 @@ from schedappliance.diagnostics import Source, Span
 from schedappliance.doctor.access import CAP_SYS_NICE, CAP_SYS_RESOURCE, ENTER, READ, WRITE, access_mistakes, may
 from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Restrained, Rights, Way
 from schedappliance.doctor.observe import rights_of
+from schedappliance.edge.programs.cgroups import NOT_DELEGATED
 from schedappliance.edge.programs.restraints import Limit
 from tests.support.machine_facts import SOCKET, STORE, machine, step
 
@@ -253,13 +254,13 @@ UNLIMITED = dict.fromkeys(("nofile", "memory", "cpu", "nproc", "fsize", "core"),
 @pytest.mark.parametrize(
     ("rights", "messages"),
     [
-        (Rights(0, UNLIMITED, 0), ["cannot have this nice value: the appliance may give 0 or more"]),
+        (Rights(0, UNLIMITED, 0, True), ["cannot have this nice value: the appliance may give 0 or more"]),
         (
-            Rights(0, UNLIMITED | {"nofile": 98}, -5),
+            Rights(0, UNLIMITED | {"nofile": 98}, -5, True),
             ["cannot have the limit `nofile`: the appliance may give 98 at most"],
         ),
-        (Rights(0, UNLIMITED | {"nofile": 99}, -5), []),
-        (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED | {"nofile": 9}, 0), []),
+        (Rights(0, UNLIMITED | {"nofile": 99}, -5, True), []),
+        (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED | {"nofile": 9}, 0, True), []),
         (None, []),
     ],
 )
@@ -271,6 +272,14 @@ def test_priorities_and_limits_that_the_appliance_may_not_give_are_findings(
     assert [(finding.code, finding.message) for finding in findings] == [
         ("E624", f"program `p` {message}") for message in messages
     ]
+
+
+def test_cgroups_that_are_not_delegated_are_a_finding() -> None:
+    program = Restrained("p", None, (), {"cpu_weight": PLACE})
+    for has_cgroup in (True, False):
+        facts = machine("", rights=Rights(0, UNLIMITED, 0, has_cgroup), restrained=(program,))
+        messages = [finding.message for finding in access_mistakes(facts)]
+        assert messages == ([] if has_cgroup else [f"program `p` cannot have `cpu_weight`: {NOT_DELEGATED}"])
 
 
 def test_the_rights_of_a_process_are_read() -> None:

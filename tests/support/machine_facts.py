@@ -151,7 +151,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         for program, name in _found(_RUNS_AS, lines)
     )
     for program, wanted, most in _found(_GETS, lines):
-        changes["rights"] = Rights(0, {"nofile": int(most)}, 0)
+        changes["rights"] = Rights(0, {"nofile": int(most)}, 0, False)
         limit = Limit("nofile", resource.RLIMIT_NOFILE, int(wanted), int(wanted))
         changes["restrained"] = (Restrained(program, None, (limit,), {"limits": (conf, Span(0, 0))}),)
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}

@@ -78,10 +78,12 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
 
 
 def restrain(name: str, words: str) -> None:
-    """Gives this process a nice value, a priority for the disk, or a limit: its number, soft and hard."""
+    """Gives this process a nice value, a priority for the disk, a cgroup (its path), or a limit (number, soft, hard)."""
     try:
         if name == "nice":
             os.setpriority(os.PRIO_PROCESS, 0, int(words))
+        elif name == "cgroup":
+            os.write(os.open(f"{words}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), b"0")
         elif name != "ionice":
             number, soft, hard = map(int, words.split())
             resource.setrlimit(number, (soft, hard))
@@ -245,8 +247,7 @@ class Processes:
                 variables = set(file.read().split(b"\0"))
         except OSError:
             return None
-        # Nobody knows the variables of a process in the middle of its exec.
-        self.is_unsure |= variables == {b""}
+        self.is_unsure |= variables == {b""}  # It is in the middle of its exec.
         return next((item for item in self._programs.values() if item.marks and item.marks <= variables), None)
 
 
@@ -440,9 +441,8 @@ class Keeper:
             if number == signal.SIGKILL:
                 program.kill_at = 0
             program.why = why
-            # A negative number is a group. A process that is gone, or of another user by now, is no error.
             for pid in (-program.pid, *processes.of(program, outside=True)):
-                _libc.kill(pid, number)
+                _libc.kill(pid, number)  # A negative pid is a group. Its failure, if nobody is left, is no mistake.
 
     def wake(self) -> None:
         """Handles what a signal or a starter has reported."""

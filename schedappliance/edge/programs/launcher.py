@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs.accounts import Credentials, LookUpFailed, credentials, variables
+from schedappliance.edge.programs.cgroups import make_cgroup, remove_cgroups, service_of
+from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.keeper_link import attempt_id
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.restraints import restraints_of
@@ -30,6 +32,7 @@ from schedappliance.model.resources import NO_RESOURCES
 
 if TYPE_CHECKING:
     from logging import Logger
+    from pathlib import Path
 
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.programs.keeper_link import KeeperLink, Link
@@ -71,6 +74,8 @@ class Launcher:
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
     _is_leaving: bool = False
+    # Cgroups of the last daemon may be left.
+    _has_cgroups: bool = True
 
     def __post_init__(self) -> None:
         self._environment = _encoded(base_environment())
@@ -145,14 +150,22 @@ class Launcher:
             environment = self._environment | (_encoded(account.variables) if account else {}) | variables_of(effect)
             if effect.stdin is not None:
                 descriptors.append(file_of(effect.stdin.encode(errors="surrogateescape")))
-            self._request(effect, request_of(effect, environment, account), descriptors)
+            cgroup = None if effect.resources == NO_RESOURCES else self._cgroup_of(effect)
+            self._request(effect, request_of(effect, environment, account, cgroup), descriptors)
         except UnusableEnvFile as error:
             self.supervisor.report_failure(effect.key, error.number, str(error))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Unfit) as error:
             self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def _cgroup_of(self, effect: StartProgram) -> Path | None:
+        """A cgroup for the program, if it has to have one. Raises Unfit."""
+        if not effect.resources.has_cgroup:
+            return None
+        self._has_cgroups = True
+        return make_cgroup(service_of(), attempt_id(effect.key, effect.started_ms), effect.resources)
 
     def _request(self, effect: StartProgram, request: bytes, descriptors: list[int]) -> None:
         """Adds the program, since its end may be reported at once, and requests its start. Raises OSError."""
@@ -189,11 +202,20 @@ class Launcher:
         self.supervisor.check_keeper()
 
     def _audit_outputs(self) -> None:
+        if self._has_cgroups:
+            self._remove_cgroups()
         try:
             if self.outputs.make():
                 self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
         except OSError as error:
             self._note_outputs(self.outputs.why_not(error))
+
+    def _remove_cgroups(self) -> None:
+        """Runs on the worker, as all starts: no start is about to use a cgroup that is removed."""
+        try:
+            remove_cgroups(service_of(), self.supervisor.names())
+        except Unfit:
+            self._has_cgroups = False
 
     def _check_outputs(self) -> None:
         self._outputs_fail = False
@@ -237,10 +259,13 @@ class Launcher:
         return self.supervisor.signal(effect) or self._cancel(effect)
 
 
-def request_of(effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None) -> bytes:
+def request_of(
+    effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None, cgroup: Path | None = None
+) -> bytes:
     """A start as the keeper reads it. Raises ValueError for a text with a null byte, or that cannot be encoded."""
     is_free = effect.resources == NO_RESOURCES
     restraints = [] if is_free else restraints_of(effect.resources, effect.kill_after_ms)
+    restraints += [f"cgroup {cgroup}"] if cgroup else []
     if account is None and restraints:
         # Only a copy of the keeper can restrain itself before it becomes the program.
         account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})

@@ -130,6 +130,10 @@ class Supervisor:
         if process.lines:
             self._pass_on_later()
 
+    def names(self) -> set[str]:
+        """The ids of the programs that run, or are requested."""
+        return {process.id for process in list(self._processes.values())}
+
     def remove(self, key: AttemptKey) -> None:
         """Undoes `add`, for a program that could not be requested."""
         self._processes.pop(key, None)
