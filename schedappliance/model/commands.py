@@ -66,7 +66,7 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_every": CommandForm(
         "sched every SECONDS COMMAND",
-        "schedule COMMAND every SECONDS, first one period from now; print the job's id",
+        "schedule COMMAND every SECONDS, for the first time one period from now; print the job's id",
         drop=True,
         changes=True,
     ),
@@ -100,14 +100,14 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_output": CommandForm(
         "sched output RUN [attempt NUMBER] [from BYTE] [as base64]",
-        "show the output of a run, even while it runs: of its last attempt, from its beginning",
+        "show the output of a run, even while it runs; by default that of the last attempt, from its beginning",
         schedulable=False,
     ),
     "sched_why": CommandForm("sched why ID", "explain why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not change", drop=True, changes=True),
     "sched_stop": CommandForm(
         "sched stop RUN",
-        "end the program of a run, with TERM and after its `kill_after` with KILL; cancel a run that waits",
+        "end the program of a run with SIGTERM, and after `kill_after` with SIGKILL; cancel a run that waits",
         drop=True,
         changes=True,
     ),
@@ -127,7 +127,7 @@ FORMS: dict[str, CommandForm] = {
     "sched_resume": CommandForm("sched resume ID|PATTERN|--all", "resume paused jobs", drop=True, changes=True),
     "sched_hold": CommandForm(
         "sched hold [for DURATION] [REASON]",
-        "start nothing new until `sched release`, or for so long; running programs go on, and due times wait",
+        "start nothing new until `sched release`, or for DURATION; running programs go on, and due times wait",
         drop=True,
         changes=True,
     ),
@@ -220,15 +220,20 @@ FORMS: dict[str, CommandForm] = {
     ),
     "preview": CommandForm(
         "preview [DURATION] [job ID|PATTERN] [limit NUMBER]",
-        "show which jobs will run in the next DURATION, 24h by default, and which will not: at most 100 rows by default",
+        "show which jobs will run in the next DURATION, and which will not; by default for 24h, and at most 100 rows",
         schedulable=False,
     ),
     "watch": CommandForm(
         "watch [NUMBER]",
-        "send each event to this client as JSON; with NUMBER, first the kept events after it; for programs",
+        "send each event to this client as JSON; with NUMBER, send the kept events after that one first; for programs",
         schedulable=False,
     ),
-    "shutdown": CommandForm("shutdown [--keep]", "stop; --keep lets programs run on", changes=True, recurrent=False),
+    "shutdown": CommandForm(
+        "shutdown [--keep]",
+        "stop the daemon and all programs; with --keep, programs run on",
+        changes=True,
+        recurrent=False,
+    ),
     "quit": CommandForm("quit", "leave the console", schedulable=False),
     "json": CommandForm("json COMMAND", "answer COMMAND with data: JSON on one line", drop=True),
 }
