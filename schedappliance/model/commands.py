@@ -228,12 +228,7 @@ FORMS: dict[str, CommandForm] = {
         "send each event to this client as JSON; with NUMBER, send the kept events after that one first; for programs",
         schedulable=False,
     ),
-    "shutdown": CommandForm(
-        "shutdown [--keep]",
-        "stop the daemon and all programs; with --keep, programs run on",
-        changes=True,
-        recurrent=False,
-    ),
+    "shutdown": CommandForm("shutdown [--keep]", "stop; with --keep, programs run on", changes=True, recurrent=False),
     "quit": CommandForm("quit", "leave the console", schedulable=False),
     "json": CommandForm("json COMMAND", "answer COMMAND with data: JSON on one line", drop=True),
 }
