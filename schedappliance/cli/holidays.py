@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from holidays import HolidayBase
 
 DESCRIPTION = """\
-Print the public holidays of a country as a stanza `days`, on stdout. A job names
-it in `except` or `only`. The header holds the command, so that the file can be
-made again and compared. It needs the library holidays:
-python -m pip install 'schedappliance[holidays]'"""
+Print the public holidays of a country as a stanza `days`, on stdout. Jobs refer
+to the stanza in `except` or `only`. A comment at the top holds the command, so
+that you can create the stanza again and compare it. This command needs the
+library holidays: python -m pip install 'schedappliance[holidays]'"""
 
 STATUSES = {
     OK: "written",

@@ -24,8 +24,8 @@ Print stanzas for the jobs of cron, systemd timers and at, on stdout. A comment
 names each difference. Nothing is installed, and nothing is switched off.
 
 KIND and PATH:
-  crontab  a crontab without a column of users, /etc/crontab, or an anacrontab
-  cron.d   a file with a column of users, or a directory such as /etc/cron.d
+  crontab  a crontab without a user column, /etc/crontab, or an anacrontab
+  cron.d   a file with a user column, or a directory such as /etc/cron.d
   timer    a .timer file with its .service beside it, or a directory
   at       a file in the spool of at, or the spool"""
 
@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     importer = parser("import", DESCRIPTION, STATUSES, "[options] KIND PATH...")
     importer.add_argument("kind", metavar="KIND", choices=KINDS, help="what the paths are")
     importer.add_argument("paths", metavar="PATH", nargs="+", help="a file, a directory, or - for a crontab on stdin")
-    importer.add_argument("--user", metavar="NAME", help="owner of the crontab, or of the units of a user")
+    importer.add_argument("--user", metavar="NAME", help="the user who owns the crontab or the user units")
     importer.add_argument(
         "--zone",
         metavar="ZONE",
@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     importer.add_argument(
         "--defaults",
         action="store_true",
-        help="put variables that all jobs share into `defaults`, which holds for all programs of the appliance",
+        help="put variables that all jobs share into `defaults`, which applies to all programs of the appliance",
     )
     return importer.parse_intermixed_args(arguments)
 

@@ -22,9 +22,9 @@ from schedappliance.client.questions import LIVE, OutputReader
 from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\
-Print the output of a run: of its last attempt, even while it runs. A JOB, by
-its id or name, stands for its newest run, apart from runs that were skipped or
-missed. With `-f`, print what the run writes until it ends, also in further
+Print the output of the last attempt of a run, even while it runs. JOB, an id or
+a name, stands for the newest run of the job that was neither skipped nor
+missed. With `-f`, print what the run writes until it ends, including further
 attempts."""
 
 STATUSES = asking.STATUSES | {

@@ -24,9 +24,9 @@ Run a job now, by its name or id, or start a declared program with arguments, an
 print the id of the run. If a job and a program have the same name, run the job.
 Arguments after `--` are the program's, even if they begin with `-`.
 
-With --wait, print what the run writes until it ends, also in further attempts.
-The exit status is then that of the program, or 128 and the number of the signal
-that ended it. An interrupt does not end the run."""
+With --wait, print what the run writes until it ends, including further attempts.
+The exit status is then that of the program, or 128 + N if signal N ended the
+program. An interrupt does not end the run."""
 NO_SUCH = ("E501", "E512")
 
 

@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     submit.add_argument(
         "--wait-runs",
         action="store_true",
-        help="--wait, then wait for the runs that FILE started; exit with the worst status",
+        help="like --wait, then wait for the runs that FILE started; exit with the highest of their statuses",
     )
     submit.add_argument(
         "--timeout",

@@ -1,4 +1,4 @@
-"""Crontabs: of one user, `/etc/crontab` and `/etc/cron.d` with their column of users, and anacrontabs.
+"""Crontabs: of one user, `/etc/crontab` and `/etc/cron.d` with their user column, and anacrontabs.
 
 Rule: the stanzas do what cron does with a line, also where its author probably meant something else; a note says so.
 """
@@ -67,7 +67,7 @@ class Form(Enum):
     """How the lines of a file are read. The value stands in the title of the output."""
 
     USER = "a crontab"
-    SYSTEM = "a crontab with a column of users"
+    SYSTEM = "a crontab with a user column"
     ANACRON = "an anacrontab"
 
 
@@ -165,7 +165,7 @@ class _Reader:
             options["stdin"] = stanzas.template(stdin)
             _note_stdin(command, stdin, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
-            entry.notes.append(f"`{user_column}` is a user: if the file has a column of users, use `import cron.d`")
+            entry.notes.append(f"`{user_column}` is a user: if the file has a user column, use `import cron.d`")
         entry.notes += shell.guard(command)
         self._add_tips(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
@@ -183,7 +183,7 @@ class _Reader:
         user, _, group = column.partition(":")
         if not _ACCOUNT.fullmatch(user) or (group and not _ACCOUNT.fullmatch(group)):
             remedy = "the crontab of one user, which has no such column, is read by `import crontab`"
-            raise NotPossible(f"`{shortened(column)}` in the column of users is not the name of a user", remedy)
+            raise NotPossible(f"`{shortened(column)}` in the user column is not the name of a user", remedy)
         return user, group or None, rest
 
     def _schedule(self, expression: str, command: str, line: str, start: int, entry: Entry) -> dict[str, str]:
@@ -363,7 +363,7 @@ def is_anacrontab(source: Source) -> bool:
 
 
 def users_in_commands(source: Source, is_user: Callable[[str], bool]) -> bool:
-    """Whether the command of each job begins with the name of a user: then the file has a column of users."""
+    """Whether the command of each job begins with the name of a user: then the file has a user column."""
     words = _words_after_fields(source)
     return bool(words) and all(len(pair) == 2 and is_user(pair[0]) for pair in words)
 

@@ -91,7 +91,7 @@ class Importer:
             message = "each command begins with the name of a user"
             return Imported("", diagnostics=[Diagnostic("E118", message, "use `import cron.d`", source)])
         if self.kind == "cron.d" and form is Form.SYSTEM and lacks_users(source, is_user):
-            message = "the file has no column of users"
+            message = "the file has no user column"
             return Imported("", diagnostics=[Diagnostic("E118", message, "use `import crontab`", source)])
         imported = import_crontab(source, diagnostics, form, wishes, self.expressions)
         if self.kind == "cron.d":

@@ -145,7 +145,7 @@ KEYS: dict[str, Key] = {
         values.positive_duration, "time after which an idle client is disconnected", 60_000, schema=_DURATION
     ),
     "spool.path": Key(_path, "path of the spool directory; without it, there is no spool"),
-    "spool.group": Key(_word, "group whose members may drop files, besides the appliance's user"),
+    "spool.group": Key(_word, "group whose members may drop files, in addition to the appliance's user"),
     "spool.max_bytes": Key(_drop_size, "size of the largest file that is accepted", 1024 * 1024, schema=_SIZE),
     "spool.max_waiting": Key(_number, "maximum number of waiting files of one user", 100_000, schema=_NUMBER),
     "spool.keep": Key(
@@ -167,7 +167,7 @@ KEYS: dict[str, Key] = {
     ),
     "log.fields": Key(
         _field,
-        "names and values that each line of a log in JSON has",
+        "fields that are added to each line of a JSON log",
         MappingProxyType({}),
         schema={
             "type": "object",

@@ -351,7 +351,7 @@ PROGRAM: dict[str, OptionSpec] = {
         default="skip",
     ),
     "max_running": OptionSpec(or_none(whole(1, 10_000)), "maximum number of runs at once; default: no limit"),
-    "retries": OptionSpec(whole(0, 1000), "number of further attempts after one that failed", default="0"),
+    "retries": OptionSpec(whole(0, 1000), "number of attempts that may follow a failed one", default="0"),
     "retry_delay": OptionSpec(
         scalar(values.duration),
         "wait before the first retry; each further wait is twice as long, up to an hour",

@@ -187,7 +187,7 @@ def test_a_home_that_does_not_exist_is_replaced() -> None:
 
 
 def test_a_user_before_the_command_of_a_user_crontab_is_noted() -> None:
-    note = "`root` is a user: if the file has a column of users, use `import cron.d`"
+    note = "`root` is a user: if the file has a user column, use `import cron.d`"
     assert entry_of("* * * * * root /bin/true", Form.USER).notes == [note]
     assert note not in entry_of("* * * * * root true", Form.USER).notes
     assert note not in entry_of("* * * * * nosuch /bin/true", Form.USER).notes

@@ -45,7 +45,7 @@ def test_a_crontab_in_the_spool_of_cron_belongs_to_the_user_of_its_name(
     ("kind", "text", "message"),
     [
         ("crontab", "@daily root /bin/true\n0 0 * * * deploy x\n", "each command begins with the name of a user"),
-        ("cron.d", "A=b c d e f /g\n0 2 * * * pg_dump shop\n@daily /bin/true\n", "the file has no column of users"),
+        ("cron.d", "A=b c d e f /g\n0 2 * * * pg_dump shop\n@daily /bin/true\n", "the file has no user column"),
         ("cron.d", "@daily unknown a\n", None),
         ("cron.d", "@daily root a\n@daily /bin/true\n", None),
         ("crontab", "@daily root a\n@daily /bin/true\n", None),
