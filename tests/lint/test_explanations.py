@@ -213,7 +213,9 @@ def test_explain_lists_all_codes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_explain_prints_the_page_of_a_code_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "e202"]) == OK
     assert capsys.readouterr().out == page("E202")
-    assert page("E202").startswith("E202: unknown option\n\nA stanza contains an option that such a stanza cannot have.")
+    assert page("E202").startswith(
+        "E202: unknown option\n\nA stanza contains an option that such a stanza cannot have."
+    )
 
 
 @pytest.mark.parametrize(("typed", "remedy"), [("X999", "`explain` lists all"), ("E2o2", "did you mean `E2")])
