@@ -28,7 +28,7 @@ SHELLS = ("bash", "zsh")
 # Console lines after which the names of jobs and of programs follow.
 JOBS, PROGRAMS = "sched show ", "run "
 # A word that a shell takes as it is.
-_PLAIN = re.compile(r"[\w.,@%+:/*=-]+")
+_PLAIN = re.compile(r"[\w.,@%+:/=-]+")
 
 SCRIPT = """\
 _schedappliance() {

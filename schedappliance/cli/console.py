@@ -53,8 +53,12 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
     )
     metavar, example = ("WORD", "the rest of the command") if command else ("COMMAND", "for example: sched list")
     console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)
-    options = console.parse_args(arguments)
-    options.words = [*command, *options.words]
+    if not command:
+        return console.parse_args(arguments)
+    # A word that begins with `-` may be `--all`, or the name of a job.
+    options, unknown = console.parse_known_args(arguments)
+    words = [*unknown, *options.words]
+    options.words = [*command, *(words[1:] if words[:1] == ["--"] else words)]
     return options
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.cli.console import say, send, show
+from schedappliance.cli.console import parse, say, send, show
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_error
 from schedappliance.cli.prompt import prompt
 from schedappliance.client.console import Session
@@ -310,3 +310,19 @@ def test_a_prompt_outlives_the_appliance(
     shown = capsys.readouterr()
     assert "ended the connection" in shown.err
     assert shown.out.replace("console.sock> ", "").split() == ["version", "pid"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nightly"], ["nightly"]),
+        (["--all"], ["--all"]),
+        (["--", "--all"], ["--all"]),
+        (["-rf"], ["-rf"]),
+        (["--endpoint", "s", "-rf", "x"], ["-rf", "x"]),
+        (["--as", "bob", "--", "--", "x"], ["--", "x"]),
+    ],
+)
+def test_a_word_after_a_short_name_may_begin_with_a_hyphen(arguments: list[str], words: list[str]) -> None:
+    """`schedappliance pause --all` was wrong usage."""
+    assert parse(arguments, "pause", ["sched", "pause"]).words == ["sched", "pause", *words]
