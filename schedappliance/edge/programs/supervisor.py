@@ -424,17 +424,17 @@ class Supervisor:
     def read_output(self, effect: ReadOutput) -> None:
         """Performs the effect ReadOutput."""
         process = self._processes.get(effect.key)
-        self.collector.submit(partial(self._read_part, effect, process))
+        # A program that is not started yet has written nothing. A file with its name is left from an earlier store.
+        is_new = process is None and effect.key not in self._ends
+        self.collector.submit(partial(self._read_part, effect, is_new, process.inode if process else None))
 
-    def _read_part(self, effect: ReadOutput, process: Process | None) -> None:
+    def _read_part(self, effect: ReadOutput, is_new: bool, inode: int | None) -> None:
         """Runs on the collector. The event comes after that of the end, if the collector has read the whole output before."""
         part: OutputPart | str
         try:
-            part = self.outputs.part(effect.key, effect.begin, effect.most, process.inode if process else None)
+            part = NOTHING if is_new else self.outputs.part(effect.key, effect.begin, effect.most, inode)
         except OSError as error:
-            # A program that is not started yet has no file.
-            is_new = process is None and isinstance(error, FileNotFoundError)
-            part = NOTHING if is_new else note(error)[0]
+            part = note(error)[0]
         # A call puts the end of a group whose leader has ended into the inbox. This call keeps the order.
         self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
 

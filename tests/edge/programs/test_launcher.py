@@ -31,8 +31,9 @@ from schedappliance.edge.programs.survivors import start_ticks
 from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.edge.users import LookUps
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.effects import SignalProgram, StartProgram
-from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.effects import ReadOutput, SignalProgram, StartProgram
+from schedappliance.engine.events import Event, OutputRead, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.output_parts import NOTHING
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.daemon import is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -195,6 +196,14 @@ def test_a_program_of_another_user_inherits_no_more_than_one_of_the_own_user(edg
     pid, _, _, parent, group, session, terminal, *_ = edge.output("cat /proc/$$/stat", "nobody")[0].split()
     assert (group, session, terminal, parent) == (pid, pid, "0", str(edge.process()))
     assert os.getsid(edge.process()) == edge.process() != os.getsid(0)
+
+
+def test_a_file_that_an_earlier_store_has_left_is_not_the_output_of_a_start_to_come(edge: Edge) -> None:
+    key = AttemptKey(RunKey(1, 1), 1)
+    Path(Outputs(edge.directory).path(key)).write_bytes(b"of another run")
+    edge.supervisor.read_output(ReadOutput(1, key, 0, 100))
+    assert edge.heard(OutputRead, key).part == NOTHING
+    assert edge.output("echo begun") == ["begun"]
 
 
 def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
