@@ -357,8 +357,9 @@ class Keeper:
             return
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
-            connection.close()
             return
+        if self.daemon:
+            self.hear()  # It may have requested starts just before it ended.
         self.leave()
         for starter in self.starters:
             if starter.has_ended.acquire(timeout=HANGING_SECONDS):
@@ -402,10 +403,9 @@ class Keeper:
                         self.forget(words)
                     elif verb == "enforce":
                         self.ending += [program for program in list(self.programs.values()) if program.id in words]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.leave()
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                self.leave()
         self.take_signals(signals)
 
     def forget(self, names: list[str]) -> None:

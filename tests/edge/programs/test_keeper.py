@@ -273,7 +273,7 @@ keeper.Processes._marked = in_exec
 
 def test_an_orphan_whose_variables_cannot_be_read_for_a_moment_is_not_overlooked(make: Make) -> None:
     edge, marks = make(patched(IN_EXEC)), (("SCHED_STORE", "s"), ("SCHED_RUN_ID", "n/1"), ("SCHED_ATTEMPT", "1"))
-    key = edge.start("setsid sh -c 'echo $$; exec sleep 60' & exec sleep 60", env=marks)
+    key = edge.start("(setsid sh -c 'echo $$; exec sleep 60' &); exec sleep 60", env=marks)
     edge.heard(ProgramStarted, key)
     orphan = int(eventually(lambda: (edge.directory / "1-1-1").read_text().strip(), "its child"))
     edge.signal(key, signal.SIGKILL)
@@ -320,6 +320,16 @@ print(connection.recv(1000))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "b''\n", done.stderr
     assert edge.output("echo more") == ["more"], "the daemon is not disturbed"
+
+
+def test_starts_are_not_lost_if_the_daemon_ends_before_the_keeper_has_begun(make: Make) -> None:
+    """The connections of both daemons wait when the keeper begins to serve."""
+    edge = make(patched("select.select([], [], [], 0.5)"))
+    keys = [edge.start("exit 3") for _ in range(3)]
+    requested(edge, keys[-1])
+    left(edge)
+    edge, known = next_daemon(make, keys)
+    assert known.keys() == set(keys)
 
 
 # The start of a program hangs until the gate is opened, as with a file system that does not answer.
