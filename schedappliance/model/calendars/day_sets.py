@@ -44,10 +44,6 @@ class Extent(NamedTuple):
     start: int = 0
     end: int = END_MONTH
 
-    def end_of_search(self, month: int) -> int:
-        """If there are no days from `month` to before this one, there are none after it."""
-        return min(self.end, max(month, self.since) + self.period, END_MONTH)
-
 
 class DaySet(Protocol):
     """A set of days. Equal sets have equal hashes."""
