@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
-    message = _message(options.test)
+    message = _message(options)
     seconds = options.timeout / 1000
     ends: list[Exception | None] = []
 
@@ -101,8 +101,11 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _message(is_test: bool) -> Message:
-    text = json.dumps(TEST) if is_test else sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+def _message(options: argparse.Namespace) -> Message | None:
+    """The alert to deliver; None for a ping without an alert."""
+    text = json.dumps(TEST) if options.test else sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+    if options.deliver is _ping and not text:
+        return None
     try:
         return read_message(text, os.environ)
     except (ValueError, KeyError, TypeError) as error:
@@ -142,6 +145,7 @@ def _webhook(options: argparse.Namespace, message: Message, seconds: float) -> N
     web.post(_url(options), content, headers, seconds)
 
 
-def _ping(options: argparse.Namespace, message: Message, seconds: float) -> None:
-    content = (message.events[-1]["output"] or "").encode(errors="replace")
-    web.post(web.ping_url(_url(options), message), content, {"Content-Type": "text/plain; charset=utf-8"}, seconds)
+def _ping(options: argparse.Namespace, message: Message | None, seconds: float) -> None:
+    content = ((message and message.events[-1]["output"]) or "").encode(errors="replace")
+    url = web.ping_url(_url(options), message) if message else _url(options)
+    web.post(url, content, {"Content-Type": "text/plain; charset=utf-8"}, seconds)

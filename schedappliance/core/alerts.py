@@ -21,6 +21,7 @@ from schedappliance.engine.incidents import (
     Event,
     Incident,
     Subject,
+    end_of_output,
     message_environment,
     message_text,
     summary,
@@ -53,6 +54,8 @@ WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
 # When a run is late that is never late.
 NEVER = sys.maxsize
+# Of the output, the event `output` tells as much as `output_limit` keeps by default.
+WHOLE_BYTES = 64 * 1024
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
 
@@ -326,22 +329,24 @@ def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason
         "since_ms": now,
         "reminder": False,
         "run": run_data(state.store.node, run) if run else None,
-        "output": _output_of(state, run) if run else None,
+        "output": _output_of(state, run, WHOLE_BYTES if kind == OUTPUT else TAIL_BYTES) if run else None,
     }
 
 
-def _output_of(state: State, run: PastRun) -> str | None:
-    """The end of the output of a program, or the beginning of the answer of a command."""
+def _output_of(state: State, run: PastRun, most: int) -> str | None:
+    """The end of the output of a program, or the beginning of the answer of a command: at most so many bytes."""
     output = state.store.runs.output(run.key)
     if output is not None:
-        return tail(output[0]).decode(errors="replace")
+        return tail(output[0], most).decode(errors="replace")
     answer = state.store.runs.answer(run.key)
-    return answer and answer[:TAIL_BYTES]
+    return answer and answer[:most]
 
 
 def _tell(state: State, notify: Notify, event: Event) -> None:
     """Adds the job that delivers an event, or adds the event to the alert that waits for more."""
     event = {**event, "summary": summary(event, state.zone)}
+    if notify.collect_ms or notify.at:
+        event["output"] = end_of_output(event)
     text = f"alert {notify.name}: {event['summary']}"
     if not state.store.jobs.has_numbers():
         state.log("error", f"{text}: it cannot be delivered: {'; '.join(NO_NUMBERS)}")

@@ -334,9 +334,9 @@ def failure_environment(node: str, failed: EndedRun) -> tuple[tuple[str, str], .
     )
 
 
-def tail(output: bytes) -> bytes:
+def tail(output: bytes, most: int = TAIL_BYTES) -> bytes:
     """The last bytes of an output, starting with a whole character. NUL is left out: no environment can hold it."""
-    end = output[-TAIL_BYTES:]
-    if len(output) > TAIL_BYTES:
+    end = output[-most:]
+    if len(output) > most:
         end = _HALF_A_CHARACTER.sub(b"", end)
     return end.replace(b"\0", b"")

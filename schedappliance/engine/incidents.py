@@ -24,6 +24,7 @@ RECOVERED, LATE = "recovered", "late"
 Event = dict[str, Any]
 # The most events of one alert. With the end of an output each, they take less than a megabyte.
 MOST_EVENTS = 200
+OUTPUT_BYTES = 4096
 
 # The usual duration of a job's runs is the median of the last ones that succeeded. Fewer than this many give none.
 USUAL_RUNS, LEAST_RUNS = 5, 3
@@ -133,6 +134,12 @@ def subject_line(node: str, events: list[Event]) -> str:
     return f"[{node}] {events[-1]['summary']}{others}"
 
 
+def end_of_output(event: Event) -> str | None:
+    """The last 4 KiB of the output in an event."""
+    output: str | None = event["output"]
+    return output and output.encode(errors="replace")[-OUTPUT_BYTES:].decode(errors="ignore")
+
+
 def message_environment(node: str, notify: str, events: list[Event]) -> tuple[tuple[str, str], ...]:
     """The variables of the program that delivers an alert. They describe its last event; unknown values are empty."""
     event = events[-1]
@@ -156,5 +163,5 @@ def message_environment(node: str, notify: str, events: list[Event]) -> tuple[tu
         ("SCHED_NOTIFY_COMMAND", text(run.get("command"))),
         ("SCHED_NOTIFY_STATE", text(run.get("state"))),
         ("SCHED_NOTIFY_EXIT_STATUS", text(run.get("exit_status"))),
-        ("SCHED_NOTIFY_OUTPUT", text(event["output"])),
+        ("SCHED_NOTIFY_OUTPUT", text(end_of_output(event))),
     )

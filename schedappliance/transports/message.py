@@ -77,12 +77,12 @@ def header_text(text: str) -> str:
     return line if len(line) <= MOST_IN_HEADER else f"{line[: MOST_IN_HEADER - 3]}..."
 
 
-def body(message: Message) -> str:
-    """The alert as people read it."""
-    return visible_lines("\n\n".join("\n".join(_lines(event)) for event in message.events) + "\n")
+def body(message: Message, most: int = 0) -> str:
+    """The alert as people read it. `most`: characters of the output of an event; 0: all that the alert has."""
+    return visible_lines("\n\n".join("\n".join(_lines(event, most)) for event in message.events) + "\n")
 
 
-def _lines(event: dict[str, Any]) -> list[str]:
+def _lines(event: dict[str, Any], most: int) -> list[str]:
     run, lines = event["run"] or {}, [str(event["summary"])]
     facts = {
         "command": run.get("command"),
@@ -96,7 +96,7 @@ def _lines(event: dict[str, Any]) -> list[str]:
     lines += ["", *(f"{name}: {value}" for name, value in facts.items() if value)]
     if run:
         lines.append(f"more: schedappliance console sched show {run['run']}")
-    return [*lines, "", "The end of its output:", event["output"].rstrip("\n")] if event["output"] else lines
+    return [*lines, "", "The end of its output:", event["output"].rstrip("\n")[-most:]] if event["output"] else lines
 
 
 def _took(run: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The statuses below 500 after which another attempt may succeed.
 _MAY_PASS = frozenset({408, 425, 429})
 _MOST_READ = 4096
+# Characters of an output: ntfy makes longer messages a file, and Slack cuts them.
+_MOST_IN_CHATS = 3000
 # The namespace of the UUIDs that a service of pings takes as ids of runs.
 _RUNS = uuid.UUID("5b0a3b7e-6a0b-4a58-9d0c-5d3c2f3f7a11")
 
@@ -38,11 +40,16 @@ def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:
         title = header_text(message.subject)
         if not title.isascii():
             title = Header(title, "utf-8", maxlinelen=10_000).encode()
-        return body(message).encode(errors="replace"), {"Content-Type": "text/plain; charset=utf-8", "Title": title}
+        return body(message, _MOST_IN_CHATS).encode(errors="replace"), {
+            "Content-Type": "text/plain; charset=utf-8",
+            "Title": title,
+        }
     text = message.text
     if style == "slack":
         # `<!channel>` in the output of a program would notify everybody.
-        text = json.dumps({"text": escape(f"{header_text(message.subject)}\n```\n{body(message)}```", quote=False)})
+        text = json.dumps(
+            {"text": escape(f"{header_text(message.subject)}\n```\n{body(message, _MOST_IN_CHATS)}```", quote=False)}
+        )
     headers = {"Content-Type": "application/json", "Idempotency-Key": f"{message.store}/{message.key}"}
     return text.encode(errors="replace"), headers
 

@@ -1,8 +1,12 @@
-"""Digests: an alert waits until the next time of its stanza (`at`), across kills and while the appliance is held."""
+"""Digests: an alert waits until the next time of its stanza (`at`), across kills and while the appliance is held.
+
+It has less of each output than an alert that goes out at once.
+"""
 
 from __future__ import annotations
 
-from tests.core.test_alerts import DAY, deliveries, end_all, text_of
+from schedappliance.engine.records import RunKey
+from tests.core.test_alerts import DAY, deliveries, end_all, first, text_of, use
 from tests.core.test_late_runs import begin, slow
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
@@ -58,3 +62,20 @@ def test_a_digest_of_a_held_appliance_is_delivered_after_its_release(appliance: 
     assert deliveries(appliance) == []
     appliance.say("sched release")
     assert len(deliveries(appliance)) == 1
+
+
+def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Appliance) -> None:
+    use(appliance, "when = output")
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 0, output=b"a" * 5000 + "é".encode() * 40_000))
+    (start,) = deliveries(appliance)
+    assert text_of(start)["events"][0]["output"] == "é" * 32_768
+    assert dict(start.env)["SCHED_NOTIFY_OUTPUT"] == "é" * 2048
+    end_all(appliance)
+    use(appliance, "when = output collect = 1h")
+    appliance.after(MINUTE)
+    appliance.turn(ended(RunKey(1, 2), 0, output=b"a" * 5000))
+    appliance.say("sched pause j")
+    appliance.after(60 * MINUTE)
+    end_all(appliance)
+    assert text_of(deliveries(appliance)[-1])["events"][0]["output"] == "a" * 4096

@@ -379,6 +379,14 @@ def test_what_is_no_alert_is_not_delivered(monkeypatch: pytest.MonkeyPatch, site
     assert Site.requests == []
 
 
+def test_a_ping_without_an_alert_says_that_the_appliance_works(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    """As a job sends it, whose standard input is empty."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main(["notify", "ping", site]) == OK
+    assert [(path, content) for path, _, content in Site.requests] == [("/hook", b"")]
+    assert main(["notify", "webhook", site]) == UNUSABLE
+
+
 def test_a_test_needs_no_alert(monkeypatch: pytest.MonkeyPatch, site: str, mailbox: str) -> None:
     assert notify(monkeypatch, "webhook", site, "--test", alert=None) == OK
     assert notify(monkeypatch, "ping", site, "--test", alert=None) == OK
