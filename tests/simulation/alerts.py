@@ -11,8 +11,9 @@ from schedappliance.engine.reasons import PERHAPS_NOT_STARTED
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import FAILURES, RunState
 from tests.simulation.files import AFTER
-from tests.simulation.journal import LIVE, AlertRow, Change, IncidentRow, RunRow
+from tests.simulation.journal import LIVE, AlertRow, AttemptRow, Change, IncidentRow, RunRow
 from tests.simulation.view import View
+from tests.support.core import MINUTE
 
 
 def follow(view: View, change: Change) -> Iterator[str]:
@@ -25,6 +26,11 @@ def follow(view: View, change: Change) -> Iterator[str]:
             view.past.subjects[incident.number] = incident.job
         case Change(IncidentRow() as incident, None):
             yield from _close(view, incident)
+        case Change(_, AttemptRow() as attempt) if attempt.state == RunState.SUCCEEDED:
+            lasted = max(0, (attempt.ended_ms or 0) - attempt.started_ms)
+            view.past.lasted.setdefault(attempt.job, []).append(lasted)
+        case Change(None, AlertRow() as alert) if alert.late is not None:
+            yield from _tell_late(view, alert.late)
         case Change(None, AlertRow() as alert):
             job = view.past.subjects[alert.incident]
             if not alert.is_reminder:
@@ -65,6 +71,40 @@ def _close(view: View, incident: IncidentRow) -> Iterator[str]:
 def _forget(view: View, job: int) -> None:
     view.past.streaks.pop(job, None)
     view.past.told.discard(job)
+
+
+def _tell_late(view: View, run: RunKey) -> Iterator[str]:
+    if run in view.past.late:
+        yield f"{run} is told as late again"
+    view.past.late.add(run)
+    (attempt,) = (one for one in view.rows.started.values() if one.key.run == run)
+    shortest = min(view.past.lasted[run.job])
+    if _late_from(attempt, shortest) > view.moment.boot:
+        yield f"{attempt} is told as late at {view.moment.boot}, runs of its job have taken at least {shortest} ms"
+
+
+def _late_from(attempt: AttemptRow, usual_ms: int) -> int:
+    return attempt.started_boot_ms + max(3 * usual_ms, usual_ms + MINUTE)
+
+
+def late_runs_are_told(view: View) -> Iterator[str]:
+    """A run that takes longer than all before it is told. Which of these the usual one is does not matter here."""
+    for attempt in view.rows.started.values() if all(policy.notify for policy in view.policies) else ():
+        run, job, process = attempt.key.run, view.rows.jobs.get(attempt.job), view.processes.get(attempt.key)
+        if job is None or job.declared is None or process is None or process.signals or run in view.past.late:
+            continue
+        known = [
+            one
+            for one in view.rows.runs.values()
+            if one.job == run.job and one.state == RunState.SUCCEEDED and one.occurrence > run.occurrence - 100
+        ]
+        longest = max(view.past.lasted.get(run.job, [0]))
+        if (
+            len(known) >= 3
+            and not view.may_overlap(attempt.program)
+            and _late_from(attempt, longest) <= view.moment.boot
+        ):
+            yield f"{attempt} runs at {view.moment.boot}, all others took at most {longest} ms"
 
 
 def each_event_is_told_once(view: View) -> Iterator[str]:

@@ -41,6 +41,7 @@ class Checker:
             _hold("alerts_follow_the_runs", alerts.follow(view, change))
             self.rows.apply(change)
         _hold("each_event_is_told_once", alerts.each_event_is_told_once(view))
+        _hold("late_runs_are_told", alerts.late_runs_are_told(view) if view.settled else ())
         for invariant in invariants.OF_A_STEP if view.changes else ():
             _hold(invariant.__name__, invariant(view))
         for invariant in invariants.OF_A_TURN if view.settled else ():

@@ -53,6 +53,7 @@ DEFAULTS = ("timeout", "retries", "retry_delay", "on_failure", "env")
 TELL = 'program "tell" { argv = ( "/bin/work" ) retries = 3 retry_delay = 60 }'
 AFTER = 2
 NOTIFY = f'notify "ops" {{ when = ( failed timed_out interrupted recovered ) after = {AFTER} again = 1d command = "run tell" }}'
+SLOW = 'notify "slow" { when = late incidents = no command = "run tell" }'
 DATES = ('"Sat..Sun"', '"Mon..Wed"', '( "Sat..Sun" "*-*-1..10" )')
 JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
@@ -78,7 +79,7 @@ class Files:
             lines.append(f"defaults {{ {_body(self.defaults)} }}")
             lines.append(f'days "off" {{ dates = {self.dates} }}')
         if self.has_alerts:
-            lines += [TELL, NOTIFY]
+            lines += [TELL, NOTIFY, SLOW]
         return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from schedappliance.engine.incidents import LATE
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import AT_BOOT, AttemptKey, RunKey
 from schedappliance.engine.states import RunState
@@ -86,6 +87,8 @@ class AttemptRow(NamedTuple):
     started_boot_ms: int
     stopped_by: str | None = None
     boot_id: str = ""
+    started_ms: int = 0
+    ended_ms: int | None = None
 
     @property
     def key(self) -> AttemptKey:
@@ -131,6 +134,15 @@ class AlertRow(NamedTuple):
     @property
     def kind(self) -> str:
         return str(json.loads(self.event)["kind"])
+
+    @property
+    def late(self) -> RunKey | None:
+        """The run that is late; None for another event."""
+        event = json.loads(self.event)
+        if event["kind"] != LATE:
+            return None
+        job, occurrence = event["run"]["run"].rpartition("-")[2].split("/")
+        return RunKey(int(job), int(occurrence))
 
     @property
     def incident(self) -> int:

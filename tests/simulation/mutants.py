@@ -209,11 +209,16 @@ def memory_decides_what_was_told(patch: MonkeyPatch) -> None:
     patch.setattr(alerts, "with_event", forgetful)
 
 
+def a_late_run_is_not_remembered(patch: MonkeyPatch) -> None:
+    patch.setattr(Incidents, "note_late", lambda _table, _run, _notify: None)
+
+
 # Histories with alerts find these.
 ALERT_MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     an_incident_forgets_that_it_was_told,
     an_alert_that_was_not_started_is_lost,
     memory_decides_what_was_told,
+    a_late_run_is_not_remembered,
 )
 
 

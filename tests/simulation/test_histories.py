@@ -146,7 +146,7 @@ def test_a_mistake_in_alerts_is_found(
 ) -> None:
     mutant(monkeypatch)
     with pytest.raises(Broken):
-        live(2, 5, has_alerts=True)
+        live(17, 10, has_alerts=True)
 
 
 @pytest.mark.parametrize("seed", (2, 3, 4, *random_seeds(1)))

@@ -43,6 +43,7 @@ class Past:
       user stopped
     - `streaks`: how many events in a row a declared job has; `told`: the jobs whose incident was told; `subjects`: the job of
       each incident; `due_alerts`, `alerts`: the alerts of this step by job and kind, as they must be and as they are
+    - `late`: the runs that were told as late; `lasted`: how long the successful attempts of a job took
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
     - `was_set_forward`: whether the clock was set forward since the last turn that was committed
@@ -67,6 +68,8 @@ class Past:
     streaks: Counter[int] = field(default_factory=Counter)
     told: set[int] = field(default_factory=set)
     subjects: dict[int, int] = field(default_factory=dict)
+    late: set[RunKey] = field(default_factory=set)
+    lasted: dict[int, list[int]] = field(default_factory=dict)
     due_alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
     alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
