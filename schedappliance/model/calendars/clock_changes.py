@@ -7,11 +7,13 @@ between are skipped if it grows, and repeated if it shrinks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from schedappliance.model.calendars.local_times import LocalTimes
 from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.pieces import END, Piece, Zone
+
+if TYPE_CHECKING:
+    from schedappliance.model.calendars.local_times import LocalTimes
 
 Skipped = Literal["run", "shift", "omit"]
 Repeated = Literal["first", "last", "both"]
