@@ -115,9 +115,14 @@ program "limited" {{
 
 
 def test_an_upgrade_under_running_programs_keeps_their_true_ends(
-    program: Path, next_wheel: Path, tmp_path: Path
+    built: Path, program: Path, next_wheel: Path, tmp_path: Path
 ) -> None:
     daemon = Installed(tmp_path, program)
+
+    def install(wheel: Path) -> None:
+        pip = program.parent / "pip"
+        subprocess.run([pip, "install", "-q", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
+
     try:
         daemon.start()
         assert __version__ in daemon.say("version")
@@ -128,8 +133,7 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
         keepers = daemon.keepers()
         assert daemon.say("shutdown --keep") == ""
         assert daemon.process and daemon.process.wait(PATIENCE_SECONDS) == 0
-        pip = program.parent / "pip"
-        subprocess.run([pip, "install", "-q", "--no-deps", "--no-index", next_wheel], check=True, capture_output=True)
+        install(next_wheel)
         (tmp_path / "meanwhile").touch()
         eventually(lambda: (daemon.outputs / "keeper.ends").read_text().count("ended ") == 2, "two ends")
         daemon.start()
@@ -144,6 +148,8 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
         assert "Traceback" not in daemon.log
     finally:
         daemon.end()
+        # The other tests share the environment.
+        install(next(built.glob("*.whl")))
 
 
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:
