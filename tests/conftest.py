@@ -59,7 +59,7 @@ def public_path() -> Iterator[Path]:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker for each processor, at most 8. With the slow tests two, since these wait half of the time."""
+    """A worker for each processor, or two with the slow tests, which wait half of the time. At most 8."""
     each = 1 if "not slow" in config.option.markexpr else 2
     return min(8, each * len(os.sched_getaffinity(0)))
 

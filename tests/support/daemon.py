@@ -316,18 +316,27 @@ def command(
     """`schedappliance ARGUMENTS`, run to its end. `options`: further arguments of `subprocess.run`."""
     options = options if "input" in options else {"stdin": subprocess.DEVNULL} | options
     words = [*(python or PYTHON), *arguments]
-    if "env" not in options:
-        options = {"preexec_fn": in_copy(words)} | options
     return subprocess.run(
-        words, capture_output=True, text=True, errors="surrogateescape", timeout=seconds, check=False, **options
+        words,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=seconds,
+        check=False,
+        **_as_copy(words, options),
     )
 
 
 def begin(*arguments: str, python: list[str] | None = None, **options: Any) -> subprocess.Popen[str]:
     """`schedappliance ARGUMENTS`, which runs on. `options`: further arguments of `Popen`."""
     pipe, words = subprocess.PIPE, [*(python or PYTHON), *arguments]
-    options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "preexec_fn": in_copy(words)} | options
-    return subprocess.Popen(words, text=True, **options)
+    options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe} | options
+    return subprocess.Popen(words, text=True, **_as_copy(words, options))
+
+
+def _as_copy(words: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a process that starts as a copy, unless it gets an environment of its own."""
+    return options if "env" in options else {"preexec_fn": in_copy(words)} | options
 
 
 def is_running(pid: int) -> bool:
