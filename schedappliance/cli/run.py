@@ -27,7 +27,8 @@ Arguments after `--` are the program's, even if they begin with `-`.
 With --wait, print what the run writes until it ends, including further attempts.
 The exit status is then that of the program, or 128 + N if signal N ended the
 program. An interrupt does not end the run."""
-NO_SUCH = ("E501", "E512")
+# The code of a program that is not declared.
+UNDECLARED = "E301"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -69,33 +70,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any]:
     """The answer to `sched run` for a job, or to `run` for a program. Raises Failure."""
-    program_line = f"run {joined_as_is([name, *words])}"
-    if words:
-        return _accepted(_ask(follower, program_line))
-    answer = _ask(follower, f"sched run {quoted(name)}")
-    if answer["ok"] or not any(one["code"] in NO_SUCH for one in answer["diagnostics"]):
-        return _accepted(answer)
-    second = _ask(follower, program_line)
-    if second["ok"]:
-        return second
-    if "E512" in [one["code"] for one in second["diagnostics"]]:
-        # The user may run neither, or only jobs.
-        return _accepted(answer)
-    raise Failure(f"no job and no program named `{name}` can run: {second['error']}", FAILED)
-
-
-def _ask(follower: Follower, line: str) -> dict[str, Any]:
+    run_program = f"json run {joined_as_is([name, *words])}"
     try:
-        answer: dict[str, Any] = follower.session.ask(f"json {line}")
+        if words:
+            answer: dict[str, Any] = follower.session.ask(run_program)
+        else:
+            answer = follower.session.ask(f"json sched run {quoted(name)}", run_program)
     except Unavailable as unavailable:
         raise Failure(str(unavailable), UNAVAILABLE) from None
-    return answer
-
-
-def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
-    if not answer["ok"]:
-        raise Failure(str(answer["error"]), FAILED)
-    return answer
+    if answer["ok"]:
+        return answer
+    is_neither = not words and UNDECLARED in [one["code"] for one in answer["diagnostics"]]
+    raise Failure((f"no job and no program named `{name}` can run: " if is_neither else "") + answer["error"], FAILED)
 
 
 def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:

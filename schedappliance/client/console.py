@@ -75,12 +75,15 @@ class Connection:
 class Session(Connection):
     """A connection whose calls wait."""
 
-    def ask(self, line: str) -> dict[str, Any]:
-        """The response to a line; raises Unavailable. After that, the next line opens a new connection."""
+    def ask(self, line: str, instead: str | None = None) -> dict[str, Any]:
+        """The response to a line; raises Unavailable. After that, the next line opens a new connection.
+
+        `instead`: the line that is meant if the first one runs no job, or is not allowed.
+        """
         connection = self._open()
         try:
             try:
-                connection.sendall(self._wire.request(line))
+                connection.sendall(self._wire.request(line, instead))
             except OSError as error:
                 raise lost(self._endpoint, error) from error
             response = self.next_message()

@@ -29,11 +29,16 @@ class Wire:
         # No newline is before this place, so that each byte of a long answer is searched once.
         self._searched = 0
 
-    def request(self, command: str) -> bytes:
-        """The bytes that ask for a command. An argument that is not UTF-8 is passed on as it is."""
+    def request(self, command: str, instead: str | None = None) -> bytes:
+        """The bytes that ask for a command, or for the other one; see `or` in docs/protocol.md.
+
+        An argument that is not UTF-8 is passed on as it is.
+        """
         request = {"v": 1, "id": next(self._numbers), "command": command}
         if self._on_behalf_of is not None:
             request["as"] = self._on_behalf_of
+        if instead is not None:
+            request["or"] = instead
         return json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
 
     def add(self, data: bytes) -> None:

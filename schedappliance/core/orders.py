@@ -7,6 +7,7 @@ Rule: only this module performs commands. A rejected command gives an answer, ne
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -103,12 +104,29 @@ def line_typed(state: State, event: LineTyped) -> None:
         _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics), by)
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
+    if event.instead is not None:
+        order = _meant(state, order, event.instead)
     answer = carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
-    state.count("commands_total", FORMS[read.command.bare.form].name, outcome)
+    state.count("commands_total", FORMS[order.command.bare.form].name, outcome)
     if answer:
-        is_repeatable = answer.error is None and not changes(read.command)
+        is_repeatable = answer.error is None and not changes(order.command)
         state.reply(event, answer, order.as_json, is_repeatable)
+
+
+def _meant(state: State, order: Order, line: str) -> Order:
+    """The order, or that of the line which the client gives too: if the first one runs no job, or is not allowed.
+
+    Thus a client need not try both, and the log shows one command.
+    """
+    other = read_command(line).command
+    if other is None:
+        return order
+    instead, bare = replace(order, text=line, command=other), order.command.bare
+    number = state.store.jobs.meant_by(state.store.node, bare.words[0]) if bare.form == "sched_run" else None
+    is_for_nothing = bare.form == "sched_run" and (number is None or state.store.jobs.get(number) is None)
+    is_meant = not is_for_nothing and _authorize(state, order) is None
+    return order if is_meant or _authorize(state, instead) is not None else instead
 
 
 def _reject_line(state: State, event: LineTyped, line: str, answer: Answer, by: User | None = None) -> None:

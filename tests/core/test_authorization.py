@@ -84,6 +84,28 @@ EVERYTHING = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("user", "first", "second", "carried_out"),
+    [
+        (OPERATOR, "sched run tick", "run p", "sched run tick"),
+        (OPERATOR, "sched run p", "run p", "run p"),
+        (OPERATOR, "sched run p", "nonsense", "sched run p"),
+        (OPERATOR, "sched run nobody", "run nobody", "run nobody"),
+        (OPERATOR, "pid", "run p", "pid"),
+        (BOB, "sched run tick", "run p", "run p"),
+        (BOB, "sched run tick", "run hello", "sched run tick"),
+        (EVE, "sched run tick", "run p", "sched run tick"),
+    ],
+)
+def test_a_client_that_gives_two_lines_has_one_of_them_carried_out_and_logged(
+    guarded: Appliance, user: User, first: str, second: str, carried_out: str
+) -> None:
+    guarded.turn(guarded.typed(first, user)._replace(instead=second))
+    logged = [line.partition("command=")[2] for line in guarded.logged().splitlines() if "origin=console" in line]
+    commands = [line.partition(" rejected")[0].removesuffix(" ok") for line in logged]
+    assert commands == ([] if carried_out == "pid" else [repr(carried_out)])
+
+
 @pytest.mark.parametrize("line", EVERYTHING)
 def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> None:
     guarded.say("sched every 600 pid")

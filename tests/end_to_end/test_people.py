@@ -119,6 +119,9 @@ def test_run_ends_as_the_program_does(appliance: Daemon) -> None:
     unknown = person(appliance, "run", "nobody")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert unknown.stderr.startswith("error: no job and no program named `nobody` can run: ")
+    # One command is logged for each.
+    commands = [line.partition("command=")[2] for line in appliance.log.splitlines() if "sched run" in line]
+    assert commands == ["'json sched run nightly' ok", "'json sched run weekly' ok"]
 
 
 def test_a_wait_that_ends_leaves_the_run_alone(appliance: Daemon) -> None:

@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
     `mistake`: why the line is invalid, None if it is valid. An invalid line has no command. `on_behalf_of`: the name of
-    the user on whose behalf the client asks; None: it asks for itself.
+    the user on whose behalf the client asks; None: it asks for itself. `instead`: see LineTyped.
     """
 
     command: str
@@ -34,6 +34,7 @@ class Request(NamedTuple):
     id: Any = None
     mistake: Diagnostic | None = None
     on_behalf_of: str | None = None
+    instead: str | None = None
 
 
 class RequestReader:
@@ -147,14 +148,16 @@ def _structured(members: dict[str, Any]) -> Request:
         return _mistaken(True, "E507", f"the `id` is longer than {MAX_ID:,} bytes", "send a number, or a short string")
     if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
-    if unknown := sorted(set(members) - {"v", "id", "command", "as"}):
+    if unknown := sorted(set(members) - {"v", "id", "command", "as", "or"}):
         message = f"the request has an unknown key `{unknown[0]}`"
         return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` names another user", key)
     if not isinstance(members.get("command"), str):
         return _mistaken(True, "E507", "the request has no `command`", "send it as a string", key)
+    if not isinstance(members.get("or", ""), str):
+        return _mistaken(True, "E507", "the `or` is not a command", "send it as a string", key)
     if "as" in members and not _is_name(members["as"]):
         return _mistaken(True, "E507", "the `as` is not the name of a user", "send the name as a string", key)
-    return Request(members["command"], True, key, on_behalf_of=members.get("as"))
+    return Request(members["command"], True, key, on_behalf_of=members.get("as"), instead=members.get("or"))
 
 
 def _is_name(value: Any) -> bool:

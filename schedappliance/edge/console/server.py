@@ -87,9 +87,8 @@ class _Slot:
     def ask(self, connection: _Connection) -> None:
         """Makes the event for the core."""
         request = self.request
-        self.line = LineTyped(
-            request.command, connection.user, self.number, connection.number, on_behalf_of=request.on_behalf_of
-        )
+        who = connection.user, self.number, connection.number
+        self.line = LineTyped(request.command, *who, request.on_behalf_of, request.instead)
 
     def next_piece(self, in_transaction: bool) -> bytes | None:
         """The next piece of the answer, None after the last one."""

@@ -109,6 +109,7 @@ def test_every_structured_request_is_answered_under_its_id(key: Any, command: st
         (b'{"v": 1, "command": null}', "the request has no `command`"),
         (b'{"v": 1, "command": ["pid"]}', "the request has no `command`"),
         (b'{"v": 1, "command": "pid", "zeal": 1, "more": 2}', "the request has an unknown key `more`"),
+        (b'{"v": 1, "command": "pid", "or": null}', "the `or` is not a command"),
         *(
             (b'{"v": 1, "command": "pid", "as": %b}' % name, "the `as` is not the name of a user")
             for name in (
@@ -135,6 +136,10 @@ def test_the_answer_to_an_invalid_request_says_what_is_wrong(line: bytes, messag
 def test_a_request_names_the_user_for_whom_it_is_made() -> None:
     assert read_request(b'{"v": 1, "command": "pid", "as": "alice"}').on_behalf_of == "alice"
     assert read_request(b'{"v": 1, "command": "pid"}').on_behalf_of is None
+
+
+def test_a_request_has_another_command_that_may_be_meant() -> None:
+    assert read_request(b'{"v": 1, "command": "sched run a", "or": "run a"}').instead == "run a"
 
 
 def test_an_id_of_the_maximum_length_is_accepted() -> None:
