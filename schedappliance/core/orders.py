@@ -374,10 +374,9 @@ def catch_up_of(configuration: Configuration, job: Job) -> CatchUp:
     """What becomes of due times that passed: as the files say for a declared job, else as `sched` says."""
     declared = configuration.jobs.get(job.declared) if job.declared is not None else None
     policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
-    if declared:
-        policy = declared.catch_up or policy
-        within_ms = declared.catch_up_within_ms or within_ms
-    return CatchUp(policy, within_ms)
+    if declared is None:
+        return CatchUp(policy, within_ms)
+    return CatchUp(declared.catch_up or policy, declared.catch_up_within_ms or within_ms)
 
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:

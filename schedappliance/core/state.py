@@ -275,9 +275,9 @@ class State:
 
     def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
         """Counts a run that has ended."""
-        self.noted.append(("runs_total", (ending.value, origin), 1))
+        self.noted.append(("runs_total", (str(ending), origin), 1))
         if is_declared:
-            self.ended_jobs.append((job, ending.value))
+            self.ended_jobs.append((job, str(ending)))
             if job in self.metrics.ends:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 

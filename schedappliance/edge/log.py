@@ -59,7 +59,8 @@ class Line(NamedTuple):
 
 def _as_text(line: Line) -> str:
     message = visible(f"{line.head}{line.message}".replace("\n", BREAK))
-    return f"{log_time(line.wall_ms)} {line.level} {message}\n{visible_lines(line.trace)}"
+    trace = line.trace and visible_lines(line.trace)
+    return f"{log_time(line.wall_ms)} {line.level} {message}\n{trace}"
 
 
 def _as_json(line: Line, static: Mapping[str, str]) -> str:

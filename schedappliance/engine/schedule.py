@@ -122,8 +122,7 @@ LATE_MS = 60_000
 MOST_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class CatchUp:
+class CatchUp(NamedTuple):
     """Which passed due times are caught up: `once`, `none` or `all`, and their greatest age in milliseconds."""
 
     policy: str = "once"
