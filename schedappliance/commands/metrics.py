@@ -6,7 +6,7 @@ Rule: the names, units and labels are those that Prometheus expects; the client 
 from __future__ import annotations
 
 import json
-import platform
+import sys
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
@@ -62,7 +62,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
     """Name, type, names of labels, and samples of what is measured now."""
     status, store = view.status, view.store
     running, queued, _ = view.counts()
-    versions = (status.version, platform.python_version(), store.sqlite_version)
+    versions = (status.version, sys.version.split()[0], store.sqlite_version)
     yield "build_info", "gauge", ("version", "python", "sqlite"), [(versions, 1)]
     yield _one("start_time_seconds", status.started.wall / 1000)
     yield _one("last_turn_timestamp_seconds", view.moment.wall / 1000)

