@@ -11,7 +11,10 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import incident_data, time_text
 from schedappliance.diagnostics import counted, shortened
 from schedappliance.engine.incidents import Incident, with_acknowledgement
-from schedappliance.model.commands import Command
+from schedappliance.model.commands import Command, next_page
+from schedappliance.model.listings import read_wanted_incidents
+from schedappliance.store.incidents import MORE_COUNTED
+from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View
@@ -19,16 +22,27 @@ if TYPE_CHECKING:
 
 # SQLite has no larger numbers.
 MOST_DIGITS = 18
-HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD\n"
+HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD"
 
 
-def incidents(view: View, _command: Command) -> Outcome:
-    """Lists the incidents, the oldest first, and counts the alerts that are not delivered yet."""
-    rows, waiting = view.store.incidents.all(), view.store.incidents.count_alerts()
-    text = HEADER + "".join(_row(one, view.zone) for one in rows) if rows else "no incidents\n"
-    text += f"{counted(waiting, 'alert')} not delivered yet\n" if waiting else ""
+def incidents(view: View, command: Command) -> Outcome:
+    """Lists the incidents, the oldest first, and counts the alerts that are not delivered yet.
+
+    The last line of a cut list says how to get more.
+    """
+    wanted = read_wanted_incidents([Word(word, 0, 0) for word in command.words])
+    rows, more = view.store.incidents.page(wanted.after, wanted.limit)
+    waiting = view.store.incidents.count_alerts()
+    following = next_page(command, "after", str(rows[-1].number)) if more else None
+    at_least = "at least " if more == MORE_COUNTED else ""
+    note = following and f"{at_least}{counted(more, 'more incident')}: `{following}`"
+    lines = (
+        [HEADER, *(_row(one, view.zone) for one in rows)] if rows else [f"no {'more ' * bool(wanted.after)}incidents"]
+    )
+    lines += [f"{counted(waiting, 'alert')} not delivered yet"] if waiting else []
     data = {"incidents": [incident_data(view.store.node, one) for one in rows], "undelivered": waiting}
-    return Outcome(view.answer(text.removesuffix("\n"), data))
+    answer = view.answer("\n".join([*lines, note] if note else lines), data)
+    return Outcome(answer._replace(note=note, next=following) if view.order.as_json else answer)
 
 
 def acknowledge(view: View, command: Command) -> Outcome:
@@ -66,4 +80,4 @@ def _told(incident: Incident, zone: Zone) -> str:
 
 def _row(incident: Incident, zone: Zone) -> str:
     name, kind, since = incident.subject.name, incident.kind.replace("_", " "), time_text(incident.since_ms, zone)
-    return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(incident, zone)}\n"
+    return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(incident, zone)}"

@@ -34,7 +34,7 @@ from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import calendar_of_time, instant_of
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command, next_page
-from schedappliance.model.listings import Listing, read_listing
+from schedappliance.model.listings import PAGE, Listing, read_listing
 from schedappliance.model.moments import LocalTime, When, read_when, zone_of
 from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
 from schedappliance.store.runs import FIRST, LAST, MORE_COUNTED, PastRun, RunFilter, SelectedRuns
@@ -43,7 +43,6 @@ from schedappliance.syntax.command import Word
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
-HISTORY_LIMIT = 100
 # A search of the history may take 25 ms. Three of them fill a turn, so that the commands of other users do not wait for
 # more.
 SEARCH_WEIGHT = 400 * 1024
@@ -259,7 +258,7 @@ def history(view: View, command: Command) -> Outcome:
     if before is not None and number not in (None, before.key.job):
         message = f"run {run_id(view.store.node, before.key)} is not one of job {shortened(listing.key or '')}"
         raise view.reject("E501", message, "give a run of that job in `before`, or leave out the job")
-    selected = view.store.runs.selected(wanted, before, listing.limit or HISTORY_LIMIT)
+    selected = view.store.runs.selected(wanted, before, listing.limit or PAGE)
     runs = as_now(view, selected.runs)
     if listing.key is not None and number is not None and not runs and is_unknown(view, number):
         raise unknown(view, listing.key, number)

@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from schedappliance.diagnostics import InvalidValue
-from schedappliance.model.listings import FILTERS, read_listing, read_wanted_output, read_wanted_preview
+from schedappliance.model.listings import (
+    FILTERS,
+    read_listing,
+    read_wanted_incidents,
+    read_wanted_output,
+    read_wanted_preview,
+)
 from schedappliance.model.values import integer, positive_duration
 from schedappliance.syntax.command import Word
 
@@ -88,6 +94,7 @@ def spelled(form: str, words: Sequence[str]) -> tuple[str, ...]:
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
 CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
+    "sched_incidents": read_wanted_incidents,
     "sched_output": read_wanted_output,
     "preview": read_wanted_preview,
     "sched_wait": _check_wait,

@@ -139,7 +139,9 @@ FORMS: dict[str, CommandForm] = {
         schedulable=False,
         instead="no job runs while the appliance is held: write `sched hold for DURATION`, or give it on the console",
     ),
-    "sched_incidents": CommandForm("sched incidents", "list the jobs that have failed and not recovered", drop=True),
+    "sched_incidents": CommandForm(
+        "sched incidents [after NUMBER] [limit NUMBER]", "list the jobs that have failed and not recovered", drop=True
+    ),
     "sched_ack": CommandForm(
         "sched ack ID", "acknowledge an incident, or all of a job: no reminder follows", drop=True, changes=True
     ),
@@ -447,12 +449,9 @@ def _objection(command: CommandTree, outer: str | None) -> tuple[str, str] | Non
 
 def _searches(command: CommandTree) -> bool:
     """Whether a command searches jobs or runs, which may take long: it would delay everything that is due."""
-    if command.form not in ("sched_history", "sched_list"):
-        return False
-    try:
-        return read_listing(command.form, command.words).searches
-    except InvalidValue:
-        return False
+    with suppress(InvalidValue):
+        return command.form in ("sched_history", "sched_list") and read_listing(command.form, command.words).searches
+    return False
 
 
 def _head_end(command: CommandTree) -> int:

@@ -1,4 +1,4 @@
-"""The words of `sched list` and `sched history`, which say which rows are listed: an id, and filters with their values.
+"""The words of `sched list`, `sched history` and `sched incidents`, which say which rows are listed: an id, and filters.
 
 The words of `sched output` are read in the same way: they say which part of an output is shown.
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A page of 5,000 runs takes 90 ms of the deciding thread.
 MAX_LIMIT = 5000
+# How many rows of the history and of the incidents are listed by default.
+PAGE = 100
 MAX_ATTEMPT, MAX_PLACE = 10**9, 10**17
 # The states of a run (engine/states.py).
 STATES = (
@@ -65,6 +67,14 @@ class WantedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedIncidents:
+    """Which incidents are listed: those after a number, at most so many."""
+
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class WantedPreview:
     """How far a preview looks ahead, how many rows it shows at most, and the job or the pattern of jobs; None: all jobs."""
 
@@ -92,6 +102,12 @@ def read_listing(form: str, words: Sequence[Word]) -> Listing:
     has_key = bool(words) and form == "sched_history" and (len(words) % 2 == 1 or words[0].value.lower() not in filters)
     key = words[0].value if has_key else None
     return Listing(key, **_read_filters(filters, words[has_key:]))
+
+
+def read_wanted_incidents(words: Sequence[Word]) -> WantedIncidents:
+    """The meaning of the words after `sched incidents`. Raises InvalidValue at the place of a word."""
+    values = _read_filters(FILTERS["sched_incidents"], words)
+    return WantedIncidents(values.get("after", 0), values.get("limit", PAGE))
 
 
 def read_wanted_output(words: Sequence[Word]) -> WantedOutput:
@@ -156,6 +172,10 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "find": _Filter("find TEXT", str),
         "limit": _Filter("limit NUMBER", _limit),
         "after": _Filter("after ID", str),
+    },
+    "sched_incidents": {
+        "after": _Filter("after NUMBER", lambda text: integer(text, 0, MAX_PLACE)),
+        "limit": _Filter("limit NUMBER", _limit),
     },
     "preview": {
         "job": _Filter("job ID|PATTERN", str),

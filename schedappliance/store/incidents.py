@@ -9,6 +9,9 @@ from schedappliance.engine.incidents import MOST_EVENTS, Event, Incident, Subjec
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Table, storable
 
+# After the incidents that are listed, at most this many are counted.
+MORE_COUNTED = 10_000
+
 
 class Alert(NamedTuple):
     """The events that one run delivers, for a `notify` stanza."""
@@ -22,6 +25,13 @@ class Incidents(Table):
 
     def all(self) -> list[Incident]:
         return [_incident(row) for row in self._database.rows(self._sql["all_incidents"])]
+
+    def page(self, after: int, limit: int) -> tuple[list[Incident], int]:
+        """The next incidents after a number, the oldest first, and how many more there are: at most MORE_COUNTED."""
+        rows = [_incident(row) for row in self._database.rows(self._sql["page_of_incidents"], (after, limit))]
+        if len(rows) < limit:
+            return rows, 0
+        return rows, int(self._database.row(self._sql["count_incidents_after"], (rows[-1].number, MORE_COUNTED))[0])
 
     def of(self, subject: Subject) -> list[Incident]:
         """The incidents of a job or a program, one for each stanza."""

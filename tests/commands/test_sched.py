@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from schedappliance.commands.sched import HISTORY_LIMIT, LIST_HEADER, LIST_LIMIT_IN_RESULT
+from schedappliance.commands.sched import LIST_HEADER, LIST_LIMIT_IN_RESULT
+from schedappliance.model.listings import PAGE
 from schedappliance.store.runs import MOST_CHARACTERS
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, spoken
 
@@ -36,13 +37,13 @@ def test_a_list_in_a_run_shows_the_changes_of_its_own_turn(either: Appliance) ->
 
 def test_the_history_shows_the_newest_of_many(either: Appliance) -> None:
     either.say("sched every 1 pid")
-    for _ in range(HISTORY_LIMIT + 10):
+    for _ in range(PAGE + 10):
         either.after(SECOND)
     for line in ("sched history", "sched history example.com-000000001"):
         runs = either.data(line)
-        assert [run["occurrence"] for run in runs] == list(range(HISTORY_LIMIT + 10, 10, -1))
+        assert [run["occurrence"] for run in runs] == list(range(PAGE + 10, 10, -1))
         lines = either.say(line).splitlines()
-        assert len(lines) == 1 + HISTORY_LIMIT + 1
+        assert len(lines) == 1 + PAGE + 1
         assert lines[-1] == f"10 more runs: `{line} before example.com-000000001/11`"
 
 

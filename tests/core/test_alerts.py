@@ -16,7 +16,7 @@ from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.model.loading import load
 from schedappliance.model.options import EVENTS
 from schedappliance.store.incidents import Incidents
-from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some
+from tests.support.core import MINUTE, NODE, SECOND, START_MS, Appliance, ended, has_pid, some, spoken
 
 DAY = 24 * 60 * MINUTE
 S = START_MS // 1000
@@ -424,6 +424,35 @@ def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
     due(appliance, 0)
     assert [text.partition(" after")[0] for text in told(appliance)][1:] == ["j recovered"]
     assert "no incident has the number, job or program `j`" in appliance.error("sched ack j")
+
+
+def test_the_list_of_incidents_has_pages(appliance: Appliance) -> None:
+    appliance.turn(
+        appliance.read(
+            'program "p" { argv = ( "/bin/work" ) args = any }\nnotify "ops" { jobs = "p" command = "run p" }\n'
+        )
+    )
+    for _ in range(5):
+        number = appliance.say("sched every 1h run p")
+        appliance.say(f"sched run {number}")
+        end_all(appliance)
+    appliance.say("sched delete example.com-000000001")
+    line: str | None = "sched incidents limit 2"
+    pages = []
+    while line:
+        answer, text = appliance.ask(f"json {line}"), appliance.say(line).splitlines()
+        rows = [row["incident"] for row in json.loads(spoken(answer))["incidents"]]
+        assert [row.split("\t")[0] for row in text[1:] if "\t" in row] == [str(row) for row in rows]
+        assert answer.note is None or text[-1] == answer.note
+        pages.append((rows, answer.note))
+        line = answer.next
+    assert pages == [
+        ([2, 3], "2 more incidents: `sched incidents limit 2 after 3`"),
+        ([4, 5], None),
+    ]
+    assert appliance.say("sched incidents after 5") == "no more incidents"
+    assert "invalid number" in appliance.error("sched incidents after one")
+    assert "unknown filter `nightly`" in appliance.error("sched incidents nightly")
 
 
 def test_those_who_watch_learn_of_each_change_of_an_incident(appliance: Appliance) -> None:

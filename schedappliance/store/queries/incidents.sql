@@ -3,6 +3,12 @@
 -- name: all_incidents
 SELECT * FROM incidents ORDER BY number;
 
+-- name: page_of_incidents
+SELECT * FROM incidents WHERE number > ? ORDER BY number LIMIT ?;
+
+-- name: count_incidents_after
+SELECT count(*) FROM (SELECT 1 FROM incidents WHERE number > ? LIMIT ?);
+
 -- name: incidents_of
 SELECT * FROM incidents WHERE subject = ? AND job = ?;
 
