@@ -126,3 +126,10 @@ def span_text(milliseconds: int) -> str:
         if parts or count:
             parts.append((count, unit))
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
+
+
+def lasted_text(milliseconds: int | None) -> str:
+    """A time span, with tenths of a second if it is shorter than ten seconds; empty for None."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else span_text(milliseconds)

@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that `parser_of` can get hold of."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if args == [_PARSER_WANTED]:
+        if args is not None and _PARSER_WANTED in args:
             raise _Wanted(self)
         return super().parse_known_args(args, namespace)
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,11 +56,30 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
     console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)
     if not command:
         return console.parse_args(arguments)
-    # A word that begins with `-` may be `--all`, or the name of a job.
-    options, unknown = console.parse_known_args(arguments)
-    words = [*unknown, *options.words]
-    options.words = [*command, *(words[1:] if words[:1] == ["--"] else words)]
+    own, words = _apart(arguments)
+    options = console.parse_args([*own, "--", *words])
+    options.words = [*command, *words]
     return options
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options among the arguments of a short command, and its words. After `--` there are only words.
+
+    argparse would take `--all`, or a job whose name begins with `-`, for an option that it does not know.
+    """
+    own: list[str] = []
+    words: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            words += rest
+        elif word in ("--config", "--endpoint", "--as"):
+            own += [word, *islice(rest, 1)]
+        elif word in ("-h", "--help") or word.startswith(("--config=", "--endpoint=", "--as=")):
+            own.append(word)
+        else:
+            words.append(word)
+    return own, words
 
 
 def run(options: argparse.Namespace) -> int:

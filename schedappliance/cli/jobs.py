@@ -7,16 +7,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schedappliance.cli import tables
-from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.asking import answer_of, asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.cli.runs import FAILED_STATES
 from schedappliance.client.console import Session
 from schedappliance.client.wire import quoted
+from schedappliance.clock import lasted_text
 
 DESCRIPTION = """\
 Show the jobs that wait or are paused, the next one due first. LAST is the end of
-the last run, if it is among the last 2,000 runs."""
+the last run. With more than a thousand jobs, it may be empty for jobs none of
+whose runs are among the last 2,000 of all."""
 RUNS_EXAMINED = 2000
+# Each question takes the appliance a millisecond.
+JOBS_EXAMINED = 1000
+ENDED = "succeeded,failed,timed_out,interrupted,replaced,cancelled,skipped,missed"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     with session_of(options) as session:
         rows, _ = data_of(session, "sched list" + (f" find {quoted(options.find)}" if options.find else ""))
-        last = last_runs(session)
+        last = last_runs(session, [job["id"] for job in rows])
     wanted = [job | {"last": last.get(job["id"])} for job in rows]
     wanted = [job for job in wanted if _is_wanted(job, options)]
     if options.json:
@@ -41,13 +46,18 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def last_runs(session: Session) -> dict[str, dict[str, Any]]:
-    """The last run of each job that has ended, by the id of the job."""
+def last_runs(session: Session, jobs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The last run of each job that has ended, by the id of the job. Jobs that run seldom are asked for one by one."""
     runs, _ = data_of(session, f"sched history limit {RUNS_EXAMINED}")
     last: dict[str, dict[str, Any]] = {}
     for one in runs:
         if one["ended_ms"] is not None:
             last.setdefault(one["id"], one)
+    if len(runs) == RUNS_EXAMINED:
+        for job in [job for job in jobs if job not in last][:JOBS_EXAMINED]:
+            # A job that has gone meanwhile has no answer.
+            for one in answer_of(session, f"sched history {job} state {ENDED} limit 1")["data"] or ():
+                last[job] = one
     return last
 
 
@@ -77,6 +87,6 @@ def schedule_of(job: dict[str, Any]) -> Iterator[str]:
     if job["calendar"]:
         yield from job["calendar"]
     elif job["interval_ms"] is not None:
-        yield f"every {tables.lasted_text(job['interval_ms'])}"
+        yield f"every {lasted_text(job['interval_ms'])}"
     else:
         yield "once"

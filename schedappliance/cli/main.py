@@ -22,6 +22,8 @@ SHORT = {
     "pause": "sched pause",
     "resume": "sched resume",
     "next": "sched next",
+    "hold": "sched hold",
+    "release": "sched release",
 }
 # Each other is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {

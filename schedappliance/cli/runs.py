@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from schedappliance.cli import tables
-from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.asking import answer_of, asking_parser, data_in, print_json, session_of
 from schedappliance.cli.errors import OK
 from schedappliance.client.wire import quoted
+from schedappliance.clock import lasted_text
 from schedappliance.model.values import size_text
 from schedappliance.visible import visible
 
@@ -20,6 +22,8 @@ Show the last runs, the newest first: of one job, or of all jobs.
 TIME is a due time: `12h` (ago), `yesterday`, `22:00`, `2026-11-28`, or
 `"yesterday 22:00"`."""
 FAILED_STATES = "failed,timed_out,interrupted"
+# The default of `--limit`.
+EACH = "100"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,7 +36,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     runs.add_argument("--since", metavar="TIME", help="only runs that were due from TIME on")
     runs.add_argument("--until", metavar="TIME", help="only runs that were due up to TIME")
     runs.add_argument("--before", metavar="RUN", help="only runs that were claimed before RUN")
-    runs.add_argument("--limit", metavar="N", default="100", help="maximum number of runs; default: 100")
+    runs.add_argument("--limit", metavar="N", default=EACH, help=f"maximum number of runs; default: {EACH}")
     runs.add_argument("job", metavar="JOB", nargs="?", help="name or id of a job; default: all jobs")
     return runs.parse_args(arguments)
 
@@ -49,20 +53,37 @@ def line_of(options: argparse.Namespace) -> str:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     with session_of(options) as session:
-        rows, note = data_of(session, line_of(options))
+        answer = answer_of(session, line_of(options))
+    rows, note = data_in(answer)
     if options.json:
         return print_json(rows)
     tables.show(tables.table(("JOB", "RUN", "STATE", "DUE", "TOOK", "CPU", "MEMORY", "REASON"), map(_cells, rows)))
     if note:
         sys.stdout.flush()
-        print(visible(note), file=sys.stderr)
+        print(visible(note.replace(answer["next"], _following(options, answer["next"]))), file=sys.stderr)
     return OK
+
+
+def _following(options: argparse.Namespace, line: str) -> str:
+    """The command for the runs that follow. `line`: the console command for them."""
+    words = ["schedappliance", "runs", *([options.job] if options.job is not None else [])]
+    for name in ("state", "since", "until", "limit"):
+        if (value := getattr(options, name)) not in (None, EACH):
+            words += ["--failed"] if value == FAILED_STATES else [f"--{name}", value]
+    return shlex.join([*words, "--before", line.rpartition(" ")[2]])
 
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
     memory = "" if run["memory_bytes"] is None else size_text(run["memory_bytes"])
-    figures = took(run), tables.lasted_text(run["cpu_ms"]), memory
-    return (name_of(run), run["run"], run["state"], tables.time_text(run["due_ms"]), *figures, run["reason"] or "")
+    figures = took(run), lasted_text(run["cpu_ms"]), memory
+    return (name_of(run), run["run"], run["state"], tables.time_text(run["due_ms"]), *figures, reason_of(run))
+
+
+def reason_of(run: dict[str, Any]) -> str:
+    """Why a run has its state. One row stands for all due times that were missed."""
+    if run["missed_since_ms"] is None:
+        return run["reason"] or ""
+    return f"{run['missed']} missed since {tables.time_text(run['missed_since_ms'])}: {run['reason'] or ''}"
 
 
 def name_of(run: dict[str, Any]) -> str:
@@ -74,4 +95,4 @@ def took(run: dict[str, Any]) -> str:
     """How long the last attempt of a run took."""
     if run["started_ms"] is None or run["ended_ms"] is None:
         return ""
-    return tables.lasted_text(max(0, run["ended_ms"] - run["started_ms"]))
+    return lasted_text(max(0, run["ended_ms"] - run["started_ms"]))

@@ -11,7 +11,7 @@ from schedappliance.cli.asking import asking_parser, data_of, print_json, sessio
 from schedappliance.cli.errors import FAILED, OK
 from schedappliance.cli.runs import FAILED_STATES, name_of
 from schedappliance.client.console import Session
-from schedappliance.clock import SystemClock
+from schedappliance.clock import SystemClock, lasted_text
 from schedappliance.visible import visible
 
 DESCRIPTION = """\
@@ -54,7 +54,8 @@ def lines_of(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
     for head, rows, objects in tables_of(facts, now_ms):
         yield from ("", *tables.table(head, rows[:SHOWN]))
         if len(objects) > SHOWN:
-            yield f"and {len(objects) - SHOWN} more"
+            filters = "--failed --since 24h" if objects is facts["failed"] else "--state started,queued"
+            yield f"and {len(objects) - SHOWN} more: `schedappliance runs {filters}`"
 
 
 def head_of(facts: dict[str, Any]) -> Iterator[str]:
@@ -71,7 +72,7 @@ def head_of(facts: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"
         f" {summary['runs_queued']} runs wait; {len(failed)}{more} runs failed in 24 h;"
-        f" up {tables.lasted_text(summary['uptime_s'] * 1000)}"
+        f" up {lasted_text(summary['uptime_s'] * 1000)}"
     )
 
 
@@ -99,8 +100,8 @@ def tables_of(facts: dict[str, Any], now_ms: int) -> Iterator[Table]:
 
 
 def _since(run: dict[str, Any], now_ms: int) -> str:
-    return tables.lasted_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
+    return lasted_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
 
 
 def _until(job: dict[str, Any], now_ms: int) -> str:
-    return tables.lasted_text(max(0, job["next_run_ms"] - now_ms))
+    return lasted_text(max(0, job["next_run_ms"] - now_ms))

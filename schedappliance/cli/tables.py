@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
-from schedappliance.clock import local_text, span_text
+from schedappliance.clock import local_text
 from schedappliance.visible import visible, width_of, write_as_is
 
 RED, GREEN, YELLOW, FAINT = "31", "32", "33", "2"
@@ -65,10 +65,3 @@ def show(lines: Sequence[str]) -> None:
 def time_text(milliseconds: int | None) -> str:
     """An instant in the zone of this machine, with its offset; empty for None."""
     return "" if milliseconds is None else local_text(milliseconds)
-
-
-def lasted_text(milliseconds: int | None) -> str:
-    """A time span, with tenths of a second if it is shorter than ten seconds; empty for None."""
-    if milliseconds is None:
-        return ""
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else span_text(milliseconds)

@@ -356,7 +356,10 @@ class NextDueTimes:
 
 @dataclass(frozen=True)
 class WhyJob:
-    """The answer of `sched why JOB`: sentences about what is next, what runs now, and what was."""
+    """The answer of `sched why JOB`: sentences about what is next, what runs now, and what was.
+
+    `usual_ms`: the median duration of the last five runs that succeeded; null with fewer than three of them.
+    """
 
     id: str
     name: str | None
@@ -370,6 +373,7 @@ class WhyJob:
     live: tuple[Run, ...]
     last_run: Run | None
     last_not_done: Run | None
+    usual_ms: int | None
     next: tuple[str, ...]
     now: tuple[str, ...]
     past: tuple[str, ...]
@@ -377,10 +381,11 @@ class WhyJob:
 
 @dataclass(frozen=True)
 class WhyRun(Run):
-    """The answer of `sched why RUN`."""
+    """The answer of `sched why RUN`. `usual_ms`: as in WhyJob, of the runs of its job before it."""
 
     now: tuple[str, ...]
     past: tuple[str, ...]
+    usual_ms: int | None
 
 
 @dataclass(frozen=True)

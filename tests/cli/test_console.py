@@ -321,8 +321,16 @@ def test_a_prompt_outlives_the_appliance(
         (["-rf"], ["-rf"]),
         (["--endpoint", "s", "-rf", "x"], ["-rf", "x"]),
         (["--as", "bob", "--", "--", "x"], ["--", "x"]),
+        (["x", "-rf", "--endpoint=s", "y"], ["x", "-rf", "y"]),
     ],
 )
 def test_a_word_after_a_short_name_may_begin_with_a_hyphen(arguments: list[str], words: list[str]) -> None:
     """`schedappliance pause --all` was wrong usage."""
     assert parse(arguments, "pause", ["sched", "pause"]).words == ["sched", "pause", *words]
+
+
+def test_options_of_a_short_command_may_follow_its_words() -> None:
+    """`schedappliance why nightly --endpoint SOCKET` sent the option to the appliance."""
+    options = parse(["nightly", "--endpoint", "s", "--as", "bob", "7", "--", "--config"], "next", ["sched", "next"])
+    assert (options.endpoint, options.on_behalf_of) == (Path("s"), "bob")
+    assert options.words == ["sched", "next", "nightly", "7", "--config"]

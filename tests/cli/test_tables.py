@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli import tables
+from schedappliance.clock import lasted_text
 
 
 class Terminal(io.StringIO):
@@ -80,7 +81,7 @@ def test_without_a_pager_a_long_table_is_printed(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_span_has_its_two_largest_units(milliseconds: int | None, text: str) -> None:
-    assert tables.lasted_text(milliseconds) == text
+    assert lasted_text(milliseconds) == text
 
 
 def test_a_time_has_the_offset_of_the_machine() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import schedappliance
-from schedappliance.clock import local_text
+from schedappliance.clock import lasted_text, local_text
 from schedappliance.commands.phrases import time_text
 from schedappliance.commands.why import MOST_PARSED, READ_OF_PARSED
 from schedappliance.core.users import PATIENCE_MS
@@ -553,7 +553,7 @@ def test_it_shows_that_a_due_job_runs_at_once(either: Appliance) -> None:
 def test_it_shows_the_effect_of_a_live_run_on_the_next_one(either: Appliance, overlap: str, meanwhile: str) -> None:
     scheduled(either, f"overlap = {overlap}")
     expected = f"if its last run has not ended by then, the next one {meanwhile} (`overlap = {overlap}`)"
-    assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00)"]
+    assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00), for 0.0 s"]
     either.turn(ended(FIRST))
     assert expected not in why(either)
 
@@ -594,13 +594,13 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
     either.after(MINUTE)
     either.after(MINUTE)
     overlap = f"{ONE}/2 skipped: the job's last run has not ended, due {S + 120} (2023-11-14T22:15:20+00:00)"
-    running = f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00)"
+    running = f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00), for 1 min"
     assert why(either)[2:] == [running, f"its last run: {overlap}"]
     either.turn(ended(FIRST))
     either.after(MINUTE)
     either.turn(ended(THIRD))
     expected = [
-        f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20+00:00)",
+        f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20+00:00), took 0.0 s",
         f"the last run that did not succeed: {overlap}",
     ]
     assert why(either)[1:] == expected
@@ -618,10 +618,25 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
         "live": [],
         "last_run": runs[3],
         "last_not_done": runs[2],
+        "usual_ms": None,
         "next": [why(either)[0]],
         "now": [],
         "past": expected,
     }
+
+
+def test_it_shows_how_long_the_runs_of_a_job_usually_take(either: Appliance) -> None:
+    """The median of those that succeeded, up to the run that is asked for."""
+    either.say("sched every 600 run sleep 5")
+    either.after(5 * MINUTE)
+    for number, (seconds, status) in enumerate([(20, 0), (90, 0), (1, 7), (30, 0), (40, 7), (100, 0)], 1):
+        either.after(5 * MINUTE)
+        either.after(seconds * SECOND, ended(RunKey(1, number), status))
+        either.after(5 * MINUTE - seconds * SECOND)
+        assert f", took {lasted_text(seconds * SECOND)}" in either.say(f"sched why {ONE}/{number}")
+    usual = [either.data(f"sched why {ONE}/{number}")["usual_ms"] for number in (3, 4, 6)]
+    assert usual == [None, 30_000, 30_000]
+    assert why(either)[-1] == "its runs usually take 30 s"
 
 
 def test_it_explains_one_run_by_its_id(either: Appliance) -> None:
@@ -638,17 +653,17 @@ def test_it_explains_one_run_by_its_id(either: Appliance) -> None:
     assert skipped.startswith(f"{ONE}/2 skipped: ")
     assert skipped.endswith(f", due {times[1]}")
     data, runs = either.data(f"sched why {ONE}/1"), either.data(f"sched history {ONE}")
-    assert data == runs[1] | {"now": [queued], "past": []}
+    assert data == runs[1] | {"now": [queued], "past": [], "usual_ms": None}
     assert either.error(f"sched why {ONE}/3").startswith(f"there is no run {ONE}/3; ")
 
 
 def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
     scheduled(either, "retries = 1 retry_delay = 0")
     either.turn(ended(FIRST, 3))
-    assert why(either)[2].endswith(f"{ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00), attempt 2")
+    assert why(either)[2].endswith(f"{ONE}/1, due {S + 60} (2023-11-14T22:14:20+00:00), attempt 2, for 0.0 s")
     either.turn(ended(FIRST, 4, attempt=2))
     assert why(either)[1].endswith(
-        f"{ONE}/1 failed: exit status 4, due {S + 60} (2023-11-14T22:14:20+00:00), after 2 attempts"
+        f"{ONE}/1 failed: exit status 4, due {S + 60} (2023-11-14T22:14:20+00:00), after 2 attempts, took 0.0 s"
     )
     either.say(f"sched pause {ONE}")
     either.after(3 * MINUTE)
@@ -742,7 +757,7 @@ def test_it_shows_the_history_of_a_removed_job(either: Appliance) -> None:
     either.turn(ended(FIRST, 7))
     assert why(either) == [
         "it does not run again: it is done or was deleted",
-        f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20+00:00)",
+        f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20+00:00), took 0.0 s",
     ]
     either.say("sched in 60 pid")
     either.say("sched delete example.com-000000002")

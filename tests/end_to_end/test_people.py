@@ -78,21 +78,22 @@ def test_a_person_on_call_finds_what_failed_and_stops_what_hangs(appliance: Daem
 
 
 def test_a_hold_is_seen_at_a_glance(appliance: Daemon) -> None:
-    appliance.say("sched hold upgrade of the disk")
+    shown(appliance, "hold", "for", "1h", "upgrade of the disk")
     first, second, *_ = shown(appliance, "status").splitlines()
     assert first == "no trouble"
     assert second.startswith("held since ")
-    assert second.endswith(" by root: upgrade of the disk; nothing new starts until `sched release`")
-    appliance.say("sched release")
+    assert second.endswith(" by root: upgrade of the disk; nothing new starts until then or `sched release`")
+    shown(appliance, "release")
     assert "held" not in shown(appliance, "status")
 
 
 def test_a_cut_list_says_on_stderr_how_to_go_on(appliance: Daemon) -> None:
     for _ in range(3):
         appliance.run("run hello")
-    done = person(appliance, "runs", "--limit", "1")
+    done = person(appliance, "runs", "--since", "2h", "--limit", "1")
     assert done.returncode == 0
-    assert done.stderr.startswith("2 more runs: `sched history limit 1 before ")
+    before = done.stdout.splitlines()[-1].split()[2]
+    assert done.stderr == f"2 more runs: `schedappliance runs --since 2h --limit 1 --before {before}`\n"
 
 
 def test_errors_have_the_exit_statuses_of_the_console(appliance: Daemon) -> None:

@@ -181,7 +181,7 @@ WHERE a.ended_ms IS NOT NULL ORDER BY r.sequence DESC LIMIT ?;
 -- Of the last runs of a job that succeeded. Only so many occurrences are examined, since a job may never succeed.
 SELECT max(0, a.ended_ms - a.started_ms)
 FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
-WHERE r.job = ?1 AND r.occurrence > ?2 - 100 AND r.state = 'succeeded' ORDER BY r.occurrence DESC LIMIT ?3;
+WHERE r.job = ?1 AND r.occurrence > ?2 - 100 AND r.occurrence <= ?2 AND r.state = 'succeeded' ORDER BY r.occurrence DESC LIMIT ?3;
 
 -- name: add_attempt
 INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
