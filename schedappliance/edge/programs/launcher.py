@@ -116,16 +116,16 @@ class Launcher:
         self._release(account, result, may_repeat and isinstance(result, LookUpFailed))
 
     def _release(self, account: Account, result: Credentials | Exception, is_repeated: bool = False) -> None:
-        """Continues the starts that waited for an account."""
+        """Continues the starts that waited for an account. Runs on the thread of the look-up."""
         with self._lock:
-            effects = self._awaiting.pop(account, [])
-        for effect in effects:
-            if isinstance(result, Credentials):
-                self.worker.submit(partial(self._start_on_worker, effect, result))
-                continue
-            number, reason = why_not(result, effect.argv[0], effect.cwd)
-            is_exhausted = is_repeated or number in EXHAUSTED
-            self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=is_repeated))
+            # Inside the lock: a signal that comes meanwhile finds the start either here or on the worker.
+            for effect in self._awaiting.pop(account, []):
+                if isinstance(result, Credentials):
+                    self.worker.submit(partial(self._start_on_worker, effect, result))
+                    continue
+                number, reason = why_not(result, effect.argv[0], effect.cwd)
+                is_exhausted = is_repeated or number in EXHAUSTED
+                self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=is_repeated))
 
     def _cancel(self, effect: SignalProgram) -> bool:
         """Cancels a start that waits for the look-up of its account. Returns whether there is one."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event as Flag
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +23,7 @@ from schedappliance.clock import SystemClock
 from schedappliance.edge import linux
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import accounts, keeper
+from schedappliance.edge.programs.accounts import Credentials
 from schedappliance.edge.programs.keeper_link import KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
@@ -476,6 +478,28 @@ def test_starts_that_wait_for_a_look_up_at_a_stop_are_left_to_the_next_daemon(ed
         event = edge.heard(ProgramNotStarted, key)
         assert (event.reason, event.exhausted) == ("the appliance was stopped before the start", True)
     assert not edge.launcher.is_busy()
+
+
+def test_a_signal_right_after_a_look_up_comes_after_the_start(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher, tasks, look_ups = edge.launcher, list[Any](), list[Any]()
+    monkeypatch.setattr(launcher, "worker", SimpleNamespace(submit=tasks.append))
+    monkeypatch.setattr(launcher, "look_ups", SimpleNamespace(submit=look_ups.append))
+    key = edge.start("true", "nobody")
+
+    class Lock:
+        """A lock that is free for one signal as soon as the start does not wait for its look-up any more."""
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            if not launcher._awaiting and look_ups:
+                look_ups.clear()
+                edge.signal(key, signal.SIGTERM)
+
+    monkeypatch.setattr(launcher, "_lock", Lock())
+    launcher._release(("nobody", None), Credentials(NOBODY, NOBODY, [], {}))
+    start, _signal_again = tasks
+    assert start.func == launcher._start_on_worker
 
 
 def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> None:
