@@ -77,7 +77,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.SKIP:
         not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
-    if admission is Admission.REPLACE and state.status.hold is not None:
+    if admission is Admission.REPLACE and not state.may_claim:
         # What runs goes on, since the run that replaces it would not start.
         admission, reason = Admission.BLOCK, AFTER_EARLIER
     first = AttemptKey(key, FIRST_ATTEMPT)

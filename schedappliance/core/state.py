@@ -171,14 +171,14 @@ class State:
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
-    def may_begin(self) -> bool:
-        """Whether due jobs are claimed, and waiting runs start."""
+    def may_claim(self) -> bool:
+        """Whether due jobs are claimed: not while the appliance stops or is held."""
         return not self.stopping and self.status.hold is None
 
     @property
     def may_start(self) -> bool:
         """Whether a program may start if there is a place for it."""
-        return not self.is_short and self.status.hold is None
+        return self.may_claim and not self.is_short
 
     @property
     def configuration(self) -> Configuration:

@@ -212,6 +212,9 @@ class Core:
             except StoreFailed:
                 degraded.retry_soon()
         elif degraded.retry_at is None:
+            if state.stopped:
+                # Nothing is due any more: the loop only waits for its devices.
+                return None, None
             leaves_at = runs.leaving_at(state)
             return None, min([*deadlines, *([leaves_at] if leaves_at else [])], default=None)
         assert degraded.retry_at is not None
@@ -274,12 +277,12 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         follow_troubles(state)
     if state.late_from is not None and state.late_from <= state.moment.boot:
         note_late_runs(state, ended)
-    if state.may_begin:
+    if state.may_claim:
         if state.remind_at is not None and state.remind_at <= state.moment.wall:
             remind(state)
         tick(state)
     # A job of the tick may have stopped or held the appliance.
-    if state.queue.number and state.may_begin:
+    if state.queue.number and state.may_claim:
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
@@ -325,7 +328,7 @@ def tick(state: State) -> None:
             continue
         catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
-        if not state.may_begin or state.claims_end:
+        if not state.may_claim or state.claims_end:
             return
 
 

@@ -98,6 +98,35 @@ def test_nothing_starts_after_the_stop(either: Appliance) -> None:
     assert either.states() == [(1, 1, "interrupted"), (2, 1, "queued")]
 
 
+@pytest.mark.parametrize("overlap", ["skip", "replace", "parallel"])
+def test_an_edit_during_a_stop_starts_nothing(either: Appliance, overlap: str) -> None:
+    program = f'program "other" {{ argv = ( "/bin/other" ) overlap = {overlap} }}\n'
+    declared = STANZAS + program + 'job "j" { every = 5 command = "run other" }\n'
+    either.turn(either.read(declared))
+    either.say("run sleep 5")
+    either.after(SECOND, SIGTERM)
+    either.after(5 * SECOND)
+    # The edit claims the due time that has passed: its run waits for the next daemon.
+    either.turn(either.read(declared.replace("every = 5", "every = 7")))
+    assert either.started() == []
+    assert either.states() == [(2, 1, "started"), (1, 1, "queued")]
+    either.turn(ended(RunKey(2, 1), signal=15))
+    assert either.effects[-1] == Stop()
+
+
+def test_an_edit_during_a_stop_ends_no_program_that_is_kept(appliance: Appliance) -> None:
+    program = 'program "other" { argv = ( "/bin/other" ) overlap = replace }\n'
+    declared = "sched { on_stop = keep }\n" + STANZAS + program + 'job "j" { every = 5 command = "run other" }\n'
+    appliance.turn(appliance.read(declared))
+    appliance.after(5 * SECOND)
+    assert len(appliance.started()) == 1
+    appliance.after(SECOND, StopRequested("SIGTERM", on_stop=True))
+    # A device is busy, so another turn follows.
+    appliance.after(4 * SECOND, appliance.read(declared.replace("every = 5", "every = 7")))
+    assert (appliance.started(), appliance.signalled()) == ([], [])
+    assert appliance.states() == [(1, 1, "started"), (1, 2, "queued")]
+
+
 def test_remaining_jobs_run_after_the_next_start(appliance: Appliance) -> None:
     appliance.state.places = 1
     for line in ("run sleep 5", "run sleep 6", "sched in 5 config set a 1"):
@@ -153,6 +182,8 @@ def test_a_program_that_not_even_kill_ends_is_left_to_the_next_start(either: App
     )
     assert either.states() == [(1, 1, "started")]
     assert either.turn() == []
+    # The loop may still wait for a device. It must not take one turn after the other meanwhile.
+    assert either.core.wake() == (None, None)
 
 
 def test_one_program_that_ends_late_is_waited_for_beside_one_that_cannot_be_ended(either: Appliance) -> None:

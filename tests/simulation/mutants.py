@@ -133,7 +133,7 @@ def programs_start_without_outputs(patch: MonkeyPatch) -> None:
 
 
 def due_jobs_run_while_held(patch: MonkeyPatch) -> None:
-    patch.setattr(State, "may_begin", property(lambda state: not state.stopping))
+    patch.setattr(State, "may_claim", property(lambda state: not state.stopping))
 
 
 def a_hold_outlasts_its_planned_end(patch: MonkeyPatch) -> None:
