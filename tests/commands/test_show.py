@@ -170,7 +170,8 @@ def test_what_each_attempt_took_is_shown(either: Appliance) -> None:
     assert [(attempt["cpu_ms"], attempt["memory_bytes"]) for attempt in made] == [(5, 13 << 20), (61_250, 199 << 19)]
     (run,) = either.data("sched history")
     assert (run["cpu_ms"], run["memory_bytes"]) == (61_250, 199 << 19)
-    assert either.say(f"sched why {ONE}/1").endswith("after 2 attempts, cpu time 61.25 s, peak memory 99.5 MiB")
+    explanation = either.say(f"sched why {ONE}/1")
+    assert explanation.endswith("after 2 attempts, took 0.0 s, cpu time 61.25 s, peak memory 99.5 MiB")
 
 
 def test_the_output_of_the_last_attempt_is_shown_below_those_of_earlier_attempts(either: Appliance) -> None:
