@@ -140,13 +140,18 @@ def test_a_mistake_in_a_rule_of_calendars_is_found(
             live(seed, 20, has_calendars=True)
 
 
+# The first finds all mistakes in alerts but one.
+ALERT_SEEDS = (17, 7)
+
+
 @pytest.mark.parametrize("mutant", ALERT_MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_mistake_in_alerts_is_found(
     mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutant(monkeypatch)
     with pytest.raises(Broken):
-        live(17, 10, has_alerts=True)
+        for seed in ALERT_SEEDS:
+            live(seed, 10, has_alerts=True)
 
 
 @pytest.mark.parametrize("seed", (2, 3, 4, *random_seeds(1)))
