@@ -76,9 +76,15 @@ FORBIDDEN_VARIABLES = {"found", "said", "told", "kept", "taken", "begun", "given
 BUILTINS = {name for name in dir(builtins) if name.islower() and not name.startswith("_")}
 
 
+@cache
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a tree. A dozen laws read those of each module."""
+    return list(ast.walk(tree))
+
+
 def _imports(tree: ast.AST) -> Iterator[str]:
     """Every imported module by its full name; of `from a import b` both `a` and `a.b`, for b may be a module."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -100,18 +106,18 @@ def _time_reads(tree: ast.AST) -> list[int]:
     """The lines that read the time: by the module `time`, or, where `datetime` is imported, by its own readers."""
     lines = [
         node.lineno
-        for node in ast.walk(tree)
+        for node in _nodes(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         and any(name.split(".")[0] == "time" for name in _imports(ast.Module([node], [])))
     ]
-    reads = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in TIME_READERS]
+    reads = [n.lineno for n in _nodes(tree) if isinstance(n, ast.Attribute) and n.attr in TIME_READERS]
     return sorted(lines + (reads if "datetime" in _imports(tree) else []))
 
 
 def _texts_of_times(tree: ast.AST) -> list[int]:
     """The lines that make a text of a date and a time: by a method, or by a format with both."""
-    methods = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in ("isoformat", "strftime")]
-    texts = ((n.lineno, n.value) for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    methods = [n.lineno for n in _nodes(tree) if isinstance(n, ast.Attribute) and n.attr in ("isoformat", "strftime")]
+    texts = ((n.lineno, n.value) for n in _nodes(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return [*methods, *(line for line, text in texts if "%Y" in text and "%H" in text)]
 
 
@@ -136,14 +142,14 @@ def _wrong_imports(module: str, tree: ast.AST) -> list[str]:
 
 
 def _too_long(tree: ast.AST) -> list[str]:
-    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (n for n in _nodes(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     return [f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > MAX_FUNCTION_LINES]
 
 
 def _sleeps(tree: ast.AST) -> list[int]:
     """The lines that sleep, under whatever name `sleep` was imported."""
-    attributes = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "sleep"]
-    imported = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "time.sleep" in _imports(n)]
+    attributes = [n.lineno for n in _nodes(tree) if isinstance(n, ast.Attribute) and n.attr == "sleep"]
+    imported = [n.lineno for n in _nodes(tree) if isinstance(n, ast.ImportFrom) and "time.sleep" in _imports(n)]
     return attributes + imported
 
 
@@ -153,13 +159,13 @@ def _vague_names(names: list[str]) -> list[str]:
 
 def _defined(tree: ast.AST) -> list[str]:
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    classes = [n.name for n in ast.walk(tree) if isinstance(n, kinds)]
+    classes = [n.name for n in _nodes(tree) if isinstance(n, kinds)]
     return [*classes, *("manager" for name in classes if name.endswith(("Manager", "Helper", "Utils")))]
 
 
 def _fields(tree: ast.AST) -> set[ast.AST]:
     """The fields and methods of classes: code reaches them through an object, so they shadow nothing outside."""
-    statements = [s for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for s in c.body]
+    statements = [s for c in _nodes(tree) if isinstance(c, ast.ClassDef) for s in c.body]
     return {s.target if isinstance(s, ast.AnnAssign) else s for s in statements}
 
 
@@ -177,15 +183,15 @@ def _bound(node: ast.AST) -> str | None:
 
 def _empty_variables(tree: ast.AST) -> list[str]:
     """Variables, parameters, attributes and fields with a forbidden name."""
-    attributes = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
-    names = [*attributes, *(name for n in ast.walk(tree) if (name := _bound(n)))]
+    attributes = [n.attr for n in _nodes(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    names = [*attributes, *(name for n in _nodes(tree) if (name := _bound(n)))]
     return [name for name in names if name in FORBIDDEN_VARIABLES]
 
 
 def _shadowed(tree: ast.AST) -> list[str]:
     """Builtins that a variable, a parameter, an import or a function hides."""
     fields = _fields(tree)
-    return [name for n in ast.walk(tree) if n not in fields and (name := _bound(n)) and name in BUILTINS]
+    return [name for n in _nodes(tree) if n not in fields and (name := _bound(n)) and name in BUILTINS]
 
 
 @cache
@@ -409,7 +415,7 @@ def test_a_running_daemon_imports_nothing() -> None:
     late = []
     for path in PACKAGE.rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in _nodes(_tree(path)) if isinstance(node, ast.FunctionDef)]
         for node in [node for function in functions for node in ast.walk(function)] if name in loaded else ():
             if isinstance(node, ast.ImportFrom | ast.Import):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]

@@ -18,7 +18,7 @@ def appliance(tmp_path: Path) -> Iterator[Appliance]:
     appliance.close()
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=[pytest.param("file", marks=pytest.mark.slow), "memory"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Appliance]:
     """An appliance with a store in a file, then one in memory."""
     appliance = Appliance(tmp_path / "sched.db" if request.param == "file" else None)

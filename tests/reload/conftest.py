@@ -37,7 +37,9 @@ def _all(new_observer: NewObserver | None) -> Iterator[Watch]:
         one.close()
 
 
-@pytest.fixture(params=["real", "silent", "mischievous"])
+@pytest.fixture(
+    params=["real", pytest.param("silent", marks=pytest.mark.slow), pytest.param("mischievous", marks=pytest.mark.slow)]
+)
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     """Starts to watch a stanza file, with each kind of observer."""
     if request.param == "mischievous":

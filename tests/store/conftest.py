@@ -10,7 +10,7 @@ import pytest
 from schedappliance.store.tables import Store, open_store
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", pytest.param("memory", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store = open_store(tmp_path / "sched.db" if request.param == "file" else None, "example.com", "0123", 5)
     yield store

@@ -21,8 +21,8 @@ from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped, Remains
 from schedappliance.engine.records import User
-from schedappliance.store.tables import open_store
-from tests.support.core import IDENTITY, NODE, SECOND, START_MS, new_core, spoken
+from schedappliance.store.tables import Store, name_store
+from tests.support.core import IDENTITY, NODE, SECOND, START_MS, new_core, open_quickly, spoken
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -66,7 +66,7 @@ class Watched:
         reading = read_files(conf)
         loaded = reading.loaded
         assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
-        self.store = open_store(None, NODE, IDENTITY, START_MS)
+        self.store = name_store(Store(open_quickly(None)), NODE, IDENTITY, START_MS)
         self.core = new_core(self.store, loaded.configuration, self.clock.moment())
         self.core.start(Remains({}, {}), reading.digest, loaded.texts)
         log = logging.Logger("watched")
