@@ -34,6 +34,7 @@ from schedappliance.boot.process import (
     reset_signals,
     tune_garbage_collector,
 )
+from schedappliance.boot.service import LEAST_WATCHDOG_MS, ServiceReports
 from schedappliance.clock import SystemClock
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
@@ -43,11 +44,12 @@ from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.log import Log, open_log_file
-from schedappliance.edge.loop import Loop
+from schedappliance.edge.loop import AUDIT_MS, Loop
 from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import HIDDEN_BOOT_REMEDY, boot_id
 from schedappliance.edge.spool.device import Spool
+from schedappliance.edge.systemd import notify_socket
 from schedappliance.edge.threads import Inbox
 from schedappliance.edge.users import LookUps, Users
 from schedappliance.edge.zones import ZoneWatch
@@ -112,6 +114,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             log.logger.warning(diagnostic.brief())
         frame = Frame(file, stack, log, Loop(clock, Inbox()), descriptors)
         _watch_signals(frame)
+        reports = _service_reports(frame)
 
         # The directories of socket and spool, which other users may access; then the store, for this user alone.
         opening.make_console_directory(frame)
@@ -149,8 +152,23 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         )
         opening.check_store(frame, store)
         Audit(frame, store, spool, console, zones).run()
-        _run(frame, core, beginning, launcher, watcher, console, spool, zones)
+        _run(frame, core, beginning, launcher, watcher, console, spool, zones, reports)
     return OK
+
+
+def _service_reports(frame: Frame) -> ServiceReports | None:
+    """The reports to systemd; None if systemd did not start the daemon."""
+    socket = notify_socket(os.environ, os.getpid())
+    if socket is None:
+        return None
+    frame.stack.callback(socket.close)
+    if socket.watchdog_ms is not None and socket.watchdog_ms < LEAST_WATCHDOG_MS:
+        message = "WatchdogSec is %d s, but an idle appliance reports every %d s; set it to %d s or more"
+        numbers = (socket.watchdog_ms, AUDIT_MS, LEAST_WATCHDOG_MS)
+        frame.log.logger.warning(message, *(number // 1000 for number in numbers))
+    reports = ServiceReports(socket)
+    reports.opening()
+    return reports
 
 
 def _prepare_process() -> Descriptors:
@@ -238,11 +256,12 @@ def _run(
     console: ConsoleServer | None,
     spool: Spool | None,
     zones: ZoneWatch,
+    reports: ServiceReports | None,
 ) -> None:
     core.state.measure_devices = partial(_measure, frame, core.state.store, console)
     perform = _performers(frame, core.state.store, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
-    frame.loop.run(core, perform, beginning, frame.log, launcher.is_busy)
+    frame.loop.run(core, perform, beginning, frame.log, launcher.is_busy, reports.after_turn if reports else None)
     frame.log.logger.info("stopped")
 
 

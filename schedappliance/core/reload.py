@@ -59,6 +59,11 @@ def reload_requested(state: State, event: ReloadRequested) -> None:
         carry_out(state, Order(CONFIG_USER, "stanza", event.reason, RELOAD))
 
 
+def is_reloading(state: State) -> bool:
+    """Whether a reload that somebody asked for waits for its files."""
+    return any(parked.order.command.bare.form == RELOAD.form for parked in state.parked.values())
+
+
 def files_read(state: State, event: FilesRead) -> None:
     """Accepts or rejects files. Files with the digest of the last attempt are ignored, unless a user asked for a reload."""
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None

@@ -22,6 +22,7 @@ from schedappliance.edge import linux
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock, Moment
+    from schedappliance.core.state import State
     from schedappliance.core.turn import Core
     from schedappliance.edge.log import Log
     from schedappliance.edge.threads import Inbox
@@ -212,10 +213,11 @@ class Loop:
         first: list[Effect],
         log: Log,
         is_busy: Callable[[], bool],
+        after_turn: Callable[[State], None] | None = None,
     ) -> None:
         """Runs turns until the effect Stop was performed and no device is busy.
 
-        `first`: the effects of the start.
+        `first`: the effects of the start. `after_turn`: is called when the effects of a turn were performed.
         """
         effects = first
         while True:
@@ -223,6 +225,8 @@ class Loop:
                 perform[type(effect)](effect)
             if log.lines:
                 log.end_turn()
+            if after_turn:
+                after_turn(core.state)
             if self._is_stopped and not is_busy():
                 return
             arrived = self.wait(*core.wake())
