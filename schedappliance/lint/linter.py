@@ -24,6 +24,8 @@ from schedappliance.model.references import MOST_SUGGESTIONS, command_mistakes
 from schedappliance.syntax.text import decode
 
 APPLIANCE_FILE = "appliance.yaml"
+# The name of a directory for systemd's own files, whose names may also end with `.conf`.
+SYSTEMD = "systemd"
 PROGRESS_LINES = 5000
 
 # Checked only if the whole configuration is known.
@@ -56,6 +58,7 @@ class Linter:
         files = files_under(path)
         if not path.is_dir():
             return files
+        self.notes += [f"{folder}: not checked: its files are for systemd" for folder in sorted(path.rglob(SYSTEMD))]
         appliances = [file for file in files if file.name == APPLIANCE_FILE]
         spools = self._spools([self.config, _nearest(path / APPLIANCE_FILE), *appliances], real_path(path))
         left_out = (
@@ -251,13 +254,17 @@ def lint_line(line: str, configuration: Configuration | None, suggest: bool = Tr
 def files_under(path: Path) -> list[Path]:
     """The files that a path stands for: those of a directory are its *.conf, *.cmd and appliance.yaml at any depth.
 
-    Dot files and dot directories are left out.
+    Dot files, dot directories and the directories of systemd are left out.
     """
     if not path.is_dir():
         return [path]
     files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
-    visible = (p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
-    return sorted(p for p in visible if not p.is_dir())
+    ours = (p for p in files if not any(_is_left_out(part) for part in p.relative_to(path).parts))
+    return sorted(p for p in ours if not p.is_dir())
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith(".") or name == SYSTEMD
 
 
 def _spool_above(folder: Path, spools: Container[Path]) -> Path | None:

@@ -181,6 +181,14 @@ def test_a_directory_stands_for_its_files_except_dot_files(folder: Path) -> None
     assert files_under(Path("h.txt")) == [Path("h.txt")]
 
 
+def test_the_directories_of_systemd_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folder, {"sched.conf": "A = 1\n", "systemd/x.service.d/root.conf": "[Service]\nUser=root\n"})
+    assert main(["lint", "."]) == 0
+    out, err = capsys.readouterr()
+    assert "1 file checked" in out and "note: systemd: not checked: its files are for systemd\n" in err
+    assert main(["lint", "systemd"]) == 1, "but not when it is named"
+
+
 def _with_spool(folder: Path) -> None:
     _appliance(folder, PROGRAM)
     (folder / "appliance.yaml").write_text("config: sched.conf\nspool: { path: var/spool }\n")

@@ -1,0 +1,128 @@
+"""A machine that systemd has booted: namespaces on this machine, with a layer over its files that takes all changes.
+
+Rule: nothing of it stays behind. Its processes end with it, and so does the layer.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+from tests.support.waiting import PATIENCE_SECONDS, eventually
+
+# The layer is in memory, in a mount namespace that nobody else sees. Process 1 must not see the services of this machine.
+BOOT = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+cd /mnt/root
+rm -rf etc/systemd/system/* run/*
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs run
+mount --rbind /dev dev
+printf '[Unit]\nDefaultDependencies=no\n' >etc/systemd/system/quiet.target
+export container=test
+exec chroot . /lib/systemd/systemd --system --unit=quiet.target --log-target=null --show-status=no
+"""
+NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kill-child")
+
+
+class Machine:
+    """`root`: its files, as this machine sees them. Raises NotBooted."""
+
+    def __init__(self) -> None:
+        # The hierarchy of version 2, which is a second one where version 1 is in use.
+        top = Path("/sys/fs/cgroup/unified")
+        self._cgroup = (top if top.is_dir() else top.parent) / f"machine-{uuid.uuid4().hex[:8]}"
+        self._cgroup.mkdir()
+        self._outer = subprocess.Popen(
+            ["unshare", *NAMESPACES, "/bin/bash", "-c", BOOT],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=self._enter,
+        )
+        try:
+            self._init = eventually(self._child, "process 1")
+            self.root = Path(f"/proc/{self._init}/root")
+            eventually(lambda: self._has_ended() or (self.root / "run/systemd/private").exists(), "systemd")
+            if self._has_ended():
+                assert self._outer.stderr
+                raise NotBooted(self._outer.stderr.read().decode().strip())
+        except BaseException:
+            self.close()
+            raise
+
+    def _enter(self) -> None:
+        (self._cgroup / "cgroup.procs").write_text("0")
+
+    def _child(self) -> str:
+        if self._has_ended():
+            return "0"
+        pid = self._outer.pid
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+
+    def _has_ended(self) -> bool:
+        return self._outer.poll() is not None
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command on the machine."""
+        enter = ["nsenter", "--target", self._init, "--all", "--root", "--wd"]
+        result = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        assert not check or result.returncode == 0, (command, result)
+        return result
+
+    def show(self, unit: str, name: str) -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", "--value", "--property", name, unit).stdout.strip()
+
+    def install(self, files: Path) -> None:
+        """Installs the appliance of this interpreter, with the unit and the other files of a package."""
+        # The directories of this interpreter may be in a home, which other users cannot enter and units may hide.
+        base = Path(sys.base_prefix)
+        self._show(base, "/opt/python")
+        outside = [path for path in map(Path, sys.path) if path.is_dir() and not path.is_relative_to(base)]
+        for number, path in enumerate(outside):
+            self._show(path, f"/opt/path-{number}")
+        paths = ":".join(f"/opt/path-{number}" for number, _ in enumerate(outside))
+        python = Path("/opt/python") / Path(sys.executable).resolve().relative_to(base)
+        program = self.root / "usr/bin/schedappliance"
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={paths} exec {python} -m schedappliance "$@"\n')
+        program.chmod(0o755)
+        for part, place in (
+            ("", "etc/systemd/system"),
+            ("sysusers.d", "etc/sysusers.d"),
+            ("tmpfiles.d", "etc/tmpfiles.d"),
+        ):
+            for file in (files / part).iterdir():
+                if file.is_file():
+                    target = self.root / place / file.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(file.read_bytes())
+        self.run("systemd-sysusers", "schedappliance.conf")
+        self.run("systemd-tmpfiles", "--create", "schedappliance.conf")
+        self.run("systemctl", "daemon-reload")
+
+    def _show(self, path: Path, place: str) -> None:
+        """Mounts a directory at another place."""
+        self.run("mkdir", place)
+        self.run("mount", "--bind", str(path), place)
+
+    def close(self) -> None:
+        """Ends all processes of the machine."""
+        (self._cgroup / "cgroup.kill").write_text("1")
+        self._outer.communicate(timeout=PATIENCE_SECONDS)
+        groups = sorted(self._cgroup.rglob("*/"), key=lambda path: -len(path.parts))
+        eventually(lambda: "populated 0" in (self._cgroup / "cgroup.events").read_text(), "the end of all processes")
+        for group in (*groups, self._cgroup):
+            group.rmdir()
+
+
+class NotBooted(Exception):
+    """systemd cannot boot here; the reason."""
