@@ -351,6 +351,7 @@ def _tell(state: State, notify: Notify, event: Event) -> None:
     if not state.store.jobs.has_numbers():
         state.log("error", f"{text}: it cannot be delivered: {'; '.join(NO_NUMBERS)}")
         return
+    state.alerted |= {notify.name}
     now = state.moment.wall
     if (notify.collect_ms or notify.at) and (waiting := state.store.incidents.collecting(notify.name)):
         state.store.incidents.add_alert(waiting, notify.name, event)

@@ -144,6 +144,8 @@ class State:
     # The boot instant from which a running program may be late. It may be too early, since the end of a run does not
     # change it.
     late_from: int | None = None
+    # The `notify` stanzas that have told something since their alerts were limited.
+    alerted: frozenset[str] = frozenset()
     # The troubles of the appliance as the incidents know them; not known after a start.
     noted_troubles: str | None = ""
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.

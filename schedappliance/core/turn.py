@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
+from schedappliance.core.alert_limits import limit_alerts
 from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.calendars import release_unclaimable, zones_changed
@@ -277,9 +278,11 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         follow_troubles(state)
     if state.late_from is not None and state.late_from <= state.moment.boot:
         note_late_runs(state, ended)
+    if state.may_claim and state.remind_at is not None and state.remind_at <= state.moment.wall:
+        remind(state)
+    if state.alerted:
+        limit_alerts(state)
     if state.may_claim:
-        if state.remind_at is not None and state.remind_at <= state.moment.wall:
-            remind(state)
         tick(state)
     # A job of the tick may have stopped or held the appliance.
     if state.queue.number and state.may_claim:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 # The version of the text that a program reads.
 VERSION = 1
 RECOVERED, LATE = "recovered", "late"
+# The kind of the event that stands for others.
+LEFT_OUT = "left_out"
 
 Event = dict[str, Any]
-# The most events of one alert. With the end of an output each, they take less than a megabyte.
-MOST_EVENTS = 200
+# The most events of one alert, and their bytes; the last event may exceed them.
+MOST_EVENTS, MOST_BYTES = 200, 1024 * 1024
 OUTPUT_BYTES = 4096
 
 # The usual duration of a job's runs is the median of the last ones that succeeded. Fewer than this many give none.
@@ -114,10 +116,28 @@ def tells_recovery(incident: Incident, notify: Notify) -> bool:
     return incident.told_ms is not None and RECOVERED in notify.when
 
 
+def left_out(events: list[Event], now_ms: int, reason: str) -> Event:
+    """The event that stands for others, which are not delivered. Some of them may stand for others too."""
+    return {
+        "kind": LEFT_OUT,
+        "at_ms": now_ms,
+        "subject": "alerts",
+        "reason": reason,
+        "incident": None,
+        "count": sum(event["count"] if event["kind"] == LEFT_OUT else 1 for event in events),
+        "since_ms": min(event["since_ms" if event["kind"] == LEFT_OUT else "at_ms"] for event in events),
+        "reminder": False,
+        "run": None,
+        "output": None,
+    }
+
+
 def summary(event: Event, zone: HasOffset) -> str:
     """An event in one line. `zone`: in which people see instants."""
     kind, count = str(event["kind"]).replace("_", " "), event["count"]
     since = f" since {local_text(event['since_ms'], zone)}"
+    if event["kind"] == LEFT_OUT:
+        return f"{counted(count, 'earlier event')}{since} left out: {event['reason']}"
     if event["kind"] == RECOVERED:
         return f"{event['subject']} recovered after {counted(count, 'event')}{since}"
     still = "still " if event["reminder"] else ""

@@ -45,6 +45,7 @@ PAUSED = Reason("the job was paused while it waited")
 DELETED = Reason("the job was deleted while it waited")
 REMOVED = Reason("the stanza files do not declare the job any more")
 SWITCHED_OFF = Reason("the stanza files switched the job off while it waited")
+TOO_MANY_ALERTS = Reason("too many alerts wait for their delivery")
 
 
 def stopped_by(user: str) -> Reason:

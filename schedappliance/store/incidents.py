@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.incidents import MOST_EVENTS, Event, Incident, Subject
+from schedappliance.engine.incidents import MOST_BYTES, MOST_EVENTS, Event, Incident, Subject
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Table, storable
 
@@ -18,6 +18,15 @@ class Alert(NamedTuple):
 
     notify: str
     events: list[Event]
+
+
+class WaitingAlert(NamedTuple):
+    """An alert that is not delivered yet. `size`: the bytes of its events. `has_begun`: an attempt to deliver it has begun."""
+
+    job: int
+    events: int
+    size: int
+    has_begun: int
 
 
 class Incidents(Table):
@@ -84,19 +93,41 @@ class Incidents(Table):
         self._database.execute(self._sql["delete_old_late_runs"])
         self._database.execute(self._sql["add_late_run"], (*run, notify))
 
-    def add_alert(self, job: int, notify: str, event: Event) -> None:
-        """Adds an event to the alert that a job delivers."""
-        self._database.execute(self._sql["add_alert"], (job, notify, storable(json.dumps(event, ensure_ascii=False))))
+    def add_alert(self, job: int, notify: str, event: Event, place: int | None = None) -> None:
+        """Adds an event to the alert that a job delivers: as its last one, or at a place that is free."""
+        text = json.dumps(event, ensure_ascii=False)
+        size = len(text.encode(errors="backslashreplace"))
+        self._database.execute(self._sql["add_alert"], (place, job, notify, storable(text), size))
 
     def collecting(self, notify: str) -> int | None:
         """The job of the alert that waits for more events; None if there is none, or if it has too many."""
-        row = self._database.row(self._sql["collecting"], (notify, MOST_EVENTS))
+        row = self._database.row(self._sql["collecting"], (notify, MOST_EVENTS, MOST_BYTES))
         return int(row[0]) if row else None
 
     def alert(self, job: int) -> Alert | None:
         """The alert that a job delivers; None for any other job."""
         rows = self._database.rows(self._sql["alert"], (job,))
         return Alert(rows[0][0], [json.loads(event) for _, event in rows]) if rows else None
+
+    def events(self, job: int) -> list[Event]:
+        """The events of the alert that a job delivers."""
+        return [json.loads(event) for _, event in self._database.rows(self._sql["alert"], (job,))]
+
+    def waiting(self, notify: str) -> tuple[int, int]:
+        """How many events of a stanza are not delivered yet, and their bytes."""
+        number, size = self._database.row(self._sql["waiting"], (notify,))
+        return number, size
+
+    def waiting_alerts(self, notify: str) -> list[WaitingAlert]:
+        """The alerts of a stanza that are not delivered yet, the oldest first."""
+        return [WaitingAlert(*row) for row in self._database.rows(self._sql["waiting_alerts"], (notify,))]
+
+    def first_place(self, job: int) -> int:
+        """The place of the first event of an alert."""
+        return int(self._database.row(self._sql["first_place"], (job,))[0])
+
+    def remove_event(self, place: int) -> None:
+        self._database.execute(self._sql["delete_event"], (place,))
 
     def count_alerts(self) -> int:
         """How many alerts are not delivered yet."""

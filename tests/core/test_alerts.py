@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schedappliance.core import alert_limits
 from schedappliance.engine.effects import Happened, LogMessage, StartProgram
 from schedappliance.engine.events import FilesRead, OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.incidents import MOST_EVENTS
@@ -543,6 +545,97 @@ def test_an_alert_with_many_events_is_followed_by_another_one(appliance: Applian
     assert [len(text_of(start)["events"]) for start in deliveries(appliance)] == [MOST_EVENTS, 1]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most three events wait for their delivery."""
+    monkeypatch.setattr(alert_limits, "MOST_WAITING", 3)
+
+
+def hang(appliance: Appliance) -> None:
+    """The next due time of the job fails. The programs that deliver alerts do not end."""
+    appliance.after(MINUTE)
+    appliance.turn(
+        *(ended(key, 1) for key in list(appliance.state.running) if start_of(appliance, key).argv[0] == "/bin/work")
+    )
+
+
+def undelivered(appliance: Appliance) -> list[list[str]]:
+    """The summaries of the events of each alert that is not delivered."""
+    incidents = appliance.store.incidents
+    return [[event["summary"] for event in incidents.events(one.job)] for one in incidents.waiting_alerts("ops")]
+
+
+LATER = "2023-11-14T22:15:20+00:00 left out: too many alerts wait for their delivery"
+FAILED = "j failed: exit status 1"
+
+
+@pytest.mark.usefixtures("few")
+def test_while_a_transport_hangs_the_oldest_alerts_give_way(appliance: Appliance) -> None:
+    use(appliance, "when = failed incidents = no")
+    for _ in range(4):
+        hang(appliance)
+    assert undelivered(appliance) == [[FAILED], [f"1 earlier event since {LATER}", FAILED], [FAILED]]
+    for _ in range(4):
+        hang(appliance)
+    assert undelivered(appliance) == [[FAILED], [f"5 earlier events since {LATER}", FAILED], [FAILED]]
+    assert f"error: notify ops: 5 earlier events since {LATER}" in appliance.logged()
+    reasons = [run.reason for run in appliance.history() if run.state == "cancelled"]
+    assert set(reasons) == {"too many alerts wait for their delivery"}
+    assert appliance.state.metrics.counters["alerts_total", ("ops", "failed")] == 5
+    appliance.restart(SECOND, files("when = failed incidents = no"))
+    appliance.say("sched pause j")
+    end_all(appliance)
+    events = [
+        [(event["kind"], event["count"]) for event in text_of(start)["events"]] for start in deliveries(appliance)
+    ]
+    assert events[-2:] == [[("left_out", 5), ("failed", 1)], [("failed", 1)]]
+    assert appliance.data("sched incidents")["undelivered"] == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_while_a_transport_fails_the_oldest_alerts_give_way_between_their_attempts(appliance: Appliance) -> None:
+    """All attempts get the same alert, so only one that has not begun can say what is left out."""
+    use(appliance, "when = failed incidents = no", tell="retries = 99 retry_delay = 1d")
+    for _ in range(5):
+        hang(appliance)
+        appliance.turn(
+            *(ended(key, 1, attempt=running.key.attempt) for key, running in appliance.state.running.items())
+        )
+    summaries = [events[0].partition(" since ")[0] for events in undelivered(appliance)]
+    assert summaries == ["1 earlier event", "2 earlier events"]
+    messages = [dict(start.env)["SCHED_NOTIFY_EVENTS"] for start in deliveries(appliance)]
+    assert messages == ["1", "1", "1", "2", "2"]
+
+
+@pytest.mark.usefixtures("few")
+def test_the_oldest_alerts_that_collect_give_way(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schedappliance.store.incidents.MOST_EVENTS", 2)
+    use(appliance, "when = failed incidents = no collect = 1d")
+    for _ in range(7):
+        hang(appliance)
+    assert undelivered(appliance) == [[f"5 earlier events since {LATER.replace(':15', ':14')}", FAILED, FAILED]]
+    assert appliance.state.metrics.counters["alerts_total", ("ops", "failed")] == 3
+
+
+def test_what_waits_is_limited_in_bytes(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_limits, "MOST_WAITING_BYTES", 200_000)
+    use(appliance, "when = output incidents = no")
+    for _ in range(6):
+        appliance.after(MINUTE)
+        (key,) = [key for key in appliance.state.running if start_of(appliance, key).argv[0] == "/bin/work"]
+        appliance.turn(ended(key, 0, output=b"x" * 60_000))
+    assert appliance.store.incidents.waiting("ops")[1] <= 200_000
+    assert [len(events) for events in undelivered(appliance)] == [1, 2, 1]
+
+
+def test_the_space_of_events_is_what_they_take(appliance: Appliance) -> None:
+    use(appliance)
+    due(appliance)
+    appliance.say("sched pause j")
+    sizes = appliance.database.rows("SELECT size, length(CAST(event AS BLOB)) FROM alerts")
+    assert [size == length for size, length in sizes] == []
+
+
 def test_troubles_of_the_appliance_are_told_with_their_end(appliance: Appliance) -> None:
     use(appliance, "when = ( degraded reload_refused recovered ) after = 3")
     appliance.turn(appliance.read("sched {"))
@@ -611,12 +704,16 @@ def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["incidents_of_job", "named_incidents", "incident_of", "collecting", "delete_left_alert", "alert"]
+    "name",
+    [
+        *("incidents_of_job", "named_incidents", "incident_of", "collecting", "delete_left_alert", "alert"),
+        *("waiting", "waiting_alerts", "first_place", "delete_event", "page_of_incidents"),
+    ],
 )
 def test_what_happens_often_reads_only_the_rows_that_it_needs(appliance: Appliance, name: str) -> None:
     """With 5,000 incidents, each `sched delete` took half a second of the deciding thread."""
     sql = appliance.store.incidents._sql[name]
-    parameters = (0,) if "?1" in sql else (0,) * sql.count("?")
+    parameters = (0,) * max([int(number) for number in re.findall(r"\?(\d)", sql)] or [sql.count("?")])
     plan = [str(row[3]) for row in appliance.database.rows(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     assert plan and not [step for step in plan if step.startswith("SCAN") and step not in ("SCAN a", "SCAN jobs")], plan
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schedappliance.engine.reasons import PERHAPS_NOT_STARTED
+from schedappliance.core import alert_limits
+from schedappliance.engine.incidents import LEFT_OUT
+from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, TOO_MANY_ALERTS
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import FAILURES, RunState
 from tests.simulation.files import AFTER
+from tests.simulation.invariants import is_deleted
 from tests.simulation.journal import LIVE, AlertRow, AttemptRow, Change, IncidentRow, RunRow
 from tests.simulation.view import View
 from tests.support.core import MINUTE
@@ -29,6 +32,8 @@ def follow(view: View, change: Change) -> Iterator[str]:
         case Change(_, AttemptRow() as attempt) if attempt.state == RunState.SUCCEEDED:
             lasted = max(0, (attempt.ended_ms or 0) - attempt.started_ms)
             view.past.lasted.setdefault(attempt.job, []).append(lasted)
+        case Change(None, AlertRow() as alert) if alert.kind == LEFT_OUT:
+            view.past.left_out += alert.stands_for
         case Change(None, AlertRow() as alert) if alert.late is not None:
             yield from _tell_late(view, alert.late)
         case Change(None, AlertRow() as alert):
@@ -38,11 +43,20 @@ def follow(view: View, change: Change) -> Iterator[str]:
             elif job not in view.past.told:
                 yield f"people are reminded of job {job}, which has not failed: {alert}"
         case Change(AlertRow() as alert, None):
-            delivery = view.rows.runs.get(RunKey(alert.job, 1))
-            if alert.job in view.rows.jobs or (delivery is not None and delivery.state in LIVE):
-                yield f"{alert} is forgotten before its delivery"
-            if delivery is not None and delivery.reason == PERHAPS_NOT_STARTED:
-                yield f"{alert} is lost: {delivery}"
+            yield from _forget_alert(view, alert)
+
+
+def _forget_alert(view: View, alert: AlertRow) -> Iterator[str]:
+    """An alert is forgotten when its delivery has ended, or when another one stands for it."""
+    delivery = view.rows.runs.get(RunKey(alert.job, 1))
+    waits = alert.job in view.rows.jobs or (delivery is not None and delivery.state in LIVE)
+    if waits and alert.kind != LEFT_OUT:
+        yield f"{alert} is forgotten before its delivery"
+    is_left_out = not is_deleted(view, alert.job) if delivery is None else delivery.reason == TOO_MANY_ALERTS
+    if waits or is_left_out:
+        view.past.given_up += alert.stands_for
+    elif delivery is not None and delivery.reason == PERHAPS_NOT_STARTED:
+        yield f"{alert} is lost: {delivery}"
 
 
 def _end(view: View, run: RunRow) -> None:
@@ -112,6 +126,13 @@ def each_event_is_told_once(view: View) -> Iterator[str]:
     past = view.past
     if +past.due_alerts != past.alerts:
         yield f"the alerts {past.alerts} are stored, {past.due_alerts} are due"
+    if past.left_out != past.given_up:
+        yield f"{past.given_up} events are left out, the alerts say {past.left_out}"
+    past.left_out = past.given_up = 0
+    # One alert is being delivered, and one is new: each may have an event that stands for others.
+    waiting = sum(alert.notify == "ops" for alert in view.rows.alerts.values())
+    if waiting > max(alert_limits.MOST_WAITING, 1) + 3:
+        yield f"{waiting} events wait for their delivery"
     past.due_alerts.clear()
     past.alerts.clear()
     for alert in view.rows.alerts.values():

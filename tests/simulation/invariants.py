@@ -42,7 +42,10 @@ def the_phase_of_a_job_is_kept(_view: View, old: JobRow | None, new: JobRow | No
 
 
 def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
-    """A job is removed after its last run, when a command deletes it, or when the files no longer declare it."""
+    """A job is removed after its last run, when a command deletes it, or when the files no longer declare it.
+
+    The job of an alert is also removed when another alert stands for its events; see alerts.py.
+    """
     if old is None or new is not None:
         return
     done = (
@@ -51,10 +54,15 @@ def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterat
         and any(run.occurrence > old.occurrence for run in view.claims.get(old.number, ()))
     )
     undeclared = old.declared is not None and any(old.declared not in policy.jobs for policy in view.policies)
-    commands = [*view.asked, *(run.command for runs in view.claims.values() for run in runs)]
-    deleted = any("sched delete" in command and f"{old.number:09d}" in command for command in commands)
-    if not done and not undeclared and not deleted:
+    gives_way = any(alert.job == old.number for alert in view.rows.alerts.values())
+    if not (done or undeclared or gives_way or is_deleted(view, old.number)):
         yield f"job {old.number} was removed: {old}"
+
+
+def is_deleted(view: View, job: int) -> bool:
+    """Whether a command of this step deletes a job."""
+    commands = [*view.asked, *(run.command for runs in view.claims.values() for run in runs)]
+    return any("sched delete" in command and f"{job:09d}" in command for command in commands)
 
 
 def a_failure_is_answered_once(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:

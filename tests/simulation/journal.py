@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from schedappliance.engine.incidents import LATE
+from schedappliance.engine.incidents import LATE, LEFT_OUT
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import AT_BOOT, AttemptKey, RunKey
 from schedappliance.engine.states import RunState
@@ -129,11 +129,17 @@ class IncidentRow(NamedTuple):
 class AlertRow(NamedTuple):
     sequence: int
     job: int
+    notify: str
     event: str
 
     @property
     def kind(self) -> str:
         return str(json.loads(self.event)["kind"])
+
+    @property
+    def stands_for(self) -> int:
+        """How many events it stands for."""
+        return int(json.loads(self.event)["count"]) if self.kind == LEFT_OUT else 1
 
     @property
     def late(self) -> RunKey | None:

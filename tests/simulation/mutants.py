@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest import MonkeyPatch
 
-from schedappliance.core import alerts, calendars, recovery
+from schedappliance.core import alert_limits, alerts, calendars, recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
@@ -213,12 +213,19 @@ def a_late_run_is_not_remembered(patch: MonkeyPatch) -> None:
     patch.setattr(Incidents, "note_late", lambda _table, _run, _notify: None)
 
 
+def an_event_that_stands_for_others_counts_as_one(patch: MonkeyPatch) -> None:
+    patch.setattr(alert_limits, "MOST_WAITING", 1)
+    left_out = incidents.left_out
+    patch.setattr(alert_limits, "left_out", lambda events, *rest: left_out(events, *rest) | {"count": len(events)})
+
+
 # Histories with alerts find these.
 ALERT_MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     an_incident_forgets_that_it_was_told,
     an_alert_that_was_not_started_is_lost,
     memory_decides_what_was_told,
     a_late_run_is_not_remembered,
+    an_event_that_stands_for_others_counts_as_one,
 )
 
 

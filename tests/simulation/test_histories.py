@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.core import alert_limits
+from schedappliance.engine import incidents
 from schedappliance.engine.states import RunState
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
@@ -159,6 +161,21 @@ def test_histories_with_alerts(seed: int) -> None:
     """Each job that fails is told once, and so is its recovery, through crashes, edits and failing deliveries."""
     print(f"seed {seed}")
     live(seed, 5, has_alerts=True)
+
+
+def test_a_history_with_more_alerts_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event is left out silently, and what waits is limited."""
+    counts, left_out = [], incidents.left_out
+
+    def counted(events: list[incidents.Event], now_ms: int, reason: str) -> incidents.Event:
+        event = left_out(events, now_ms, reason)
+        counts.append(event["count"])
+        return event
+
+    monkeypatch.setattr(alert_limits, "left_out", counted)
+    monkeypatch.setattr(alert_limits, "MOST_WAITING", 1)
+    live(17, 5, has_alerts=True)
+    assert max(counts) > 1
 
 
 @pytest.mark.parametrize("seed", CALENDAR_SEEDS)

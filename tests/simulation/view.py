@@ -43,6 +43,7 @@ class Past:
       user stopped
     - `streaks`: how many events in a row a declared job has; `told`: the jobs whose incident was told; `subjects`: the job of
       each incident; `due_alerts`, `alerts`: the alerts of this step by job and kind, as they must be and as they are
+    - `left_out`: how many events the alerts of this step stand for; `given_up`: how many were removed
     - `late`: the runs that were told as late; `lasted`: how long the successful attempts of a job took
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
@@ -72,6 +73,8 @@ class Past:
     lasted: dict[int, list[int]] = field(default_factory=dict)
     due_alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
     alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    left_out: int = 0
+    given_up: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0

@@ -56,15 +56,29 @@ DELETE FROM late_runs WHERE NOT EXISTS (
 INSERT INTO late_runs (job, occurrence, notify) VALUES (?, ?, ?);
 
 -- name: add_alert
-INSERT INTO alerts (job, notify, event) VALUES (?, ?, ?);
+-- A place (NULL: the last one) is free, or was free in this transaction.
+INSERT INTO alerts (sequence, job, notify, event, size) VALUES (?, ?, ?, ?, ?);
 
 -- name: alert
 SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
 
 -- name: collecting
 -- The last alert of a stanza, if its job waits for more events.
-SELECT a.job FROM (SELECT max(job) AS job FROM alerts WHERE notify = ?) a JOIN jobs j ON j.number = a.job
-WHERE (SELECT count(*) FROM alerts WHERE job = a.job) < ?;
+SELECT a.job FROM (SELECT max(job) AS job FROM alerts WHERE notify = ?1) a JOIN jobs j ON j.number = a.job
+WHERE (SELECT count(*) < ?2 AND sum(size) < ?3 FROM alerts WHERE notify = ?1 AND job = a.job);
+
+-- name: waiting
+SELECT count(*), coalesce(sum(size), 0) FROM alerts WHERE notify = ?;
+
+-- name: waiting_alerts
+SELECT a.job, count(*), sum(a.size), EXISTS (SELECT 1 FROM runs r WHERE r.job = a.job AND r.occurrence = 1 AND r.attempts)
+FROM alerts a WHERE a.notify = ? GROUP BY a.job ORDER BY a.job;
+
+-- name: first_place
+SELECT min(sequence) FROM alerts WHERE job = ?;
+
+-- name: delete_event
+DELETE FROM alerts WHERE sequence = ?;
 
 -- name: is_alert
 SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
