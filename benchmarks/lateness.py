@@ -12,12 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import time, time_ns
 
 from benchmarks import peers
-from benchmarks.appliances import STANZAS, Planned, fill, lay_out, reading, serving, until
+from benchmarks.appliances import STANZAS, Place, Planned, fill, lay_out, reading, serving, until
 from benchmarks.measuring import Scale, percentile
 from benchmarks.reporting import OURS, Check, Report
 
@@ -39,14 +40,18 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
-def daemon(folder: Path, due: Callable[[int], list[int]]) -> list[float]:
-    """Milliseconds from the due time to the commit, for each run of a daemon."""
+def daemon(
+    folder: Path,
+    due: Callable[[int], list[int]],
+    beside: Callable[[Place], AbstractContextManager[object]] = nullcontext,
+) -> list[float]:
+    """Milliseconds from the due time to the commit, for each run of a daemon. `beside`: what goes on meanwhile."""
     now_ms = time_ns() // 1_000_000
     dues = due(now_ms + LEAD_MS)
     place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS)
     fill(place, (Planned(at, f"config set message_expiration {n}") for n, at in enumerate(dues)), now_ms)
     file = place.root / "lateness"
-    with serving(place, daemon=("--lateness", str(file))), reading(place) as number:
+    with serving(place, daemon=("--lateness", str(file))), reading(place) as number, beside(place):
         until(lambda: number("SELECT NOT EXISTS (SELECT 1 FROM jobs)"))
     lateness_ms: list[float] = json.loads(file.read_text())
     assert len(lateness_ms) == len(dues)
