@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from schedappliance.diagnostics import shortened
+from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.importing import stanzas
 from schedappliance.importing.shell import LONGEST_ARGUMENT
 from schedappliance.importing.stanzas import NotPossible, Wishes
@@ -23,6 +24,7 @@ from schedappliance.importing.units import (
     time_span,
     with_specifiers,
 )
+from schedappliance.model import resources
 from schedappliance.model.options import is_variable
 from schedappliance.model.values import duration_text
 from schedappliance.syntax.printer import word
@@ -43,6 +45,12 @@ _WITHOUT_EFFECT = re.compile(
 _OFF = frozenset({"no", "false", "off", "0"})
 _JOURNAL = frozenset({"", "inherit", "journal", "syslog", "kmsg", "journal+console", "null"})
 _PRIORITY = re.compile(r"Nice|IOScheduling\w+|IOWeight|CPUScheduling\w+|CPUWeight|OOM\w+|TimerSlackNSec")
+# The classes of the I/O scheduler, by name and number. A class of real time has no counterpart.
+_BEST_EFFORT, _IDLE = frozenset({"", "best-effort", "2"}), frozenset({"idle", "3"})
+_LIMITS = {
+    **{"LimitNOFILE": "nofile", "LimitAS": "memory", "LimitCPU": "cpu", "LimitNPROC": "nproc"},
+    **{"LimitFSIZE": "fsize", "LimitCORE": "core"},
+}
 _LIMIT = re.compile(
     r"Limit\w+|Memory(?!Deny)\w+|CPU(?!Scheduling|Weight)\w+|Tasks\w+|IO(?!Scheduling|Weight)\w+|Slice|Delegate|NUMA\w+"
 )
@@ -56,7 +64,7 @@ _DIRECTORIES = re.compile(r"(Runtime|State|Cache|Logs|Configuration)Directory\w*
 # Why directives of a service are not carried out.
 _REASONS = (
     (re.compile("RemainAfterExit"), "systemd starts such a service only once; the job runs each time"),
-    (_PRIORITY, "the program runs with the priority of the appliance; `argv` can begin with `/usr/bin/nice`"),
+    (_PRIORITY, "here a program has no priorities but `nice` and `ionice`"),
     (_DIRECTORIES, "the directory is not made here, and must exist"),
     (_LIMIT, "the program has the limits of the appliance"),
     (_SANDBOX, "the program runs without a sandbox"),
@@ -98,6 +106,8 @@ class _Service:
     user: str | None
     home: str | None
     program: Program = field(default_factory=Program)
+    # The directives that became options of priority and limits.
+    carried_out: set[str] = field(default_factory=set)
 
     def read(self) -> Program:
         kind = self.unit.value("Service", "Type") or "simple"
@@ -106,7 +116,9 @@ class _Service:
         self._identity()
         self._environment()
         self._directory()
-        self._limits(kind)
+        self._times(kind)
+        self._priorities()
+        self._limits()
         self.program.options["argv"] = stanzas.argv(self._argv(kind))
         self._others()
         return self.program
@@ -164,7 +176,7 @@ class _Service:
         if directory:
             self.program.options["cwd"] = stanzas.text(directory)
 
-    def _limits(self, kind: str) -> None:
+    def _times(self, kind: str) -> None:
         keys = ("TimeoutSec", "TimeoutStartSec") if kind == "oneshot" else ("RuntimeMaxSec",)
         last = [d for d in self.unit.directives if d.section == "Service" and d.key in keys and d.value]
         if last and (milliseconds := time_span(last[-1].value)):
@@ -181,6 +193,43 @@ class _Service:
                 self._note(f"SuccessExitStatus={name} is left out: `success` takes numbers")
         if len(statuses) > 1:
             self.program.options["success"] = f"( {' '.join(map(str, sorted(statuses)))} )"
+
+    def _priorities(self) -> None:
+        """`Nice` and `IOScheduling...`. A value without counterpart gets a note."""
+        if nice := self._checked("Nice", resources.nice):
+            self.program.options["nice"] = nice
+        name, level = "IOSchedulingClass", "IOSchedulingPriority"
+        kind = self.unit.value("Service", name)
+        if kind in _IDLE:
+            self.program.options["ionice"] = "idle"
+        elif kind in _BEST_EFFORT and (kind or self.unit.value("Service", level)):
+            # systemd's own default is level 4.
+            self.program.options["ionice"] = self._checked(level, resources.ionice) or "4"
+        else:
+            return
+        self.carried_out |= {name, level}
+
+    def _limits(self) -> None:
+        """The limits that are the same here: both the soft and the hard one."""
+        limits = {}
+        for key, name in _LIMITS.items():
+            value = self.unit.value("Service", key).lower()
+            if name == "cpu" and value and ":" not in value and (milliseconds := time_span(value)):
+                value = duration_text(milliseconds)
+            if limit := self._checked(key, resources.LIMITS[name], value):
+                limits[name] = limit
+        if limits:
+            self.program.options["limits"] = f"[ {' '.join(f'{name} = {limit}' for name, limit in limits.items())} ]"
+
+    def _checked(self, key: str, check: Callable[[str], int], value: str | None = None) -> str:
+        """The value of a directive, if the appliance can carry it out; empty if it cannot, or if there is none."""
+        value = self.unit.value("Service", key) if value is None else value
+        try:
+            check(value)
+        except InvalidValue:
+            return ""
+        self.carried_out.add(key)
+        return value
 
     def _argv(self, kind: str) -> list[str]:
         before = self._commands("ExecStartPre")
@@ -230,6 +279,8 @@ class _Service:
         groups: dict[str, list[str]] = {}
         for directive in self.unit.directives:
             group = _group(directive.section, directive.key, directive.value)
+            if directive.section == "Service" and directive.key in self.carried_out:
+                continue
             if group and directive.value:
                 value = described(directive.value, self.unit, self.owner)
                 groups.setdefault(group, []).append(f"{directive.key}={shortened(value)}")

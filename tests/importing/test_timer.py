@@ -265,6 +265,7 @@ def test_a_masked_unit_is_not_possible(tmp_path: Path) -> None:
 
 KEYS = ["ExecStart", "ExecStartPre", "User", "Environment", "EnvironmentFile", "WorkingDirectory", "TimeoutSec", "Type"]
 KEYS += ["SuccessExitStatus", "PassEnvironment", "RuntimeMaxSec", "UMask", "Nice", "Description"]
+KEYS += ["IOSchedulingClass", "IOSchedulingPriority", "LimitNOFILE", "LimitCPU", "LimitAS"]
 VALUES = [
     "/bin/a",
     "-",
@@ -311,6 +312,18 @@ def test_every_service_becomes_a_stanza_or_a_reason(directives: list[tuple[str, 
         ("Type=simple\nTimeoutStartSec=2min", {"user": "root"}),
         ("Type=oneshot\nTimeoutSec=infinity", {"user": "root"}),
         ("RuntimeMaxSec=1h\nTimeoutStopSec=5", {"user": "root", "timeout": "1h", "kill_after": "5s"}),
+        (
+            "Nice=-5\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7",
+            {"user": "root", "nice": "-5", "ionice": "7"},
+        ),
+        ("IOSchedulingPriority=2", {"user": "root", "ionice": "2"}),
+        ("IOSchedulingClass=2", {"user": "root", "ionice": "4"}),
+        ("IOSchedulingClass=idle\nIOSchedulingPriority=7", {"user": "root", "ionice": "idle"}),
+        (
+            "LimitNOFILE=4096\nLimitAS=2G\nLimitCPU=1min 30\nLimitCORE=0",
+            {"user": "root", "limits": "[ nofile = 4096 memory = 2g cpu = 1m30s core = 0 ]"},
+        ),
+        ("LimitFSIZE=1M\nLimitFSIZE=10M", {"user": "root", "limits": "[ fsize = 10m ]"}),
         ("SuccessExitStatus=3 TEMPFAIL", {"user": "root", "success": "( 0 3 75 )"}),
         (
             "EnvironmentFile=/etc/a\nPassEnvironment=A B",
@@ -326,7 +339,12 @@ def test_directives_of_a_service_are_options(service: str, options: dict[str, st
 @pytest.mark.parametrize(
     ("service", "note"),
     [
-        ("Nice=5", "Nice=5: the program runs with the priority of the appliance"),
+        ("Nice=5", ""),
+        ("Nice=high", "Nice=high: here a program has no priorities but `nice` and `ionice`"),
+        ("IOSchedulingClass=realtime", "IOSchedulingClass=realtime: here a program has no priorities but"),
+        ("IOSchedulingClass=none", "IOSchedulingClass=none: "),
+        ("LimitNOFILE=1024:4096", "LimitNOFILE=1024:4096: the program has the limits of the appliance"),
+        ("LimitNPROC=infinity\nLimitSTACK=8M", "LimitNPROC=infinity, LimitSTACK=8M: the program has the limits"),
         ("MemoryMax=1G", "MemoryMax=1G: the program has the limits of the appliance"),
         ("PrivateTmp=yes", "PrivateTmp=yes: the program runs without a sandbox"),
         ("PrivateTmp=no", ""),
