@@ -390,6 +390,8 @@ def test_a_ping_without_an_alert_says_that_the_appliance_works(monkeypatch: pyte
 def test_a_test_needs_no_alert(monkeypatch: pytest.MonkeyPatch, site: str, mailbox: str) -> None:
     assert notify(monkeypatch, "webhook", site, "--test", alert=None) == OK
     assert notify(monkeypatch, "ping", site, "--test", alert=None) == OK
+    # A ping to URL/fail would raise an alarm.
+    assert [path for path, _, _ in Site.requests] == ["/hook", "/hook"]
     assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", mailbox, "--test", alert=None) == OK
     assert message_from_bytes(Mailbox.mails[0], policy=default)["Subject"] == "[test] this is only a test"
 
