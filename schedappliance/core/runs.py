@@ -92,8 +92,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
-        state.measure("run_wait_seconds", 0)
-        _launch(state, *prepared)
+        _launch(state, *prepared, 0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
 
@@ -217,7 +216,7 @@ def start_queued(state: State) -> None:
 
 def _start(state: State, waiter: Waiter) -> None:
     key, program = waiter.key, waiter.program
-    due_ms, command, attempts, user, origin, on_failure_of, claimed_ms = state.store.runs.next_start(key)
+    due_ms, command, attempts, user, origin, on_failure_of, claimed_ms, is_first = state.store.runs.next_start(key)
     if await_user_of_run(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
         state.queue.release_program(program)
@@ -236,9 +235,7 @@ def _start(state: State, waiter: Waiter) -> None:
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
-        if not attempts:
-            state.measure("run_wait_seconds", state.moment.wall - claimed_ms)
-        _launch(state, *prepared)
+        _launch(state, *prepared, state.moment.wall - claimed_ms if is_first else None)
 
 
 def has_place(state: State) -> bool:
@@ -306,7 +303,8 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
     )
 
 
-def _launch(state: State, program: Program, start: StartProgram) -> None:
+def _launch(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
+    """`waited_ms`: how long the run has waited for its first start; None: a start was tried before."""
     wall, boot = state.moment.wall, state.moment.boot
     running = Running(
         start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=boot
@@ -314,9 +312,11 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
     state.running[start.key.run] = running
     state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
     state.effects.append(start)
+    if waited_ms is not None:
+        state.measure("run_wait_seconds", waited_ms)
     if state.configuration.notify:
         expect_end(state, running)
-        if start.key.attempt == FIRST_ATTEMPT:
+        if waited_ms is not None:
             run_started(state, start.key.run)
 
 

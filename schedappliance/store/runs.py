@@ -62,7 +62,10 @@ class QueuedRun(NamedTuple):
 
 
 class NextStart(NamedTuple):
-    """The data that the start of a waiting run needs. `attempts`: the number of attempts before this start."""
+    """The data that the start of a waiting run needs. `attempts`: the number of attempts before this start.
+
+    `is_first`: no start was tried before. A start that failed for a shortage is no attempt.
+    """
 
     due_ms: int
     command: Command | None
@@ -71,6 +74,7 @@ class NextStart(NamedTuple):
     origin: str
     on_failure_of: RunKey | None
     claimed_ms: int
+    is_first: bool
 
 
 class PastRun(NamedTuple):
@@ -209,10 +213,9 @@ class Runs(Table):
         row = self._database.row(self._sql["queued_run"], key)
         if row is None:
             raise damaged(f"{key} is not found")
-        due, text, packed, grammar, attempts, uid, user, origin, claimed, *failed = row
-        return NextStart(
-            due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed), claimed
-        )
+        due, text, packed, grammar, attempts, uid, user, origin, claimed, is_first, *failed = row
+        command, by = _command(packed, grammar, text), User(uid, user)
+        return NextStart(due, command, attempts, by, origin, _key(*failed), claimed, bool(is_first))
 
     def start(self, key: AttemptKey) -> None:
         started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount

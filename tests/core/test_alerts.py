@@ -505,6 +505,19 @@ def test_alerts_that_wait_for_their_delivery_are_counted(appliance: Appliance) -
     assert appliance.say("sched incidents").endswith("\n1 alert not delivered yet")
 
 
+def test_a_start_that_a_shortage_delays_is_told_and_counted_once(appliance: Appliance) -> None:
+    use(appliance, "when = started incidents = no")
+    appliance.after(MINUTE)
+    key = first(appliance)
+    appliance.turn(ProgramNotStarted(AttemptKey(key, 1), "too many processes", exhausted=True))
+    appliance.after(SECOND)
+    assert appliance.started()[0].key == AttemptKey(key, 1)
+    assert [dict(start.env)["SCHED_NOTIFY_KIND"] for start in deliveries(appliance)] == ["started"]
+    (waits,) = [one for one in appliance.data("metrics")["families"] if one["name"] == "run_wait_seconds"]
+    # The run, and the delivery.
+    assert sum(waits["samples"][0][1]) == 2
+
+
 def test_without_incidents_each_event_is_told(appliance: Appliance) -> None:
     """As a service wants it that expects a ping of each run."""
     use(appliance, "when = ( started succeeded failed output ) incidents = no")

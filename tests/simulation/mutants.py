@@ -59,8 +59,8 @@ def start_before_commit(patch: MonkeyPatch) -> None:
         machines[:] = [machine]
         turn(machine, events)
 
-    def launches(state: State, program: Program, start: StartProgram) -> None:
-        launch(state, program, start)
+    def launches(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
+        launch(state, program, start, waited_ms)
         effect = state.effects.pop()
         machines[0].perform(machines[0].view([state.configuration]), effect)
 

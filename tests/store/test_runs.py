@@ -170,7 +170,7 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         (1, (9, 1), COMMAND, None),
         (2, KEY, COMMAND, 7000),
     ]
-    assert store.runs.next_start(KEY) == NextStart(5000, COMMAND, 1, job().user, "spool", None, 5001)
+    assert store.runs.next_start(KEY) == NextStart(5000, COMMAND, 1, job().user, "spool", None, 5001, False)
     with pytest.raises(AssertionError, match="was not started"):
         store.runs.queue_again(KEY, Reason("again"), 7000)
     store.runs.start(AttemptKey(KEY, 2))

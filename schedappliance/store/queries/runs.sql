@@ -28,7 +28,8 @@ ORDER BY sequence;
 SELECT 1 FROM runs WHERE job = ? AND state = 'queued' LIMIT 1;
 
 -- name: queued_run
-SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, claimed_ms, failed_job, failed_occurrence
+SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, claimed_ms, retry_at_ms IS NULL, failed_job,
+       failed_occurrence
 FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: queue_run
