@@ -48,8 +48,12 @@ _PRIORITY = re.compile(r"Nice|IOScheduling\w+|IOWeight|CPUScheduling\w+|CPUWeigh
 # The classes of the I/O scheduler, by name and number. A class of real time has no counterpart.
 _BEST_EFFORT, _IDLE = frozenset({"", "best-effort", "2"}), frozenset({"idle", "3"})
 _LIMITS = {
-    **{"LimitNOFILE": "nofile", "LimitAS": "memory", "LimitCPU": "cpu", "LimitNPROC": "nproc"},
-    **{"LimitFSIZE": "fsize", "LimitCORE": "core"},
+    "LimitNOFILE": "nofile",
+    "LimitAS": "memory",
+    "LimitCPU": "cpu",
+    "LimitNPROC": "nproc",
+    "LimitFSIZE": "fsize",
+    "LimitCORE": "core",
 }
 _LIMIT = re.compile(
     r"Limit\w+|Memory(?!Deny)\w+|CPU(?!Scheduling|Weight)\w+|Tasks\w+|IO(?!Scheduling|Weight)\w+|Slice|Delegate|NUMA\w+"
