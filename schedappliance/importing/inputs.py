@@ -6,6 +6,7 @@ Rule: a file that is clearly something else is rejected, with the right kind in 
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ NOUNS = {"crontab": "line", "cron.d": "line", "timer": "timer", "at": "job"}
 STDIN = "<stdin>"
 
 _SPOOLS = frozenset({"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"})
+# The end of the path of the one crontab with a user column that is a crontab by name.
+_MAIN = ("etc", "crontab")
 # No cron reads what editors and package managers leave behind.
 _LEFT_BEHIND = re.compile(r"\..*|.*(~|\.rpm(save|orig|new)|\.dpkg-\w+|\.swp|\.cfsaved)")
 
@@ -79,7 +82,7 @@ class Importer:
         wishes, form = self.wishes, Form.USER
         if is_anacrontab(source):
             form = Form.ANACRON
-        elif self.kind == "cron.d" or (path and path.parts[-2:] == ("etc", "crontab")):
+        elif self.kind == "cron.d" or (path and path.parts[-2:] == _MAIN):
             form = Form.SYSTEM
         elif path and str(path.parent) in _SPOOLS and not wishes.user:
             wishes = replace(wishes, user=path.name)
@@ -154,4 +157,14 @@ def kind_of(path: Path, text: str) -> Kind | None:
         return Kind("an anacrontab", "crontab", span)
     if not all(_CRON_LINE.match(line) for _, line in jobs):
         return None
-    return Kind("a crontab", "cron.d" if path.parent.name == "cron.d" else "crontab", span)
+    has_users = path.parent.name == "cron.d" or users_in_commands(Source("", text), _is_account)
+    is_main = path.parts[-2:] == _MAIN
+    return Kind("a crontab", "cron.d" if has_users and not is_main else "crontab", span)
+
+
+def _is_account(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True

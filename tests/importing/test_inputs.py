@@ -80,6 +80,15 @@ def test_a_file_of_another_program_is_recognized(path: Path, name: str, argument
     assert text[kind.span.start : kind.span.end].strip() == text[kind.span.start : kind.span.end]
 
 
+def test_a_crontab_with_a_user_column_is_recognized_elsewhere(tmp_path: Path) -> None:
+    """`lint` named `import crontab`, which then named `import cron.d`."""
+    path = tmp_path / "backup"
+    path.write_text("MAILTO=root\n0 2 * * * root /usr/bin/backup\n@daily daemon /bin/tidy\n")
+    (diagnostic,) = Linter().lint(path)
+    assert diagnostic.help.startswith(f"`schedappliance import cron.d {path}` ")
+    assert importer("cron.d").file(path).entries
+
+
 def test_stanza_files_are_not_taken_for_files_of_other_programs() -> None:
     root = FOLDER.parent.parent
     files = [*root.glob("etc/*"), *FOLDER.parent.glob("diagnostics/*.*")]
