@@ -155,6 +155,8 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:
     assert run(program, "--version", cwd=tmp_path).stdout.startswith("schedappliance 0.")
     assert run(program, "--help", cwd=tmp_path).returncode == 0
+    pages = (program.parent.parent / "share/man").rglob("*.*")
+    assert {page.name for page in pages} == {"schedappliance.1", "sched.conf.5"}
 
 
 def test_the_readme_of_the_wheel_has_no_relative_links(built: Path) -> None:

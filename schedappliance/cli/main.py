@@ -15,6 +15,7 @@ from schedappliance import __version__
 from schedappliance.cli.errors import FAILED, INTERRUPTED, exit_status, print_error
 from schedappliance.cli.streams import discard_output, prepare_streams, use_utf8_mode
 
+DESCRIPTION = "A job scheduler for Linux servers that runs each job on time and exactly once."
 # Console commands that are subcommands too. Their arguments are those of the console command.
 SHORT = {
     "why": "sched why",
@@ -93,7 +94,7 @@ def _print_overview(words: list[str]) -> None:
     """The help, the version or a usage error; it always raises SystemExit."""
     parser = argparse.ArgumentParser(
         prog="schedappliance",
-        description="A job scheduler for Linux servers that runs each job on time and exactly once.",
+        description=DESCRIPTION,
         epilog="`schedappliance COMMAND --help` describes a command.",
     )
     parser.add_argument("--version", action="version", version=f"schedappliance {__version__}")
