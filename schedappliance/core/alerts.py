@@ -143,7 +143,7 @@ def _note_late(state: State, running: Running) -> int:
 
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
-    state.noted_troubles = troubles = state.status.troubles
+    state.troubles_in_incidents = troubles = state.status.troubles
     _note_trouble(state, APPLIANCE, DEGRADED, troubles)
 
 

@@ -132,7 +132,7 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
 
 
 def release_unclaimable(state: State, _event: AuditDue) -> None:
-    """Releases jobs whose time zone is available now. The transaction of the turn checks the files of the store."""
+    """Releases jobs whose time zone is available now."""
     if state.unclaimable:
         state.unclaimable = frozenset(number for number in state.unclaimable if _is_unknown(state, number))
 

@@ -90,8 +90,10 @@ class Degraded:
             return [*effects, LogMessage("info", "the store can be written again")]
         return effects
 
-    def retry_soon(self) -> None:
+    def retry_soon(self) -> int:
+        """Plans the next try. Returns its boot instant."""
         self.retry_at = self._state.moment.boot + RETRY_MS
+        return self.retry_at
 
     def deadlines(self) -> list[int]:
         """When the next signals are due, in boot milliseconds.

@@ -1,4 +1,4 @@
-"""What a turn tells those who watch: the events of the command `watch`.
+"""What a turn tells the clients that watch: the events of the command `watch`.
 
 Rule: this runs after the commit, and only while somebody watches.
 """
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 # A turn that changes more, such as a reload, tells only that there is a gap. Reading a row takes 30 µs.
 MOST_CHANGES = 500
 
-Event = dict[str, Any]
+News = dict[str, Any]
 
 
-def happened(store: Store, others: list[Event], at_ms: int) -> list[Happened]:
-    """The effect that tells the changes of jobs and runs, and the other events of a turn; none if nothing happened."""
+def news_of_turn(store: Store, others: list[News], at_ms: int) -> list[Happened]:
+    """The effect with the news of a turn: about the jobs and runs that it has changed, and `others`; empty without news."""
     changes = store.take_changes()
     try:
-        events = [_event(store, key) for key in changes] if len(changes) <= MOST_CHANGES else [{"kind": "gap"}]
+        news = [_news_of(store, key) for key in changes] if len(changes) <= MOST_CHANGES else [{"kind": "gap"}]
     except StoreFailed:
-        events = [{"kind": "gap"}]
-    events += others
-    return [Happened(tuple([{"at_ms": at_ms, **event} for event in events]))] if events else []
+        news = [{"kind": "gap"}]
+    news += others
+    return [Happened(tuple([{"at_ms": at_ms, **one} for one in news]))] if news else []
 
 
-def _event(store: Store, key: int | RunKey) -> Event:
+def _news_of(store: Store, key: int | RunKey) -> News:
     if isinstance(key, RunKey):
         run = store.runs.past(key)
         # A run that was pruned in the turn of its end has no row any more.

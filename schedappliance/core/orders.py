@@ -345,10 +345,10 @@ def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> Non
     for number in state.queue.jobs() if jobs is None else jobs:
         call_off(state, number, reason)
     if jobs is None:
-        state.claims_end = True
+        state.is_tick_over = True
         state.tell("gap")
     else:
-        state.removed.update(jobs)
+        state.handled.update(jobs)
     drop_outdated(state, jobs)
 
 
@@ -357,7 +357,7 @@ def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
     assert job is not None, number
     marked = job._replace(on_failure_of=on_failure_of or job.on_failure_of)
     claim_runs(state, marked, claim_now(job, state.moment.wall))
-    state.removed.add(number)
+    state.handled.add(number)
 
 
 def _record_passed(state: State, job: Job, due: Due, reason: Reason) -> None:
@@ -366,7 +366,7 @@ def _record_passed(state: State, job: Job, due: Due, reason: Reason) -> None:
     since = due.missed.since_ms if due.missed else due.due_ms
     passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
     record_missed(state, job, passed)
-    state.removed.add(job.number)
+    state.handled.add(job.number)
     _advance(state, job, passed.occurrence, due.next_ms)
 
 
@@ -483,7 +483,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         call_off(state, removed.number, REMOVED)
         _record_overdue(state, removed, before, REMOVED)
         jobs.delete(removed.number)
-        state.removed.add(removed.number)
+        state.handled.add(removed.number)
     for change in changes.changed:
         if not change.new.enabled:
             call_off(state, change.job.number, SWITCHED_OFF)

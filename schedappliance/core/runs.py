@@ -511,9 +511,9 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: boo
 
 
 def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
-    """Stops when every program has ended, or cannot be ended. Returns whether it does. `ended`: as in `send_signals`."""
-    leaves_at = leaving_at(state, ended)
-    if not state.stopping or state.stopped or leaves_at is None or state.moment.boot < leaves_at:
+    """Ends the stop if there is no program left to wait for. Returns whether it has. `ended`: as in `send_signals`."""
+    ends_at = stop_ends_at(state, ended)
+    if not state.stopping or state.stopped or ends_at is None or state.moment.boot < ends_at:
         return False
     state.stopped = True
     for key in () if state.keeps_programs else state.running.keys() - ended:
@@ -525,10 +525,10 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
     return True
 
 
-def leaving_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
-    """When the appliance need wait for no program any more, in boot milliseconds; None while one can still be ended.
+def stop_ends_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
+    """From when on the stop waits for no program, in boot milliseconds; 0: now. None while one has not got KILL yet.
 
-    A program that waits for a broken disk cannot be ended, not even by KILL.
+    Not even KILL ends a program that waits for a broken disk.
     """
     if state.keeps_programs:
         return 0

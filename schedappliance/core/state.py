@@ -17,7 +17,7 @@ from schedappliance.commands.outcome import AfterRun, Transaction
 from schedappliance.commands.phrases import time_text
 from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Status
-from schedappliance.core.news import happened
+from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
@@ -39,8 +39,6 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 from schedappliance.store.tables import Store
 
-EPOCH = Moment(0, 0)
-
 
 class Parked(NamedTuple):
     """An order that waits for the event with its answer. `options`: the active ones when it was parked."""
@@ -57,99 +55,131 @@ class WaitingOrder(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state before a turn, or before a part of one, as `restore` needs it."""
+    """The state before a turn, or before a part of one, as `restore` needs it.
+
+    The numbers are lengths of lists: `restore` cuts off what was appended since.
+    """
 
     fields: dict[str, Any]
     statistics: Statistics
     pruning: Pruning
-    noted: tuple[int, int]
+    handled: set[int]
     effects: int
     news: int
-    waiting: int
-    removed: set[int]
+    noted: int
+    ended_jobs: int
+    waiting_events: int
+    # Of the changes of each Undoable.
     changes: tuple[int, ...]
 
 
-@dataclass
-class State:
-    """One appliance in memory.
+# How a turn uses the state, and how a turn that fails is undone. Example: the line `run hello`, whose commit fails.
+#
+#   remember   copies the fields, and notes how long the lists are.
+#   the turn   stores the run, counts it in `live`, adds its program to `running`, and appends StartProgram to `effects`.
+#   COMMIT     fails: the row of the run is gone.
+#   restore    sets the fields again, cuts `effects` off, and takes the program out of `running`.
+#   read_back  before the next decision, counts `live` again from the rows.
+#
+# No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 
-    Rule: most fields hold immutable values, so a copy of the fields undoes a turn. Such a field needs no other code. `live`
-    and `queue` mirror rows and are read back. `remember` and `restore` name the few fields that change in place.
+
+@dataclass(kw_only=True)
+class State:
+    """One appliance in memory, as each function of this package gets it.
+
+    Rule: most fields hold immutable values, so a copy of the fields undoes a turn. A new field of this kind needs no code to
+    be undone. `live` and `queue` mirror rows and are read back. `remember` and `restore` name the few other fields.
     """
 
+    # The start of the daemon sets these.
+
     store: Store
-    # The active ones.
-    options: Options
-    status: Status
     # Its name is stored with each attempt: the pid of a process means nothing after the next boot.
     boot: ThisBoot
     # How many programs may run at once unless `max_running` says so.
     places: int
-    # The time of this turn.
-    moment: Moment
-    statistics: Statistics
+    # What the devices measure, by the names of `metrics`.
+    measure_devices: Callable[[], Mapping[str, float]] = dict
+
+    # What is in effect.
+
+    options: Options
+    status: Status
     # With the zone data and the `days` that are in effect.
     schedules: Schedules
-    running: RunningPrograms = field(default_factory=RunningPrograms)
-    # The number of runs that have not ended, by job.
-    live: Counter[int] = field(default_factory=Counter)
-    queue: WaitingRuns = field(default_factory=WaitingRuns)
-    # Until this boot instant nothing starts, since the machine ran out of a resource.
-    short_until: int = 0
-    pruning: Pruning = field(default_factory=Pruning)
-    # The orders that wait for an event with their answer, by the number that the event will contain.
-    parked: Undoable[int, Parked] = field(default_factory=Undoable)
-    next_number: int = 1
-    # The orders of the clients that wait for the end of a run.
-    awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
-    # The boot instant at which the first of these waits ends. It may be too early, since the end of a run does not
-    # change it. None: all of them wait for the end of a run, however long it takes.
-    wait_until: int | None = None
-    # The open transactions of the console, by connection.
-    transactions: Mapping[int, Transaction] = field(default_factory=dict)
     # How often the options have changed. A commit is rejected if they have changed since its transaction began.
     version: int = 0
     # The digest of the files of the last reload, accepted or not. Only a user's reload tries the same files again.
     attempted_digest: str = ""
-    # A moment since which the wall clock was not set.
-    steady: Moment = EPOCH
     # While the appliance stops, no run starts. It has stopped when the effect Stop was created.
     stopping: bool = False
     stopped: bool = False
     # Whether the programs run on when the appliance stops.
     keeps_programs: bool = False
-    # The effects of this turn.
+
+    # This turn. `settle` empties all of these but the moment.
+
+    moment: Moment
     effects: list[Effect] = field(default_factory=list)
-    # Whether a client watches; the news of this turn, except those about jobs and runs; the troubles that clients know.
-    is_watched: bool = False
-    news: list[dict[str, Any]] = field(default_factory=list)
-    told_troubles: str | None = None
-    # The bytes of the answers of this turn.
-    answered: int = 0
-    # The jobs that a command of this turn has handled, so that the tick skips them.
-    removed: set[int] = field(default_factory=set)
+    # The news for the clients that watch, except those about jobs and runs.
+    news: list[News] = field(default_factory=list)
+    # The jobs that this turn has already claimed, called off or removed, so that the tick skips them.
+    handled: set[int] = field(default_factory=set)
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
-    claims_end: bool = False
-    users: KnownUsers = field(default_factory=KnownUsers)
-    metrics: Metrics = field(default_factory=Metrics)
-    # What this turn adds to the metrics: name, labels, and a number or seconds; and the ends of runs of declared jobs.
+    is_tick_over: bool = False
+    # The bytes of the answers.
+    answered: int = 0
+    # What the turn adds to the metrics: name, labels, and a number or seconds.
     noted: list[tuple[str, Labels, float]] = field(default_factory=list)
+    # The ends of runs of declared jobs, for the metrics.
     ended_jobs: list[tuple[int, str]] = field(default_factory=list)
-    # What the devices measure, by the names of `metrics`.
-    measure_devices: Callable[[], Mapping[str, float]] = dict
-    # How many incidents are open, and when the next reminder is due in wall milliseconds. They mirror rows.
+
+    # Mirrors of rows. `read_back` reads them again.
+
+    # The number of runs that have not ended, by job.
+    live: Counter[int] = field(default_factory=Counter)
+    queue: WaitingRuns = field(default_factory=WaitingRuns)
     open_incidents: int = 0
+    # When the next reminder is due, in wall milliseconds.
     remind_at: int | None = None
-    # The boot instant from which a running program may be late. It may be too early, since the end of a run does not
-    # change it.
+
+    # What runs, and what waits.
+
+    running: RunningPrograms = field(default_factory=RunningPrograms)
+    # Until this boot instant nothing starts, since the machine ran out of a resource.
+    short_until: int = 0
+    # The boot instant from which a running program may be late. The end of a run does not move it, so it may come too early.
     late_from: int | None = None
     # The `notify` stanzas that have told something since their alerts were limited.
     alerted: frozenset[str] = frozenset()
-    # The troubles of the appliance as the incidents know them; not known after a start.
-    noted_troubles: str | None = ""
     # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
     unclaimable: frozenset[int] = frozenset()
+    # The users that were looked up, and what waits for a look-up.
+    users: KnownUsers = field(default_factory=KnownUsers)
+    # The orders that wait for an event with their answer, by the number that the event will contain.
+    parked: Undoable[int, Parked] = field(default_factory=Undoable)
+    next_number: int = 1
+    # The orders of the clients that wait for the end of a run.
+    awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
+    # The boot instant at which the first of these waits is over; None if no wait has a limit. The end of a run does not move
+    # it, so it may come too early: then `end_waits` finds nothing to do.
+    wait_until: int | None = None
+    # The open transactions of the console, by connection.
+    transactions: Mapping[int, Transaction] = field(default_factory=dict)
+
+    # What is counted and compared over many turns.
+
+    # A moment since which the wall clock was not set.
+    steady: Moment
+    pruning: Pruning
+    statistics: Statistics
+    metrics: Metrics = field(default_factory=Metrics)
+    # Whether a client watches, and the troubles that the news have told.
+    is_watched: bool = False
+    troubles_in_news: str | None = None
+    # The troubles that the incidents have noted; not known after a start.
+    troubles_in_incidents: str | None = ""
 
     @property
     def zone(self) -> Zone:
@@ -169,7 +199,7 @@ class State:
 
     @property
     def is_short(self) -> bool:
-        """Whether other starts would fail too: the machine ran out of a resource a moment ago, or outputs cannot be written."""
+        """Whether every start would fail now: the machine ran out of a resource a moment ago, or outputs cannot be written."""
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
@@ -188,12 +218,8 @@ class State:
 
     def unclaimable_jobs(self) -> UnclaimableJobs:
         """The jobs that are not claimed although they are due: their users are looked up, or their calendars are unknown."""
-        unclaimable = self.users.unclaimable_jobs() if self.users.jobs else NONE_UNCLAIMABLE
-        return (
-            UnclaimableJobs(unclaimable.uids, [*unclaimable.numbers, *self.unclaimable])
-            if self.unclaimable
-            else unclaimable
-        )
+        jobs = self.users.unclaimable_jobs() if self.users.jobs else NONE_UNCLAIMABLE
+        return jobs._replace(numbers=[*jobs.numbers, *self.unclaimable]) if self.unclaimable else jobs
 
     def counts(self) -> Counts:
         return Counts(len(self.running), len(self.queue), self.statistics)
@@ -243,12 +269,12 @@ class State:
         return program is not None and program.overlap == "parallel"
 
     def watch(self, is_watched: bool) -> None:
-        """Starts or stops to collect news for the clients that watch."""
-        self.is_watched, self.told_troubles = is_watched, self.status.troubles
+        """Starts or stops collecting news for the clients that watch."""
+        self.is_watched, self.troubles_in_news = is_watched, self.status.troubles
         self.store.watch(is_watched)
 
     def tell(self, kind: str, **data: Any) -> None:
-        """Tells those who watch an event."""
+        """Collects a piece of news for the clients that watch."""
         if self.is_watched:
             self.news.append({"kind": kind, **data})
 
@@ -284,7 +310,7 @@ class State:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
     def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
-        """Adds a time to a histogram for good, even outside a turn. `times`: how often."""
+        """Adds a time to a histogram at once. A failed turn does not undo this, unlike `measure`. `times`: how often."""
         bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
         if (name, labels) not in histograms:
             histograms[name, labels] = [0] * (len(bounds) + 2)
@@ -302,17 +328,17 @@ class State:
     def named(self, key: RunKey) -> str:
         return run_id(self.store.node, key)
 
-    def note_claim(self, key: RunKey, state: RunState) -> None:
-        """Counts a run that was claimed."""
+    def note_claim(self, key: RunKey, how: RunState) -> None:
+        """Counts a run that was claimed. It may have ended already: `skipped`, for example."""
         self.pruning.stored_runs += 1
-        if state in TRANSITIONS:
+        if how in TRANSITIONS:
             self.live[key.job] += 1
         else:
-            self.statistics.ended[state] += 1
+            self.statistics.ended[how] += 1
             if self.awaited:
-                self._tell_end(key)
+                self._answer_waiting(key)
 
-    def note_end(self, key: RunKey, state: RunState) -> None:
+    def note_end(self, key: RunKey, how: RunState) -> None:
         """Counts a run that has ended, and releases the next run of the job if all earlier ones have ended."""
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
@@ -320,11 +346,11 @@ class State:
         # Several runs may have run side by side while `overlap` was `parallel`; the next one waits for the last of them.
         if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
-        self.statistics.ended[state] += 1
+        self.statistics.ended[how] += 1
         if self.awaited:
-            self._tell_end(key)
+            self._answer_waiting(key)
 
-    def _tell_end(self, key: RunKey) -> None:
+    def _answer_waiting(self, key: RunKey) -> None:
         """Answers the clients that wait for a run, in the transaction that records the end of the run."""
         for order, _ in self.awaited.get(key, ()):
             if order.reply_to is not None:
@@ -357,11 +383,12 @@ class State:
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             pruning=replace(self.pruning),
-            noted=(len(self.noted), len(self.ended_jobs)),
+            handled=set(self.handled),
             effects=len(self.effects),
             news=len(self.news),
-            waiting=len(self.users.events),
-            removed=set(self.removed),
+            noted=len(self.noted),
+            ended_jobs=len(self.ended_jobs),
+            waiting_events=len(self.users.events),
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
 
@@ -369,17 +396,17 @@ class State:
         """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
         self.store.watch(self.is_watched)
-        self.statistics, self.pruning, self.removed = before.statistics, before.pruning, before.removed
+        self.statistics, self.pruning, self.handled = before.statistics, before.pruning, before.handled
         del self.effects[before.effects :], self.news[before.news :]
-        self.users.undo(before.waiting)
-        del self.noted[before.noted[0] :], self.ended_jobs[before.noted[1] :]
+        del self.noted[before.noted :], self.ended_jobs[before.ended_jobs :]
+        self.users.undo_events(before.waiting_events)
         self.metrics.forget_ends()
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
 
     def settle(self) -> list[Effect]:
         """Ends a turn, so that it cannot be undone any more. Returns its effects."""
-        effects, self.effects, self.removed, self.claims_end = self.effects, [], set(), False
+        effects, self.effects, self.handled, self.is_tick_over = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
         # Most notes of a turn are equal.
@@ -393,15 +420,16 @@ class State:
         self.noted.clear()
         self.ended_jobs.clear()
         if self.is_watched:
-            effects = [*effects, *self._what_happened()]
-        return [*effects, *self.users.questions(self.moment.boot)] if self.users.wanted else effects
+            effects = [*effects, *self._take_news()]
+        return [*effects, *self.users.take_questions(self.moment.boot)] if self.users.wanted else effects
 
-    def _what_happened(self) -> list[Happened]:
-        if (troubles := self.status.troubles) != self.told_troubles:
+    def _take_news(self) -> list[Happened]:
+        """Returns the news of this turn as an effect, and begins to collect those of the next one."""
+        if (troubles := self.status.troubles) != self.troubles_in_news:
             self.tell("degraded", troubles=list(self.status.trouble_list))
-            self.told_troubles = troubles
+            self.troubles_in_news = troubles
         news, self.news = self.news, []
-        return happened(self.store, news, self.moment.wall)
+        return news_of_turn(self.store, news, self.moment.wall)
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
@@ -459,13 +487,18 @@ def new_state(
 
     `boot_id`: that of this boot, empty if it is hidden. `zones` None: the zone data of this machine, whose own zone is UTC.
     """
-    status = Status(pid, version, moment)
     options = with_overrides(configuration, store.settings.overrides())
-    places, statistics = 8 * cores, Statistics(moment)
-    schedules = Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days)
-    boot = this_boot(boot_id, moment, *store.settings.last_tick())
     state = State(
-        store, options, status, boot, places, moment, statistics, schedules, steady=moment, pruning=Pruning(keep)
+        store=store,
+        boot=this_boot(boot_id, moment, *store.settings.last_tick()),
+        places=8 * cores,
+        options=options,
+        status=Status(pid, version, moment),
+        schedules=Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days),
+        moment=moment,
+        steady=moment,
+        pruning=Pruning(keep),
+        statistics=Statistics(moment),
     )
     state.set_hold(store.settings.hold())
     return state

@@ -1,8 +1,25 @@
 """A turn: the deciding thread handles a batch of events, and everything that is due.
 
-Rule: a turn is one transaction, and its effects go out only after the commit. On the hot path, a comparison of plain
-values guards each call that most turns do not need. A handler has the name of its event.
+Rule: a turn is one transaction, and its effects go out only after the commit. Most turns need few of its steps, so a cheap
+comparison stands before each call that every turn would make. A handler has the name of its event.
 """
+
+# The good path. Example: the line `sched in 5 run hello` and the end of a program have arrived, and a job is due.
+#
+#   turn          Both events can be handled now, so they are `pending`.
+#   _commit       BEGIN. Memory follows the rows and the clock (`_begin`).
+#   _handle_all   `line_typed` adds a job; `program_ended` ends a run.
+#   _do_due_work  `tick` claims the due job. Its program starts, or its run waits in the queue.
+#   COMMIT        `settle` returns the effects: a reply, the start of a program, log lines.
+#   wake          tells the loop when the next job is due: in 5 seconds.
+#
+# What can go wrong, and what then happens:
+#
+#   the commit fails                   `restore` undoes everything since BEGIN. `degraded` decides what is tried again.
+#   a user must be looked up           The event waits in `users`. A later turn puts it in again (`_with_released`).
+#   another process locks the store    A turn that writes nothing and for which nothing is due needs no transaction.
+#
+# docs/architecture.md, "Three flows", follows a line and a due job through all files.
 
 from __future__ import annotations
 
@@ -73,7 +90,7 @@ class Core:
         self._degraded = Degraded(state, self._commit, self._refresh, partial(_take_step, state))
         # True after a rollback: memory does not agree with the rows.
         self._stale = False
-        # The result of `wake` after the last turn; None if it was not called since.
+        # What `wake` said after the last turn. None from the begin of a transaction until the next `wake`.
         self._wake: tuple[int | None, int | None] | None = None
 
     @property
@@ -108,7 +125,7 @@ class Core:
                 _HANDLERS[type(event)](state, event)
             return state.settle()
         self._wake = None
-        pending = [*self._degraded.backlog, *self._known(arrived)]
+        pending = [*self._degraded.backlog, *self._with_released(arrived)]
         if self._degraded.is_full:
             # One transaction for all events would probably fail again, so each event gets its own transaction at once.
             return self._degraded.one_by_one(by_room(pending))
@@ -131,16 +148,15 @@ class Core:
         """
         if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
             return True
-        if self.state.configuration.notify and self.state.noted_troubles != self.state.status.troubles:
-            return True
-        if AuditDue in map(type, events) and not self.state.store.is_in_place:
-            return True
-        moment, (wall, boot) = self.state.moment, self._wake
+        state, moment, (wall, boot) = self.state, self.state.moment, self._wake
+        has_new_troubles = bool(state.configuration.notify) and state.troubles_in_incidents != state.status.troubles
+        # Only a transaction puts the files of the store back in their place.
+        has_lost_files = AuditDue in map(type, events) and not state.store.is_in_place
         is_due = (wall is not None and wall <= moment.wall) or (boot is not None and boot <= moment.boot)
-        return is_due or self.state.clock_was_set
+        return has_new_troubles or has_lost_files or is_due or state.clock_was_set
 
-    def _known(self, arrived: list[Event]) -> list[Event]:
-        """Replaces the answers about users by the events that waited for them. A failed commit does not undo an answer."""
+    def _with_released(self, arrived: list[Event]) -> list[Event]:
+        """Takes the answers about users out, and puts in the events that they release. A failed commit undoes neither."""
         state, boot = self.state, self.state.moment.boot
         if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
             return arrived
@@ -148,8 +164,8 @@ class Core:
         for uid in state.queue.awaited_users():
             if state.users.are_usable((uid,), boot):
                 state.queue.release_user(uid)
-        # Before every later event of their users.
-        first = next((place for place, event in enumerate(arrived) if isinstance(event, _OF_USERS)), 0)
+        # The released events are older than all events of users that have arrived, so they come before these.
+        first = next((number for number, event in enumerate(arrived) if isinstance(event, _OF_USERS)), 0)
         others = (event for event in arrived[first:] if not isinstance(event, UserLookedUp))
         return [*arrived[:first], *released, *others]
 
@@ -164,7 +180,7 @@ class Core:
             self.state.restore(before)
             self._stale = True
             raise
-        # Only now: a failed commit undoes the log lines of its repairs.
+        # After the commit: if it fails, the log lines about repairs are undone too, and the next turn writes them again.
         self.state.store.repairs.clear()
         return self.state.settle()
 
@@ -172,7 +188,7 @@ class Core:
         """Makes memory agree with the rows, and the jobs with the clock, before anything is decided."""
         state = self.state
         if self._degraded.backlog and self._degraded.is_starting:
-            # The first turn itself follows the clock since the last tick, which it reads from the store.
+            # The first turn (`recover`) follows the clock itself, from the last tick in the store on.
             self._refresh()
             return
         if state.clock_was_set:
@@ -204,28 +220,27 @@ class Core:
         state, degraded = self.state, self._degraded
         # Programs whose ends wait in the backlog get no signal, so their deadlines do not count.
         deadlines = degraded.deadlines() if degraded.backlog else _next_signals(state)
-        if degraded.retry_at is None and not state.stopping:
-            deadlines += _next_steps(state)
-            try:
-                hold = state.status.hold
-                due = _next_due(state) if hold is None else hold.ends_ms
-                return due, min(deadlines, default=None)
-            except StoreFailed:
-                degraded.retry_soon()
-        elif degraded.retry_at is None:
+        retry_at = degraded.retry_at
+        if retry_at is None:
             if state.stopped:
                 # Nothing is due any more: the loop only waits for its devices.
                 return None, None
-            leaves_at = runs.leaving_at(state)
-            return None, min([*deadlines, *([leaves_at] if leaves_at else [])], default=None)
-        assert degraded.retry_at is not None
-        return None, min([degraded.retry_at, *deadlines])
+            if state.stopping:
+                ends_at = runs.stop_ends_at(state)
+                return None, min(deadlines if ends_at is None else [*deadlines, ends_at], default=None)
+            try:
+                return _next_due(state), min(deadlines + _next_steps(state), default=None)
+            except StoreFailed:
+                retry_at = degraded.retry_soon()
+        return None, min([retry_at, *deadlines])
 
 
 def _next_due(state: State) -> int | None:
-    """When the next job or the next reminder is due, in wall milliseconds."""
-    due, remind_at = state.store.jobs.next_due(state.unclaimable_jobs()), state.remind_at
-    return due if remind_at is None else min(remind_at, remind_at if due is None else due)
+    """When the next job or the next reminder is due, or the hold ends, in wall milliseconds."""
+    if state.status.hold is not None:
+        return state.status.hold.ends_ms
+    instants = state.store.jobs.next_due(state.unclaimable_jobs()), state.remind_at
+    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _next_signals(state: State) -> list[int]:
@@ -246,7 +261,7 @@ def _next_steps(state: State) -> list[int]:
         if state.moment.boot < state.short_until:
             steps.append(state.short_until)
         elif runs.has_place(state):
-            # The first turn after a start has ended the runs that the last daemon lost, and starts none.
+            # The first turn of a daemon starts no run, so the next turn follows at once.
             steps.append(state.moment.boot)
     return [step for step in steps if step is not None]
 
@@ -255,18 +270,18 @@ def _handle_all(state: State, events: Iterable[Event]) -> None:
     stored_before = state.pruning.stored_runs
     for event in events:
         _HANDLERS[type(event)](state, event)
-    _go_on(state, stored_before)
+    _do_due_work(state, stored_before)
 
 
 def _take_step(state: State, step: Step, stored_before: int, ended: Set[RunKey]) -> None:
     """Handles one event by itself, or does everything that is due."""
     if isinstance(step, DueWork):
-        _go_on(state, stored_before, ended)
+        _do_due_work(state, stored_before, ended)
     else:
         _HANDLERS[type(step)](state, step)
 
 
-def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -> None:
+def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -> None:
     """Does the work that is due: claims jobs, starts waiting runs, sends signals, prunes.
 
     `stored_before`: the number of stored runs before this turn. `ended`: programs that have ended and get no signal.
@@ -274,7 +289,9 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.release_delayed(state.moment.boot)
-    if state.configuration.notify and state.noted_troubles != state.status.troubles:
+
+    # Alerts
+    if state.configuration.notify and state.troubles_in_incidents != state.status.troubles:
         follow_troubles(state)
     if state.late_from is not None and state.late_from <= state.moment.boot:
         note_late_runs(state, ended)
@@ -282,6 +299,8 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         remind(state)
     if state.alerted:
         limit_alerts(state)
+
+    # Jobs and programs
     if state.may_claim:
         tick(state)
     # A job of the tick may have stopped or held the appliance.
@@ -289,10 +308,14 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
+
+    # Clients that wait, and the stop
     if state.wait_until is not None:
         end_waits(state)
     if state.stopping:
         runs.finish_stopping(state)
+
+    # Old rows
     pruning = state.pruning
     if pruning.stored_runs > state.configuration.history or pruning.is_behind:
         state.prune_history(stored_before)
@@ -322,7 +345,7 @@ def tick(state: State) -> None:
     guarded, schedules = state.configuration.authorization is not None, state.schedules
     last_hold = state.status.last_hold
     for job in due:
-        if job.number in state.removed or (guarded and await_user_of_job(state, job)):
+        if job.number in state.handled or (guarded and await_user_of_job(state, job)):
             continue
         try:
             schedule = schedules.of(job)
@@ -331,7 +354,8 @@ def tick(state: State) -> None:
             continue
         catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
-        if not state.may_claim or state.claims_end:
+        if not state.may_claim or state.is_tick_over:
+            # The command of this job has stopped, held or paused the appliance.
             return
 
 
@@ -342,7 +366,7 @@ def _leave_unclaimed(state: State, job: Job, reason: NoSchedule) -> None:
 
 
 def _nobody_watches(state: State, _event: NobodyWatches) -> None:
-    """Stops to collect news. A client whose `watch` came just before would get no events, so it is disconnected."""
+    """Stops collecting news. A client whose `watch` came just before would get no events, so it is disconnected."""
     state.watch(False)
     state.effects.append(EndWatches())
 

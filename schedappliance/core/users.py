@@ -116,7 +116,7 @@ class KnownUsers:
             if isinstance(event, DropClaimed)
         ]
 
-    def undo(self, count: int) -> None:
+    def undo_events(self, count: int) -> None:
         """Keeps the first `count` waiting events. The turn that failed added the others, and handles them again."""
         self._keep(self.events[:count])
 
@@ -132,8 +132,8 @@ class KnownUsers:
         uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
         return UnclaimableJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
 
-    def questions(self, boot_ms: int) -> list[LookUpUser]:
-        """The new questions, as effects. Each user is asked for once at a time."""
+    def take_questions(self, boot_ms: int) -> list[LookUpUser]:
+        """Returns the new questions as effects, and notes them as asked. Each user is asked for once at a time."""
         wanted, self.wanted = self.wanted, {}
         for uid in wanted:
             question = self.asked.setdefault(uid, _Question(boot_ms))

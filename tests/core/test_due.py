@@ -193,7 +193,7 @@ def test_a_job_deleted_in_the_tick_in_which_it_is_due_does_not_run(either: Appli
     deleter = 3 - victim
     expected = [(victim, 1, "succeeded")] if order == "after" else []
     assert sorted(either.states()) == sorted([*expected, (deleter, 1, "succeeded" if order == "before" else "failed")])
-    assert (either.store.jobs.count(), either.state.removed) == (0, set())
+    assert (either.store.jobs.count(), either.state.handled) == (0, set())
 
 
 def test_a_job_may_delete_itself(either: Appliance) -> None:

@@ -173,7 +173,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
     wanted = with_overrides(state.configuration, appliance.store.settings.overrides())
     assert state.options.overrides == wanted.overrides
-    assert (state.removed, state.effects) == (set(), [])
+    assert (state.handled, state.effects) == (set(), [])
     assert (state.open_incidents, state.remind_at) == appliance.store.incidents.mirror()
     assert state.status.last_hold == appliance.store.settings.hold()
     generation = appliance.store.settings.last_generation()
