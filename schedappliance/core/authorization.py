@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schedappliance.core.audit import audit
-from schedappliance.core.users import Input, Uids
+from schedappliance.core.users import Input, Users
 from schedappliance.diagnostics import command_diagnostic, shortened
 from schedappliance.engine.authorization import is_delegate, not_allowed, roles_of, why_not_run
 from schedappliance.engine.effects import Answer, rejection
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
-def await_users(state: State, event: Input, *commands: Command) -> bool:
+def defer_for_users(state: State, event: Input, *commands: Command) -> bool:
     """Defers a line or a drop until its users have been looked up. Returns False if it can be decided now."""
     if state.configuration.authorization is None:
         return False
-    uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
-    needed = state.users.awaited_by_last(event) or _to_look_up(state, tuple(dict.fromkeys(uids)))
-    # Only the name of a delegate is asked for, so that nobody else can make the system look up names.
+    users: Users = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
+    needed = state.users.awaited_by_last(event) or _to_look_up(state, tuple(dict.fromkeys(users)))
+    # The name is looked up only for a delegate. Otherwise anybody could make the system look up names.
     if (
         not needed
         and isinstance(event, LineTyped)
         and event.on_behalf_of is not None
         and _is_delegate(state, event.user)
     ):
-        needed = _to_look_up(state, tuple(dict.fromkeys((event.on_behalf_of, *uids))))
+        needed = _to_look_up(state, tuple(dict.fromkeys((event.on_behalf_of, *users))))
     if needed:
         state.users.put_off(needed, event, state.moment.boot)
     return bool(needed)
 
 
-def await_user_of_job(state: State, job: Job) -> bool:
+def defer_job_for_users(state: State, job: Job) -> bool:
     """Defers a due job until its users have been looked up; it stays due. Returns False if it can be decided now."""
     if state.configuration.authorization is None or job.command is None:
         return False
@@ -55,8 +55,8 @@ def await_user_of_job(state: State, job: Job) -> bool:
     return bool(needed)
 
 
-def await_user_of_run(state: State, user: User, origin: str) -> bool:
-    """Has the user of a queued run looked up. Returns False if the run can be decided now."""
+def ask_for_user_of_run(state: State, user: User, origin: str) -> bool:
+    """Asks for the user of a queued run. Returns False if the run can be decided now."""
     if state.configuration.authorization is None or origin == "stanza":
         return False
     needed = _to_look_up(state, (user.uid,))
@@ -65,9 +65,9 @@ def await_user_of_run(state: State, user: User, origin: str) -> bool:
     return bool(needed)
 
 
-def _to_look_up(state: State, uids: Uids) -> Uids:
+def _to_look_up(state: State, users: Users) -> Users:
     """The users to look up: all of them, or none if they can be judged now."""
-    return () if state.users.are_usable(uids, state.moment.boot) else uids
+    return () if state.users.are_usable(users, state.moment.boot) else users
 
 
 def _owners(state: State, command: Command) -> list[int]:
@@ -96,7 +96,7 @@ def _is_delegate(state: State, user: User) -> bool:
     return authorization is not None and is_delegate(authorization, _known(state, user))
 
 
-def speaker(state: State, by: User, name: str, line: str) -> User | Answer:
+def represented_user(state: State, by: User, name: str, line: str) -> User | Answer:
     """The user on whose behalf another user gives a line. An answer rejects the line.
 
     Nobody gives commands on behalf of root, who often may do everything: a delegate can be tricked.
@@ -127,7 +127,7 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
     return _unauthorized(state, user, f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
 
 
-def stranger(state: State, user: User, line: str) -> Answer | None:
+def rejection_of_stranger(state: State, user: User, line: str) -> Answer | None:
     """The rejection of a user without any role. Its text is the same for every line, even for an invalid one."""
     authorization = state.configuration.authorization
     if authorization is None or roles_of(authorization, _known(state, user)):
@@ -147,8 +147,8 @@ def _known(state: State, user: User) -> KnownUser:
     return state.users.last(user.uid) or KnownUser(user.uid, user.name)
 
 
-def why_not(state: State, user: User, origin: str, command: Command) -> Reason | None:
-    """Why the roles do not allow a run now, None if they do. A denial is written to the audit log."""
+def why_forbidden(state: State, user: User, origin: str, command: Command) -> Reason | None:
+    """Why the roles do not allow a run now; None if they do. Writes a denial to the audit log."""
     authorization = state.configuration.authorization
     if authorization is None or origin == "stanza":
         return None

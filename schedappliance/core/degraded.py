@@ -1,8 +1,23 @@
 """The work of the appliance while its store cannot be written.
 
 Rule: events that need a write wait and are tried again. Work that needs no row continues: signals, stopping, the answers
-of commands that write nothing, and those of clients that wait no longer. An event that can never be stored fails alone.
+of commands that write nothing, and the answers to clients whose wait is over. An event that can never be stored fails alone.
 """
+
+# The good path: `Core.turn` commits all events together, and nothing here is called.
+#
+# What can go wrong, and what then happens:
+#
+#   the disk is full (the failure is `passing` and `full`)
+#       The events wait in `backlog`. Each second they are tried one by one, small ones first (`by_room`), since there may
+#       be room for some of them.
+#   another process holds the lock (`passing` and `locked`)
+#       The events wait in `backlog`. A line that writes is rejected at once, and one that only reads is answered.
+#   one event can never be stored (not `passing`)
+#       `one_by_one` finds it. `_GIVE_UP` says what becomes of it, and all others are stored.
+#
+# Example: a drop whose result is too large comes together with 50 ends of programs. The common transaction fails. `one_by_one`
+# stores the 50 ends, and `_reject_drop` answers the drop.
 
 from __future__ import annotations
 
@@ -10,11 +25,11 @@ from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
-from schedappliance.core.authorization import stranger
+from schedappliance.core.authorization import rejection_of_stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import answer_parked, line_typed
 from schedappliance.core.reload import reload_failed
@@ -54,25 +69,35 @@ class DueWork:
 DUE_WORK = DueWork()
 
 Step = Event | DueWork
-TakeStep = Callable[[Step, int, Set["RunKey"]], None]
 Commit = Callable[[Callable[[], None]], list[Effect]]
 
 
+class Turns(Protocol):
+    """What this module needs of a turn."""
+
+    def commit(self, work: Callable[[], None]) -> list[Effect]:
+        """Does the work in a transaction and returns the effects. Raises StoreFailed after undoing all of it."""
+
+    def refresh(self) -> None:
+        """Reads the mirrors of rows back after a failed commit."""
+
+    def take_step(self, step: Step, stored_before: int, ended: Set[RunKey]) -> None:
+        """Handles one event, or does everything that is due. `stored_before`: the number of stored runs before this turn.
+
+        `ended`: the programs that have ended, although the store could not record it.
+        """
+
+
 class Degraded:
-    """The events that wait for the store. `retry_at`: the boot instant of the next try; None when all events are stored.
+    """The events that wait for the store."""
 
-    `commit` runs its argument in a transaction. `refresh` makes memory agree with the rows. `take_step` handles one
-    event, or does everything that is due.
-    """
-
-    def __init__(self, state: State, commit: Commit, refresh: Callable[[], None], take_step: TakeStep) -> None:
+    def __init__(self, state: State, turns: Turns) -> None:
         self._state = state
-        self._commit = commit
-        self._refresh = refresh
-        self._take_step = take_step
+        self._turns = turns
         self.backlog: list[Event] = []
+        # The boot instant of the next try; None when all events are stored.
         self.retry_at: int | None = None
-        self.is_full = False
+        self.is_disk_full = False
         # A full disk can fail in two ways in turn (a write has no room, a sync has an error): each is logged once.
         self._logged: set[str] = set()
 
@@ -81,9 +106,9 @@ class Degraded:
         """Whether the first turn is not stored yet: nothing else may be decided before it."""
         return bool(self.backlog) and isinstance(self.backlog[0], Started)
 
-    def end(self, effects: list[Effect]) -> list[Effect]:
+    def leave_degraded(self, effects: list[Effect]) -> list[Effect]:
         """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
-        self.backlog, self.retry_at, self.is_full = [], None, False
+        self.backlog, self.retry_at, self.is_disk_full = [], None, False
         if self._state.status.degraded:
             self._state.status = replace(self._state.status, degraded=None, unstored=())
             self._logged.clear()
@@ -100,38 +125,41 @@ class Degraded:
 
         Programs whose ends are in the backlog are left out.
         """
-        ended = _ends(self.backlog)
+        ended = _ended_runs(self.backlog)
         others = (program for key, program in self._state.running.items() if key not in ended)
         return [program.deadline for program in others if program.deadline is not None]
 
     def one_by_one(self, steps: list[Step]) -> list[Effect]:
         """Commits each step separately until the store fails, so that an event that cannot be stored fails alone."""
         effects: list[Effect] = []
-        left: list[Event] = []
+        rest: list[Event] = []
         failed: StoreFailed | None = None
         stored_before = self._state.pruning.stored_runs
         for number, step in enumerate(steps):
             try:
-                effects += self._alone(step, stored_before, left)
+                effects += self._alone(step, stored_before, _ended_runs(rest))
             except StoreFailed as failure:
                 failed = failure
                 if failure.passing or isinstance(step, DueWork | Started):
-                    left += [event for event in steps[number:] if not isinstance(event, DueWork)]
+                    # The other steps would fail too.
+                    rest += [event for event in steps[number:] if not isinstance(event, DueWork)]
                     break
-                left.append(step)
+                # Only this event cannot be stored, but the store must record it: it is tried again.
+                rest.append(step)
         if failed is None:
             # The steps after the due jobs may have ended many runs.
             try:
-                effects += self._commit(partial(self._state.prune_history, stored_before))
+                effects += self._turns.commit(partial(self._state.prune_history, stored_before))
             except StoreFailed as failure:
                 failed = failure
         if failed is None:
-            return self.end(effects)
-        return effects + self.postpone(left, failed)
+            return self.leave_degraded(effects)
+        return effects + self.postpone(rest, failed)
 
-    def _alone(self, step: Step, stored_before: int, left: list[Event]) -> list[Effect]:
+    def _alone(self, step: Step, stored_before: int, ended: Set[RunKey]) -> list[Effect]:
+        """Commits one step, or gives its event up. Raises StoreFailed if the step must be tried again."""
         try:
-            return self._commit(partial(self._take_step, step, stored_before, _ends(left)))
+            return self._turns.commit(partial(self._turns.take_step, step, stored_before, ended))
         except StoreFailed as failure:
             if failure.passing or isinstance(step, DueWork):
                 raise
@@ -143,43 +171,57 @@ class Degraded:
         if give_up is None:
             raise failure
         line = LogMessage("error", f"{_what(self._state, event)} cannot be stored: {failure}; {REMEDY}")
-        return [line, *give_up(self._state, self._commit, event, failure)]
+        return [line, *give_up(self._state, self._turns.commit, event, failure)]
 
     def postpone(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
         """Keeps the events for the next try, and does the work that needs no row."""
-        state = self._state
-        self.is_full = failure.full
+        effects = self._keep(events, failure)
+        for event in events:
+            effects += self._answer_now(event, failure)
+        self._continue_without_rows([event for event in events if isinstance(event, StopRequested)])
+        return effects + self._state.settle()
+
+    def _keep(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
+        """Keeps the events that need a write, and shows and logs why they wait."""
+        self.is_disk_full = failure.full
         self.retry_soon()
-        stops = [event for event in events if isinstance(event, StopRequested)]
         self.backlog = [
             event for event in events if not isinstance(event, LineTyped | OutputRead | PreviewMade | StopRequested)
         ]
-        effects: list[Effect] = []
         why = f"the store cannot be written: {failure}"
         drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
         unstored = tuple(
             WaitingDrop(drop.name, "waits until the store can be written", drop.arrived_ms) for drop in drops
         )
-        state.status = replace(state.status, degraded=why, unstored=unstored)
-        if why not in self._logged:
-            self._logged.add(why)
-            effects.append(LogMessage("error", f"degraded: {why}; trying again every second"))
-        for event in events:
-            if isinstance(event, LineTyped):
-                effects += self._answer(event, failure)
-            elif isinstance(event, OutputRead):
-                effects += self._show_output(event)
-            elif isinstance(event, PreviewMade):
-                effects += self._read(partial(answer_parked, self._state, event))
-        ended = _ends(self.backlog)
+        self._state.status = replace(self._state.status, degraded=why, unstored=unstored)
+        if why in self._logged:
+            return []
+        self._logged.add(why)
+        return [LogMessage("error", f"degraded: {why}; trying again every second")]
+
+    def _answer_now(self, event: Event, failure: StoreFailed) -> list[Effect]:
+        """Answers a client that need not wait for the store, or must not."""
+        match event:
+            case LineTyped():
+                return self._answer(event, failure)
+            case OutputRead():
+                return self._show_output(event)
+            case PreviewMade():
+                # This answer needs no row.
+                return self._read(partial(answer_parked, self._state, event))
+        return []
+
+    def _continue_without_rows(self, stops: list[StopRequested]) -> None:
+        """Sends signals, ends waits and stops the appliance, although the store cannot record it."""
+        state, ended = self._state, _ended_runs(self.backlog)
         for stop in stops:
             runs.stop(state, stop.reason, ended, stop.on_stop and state.configuration.on_stop == "keep")
         runs.send_signals(state, ended)
         end_waits(state)
         if runs.finish_stopping(state, ended):
             text = "stopping without the store: the next start records how its runs ended"
+            # Before the effect Stop, which is the last one.
             state.effects.insert(-1, LogMessage("error", text))
-        return effects + state.settle()
 
     def _answer(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:
         """Answers a command that writes nothing, and tries any other command alone.
@@ -192,7 +234,7 @@ class Degraded:
             return _reject_unstored(self._state, event, failure)
         try:
             if writes:
-                return self._commit(lambda: line_typed(self._state, event))
+                return self._turns.commit(lambda: line_typed(self._state, event))
             return self._read(partial(line_typed, self._state, event))
         except StoreFailed as again:
             return _reject_unstored(self._state, event, again, "written" if writes else "read")
@@ -214,9 +256,9 @@ class Degraded:
         Raises StoreFailed after undoing all of it.
         """
         before = self._state.remember()
-        # Memory may be older than the rows then. The next turn tries it again.
+        # If this fails, memory stays older than the rows, and the next turn refreshes it.
         with suppress(StoreFailed):
-            self._refresh()
+            self._turns.refresh()
         try:
             answer()
         except StoreFailed:
@@ -239,7 +281,7 @@ def _what(state: State, event: Event) -> str:
     return "an event"
 
 
-def _ends(events: Iterable[Event]) -> set[RunKey]:
+def _ended_runs(events: Iterable[Event]) -> set[RunKey]:
     """The runs whose programs have ended, although the store could not record it."""
     return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
@@ -258,7 +300,7 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line, answer = event.line.strip(" \t"), None
     if state.users.last(event.user.uid) is not None:
-        answer = stranger(state, event.user, line)
+        answer = rejection_of_stranger(state, event.user, line)
     answer = (answer or rejection([mistake]))._replace(is_json=is_json(line))
     assert answer.error is not None
     reply = Reply(event.reply_to, answer, event.connection in state.transactions)
@@ -268,8 +310,8 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
 def by_room(events: list[Event]) -> list[Step]:
     """Sorts events by the room that they need: small events, the due work, lines, outputs from small to large, drops.
 
-    The end of a program is separated from its output, so that the end is stored even without room for the output. The job
-    of the program may be due again.
+    The end of a program is separated from its output, so that the end is stored even without room for the output.
+    Otherwise the program would still count as running, and its job could not run again.
     """
     small: list[Step] = []
     lines: list[LineTyped] = []

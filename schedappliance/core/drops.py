@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, rejection_level
-from schedappliance.core.authorization import await_users, denial, stranger, user_now
+from schedappliance.core.authorization import defer_for_users, denial, rejection_of_stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
 from schedappliance.engine.effects import Answer, PublishResult, rejection
@@ -55,7 +55,7 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
         result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
         _record(state, event, True, _result_text(result), f"repeats {first.mark}")
         return
-    if await_users(state, event, *(line.command for line in event.lines)):
+    if defer_for_users(state, event, *(line.command for line in event.lines)):
         return
     event = replace(event, user=user_now(state, event.user))
     mistakes = _stranger(state, event) or [
@@ -127,7 +127,7 @@ def _record(
 
 def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:
     """The diagnostic for a user without any role. It is the only one, so the user learns nothing about the file."""
-    answer = stranger(state, event.user, "")
+    answer = rejection_of_stranger(state, event.user, "")
     return _in_file(event, answer, None) if answer else []
 
 

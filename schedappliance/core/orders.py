@@ -28,7 +28,14 @@ from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.alerts import drop_outdated, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, changes
-from schedappliance.core.authorization import await_users, denial, speaker, stranger, user_now, why_not
+from schedappliance.core.authorization import (
+    defer_for_users,
+    denial,
+    rejection_of_stranger,
+    represented_user,
+    user_now,
+    why_forbidden,
+)
 from schedappliance.core.runs import (
     answer_failure,
     call_off,
@@ -83,7 +90,7 @@ def line_typed(state: State, event: LineTyped) -> None:
     line = event.line.strip(" \t")
     read = read_command(line)
     guarded = state.configuration.authorization is not None
-    if guarded and not state.stopping and await_users(state, event, *([read.command] if read.command else [])):
+    if guarded and not state.stopping and defer_for_users(state, event, *([read.command] if read.command else [])):
         return
     state.statistics.commands += 1
     if state.stopping:
@@ -95,13 +102,15 @@ def line_typed(state: State, event: LineTyped) -> None:
         event = event._replace(user=user_now(state, event.user))
     by = None
     if event.on_behalf_of is not None:
-        by, user = event.user, speaker(state, event.user, event.on_behalf_of, line)
+        by, user = event.user, represented_user(state, event.user, event.on_behalf_of, line)
         if isinstance(user, Answer):
-            _reject_line(state, event, line, stranger(state, by, line) or user)
+            _reject_line(state, event, line, rejection_of_stranger(state, by, line) or user)
             return
         event = event._replace(user=user)
     if read.command is None:
-        _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics), by)
+        _reject_line(
+            state, event, line, rejection_of_stranger(state, event.user, line) or rejection(read.diagnostics), by
+        )
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
     if event.instead is not None:
@@ -416,7 +425,7 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
     bare = command.bare
     state.measure("run_lateness_seconds", state.moment.wall - due_ms)
     guarded = state.options.configuration.authorization is not None
-    if guarded and (reason := why_not(state, job.user, job.origin, command)):
+    if guarded and (reason := why_forbidden(state, job.user, job.origin, command)):
         not_started(state, job, key, due_ms, FAILED, reason)
         if bare.form == "run":
             answer_failure(state, key, bare.words[0], FAILED)

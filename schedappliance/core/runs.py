@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import expect_end, message, run_ended, run_started
-from schedappliance.core.authorization import await_user_of_run, why_not
+from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter
 from schedappliance.core.waits import dismiss
 from schedappliance.engine.attempts import (
@@ -217,13 +217,13 @@ def start_queued(state: State) -> None:
 def _start(state: State, waiter: Waiter) -> None:
     key, program = waiter.key, waiter.program
     due_ms, command, attempts, user, origin, on_failure_of, claimed_ms, is_first = state.store.runs.next_start(key)
-    if await_user_of_run(state, user, origin):
+    if ask_for_user_of_run(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
         state.queue.release_program(program)
         return
     attempt = AttemptKey(key, attempts + 1)
     prepared: tuple[Program, StartProgram] | CannotStart = CannotStart(UNREADABLE)
-    if command is not None and (reason := why_not(state, user, origin, command)):
+    if command is not None and (reason := why_forbidden(state, user, origin, command)):
         prepared = CannotStart(reason)
     elif command is not None:
         prepared = _prepare(state, attempt, due_ms, command, on_failure_of, origin == "stanza")

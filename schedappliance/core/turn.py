@@ -7,7 +7,7 @@ comparison stands before each call that every turn would make. A handler has the
 # The good path. Example: the line `sched in 5 run hello` and the end of a program have arrived, and a job is due.
 #
 #   turn          Both events can be handled now, so they are `pending`.
-#   _commit       BEGIN. Memory follows the rows and the clock (`_begin`).
+#   commit        BEGIN. Memory follows the rows and the clock (`_begin`).
 #   _handle_all   `line_typed` adds a job; `program_ended` ends a run.
 #   _do_due_work  `tick` claims the due job. Its program starts, or its run waits in the queue.
 #   COMMIT        `settle` returns the effects: a reply, the start of a program, log lines.
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.core import runs
 from schedappliance.core.alert_limits import limit_alerts
 from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
-from schedappliance.core.authorization import await_user_of_job
+from schedappliance.core.authorization import defer_job_for_users
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
@@ -87,7 +87,7 @@ class Core:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._degraded = Degraded(state, self._commit, self._refresh, partial(_take_step, state))
+        self._degraded = Degraded(state, self)
         # True after a rollback: memory does not agree with the rows.
         self._stale = False
         # What `wake` said after the last turn. None from the begin of a transaction until the next `wake`.
@@ -126,16 +126,16 @@ class Core:
             return state.settle()
         self._wake = None
         pending = [*self._degraded.backlog, *self._with_released(arrived)]
-        if self._degraded.is_full:
+        if self._degraded.is_disk_full:
             # One transaction for all events would probably fail again, so each event gets its own transaction at once.
             return self._degraded.one_by_one(by_room(pending))
         try:
-            effects = self._commit(partial(_handle_all, state, pending))
+            effects = self.commit(partial(_handle_all, state, pending))
         except StoreFailed as failure:
             if not failure.passing:
                 return self._degraded.one_by_one([*pending, DUE_WORK])
             return self._degraded.postpone(pending, failure)
-        return effects if self.is_settled else self._degraded.end(effects)
+        return effects if self.is_settled else self._degraded.leave_degraded(effects)
 
     def note_duration(self, seconds: float) -> None:
         """Measures how long the last turn took. Only the loop knows it."""
@@ -169,7 +169,7 @@ class Core:
         others = (event for event in arrived[first:] if not isinstance(event, UserLookedUp))
         return [*arrived[:first], *released, *others]
 
-    def _commit(self, work: Callable[[], None]) -> list[Effect]:
+    def commit(self, work: Callable[[], None]) -> list[Effect]:
         """Does the work in a transaction and returns the effects. Raises StoreFailed after undoing all of it."""
         before = self.state.remember()
         try:
@@ -189,11 +189,11 @@ class Core:
         state = self.state
         if self._degraded.backlog and self._degraded.is_starting:
             # The first turn (`recover`) follows the clock itself, from the last tick in the store on.
-            self._refresh()
+            self.refresh()
             return
         if state.clock_was_set:
             follow_clock(state)
-        self._refresh()
+        self.refresh()
         if state.status.hold is not None:
             end_hold(state)
         for repair in state.store.repairs:
@@ -205,7 +205,14 @@ class Core:
             # A run that waited for its next attempt was claimed earlier, so it comes before the runs claimed in this turn.
             state.queue.release_delayed(state.moment.boot)
 
-    def _refresh(self) -> None:
+    def take_step(self, step: Step, stored_before: int, ended: Set[RunKey]) -> None:
+        """Handles one event by itself, or does everything that is due. See `_do_due_work`."""
+        if isinstance(step, DueWork):
+            _do_due_work(self.state, stored_before, ended)
+        else:
+            _HANDLERS[type(step)](self.state, step)
+
+    def refresh(self) -> None:
         """Reads the mirrors of rows back after a failed commit."""
         if self._stale:
             self.state.read_back()
@@ -273,14 +280,6 @@ def _handle_all(state: State, events: Iterable[Event]) -> None:
     _do_due_work(state, stored_before)
 
 
-def _take_step(state: State, step: Step, stored_before: int, ended: Set[RunKey]) -> None:
-    """Handles one event by itself, or does everything that is due."""
-    if isinstance(step, DueWork):
-        _do_due_work(state, stored_before, ended)
-    else:
-        _HANDLERS[type(step)](state, step)
-
-
 def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -> None:
     """Does the work that is due: claims jobs, starts waiting runs, sends signals, prunes.
 
@@ -345,7 +344,7 @@ def tick(state: State) -> None:
     guarded, schedules = state.configuration.authorization is not None, state.schedules
     last_hold = state.status.last_hold
     for job in due:
-        if job.number in state.handled or (guarded and await_user_of_job(state, job)):
+        if job.number in state.handled or (guarded and defer_job_for_users(state, job)):
             continue
         try:
             schedule = schedules.of(job)
