@@ -4,6 +4,20 @@ Rule: a job moves only if its next due time changes. A due time that has come is
 before the creation of a calendar job counts.
 """
 
+# Example: a job of `cron = "0 * * * *"` (every full hour) that is due at 13:00.
+#
+#   12:30 -> 10:30   The clock is set back by two hours (`set_calendars_back`). The job is now due at its first due time that is
+#                    not before 13:00 minus two hours: at 11:00.
+#   11:00            The job runs and is due at 12:00.
+#   11:20 -> 13:20   The clock is right again (`put_calendars_right`). All due times up to 12:30 were decided before the step
+#                    back. So the job is due at its first due time after 12:30: at 13:00, which has passed, so it runs now.
+#
+# A job that was created at 11:10 by the wrong clock was created at 13:10 by the right one. It must not run for 13:00
+# (`skip_to_creation`).
+#
+# Other zone data can give a job other due times (`zones_changed`). Then its next one is the first after now. A job whose
+# due times stay the same is not moved.
+
 from __future__ import annotations
 
 import json
@@ -20,6 +34,7 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.events import AuditDue, ZonesChanged
     from schedappliance.model.calendars.calendar import Calendar
+    from schedappliance.model.schedules import Schedule
 
 PAGE = 1000
 # The log names at most this many moved jobs.
@@ -32,6 +47,10 @@ ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
 FIRST_NEW = "first_new_job"
 # The jobs that were due when the clock was set back and wait since then: number, last occurrence and due time of each.
 OVERDUE = "overdue"
+
+
+# The next due time that a job gets; None if it keeps the one that it has.
+NewDueTime = Callable[[Job, Schedules], int | None]
 
 
 class MovedJob(NamedTuple):
@@ -47,43 +66,57 @@ def remember_new_jobs(state: State) -> None:
 
 
 def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
-    """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
+    """After the clock was set back, each job is due at its first due time that is not before its old one minus `back_ms`.
 
-    A due time in the future stays in the future. An overdue one stays as it is: the machine may also be in another zone
-    now, which gives the job other due times. `is_first`: the clock was right before this step.
+    A due time in the future stays in the future. An overdue one stays as it is: it must be claimed, and in another zone,
+    the calendar may not even have it. `is_first`: the clock was right before this step.
     """
-    now, jobs = state.moment.wall, state.store.jobs
-    overdue = jobs.overdue_calendars(now + back_ms) if is_first else []
+    now = state.moment.wall
+    overdue = state.store.jobs.overdue_calendars(now + back_ms) if is_first else []
 
-    def moved(job: Job, schedules: Schedules) -> int | None:
+    def new_due_time(job: Job, schedules: Schedules) -> int | None:
         if job.next_run_ms is None or job.next_run_ms <= now:
             return None
         return schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
 
-    _move(state, moved)
+    _move(state, new_due_time)
     if is_first:
-        waits = [job for job in overdue if (row := jobs.get(job.number)) and (row.next_run_ms or 0) > now]
-        marks = [(job.number, job.occurrence, job.next_run_ms) for job in waits]
-        state.store.settings.set_meta(OVERDUE, json.dumps(marks))
+        _remember_overdue(state, overdue)
+    _move_new_jobs_up(state)
+    _move_creation(state, -back_ms)
+
+
+def _remember_overdue(state: State, overdue: list[Job]) -> None:
+    """Stores the jobs that were due when the clock was set back, and are not due any more."""
+    jobs, now = state.store.jobs, state.moment.wall
+    waiting = [job for job in overdue if (row := jobs.get(job.number)) and (row.next_run_ms or 0) > now]
+    rows = [(job.number, job.occurrence, job.next_run_ms) for job in waiting]
+    state.store.settings.set_meta(OVERDUE, json.dumps(rows))
+
+
+def _move_new_jobs_up(state: State) -> None:
+    """Gives a job that was created while the clock showed a later time its first due time after now.
+
+    That due time is earlier than the creation by the clock of that time, so the job has not run for it.
+    """
+    now = state.moment.wall
     for job, calendar, created in _new_calendars(state):
-        # The job did not exist yet when the clock showed its first due time after now, so that has never run.
         due = calendar.next_after(now)
         is_overdue = job.next_run_ms is not None and job.next_run_ms <= now
         if due is not None and due <= created and not is_overdue:
-            jobs.move_calendar(job.number, due)
-    _move_creation(state, -back_ms)
+            state.store.jobs.move_calendar(job.number, due)
 
 
 def put_calendars_right(state: State, before_ms: int) -> None:
     """After steps back were undone, each job is due at its first due time after `before_ms`.
 
-    What was due up to then was decided before the first step back, except the due times that still waited.
+    All due times up to `before_ms` were decided before the first step back, except those in OVERDUE, which still waited.
     """
 
-    def moved(job: Job, schedules: Schedules) -> int | None:
+    def new_due_time(job: Job, schedules: Schedules) -> int | None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
 
-    _move(state, moved)
+    _move(state, new_due_time)
     jobs, settings = state.store.jobs, state.store.settings
     for number, occurrence, due in json.loads(settings.meta(OVERDUE) or "[]"):
         job = jobs.get(number)
@@ -96,7 +129,7 @@ def put_calendars_right(state: State, before_ms: int) -> None:
 def skip_to_creation(state: State, forward_ms: int) -> None:
     """After the clock was set forward, no calendar job is due before its creation.
 
-    The age of the jobs of this boot is known: the clock showed another time when they were created.
+    The instant of the creation moves with the clock. It is known only for jobs of this boot.
     """
     _move_creation(state, forward_ms)
     for job, calendar, created in _new_calendars(state):
@@ -107,7 +140,7 @@ def skip_to_creation(state: State, forward_ms: int) -> None:
 
 
 def _new_calendars(state: State) -> Iterator[tuple[Job, Calendar, int]]:
-    """The planned calendar jobs of this boot, with their calendars and the instants of their creation."""
+    """The calendar jobs from FIRST_NEW on that have a next due time, with their calendars and the instants of their creation."""
     first = state.store.settings.meta(FIRST_NEW)
     while first is not None and (page := state.store.jobs.created_calendars(first, PAGE)):
         first = page[-1][0].number + 1
@@ -146,7 +179,7 @@ def follow_zones_since_last_start(state: State) -> None:
     """Compares the zone data with that of the last daemon."""
     settings = state.store.settings
     known = (settings.meta(ZONE_DATA), settings.meta(LOCAL_ZONE))
-    if known != _marks(state.schedules.zones):
+    if known != _zone_names(state.schedules.zones):
         if known == (None, None):
             _remember_zones(state)
         else:
@@ -168,16 +201,13 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
     """Moves the jobs whose next due time other zones have changed, and logs them. `before`: the schedules until now."""
     now = state.moment.wall
 
-    def moved(job: Job, schedules: Schedules) -> int | None:
+    def new_due_time(job: Job, schedules: Schedules) -> int | None:
         schedule, due = schedules.of(job), job.next_run_ms
         if due is None:
             return schedule.next_after(now) if job.declared is not None else None
-        if due <= now:
-            return None
-        is_same = schedule.next_after(due - 1) == due and schedule.count(now + 1, due - 1) == _count(before, job, now)
-        return None if is_same else schedule.next_after(now)
+        return None if due <= now or _has_same_times(job, schedule, before, now) else schedule.next_after(now)
 
-    _log_moves(state, _move(state, moved))
+    _log_moves(state, _move(state, new_due_time))
     _remember_zones(state)
 
 
@@ -195,16 +225,23 @@ def _log_moves(state: State, jobs: list[MovedJob]) -> None:
         state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")
 
 
-def _count(schedules: Schedules | None, job: Job, now_ms: int) -> int:
-    """How many due times an earlier schedule had before the next one: a job can have been moved past them on purpose."""
-    assert job.next_run_ms is not None
+def _has_same_times(job: Job, schedule: Schedule, before: Schedules | None, now_ms: int) -> bool:
+    """Whether a job has the same next due time as before, and as many earlier ones from now on.
+
+    There are earlier ones if the owner has moved the job past some of its due times: then it stays there.
+    """
+    due = job.next_run_ms
+    assert due is not None
+    if schedule.next_after(due - 1) != due:
+        return False
     try:
-        return schedules.of(job).count(now_ms + 1, job.next_run_ms - 1) if schedules else 0
+        passed = before.of(job).count(now_ms + 1, due - 1) if before else 0
     except NoSchedule:
-        return 0
+        passed = 0
+    return schedule.count(now_ms + 1, due - 1) == passed
 
 
-def _marks(zones: Zones) -> tuple[str, str]:
+def _zone_names(zones: Zones) -> tuple[str, str]:
     """The version of the zone data, and the name of the machine's zone."""
     try:
         return zones.version, zones.local.name or "unnamed"
@@ -213,31 +250,28 @@ def _marks(zones: Zones) -> tuple[str, str]:
 
 
 def _remember_zones(state: State) -> None:
-    for key, mark in zip((ZONE_DATA, LOCAL_ZONE), _marks(state.schedules.zones), strict=True):
-        state.store.settings.set_meta(key, mark)
+    for key, name in zip((ZONE_DATA, LOCAL_ZONE), _zone_names(state.schedules.zones), strict=True):
+        state.store.settings.set_meta(key, name)
 
 
-def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> list[MovedJob]:
-    """Moves every calendar job for which there is another due time. Jobs with the same text and due time are alike."""
+def _move(state: State, new_due_time: NewDueTime) -> list[MovedJob]:
+    """Moves every calendar job that has another due time now. Jobs with the same text and due time are alike."""
     jobs, after = state.store.jobs, 0
     known: dict[tuple[str | None, int | None, bool], int | None] = {}
     moved_jobs: list[MovedJob] = []
     while page := jobs.calendar_jobs(after, PAGE):
         after = page[-1].number
         for job in page:
+            # Only a declared job gets a due time if it had none; see `_follow_zones`.
             key = (job.schedule, job.next_run_ms, job.declared is None)
             if key not in known:
-                known[key] = _unless_unknown(job, state.schedules, moved)
+                try:
+                    known[key] = new_due_time(job, state.schedules)
+                except NoSchedule:
+                    # The zone of the job is missing, so the job keeps its next due time.
+                    known[key] = None
             due = known[key]
             if due is not None and due != job.next_run_ms:
                 jobs.move_calendar(job.number, due)
                 moved_jobs.append(MovedJob(job, due))
     return moved_jobs
-
-
-def _unless_unknown(job: Job, schedules: Schedules, moved: Callable[[Job, Schedules], int | None]) -> int | None:
-    """A job whose time zone is missing keeps its next due time."""
-    try:
-        return moved(job, schedules)
-    except NoSchedule:
-        return None

@@ -1,7 +1,18 @@
-"""Follows the wall clock when it is set, even while the appliance is not running. Also ends holds as planned.
+"""Follows the wall clock when it is set, even while the appliance is not running. Also ends a hold when its end has come.
 
 Rule: when the clock is set back, the jobs move back with it. When the clock is corrected, the jobs move forward again.
 """
+
+# Example: a job of `every = 1h` that is due at 13:00, while somebody corrects the clock twice.
+#
+#   12:00 -> 10:00   A step back of two hours. The job is now due at 11:00, one hour from now as before: otherwise it would
+#                    not run for three hours. The store keeps the step: [12:00, 2 h].
+#   11:00            The job runs and is due at 12:00. No occurrence repeats, since occurrences are numbered.
+#   11:30 -> 13:30   A step forward of two hours, which undoes the step back. The job is now due at 14:00, half an hour from
+#                    now as before.
+#
+# A step forward that undoes nothing counts as downtime: `catch_up` decides about the due times in it. The sizes and the
+# undoing of steps are in engine/clockstep.py, and calendar jobs in calendars.py.
 
 from __future__ import annotations
 
@@ -20,11 +31,11 @@ from schedappliance.core.calendars import (
 from schedappliance.engine.clockstep import (
     StepsBack,
     another_step_back,
-    put_right,
-    put_right_across_boots,
     step_back_across_boots_ms,
     step_back_ms,
     step_forward_ms,
+    steps_undone_across_boots,
+    steps_undone_by,
 )
 
 if TYPE_CHECKING:
@@ -36,10 +47,7 @@ PUT_RIGHT = "it is right again, and the jobs have their old due times again"
 
 
 def follow_clock(state: State) -> None:
-    """Moves the jobs back after the clock was set back, so that they do not wait until it shows the old time again.
-
-    No occurrence repeats, since occurrences are numbered.
-    """
+    """Moves the jobs back after the clock was set back, so that they do not wait until it shows the old time again."""
     back = step_back_ms(state.steady, state.moment)
     forward = step_forward_ms(state.steady, state.moment)
     if back or forward:
@@ -52,8 +60,8 @@ def follow_clock(state: State) -> None:
     if forward:
         state.store.jobs.set_forward_at_boot(forward)
         ending = ""
-        if steps := put_right(_steps_back(state), forward, state.moment.wall):
-            _undo(state, steps)
+        if steps := steps_undone_by(_steps_back(state), forward, state.moment.wall):
+            _undo_steps_back(state, steps)
             _move_start(state, forward)
             ending = f"; {PUT_RIGHT}"
         skip_to_creation(state, forward)
@@ -61,27 +69,44 @@ def follow_clock(state: State) -> None:
 
 
 def follow_clock_since_last_tick(state: State) -> None:
-    """Follows the clock across a restart.
-
-    Within one boot, the boot clock shows by how much the wall clock was set. Across boots, a step is detected only if the
-    wall clock is now behind the last tick.
-    """
-    settings = state.store.settings
-    (_, last), now = settings.last_tick(), state.moment
+    """Follows the clock across a restart."""
+    _, last = state.store.settings.last_tick()
     if last is None:
         remember_new_jobs(state)
-        return
-    wall, same_boot = last.wall, state.boot.has_ticked and last.boot <= now.boot
+    elif state.boot.has_ticked and last.boot <= state.moment.boot:
+        _follow_in_this_boot(state, last)
+    else:
+        _follow_across_boots(state, last.wall)
+
+
+def _follow_in_this_boot(state: State, last: Moment) -> None:
+    """The boot clock shows by how much the wall clock was set."""
+    _follow_back_since_last_tick(state, step_back_ms(last, state.moment))
+    forward = step_forward_ms(last, state.moment)
+    steps = steps_undone_by(_steps_back(state), forward, state.moment.wall)
+    _follow_forward_since_last_tick(state, forward, steps)
+
+
+def _follow_across_boots(state: State, last_wall_ms: int) -> None:
+    """A step shows only if the wall clock is now behind the last tick."""
     known = _steps_back(state)
-    if not same_boot and (known is None or known.before_ms <= wall):
+    if known is None or known.before_ms <= last_wall_ms:
         remember_new_jobs(state)
-    if back := step_back_ms(last, now) if same_boot else step_back_across_boots_ms(wall, now):
+    _follow_back_since_last_tick(state, step_back_across_boots_ms(last_wall_ms, state.moment))
+    created = int(state.store.settings.meta("created_ms") or 0)
+    steps = steps_undone_across_boots(_steps_back(state), last_wall_ms, created, state.moment.wall)
+    _follow_forward_since_last_tick(state, 0, steps)
+
+
+def _follow_back_since_last_tick(state: State, back: int) -> None:
+    if back:
         _follow_back(state, back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; {FOLLOW}")
-    forward = step_forward_ms(last, now) if same_boot else 0
-    known, created = _steps_back(state), int(settings.meta("created_ms") or 0)
-    steps = put_right(known, forward, now.wall) if same_boot else put_right_across_boots(known, wall, created, now.wall)
-    _undo(state, steps)
+
+
+def _follow_forward_since_last_tick(state: State, forward: int, steps: tuple[int, ...]) -> None:
+    """`forward`: 0 if the size of the step is not known. `steps`: the steps back that it undoes."""
+    _undo_steps_back(state, steps)
     if forward:
         state.store.jobs.set_forward_at_boot(forward)
     if forward or steps:
@@ -94,7 +119,7 @@ def follow_clock_since_last_tick(state: State) -> None:
 def _follow_back(state: State, back: int) -> None:
     """Moves jobs and retries back, and remembers the step.
 
-    The rows of retries hold wall time. Memory holds their boot time, which does not move.
+    Only the rows of retries move. The retries in memory wait for boot time, which no step changes.
     """
     before, steps = another_step_back(_steps_back(state), back, state.moment.wall)
     state.store.jobs.set_back(back)
@@ -105,8 +130,12 @@ def _follow_back(state: State, back: int) -> None:
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
 
-def _undo(state: State, steps: tuple[int, ...]) -> None:
-    """Undoes steps one by one: a job of `every` moved by whole periods at each step. A calendar has no phase to restore."""
+def _undo_steps_back(state: State, steps: tuple[int, ...]) -> None:
+    """Undoes steps back one by one, the last one first.
+
+    At each step, a job of `every` has moved by whole periods, so one large step could give it another phase. Calendar jobs
+    have no phase, and are put right once.
+    """
     known = _steps_back(state)
     for step in steps:
         state.store.jobs.set_forward(step)
@@ -119,8 +148,9 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
 
 
 def _steps_back(state: State) -> StepsBack | None:
-    before, *steps = json.loads(state.store.settings.meta("steps_back") or "[]") or [0]
-    return StepsBack(before, tuple(steps)) if steps else None
+    """The steps back as stored: [wall time before the first step, step, step, ...], or [] if there are none."""
+    stored = json.loads(state.store.settings.meta("steps_back") or "[]")
+    return StepsBack(stored[0], tuple(stored[1:])) if stored else None
 
 
 def _move_reminders(state: State, back: int) -> None:

@@ -50,7 +50,7 @@ def another_step_back(known: StepsBack | None, back_ms: int, now_ms: int) -> Ste
     return StepsBack(known.before_ms, (*known.steps, back_ms)[-MOST_STEPS:])
 
 
-def put_right(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
+def steps_undone_by(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
     """The steps back that a step forward undoes, the last one first: all of them, or none.
 
     A step forward that is smaller than the sum of the steps back leaves the clock wrong. If the steps back were undone
@@ -63,11 +63,13 @@ def put_right(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[in
     return known.steps[::-1] if back - forward_ms <= NEARLY_MS + passed // DRIFT else ()
 
 
-def put_right_across_boots(known: StepsBack | None, last_wall_ms: int, created_ms: int, now_ms: int) -> tuple[int, ...]:
+def steps_undone_across_boots(
+    known: StepsBack | None, last_wall_ms: int, created_ms: int, now_ms: int
+) -> tuple[int, ...]:
     """The steps back that the time since the last boot undoes.
 
     The clock was certainly wrong only if it showed a time before the creation of the store.
     """
     if last_wall_ms >= created_ms - TOLERANCE_MS:
         return ()
-    return put_right(known, now_ms - last_wall_ms, now_ms)
+    return steps_undone_by(known, now_ms - last_wall_ms, now_ms)

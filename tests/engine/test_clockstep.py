@@ -13,11 +13,11 @@ from schedappliance.engine.clockstep import (
     TOLERANCE_MS,
     StepsBack,
     another_step_back,
-    put_right,
-    put_right_across_boots,
     step_back_across_boots_ms,
     step_back_ms,
     step_forward_ms,
+    steps_undone_across_boots,
+    steps_undone_by,
 )
 
 HOUR = 3_600_000
@@ -134,7 +134,7 @@ def test_the_number_of_remembered_steps_back_is_limited() -> None:
 def test_a_step_forward_to_the_expected_time_corrects_the_clock(
     known: StepsBack | None, forward: int, now: int, undone: tuple[int, ...]
 ) -> None:
-    assert put_right(known, forward, now) == undone
+    assert steps_undone_by(known, forward, now) == undone
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_a_step_forward_to_the_expected_time_corrects_the_clock(
 def test_across_boots_only_a_clock_that_was_certainly_wrong_is_corrected(
     last: int, now: int, undone: tuple[int, ...]
 ) -> None:
-    assert put_right_across_boots(KNOWN, last, WALL - 40 * HOUR, now) == undone
+    assert steps_undone_across_boots(KNOWN, last, WALL - 40 * HOUR, now) == undone
