@@ -52,7 +52,7 @@ STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "re
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
 APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
-# When a run is late that is never late.
+# The instant from which a run is late, if it never is.
 NEVER = sys.maxsize
 # Of the output, the event `output` tells as much as `output_limit` keeps by default.
 WHOLE_BYTES = 64 * 1024
@@ -87,7 +87,7 @@ def run_ended(state: State, run: PastRun) -> None:
 
 
 def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
-    """Tells an event of a run, as the first of these kinds that is to be told."""
+    """Tells a run once: as the first of these kinds that is to be told now. The kinds before it are only counted."""
     for kind in kinds:
         if kind in WITH_INCIDENT and notify.has_incidents:
             subject = _subject_of(state, run)
@@ -98,12 +98,12 @@ def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: 
             return
 
 
-def expect_end(state: State, running: Running) -> None:
-    """Lets a turn look at a program that has begun if it does not end soon. Most programs end before they can be late."""
+def expect_late_end(state: State, running: Running) -> None:
+    """Makes a turn check a program that has run for LATE_MS, if a stanza watches this. Most programs end before."""
     if not any(LATE in notify.when for notify in state.configuration.notify.values()):
         return
-    look_at = running.started_at + LATE_MS
-    state.late_from = look_at if state.late_from is None else min(state.late_from, look_at)
+    check_at = running.started_at + LATE_MS
+    state.late_from = check_at if state.late_from is None else min(state.late_from, check_at)
 
 
 def note_late_runs(state: State, ended: Set[RunKey]) -> None:
@@ -121,7 +121,7 @@ def note_late_runs(state: State, ended: Set[RunKey]) -> None:
 
 
 def _note_late(state: State, running: Running) -> int:
-    """Notes that a run is late for the stanzas for which it is. Returns when it is late for the next one."""
+    """Notes a run for each stanza for which it is late now. Returns when it will be late for the next one, or NEVER."""
     key, incidents = running.key.run, state.store.incidents
     watching = [one for one in state.configuration.notify.values() if LATE in one.when]
     usual = usual_duration(state.store.runs.durations(key, USUAL_RUNS)) if watching else None
@@ -150,15 +150,15 @@ def follow_troubles(state: State) -> None:
 def reload_ended(state: State, mistake: str | None) -> None:
     """Notes that stanza files were rejected for a mistake, or accepted (None)."""
     if mistake is None:
-        _expect_ends(state)
+        _expect_late_ends(state)
     _note_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
 
 
-def _expect_ends(state: State) -> None:
+def _expect_late_ends(state: State) -> None:
     """Works out again when runs are late, after the stanzas may have changed."""
     for key, running in list(state.running.items()):
         state.running[key] = replace(running, late_at=None)
-        expect_end(state, running)
+        expect_late_end(state, running)
 
 
 def _note_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
@@ -247,22 +247,22 @@ def _trouble_now(state: State, kind: str) -> str | None:
     return {DEGRADED: state.status.troubles, RELOAD_REFUSED: mistakes[0] if mistakes else None}.get(kind)
 
 
-def drop_outdated(state: State, jobs: Iterable[int] | None = None) -> None:
+def close_outdated_incidents(state: State, jobs: Iterable[int] | None = None) -> None:
     """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted.
 
-    `jobs`: only those of these jobs, since there can be thousands of others.
+    `jobs`: look only at the incidents and alerts of these jobs, since there can be thousands of others.
     """
     incidents = state.store.incidents
     if jobs is None:
-        _close_outdated(state, incidents.all() if state.open_incidents else [])
+        _close_if_outdated(state, incidents.all() if state.open_incidents else [])
         incidents.end_left_alerts()
         return
     for number in jobs:
-        _close_outdated(state, incidents.of_job(number) if state.open_incidents else [])
+        _close_if_outdated(state, incidents.of_job(number) if state.open_incidents else [])
         incidents.end_left_alerts(number)
 
 
-def _close_outdated(state: State, incidents: list[Incident]) -> None:
+def _close_if_outdated(state: State, incidents: list[Incident]) -> None:
     for incident in incidents:
         if _notify_of(state, incident) is None:
             _close(state, incident, "ended")
@@ -287,7 +287,7 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
 
 
 def _subject_of(state: State, run: PastRun) -> Subject | None:
-    """What has the incident of a run; None for a command without a program whose job is not recurrent."""
+    """The subject of a run's incident: its job or its program. None for a command without a program in a job that runs once."""
     if run.name is not None:
         return Subject(run.name, run.key.job)
     job: Job | None = state.store.jobs.get(run.key.job)

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
 
 
-def changes_something(line: str) -> bool:
+def may_write_rows(line: str) -> bool:
     """Whether a line is a command that may write rows."""
     command = read_command(line.strip(" \t")).command
-    return command is not None and command.bare.form not in WITHOUT_ROWS and changes(command)
+    return command is not None and command.bare.form not in WITHOUT_ROWS and is_change(command)
 
 
-def changes(command: Command) -> bool:
-    return FORMS[command.form].changes or (command.inner is not None and changes(command.inner))
+def is_change(command: Command) -> bool:
+    """Whether a command, or the one inside it, changes anything: rows, the appliance, or a transaction of the console."""
+    return FORMS[command.form].changes or (command.inner is not None and is_change(command.inner))
 
 
 # At most this many characters of a rejected line are logged, so that a user without rights cannot fill the log.
@@ -35,15 +36,15 @@ WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
 def audit(
-    state: State, user: User, origin: str, line: str, answer: Answer, by: User | None = None, aside: bool = False
+    state: State, user: User, origin: str, line: str, answer: Answer, by: User | None = None, is_pending: bool = False
 ) -> None:
     """Logs a command with its outcome. `by`: the delegate who gave it on behalf of `user`, if there is one.
 
-    `aside`: the change takes effect when the connection commits its transaction.
+    `is_pending`: the change takes effect when the connection commits its transaction.
     """
     if answer.error is None:
         text = f"{_who(user, by)} origin={origin} command={line!r} ok"
-        state.effects.append(LogMessage("info", f"{text} in a transaction" if aside else text))
+        state.effects.append(LogMessage("info", f"{text} in a transaction" if is_pending else text))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error, by))
 

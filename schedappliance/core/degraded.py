@@ -28,7 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedappliance.core import runs
-from schedappliance.core.audit import changes_something, rejection_line
+from schedappliance.core.audit import may_write_rows, rejection_line
 from schedappliance.core.authorization import rejection_of_stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import answer_parked, line_typed
@@ -229,7 +229,7 @@ class Degraded:
         While another process holds a lock, a command that writes is rejected at once: each try would wait for the lock.
         Before the first turn is stored, it is rejected too.
         """
-        writes = changes_something(event.line)
+        writes = may_write_rows(event.line)
         if (failure.locked or self.is_starting) and writes:
             return _reject_unstored(self._state, event, failure)
         try:

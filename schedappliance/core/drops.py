@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # The store keeps every result. A command that answers more than this belongs at the console.
 MAX_RESULT_BYTES = 1024 * 1024
-# Answers of this size are not counted: an id, or the value that the line sets. So every line that schedules or sets may be
-# dropped, in a file of any permitted size.
+# Answers of this size are not counted: an id, or the value that the line sets. So a drop of any permitted size may consist
+# of lines that schedule jobs or set options.
 UNCOUNTED_BYTES = 512
 # At most this many mistakes of a drop get a suggestion, since the deciding thread searches for it.
 MOST_SUGGESTIONS = 2
@@ -46,14 +46,7 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
 
     While the appliance stops, a claimed file stays in work/; the next start carries it out.
     """
-    if state.stopping:
-        return
-    if done := state.store.drops.get(event.mark):
-        state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
-        return
-    if event.token is not None and (first := state.store.drops.by_token(event.user, event.token)):
-        result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
-        _record(state, event, True, _result_text(result), f"repeats {first.mark}")
+    if state.stopping or _answer_again(state, event):
         return
     if defer_for_users(state, event, *(line.command for line in event.lines)):
         return
@@ -67,12 +60,24 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
         before = state.remember()
         try:
             with state.store.savepoint():
-                outputs = _do(state, event)
+                outputs = _carry_out_lines(state, event)
         except _Rejected as rejected:
             state.restore(before)
             state.read_back()
             mistakes = rejected.diagnostics
     _answer(state, event, outputs, mistakes)
+
+
+def _answer_again(state: State, event: DropClaimed) -> bool:
+    """Answers a drop that was carried out already, or whose token was. Returns False for any other drop."""
+    if done := state.store.drops.get(event.mark):
+        state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
+        return True
+    if event.token is not None and (first := state.store.drops.by_token(event.user, event.token)):
+        result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
+        _record(state, event, True, _result_text(result), f"repeats {first.mark}")
+        return True
+    return False
 
 
 def drop_put_back(state: State, event: DropPutBack) -> None:
@@ -154,7 +159,7 @@ def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
             yield mistake.moved(event.source, line.place)
 
 
-def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
+def _carry_out_lines(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     outputs: list[dict[str, Any]] = []
     size = 0
     for line in event.lines:

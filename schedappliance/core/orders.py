@@ -26,8 +26,8 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import NO_NUMBERS, Order, View
-from schedappliance.core.alerts import drop_outdated, note_acknowledgement
-from schedappliance.core.audit import audit, audit_rollback, changes
+from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
+from schedappliance.core.audit import audit, audit_rollback, is_change
 from schedappliance.core.authorization import (
     defer_for_users,
     denial,
@@ -49,7 +49,7 @@ from schedappliance.core.runs import (
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
-from schedappliance.engine.effects import Answer, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
+from schedappliance.engine.effects import Answer, Effect, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
@@ -119,7 +119,7 @@ def line_typed(state: State, event: LineTyped) -> None:
     outcome = "ok" if answer is None or answer.error is None else "rejected"
     state.count("commands_total", FORMS[order.command.bare.form].name, outcome)
     if answer:
-        is_repeatable = answer.error is None and not changes(order.command)
+        is_repeatable = answer.error is None and not is_change(order.command)
         state.reply(event, answer, order.as_json, is_repeatable)
 
 
@@ -161,8 +161,9 @@ def carry_out(state: State, order: Order) -> Answer | None:
 
     The command of a due job is not authorized here: `_begin_run` did that for its run.
     """
-    # A command without permission must neither read nor write. The audit line shows the answer, and a run that a change
-    # claims may give the answer. A stop comes last, so that the log shows the command before its effect.
+    # The order matters. Permission comes first: without it, a command must neither read nor write. The changes come before
+    # the audit line: they may claim a run, whose result is the answer that the line shows. A stop comes last: the log shows
+    # the command before its effect.
     view = _view(state, order)
     outcome = _authorize(state, order) or _perform(view)
     answer = _apply_outcome(state, view, outcome)
@@ -214,9 +215,9 @@ def _perform(view: View) -> Outcome:
 def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
     order = view.order
     # `sched wait` is not rejected when the run has failed.
-    if answer.diagnostics or changes(order.command):
-        aside = view.transaction is not None and outcome.transaction is not None
-        audit(state, order.user, order.source, order.text, answer, order.by, aside)
+    if answer.diagnostics or is_change(order.command):
+        is_pending = view.transaction is not None and outcome.transaction is not None
+        audit(state, order.user, order.source, order.text, answer, order.by, is_pending)
 
 
 def _check_programs(view: View, command: Command) -> None:
@@ -244,28 +245,29 @@ def _all_declared(view: View, command: Command) -> bool:
 
 
 def _view(state: State, order: Order) -> View:
+    """What a command may read."""
     connection = order.connection
     return View(
-        order,
-        state.store,
-        state.options,
-        state.status,
-        state.moment,
-        state.transactions.get(connection) if connection is not None else None,
-        state.version,
-        state.counts,
-        state.why_waits,
-        state.users.last,
-        state.waiting_drops,
-        state.schedules,
-        state.running.count_by_job,
-        state.metrics,
-        state.measure_devices,
+        order=order,
+        store=state.store,
+        options=state.options,
+        status=state.status,
+        moment=state.moment,
+        transaction=state.transactions.get(connection) if connection is not None else None,
+        version=state.version,
+        counts=state.counts,
+        why_waits=state.why_waits,
+        known_user=state.users.last,
+        waiting_drops=state.waiting_drops,
+        schedules=state.schedules,
+        running_jobs=state.running.count_by_job,
+        metrics=state.metrics,
+        measure_devices=state.measure_devices,
     )
 
 
 def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
-    """Answers a `preview`, or a `sched output` after the edge has read the output of an attempt, which may have ended."""
+    """Answers the order that waits for this event: a `preview`, or a `sched output`."""
     parked = state.parked.pop(event.reply_to, None)
     if parked is None:
         return
@@ -287,19 +289,21 @@ def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
 
 
 def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading | AfterPreview) -> None:
+    """Lets an order wait for its answer, and asks a device for it."""
     number = state.park(order)
-    if isinstance(pending, AfterPreview):
-        stamp = state.version, state.store.writes
-        state.effects.append(MakePreview(number, *pending, stamp))
-        return
-    if isinstance(pending, AfterReading):
-        # A client may ask for many parts before it reads one, so the parts get shorter.
-        most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
-        state.effects.append(ReadOutput(number, pending.attempt, pending.begin, most))
-    elif isinstance(pending, AfterReload):
-        state.effects.append(ReadFiles(number, pending.typed))
-    else:
-        state.effects.append(PutBack(number, pending.name, pending.uid))
+    effect: Effect
+    match pending:
+        case AfterPreview():
+            effect = MakePreview(number, *pending, (state.version, state.store.writes))
+        case AfterReading():
+            # A client may ask for many parts before it reads one, so the parts get shorter.
+            most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
+            effect = ReadOutput(number, pending.attempt, pending.begin, most)
+        case AfterReload():
+            effect = ReadFiles(number, pending.typed)
+        case AfterRetry():
+            effect = PutBack(number, pending.name, pending.uid)
+    state.effects.append(effect)
 
 
 def _who(state: State, order: Order) -> str:
@@ -313,6 +317,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
 
     Returns the answer, which may depend on a claimed run; None if the order was parked until an event answers it.
     """
+    # Options and transactions
     if (options := outcome.options) is not None:
         take_options(state, options)
     if (connection := view.order.connection) is not None:
@@ -320,6 +325,8 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
             state.transactions = {**state.transactions, connection: outcome.transaction}
         elif outcome.ends_transaction:
             state.close_transaction(connection)
+
+    # The appliance
     if outcome.watches:
         state.watch(True)
     if outcome.hold is not None:
@@ -330,6 +337,8 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     state.answered += outcome.weight
     if outcome.resets:
         state.statistics = Statistics(state.moment)
+
+    # Runs
     if outcome.call_off is not None:
         _call_off(state, *outcome.call_off)
     if outcome.stops_run is not None:
@@ -340,7 +349,9 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.claim is not None:
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     for job, due in outcome.missed:
-        _record_passed(state, job, due, WHILE_PAUSED)
+        _miss_and_advance(state, job, due, WHILE_PAUSED)
+
+    # The answer
     if outcome.pending is None:
         return claimed(view, outcome.claim) if outcome.claim is not None else outcome.answer
     if isinstance(outcome.pending, AfterRun):
@@ -358,7 +369,7 @@ def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> Non
         state.tell("gap")
     else:
         state.handled.update(jobs)
-    drop_outdated(state, jobs)
+    close_outdated_incidents(state, jobs)
 
 
 def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
@@ -369,7 +380,7 @@ def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
     state.handled.add(number)
 
 
-def _record_passed(state: State, job: Job, due: Due, reason: Reason) -> None:
+def _miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
     """Records due times that will not run as one row, and advances the job."""
     count = (due.missed.count if due.missed else 0) + 1
     since = due.missed.since_ms if due.missed else due.due_ms
@@ -390,11 +401,11 @@ def catch_up_of(configuration: Configuration, job: Job) -> CatchUp:
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
     """Records the runs of a due job and advances it. One transaction: each occurrence is claimed exactly once."""
-    _pass(state, job, decision)
+    _advance_by_claim(state, job, decision)
     _begin_runs(state, job, decision)
 
 
-def _pass(state: State, job: Job, decision: Claim) -> None:
+def _advance_by_claim(state: State, job: Job, decision: Claim) -> None:
     """Records the due times that are missed, and advances the job."""
     if passed := decision.missed:
         key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
@@ -490,7 +501,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
-        _record_overdue(state, removed, before, REMOVED)
+        _miss_overdue(state, removed, before, REMOVED)
         jobs.delete(removed.number)
         state.handled.add(removed.number)
     for change in changes.changed:
@@ -498,24 +509,24 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
             call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
         if not change.new.enabled:
-            _record_overdue(state, change.job, before, SWITCHED_OFF, change.new)
+            _miss_overdue(state, change.job, before, SWITCHED_OFF, change.new)
     if changes.added and not jobs.has_numbers(len(changes.added)):
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
-    drop_outdated(state)
+    close_outdated_incidents(state)
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return changes
 
 
-def _record_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
+def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
     """Records the due times that passed before the files removed a job or switched it off. `new`: its new declaration."""
     now = state.moment.wall
     if row.enabled and row.next_run_ms is not None and row.next_run_ms <= now:
         due = what_is_due(schedule_before(row, before), row.next_run_ms, now)
         if new is not None and new.schedule != row.schedule:
             due = due._replace(next_ms=new.next_run_ms)
-        _record_passed(state, row, due, WHILE_PAUSED if row.paused else reason)
+        _miss_and_advance(state, row, due, WHILE_PAUSED if row.paused else reason)
 
 
 def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
@@ -527,13 +538,13 @@ def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> No
         schedule = schedule_before(row, before)
         if reason := _why_not_now(state, change):
             due = what_is_due(schedule, row.next_run_ms, now)
-            _record_passed(state, row, due._replace(next_ms=new.next_run_ms), reason)
+            _miss_and_advance(state, row, due._replace(next_ms=new.next_run_ms), reason)
             continue
         job = row._replace(command=new.command, text=new.command.text)
         catch_up = catch_up_of(state.configuration, job)
         decision = claim(job, schedule, now, started, catch_up, state.status.degraded, state.status.last_hold)
         decision = decision._replace(next_run_ms=new.next_run_ms)
-        _pass(state, job, decision)
+        _advance_by_claim(state, job, decision)
         claims.append((job, decision))
     # A run can carry out a command that changes the jobs again, so all jobs are advanced before the first run begins.
     for job, decision in claims:

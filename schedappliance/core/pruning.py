@@ -33,7 +33,7 @@ class Pruning:
     # How many results of drops stay, and for how long.
     keep: Keep = KEEP
     stored_runs: int = 0
-    # Pruning of runs continues behind this row.
+    # The sweep of old runs continues after this row.
     swept: int = 0
     # Whether the last turn left runs above the limit that further turns can remove.
     is_behind: bool = False
@@ -55,6 +55,7 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: Counter[int]
         removed, pruning.swept = runs.prune(pruning.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
         # A failed run stays until its `on_failure` command has run. All of the surplus may be such runs.
         pruning.is_behind = removed > 0 or pruning.swept > 0
+        # If nothing was removed in a whole sweep, the count may be wrong, so it is read again.
         pruning.stored_runs = pruning.stored_runs - removed if pruning.is_behind else runs.count()
     else:
         # Runs that had to stay may be removable by now, so the next sweep begins at the first row.

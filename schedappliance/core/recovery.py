@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.phrases import hold_text, nothing_starts
 from schedappliance.commands.view import ReloadResult
-from schedappliance.core.alerts import expect_end, reload_ended
+from schedappliance.core.alerts import expect_late_end, reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
-from schedappliance.core.reload import drop_outdated_overrides
+from schedappliance.core.reload import discard_outdated_overrides
 from schedappliance.core.runs import count_end, finish_attempt, terminate
 from schedappliance.engine.attempts import Ending, Lost, Running
 from schedappliance.engine.effects import DiscardOutput
@@ -35,7 +35,7 @@ def recover(state: State, event: Started) -> None:
     """Makes memory, store and stanza files agree."""
     follow_clock_since_last_tick(state)
     state.steady = state.moment
-    # If this is the second try, the first one has read the waiting runs before the clock was followed.
+    # A first try that failed has left its queue behind, and `read_back` would keep the instants of that queue.
     state.queue = WaitingRuns()
     state.read_back()
     end_hold(state)
@@ -44,9 +44,9 @@ def recover(state: State, event: Started) -> None:
     for key, value in event.remains.marks.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)
-    # They were claimed before the runs that changed files claim now, so they come first.
+    # The delayed runs were claimed earlier than those that changed files cause now, so they come first.
     state.queue.release_delayed(state.moment.boot)
-    drop_outdated_overrides(state)
+    discard_outdated_overrides(state)
     follow_zones_since_last_start(state)
     changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
@@ -64,6 +64,7 @@ def recover(state: State, event: Started) -> None:
 
 
 def _recover_runs(state: State, remains: Remains) -> None:
+    """Adopts each attempt whose process still runs, and records the end of the others. Then ends the runs without an attempt."""
     for attempt in state.store.runs.live_attempts():
         survivor = remains.survivors.get(attempt.key)
         if survivor is not None:
@@ -100,7 +101,10 @@ def _running(state: State, attempt: Attempt) -> Running:
 
 
 def _ending(attempt: Attempt, why: str | None) -> Ending | None:
-    """Why the program was being ended, None if it was not. `why`: what the keeper knows; a replaced or stopped run is marked."""
+    """Why the program was being ended, None if it was not. `why`: what the keeper knows.
+
+    The rows come first: only they say whether the run was stopped or replaced.
+    """
     if attempt.stopped_by is not None:
         return Ending.CANCELLED
     if attempt.replaced:
@@ -113,7 +117,7 @@ def _adopt(state: State, attempt: Attempt, survivor: ProcessKey, why: str | None
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
     if state.configuration.notify:
-        expect_end(state, running)
+        expect_late_end(state, running)
     state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
     if ending := _ending(attempt, why):

@@ -69,30 +69,34 @@ def files_read(state: State, event: FilesRead) -> None:
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return
-    logged_before = len(state.effects)
+    effects_before = len(state.effects)
     diagnostics = list(event.diagnostics)
     if event.configuration is not None:
         diagnostics += _needs_restart(state.configuration, event.configuration)
-    accepted = event.configuration is not None and not has_errors(diagnostics)
-    if accepted:
+    is_accepted = event.configuration is not None and not has_errors(diagnostics)
+    if is_accepted:
         assert event.configuration is not None
-        changes = _accept(state, event, event.configuration, parked.options if parked else None)
-        answer = _acceptance(parked is not None and parked.order.as_json, changes)
+        accepted = _accept(state, event, event.configuration, parked.options if parked else None)
+        answer = _acceptance(parked is not None and parked.order.as_json, accepted)
     else:
         _log_rejection(state, diagnostics)
         answer = _rejection(diagnostics)
     state.attempted_digest = event.digest
-    brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
-    reload_ended(state, None if accepted else next((d.brief() for d in diagnostics if d.is_error), "it has errors"))
-    outcome = "accepted" if accepted else "rejected"
-    state.count("reloads_total", outcome)
-    result = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
-    state.status = replace(state.status, last_reload=result)
-    state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=as_data(diagnostics))
+    _note_outcome(state, event, diagnostics, "accepted" if is_accepted else "rejected")
     if parked is not None:
         _reply(state, parked.order, answer)
         if parked.order.command is RELOAD:
-            _log_once(state.effects, logged_before)
+            _log_once(state.effects, effects_before)
+
+
+def _note_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic], outcome: str) -> None:
+    """Shows the outcome of a reload in status, metrics, news and alerts."""
+    errors = [diagnostic.brief() for diagnostic in diagnostics if diagnostic.is_error]
+    reload_ended(state, None if outcome == "accepted" else next(iter(errors), "it has errors"))
+    state.count("reloads_total", outcome)
+    brief, data = tuple(diagnostic.brief() for diagnostic in diagnostics), as_data(diagnostics)
+    state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, outcome, brief, tuple(data)))
+    state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=data)
 
 
 def _log_once(effects: list[Effect], start: int) -> None:
@@ -128,15 +132,18 @@ def _log_rejection(state: State, diagnostics: list[Diagnostic]) -> None:
 
 
 def _accept(state: State, event: FilesRead, configuration: Configuration, asked: Options | None) -> Accepted:
-    """Makes the configuration the active one. `asked`: the options when a user typed `config reload`."""
+    """Makes the configuration the active one.
+
+    `asked`: the options at the moment when a user typed `config reload`; None if nobody did.
+    """
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     before, state.status = state.configuration, replace(state.status, last_good=None)
     state.options = with_overrides(configuration, state.options.overrides.values())
     state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None))
-    dropped = _drop_overrides(state, asked) if event.typed else []
-    dropped += drop_outdated_overrides(state)
+    dropped = _discard_overrides(state, asked) if event.typed else []
+    dropped += discard_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
     if before.authorization or configuration.authorization:
@@ -168,23 +175,23 @@ def _orphans(state: State, before: Configuration) -> list[str]:
     return warnings
 
 
-def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
-    """Drops the overrides that were set before `config reload` was typed.
+def _discard_overrides(state: State, asked: Options | None) -> list[Override]:
+    """Discards the overrides that were set before `config reload` was typed.
 
     Later ones stay: while the files were read, `config set` has already answered their users.
     """
     now = state.options.overrides
     dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
-    return _drop(state, dropped, lambda o: f"{o.what}: `config set` to {o.value} is dropped by `config reload`")
+    return _discard(state, dropped, lambda o: f"{o.what}: `config set` to {o.value} is dropped by `config reload`")
 
 
-def drop_outdated_overrides(state: State) -> list[Override]:
-    """Drops the overrides of options that the files have changed since: the later change wins."""
+def discard_outdated_overrides(state: State) -> list[Override]:
+    """Discards the overrides of options that the files have changed since: the later change wins."""
     outdated = state.options.outdated()
-    return _drop(state, outdated, lambda o: f"{o.what}: the files changed it; `config set` to {o.value} is dropped")
+    return _discard(state, outdated, lambda o: f"{o.what}: the files changed it; `config set` to {o.value} is dropped")
 
 
-def _drop(state: State, overrides: list[Override], warning: Callable[[Override], str]) -> list[Override]:
+def _discard(state: State, overrides: list[Override], warning: Callable[[Override], str]) -> list[Override]:
     for override in overrides:
         state.store.settings.drop_override(override.place)
         state.log("warning", warning(override))

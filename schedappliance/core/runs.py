@@ -3,6 +3,21 @@
 Rule: a program starts after the commit that claims its run, once for each attempt.
 """
 
+# The good path of a run, and the functions that it passes:
+#
+#   claim_program    The job is due, and there is a place: the run is recorded as `started`, and `_launch` returns StartProgram.
+#   program_started  The keeper has started the process: its pid is stored.
+#   program_ended    `finish_attempt` records the end of the attempt, and `end_run` that of the run.
+#
+# What can go wrong, and what then happens:
+#
+#   there is no place       `_queue` records the run as `queued`. `start_queued` starts it in a later turn.
+#   the program is unknown  `_prepare` returns CannotStart, and the run ends as `failed` when it is claimed.
+#   the attempt fails       `conclude` (engine/attempts.py) decides; `_queue_again` lets the next attempt wait for its time.
+#   the timeout passes      `send_signals` sends TERM, then KILL after `kill_after`. The end comes by `program_ended`.
+#
+# docs/architecture.md, "A due job", follows one job through all files.
+
 from __future__ import annotations
 
 import signal
@@ -11,10 +26,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
-from schedappliance.core.alerts import expect_end, message, run_ended, run_started
+from schedappliance.core.alerts import expect_late_end, message, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter
-from schedappliance.core.waits import dismiss
+from schedappliance.core.waits import answer_all_waits
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
     Admission,
@@ -28,8 +43,8 @@ from schedappliance.engine.attempts import (
     Running,
     Siblings,
     admit,
+    after_term,
     conclude,
-    end,
     failure_environment,
     prepare,
 )
@@ -81,8 +96,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         # What runs goes on, since the run that replaces it would not start.
         admission, reason = Admission.BLOCK, AFTER_EARLIER
     first = AttemptKey(key, FIRST_ATTEMPT)
-    is_made = job.kind == "run" and job.origin == "stanza"
-    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of, is_made), CannotStart):
+    may_deliver = job.kind == "run" and job.origin == "stanza"
+    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of, may_deliver), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
@@ -110,21 +125,24 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
     count_run(state, job, run)
     text = f"run {state.named(key)} {how.value}: {reason}"
     state.log(
-        "warning", text if job.declared is None else f"{text} ({job.declared})", **_fields(state, key, how), **_of(job)
+        "warning",
+        text if job.declared is None else f"{text} ({job.declared})",
+        **_run_fields(state, key, how),
+        **_job_fields(job),
     )
 
 
 def count_run(state: State, job: Job, run: NewRun) -> None:
     """Counts a run that ended when it was claimed."""
     state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
-    if _may_concern_people(state, job.origin, job.declared):
+    if _concerns_alerts(state, job.origin, job.declared):
         past = state.store.runs.past(run.key)
         assert past is not None, run.key
         run_ended(state, past)
 
 
-def _may_concern_people(state: State, origin: str, declared: str | None) -> bool:
-    """Whether the end of a run may be told, or may be that of a delivery."""
+def _concerns_alerts(state: State, origin: str, declared: str | None) -> bool:
+    """Whether alerts must hear of the end of a run: a stanza may watch it, or it may be a delivery."""
     return bool(state.configuration.notify) or (origin == "stanza" and declared is None)
 
 
@@ -148,7 +166,7 @@ def _queue(
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)
-    # The replaced run may have been waiting too. Then no earlier run is left, and the new one waits for a place.
+    # The replaced run may have been waiting too. Then this run is the only one of its job, and waits for a place.
     if admission is Admission.START or state.live[job.number] == 1:
         state.queue.add(waiter)
     else:
@@ -158,19 +176,13 @@ def _queue(
 def call_off(state: State, job: int, reason: Reason) -> None:
     """Cancels the job's waiting runs. Its running programs continue."""
     for key in state.queue.remove_job(job):
-        _cancel(state, key, reason)
-
-
-def _cancel(state: State, key: RunKey, reason: Reason) -> None:
-    state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
-    state.note_end(key, RunState.CANCELLED)
-    _log_end(state, key, RunState.CANCELLED, reason)
+        end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
 
 
 def stop_run(state: State, key: RunKey, user: str) -> None:
-    """Cancels a run that waits, or ends its program. A program that is being ended already keeps its time until KILL."""
+    """Cancels a run that waits, or ends its program. For a program that is being ended, the instant of KILL stays."""
     if state.queue.remove(key):
-        _cancel(state, key, stopped_by(user))
+        end_run(state, key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
         return
     running = state.running[key]
     if running.ending is Ending.CANCELLED:
@@ -182,9 +194,7 @@ def stop_run(state: State, key: RunKey, user: str) -> None:
 def _replace_siblings(state: State, job: int) -> None:
     """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
     for key in state.queue.remove_job(job):
-        state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
-        state.note_end(key, RunState.REPLACED)
-        _log_end(state, key, RunState.REPLACED, NEWER)
+        end_run(state, key, RunState.REPLACED, NEWER, state.moment.wall)
     for running in state.running.of_job(job):
         if running.ending in (Ending.REPLACED, Ending.CANCELLED):
             continue
@@ -193,10 +203,10 @@ def _replace_siblings(state: State, job: int) -> None:
 
 
 def terminate(state: State, running: Running, why: Ending) -> None:
-    """Sends TERM to a program whose run was replaced or stopped. A program that is being ended keeps its time until KILL."""
+    """Sends TERM to a program whose run was replaced or stopped. If it is being ended, the instant of KILL stays."""
     if running.ending is None:
-        state.effects.append(_term(running, why))
-        running = end(running, why, state.moment.boot)
+        state.effects.append(_term_signal(running, why))
+        running = after_term(running, why, state.moment.boot)
     state.running[running.key.run] = replace(running, ending=why)
 
 
@@ -207,7 +217,7 @@ def start_queued(state: State) -> None:
         if waiter is None:
             return
         if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
-            # Two runs ran side by side while `overlap` was `parallel`. Now the next attempt of one waits for the other.
+            # `overlap` was `parallel` when the other run of the job started, and is not any more: this attempt waits for it.
             state.queue.block(waiter)
             state.queue.release_program(waiter.program)
         else:
@@ -228,10 +238,8 @@ def _start(state: State, waiter: Waiter) -> None:
     elif command is not None:
         prepared = _prepare(state, attempt, due_ms, command, on_failure_of, origin == "stanza")
     if isinstance(prepared, CannotStart):
-        state.store.runs.end(key, RunState.FAILED, prepared.reason, state.moment.wall)
-        state.note_end(key, RunState.FAILED)
+        end_run(state, key, RunState.FAILED, prepared.reason, state.moment.wall)
         state.queue.release_program(program)
-        _log_end(state, key, RunState.FAILED, prepared.reason)
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
@@ -257,35 +265,35 @@ def _program_has_room(state: State, name: str) -> bool:
 
 
 def _prepare(
-    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None, is_made: bool
+    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None, may_deliver: bool
 ) -> tuple[Program, StartProgram] | CannotStart:
     """The program and the effect that starts it, or the reason why it cannot be started.
 
-    `is_made`: the appliance may have made the job, to deliver an alert.
+    `may_deliver`: the run may deliver an alert, so a query looks for it. Any other run saves that query.
     """
     launch = prepare(state.options, command)
     if isinstance(launch, CannotStart):
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
     env, stdin = launch.env + own + _failed_environment(state, on_failure_of), launch.stdin
-    if is_made and (alert := message(state, key.run.job)):
+    if may_deliver and (alert := message(state, key.run.job)):
         env, stdin = env + alert[0], alert[1]
     return program, StartProgram(
         key,
-        launch.argv,
-        env,
-        program.cwd,
-        program.umask,
-        program.output_limit,
-        program.user,
-        program.group,
-        stdin,
-        program.env_file,
-        program.pass_env,
-        state.moment.wall,
-        None if program.timeout_ms is None else state.moment.boot + program.timeout_ms,
-        program.kill_after_ms,
-        program.tree,
+        argv=launch.argv,
+        env=env,
+        cwd=program.cwd,
+        umask=program.umask,
+        output_limit=program.output_limit,
+        user=program.user,
+        group=program.group,
+        stdin=stdin,
+        env_file=program.env_file,
+        pass_env=program.pass_env,
+        started_ms=state.moment.wall,
+        term_at=None if program.timeout_ms is None else state.moment.boot + program.timeout_ms,
+        kill_after_ms=program.kill_after_ms,
+        tree=program.tree,
         resources=program.resources,
     )
 
@@ -315,24 +323,24 @@ def _launch(state: State, program: Program, start: StartProgram, waited_ms: int 
     if waited_ms is not None:
         state.measure("run_wait_seconds", waited_ms)
     if state.configuration.notify:
-        expect_end(state, running)
+        expect_late_end(state, running)
         if waited_ms is not None:
             run_started(state, start.key.run)
 
 
-def _runs(state: State, key: AttemptKey) -> bool:
+def _is_running(state: State, key: AttemptKey) -> bool:
     """Whether this attempt is the running one. An event that could not be stored is handled after later events."""
     running = state.running.get(key.run)
     return running is not None and running.key == key
 
 
 def program_started(state: State, event: ProgramStarted) -> None:
-    if _runs(state, event.key):
+    if _is_running(state, event.key):
         state.store.runs.set_pid(event.key, event.process)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
-    if _runs(state, event.key):
+    if _is_running(state, event.key):
         _finish(state, event.key.run, NotStarted(event.reason, event.exhausted, event.is_alone))
 
 
@@ -357,7 +365,7 @@ def output_unreadable(state: State, event: OutputUnreadable) -> None:
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
-    if not _runs(state, event.key):
+    if not _is_running(state, event.key):
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
@@ -388,7 +396,7 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     result = conclude(running, cause, program, failed_before, seed)
-    state.count("attempts_total", running.program, _result(result.state, cause, result.began))
+    state.count("attempts_total", running.program, _metrics_result(result.state, cause, result.began))
     # One line for a shortage, not one for each of the programs that cannot start for it.
     is_logged = result.began or not state.is_short
     if result.began:
@@ -402,7 +410,8 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     if result.again is not None:
         _queue_again(state, running, result.again, is_logged)
     else:
-        _finish_run(state, key.run, running.program, result.state, result.reason, _ended_ms(state, cause))
+        end_run(state, key.run, result.state, result.reason, _ended_ms(state, cause))
+        answer_failure(state, key.run, running.program, result.state)
 
 
 def _ended_ms(state: State, cause: Cause) -> int:
@@ -411,7 +420,7 @@ def _ended_ms(state: State, cause: Cause) -> int:
     return state.moment.wall if at is None else min(at, state.moment.wall)
 
 
-def _result(state: RunState, cause: Cause, began: bool) -> str:
+def _metrics_result(state: RunState, cause: Cause, began: bool) -> str:
     """The result of an attempt, as `metrics` counts it."""
     if not began:
         return "not_started"
@@ -425,14 +434,14 @@ def _queue_again(state: State, running: Running, again: Again, is_logged: bool) 
     level = "warning" if is_logged else "debug"
     key = running.key.run
     text = f"run {state.named(key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds"
-    state.log(level, text, **_fields(state, key, RunState.QUEUED), program=running.program)
+    state.log(level, text, **_run_fields(state, key, RunState.QUEUED), program=running.program)
 
 
-def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None, ended_ms: int) -> None:
+def end_run(state: State, key: RunKey, how: RunState, reason: Reason | None, ended_ms: int) -> None:
+    """Records, counts and logs the end of a run."""
     state.store.runs.end(key, how, reason, ended_ms)
     state.note_end(key, how)
     _log_end(state, key, how, reason)
-    answer_failure(state, key, program, how)
 
 
 def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) -> None:
@@ -441,7 +450,7 @@ def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) ->
     lasted = None if duration_ms is None else f"{duration_ms / 1000:.1f} s"
     about = ", ".join(filter(None, (run.name or run.program, lasted)))
     text = f"run {state.named(key)} {how.value.replace('_', ' ')}{f': {reason}' if reason else ''}"
-    fields = _fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": duration_ms}
+    fields = _run_fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": duration_ms}
     level = "info" if how in (RunState.SUCCEEDED, RunState.CANCELLED) else "warning"
     state.log(level, f"{text} ({about})" if about else text, **fields, user=run.user, origin=run.origin)
 
@@ -456,18 +465,18 @@ def count_end(state: State, key: RunKey, how: RunState) -> tuple[PastRun, int | 
     state.count_run(key.job, how, run.origin, run.name is not None, duration_ms)
     if run.program is not None and duration_ms is not None:
         state.measure("run_duration_seconds", duration_ms, run.program)
-    if _may_concern_people(state, run.origin, run.name):
+    if _concerns_alerts(state, run.origin, run.name):
         run_ended(state, run)
     return run, duration_ms
 
 
-def _fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:
+def _run_fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:
     """The fields of a log line about a run."""
     job = job_id(state.store.node, key.job)
     return {"event": "run", "job": job, "run": state.named(key), "state": how.value}
 
 
-def _of(job: Job) -> dict[str, Any]:
+def _job_fields(job: Job) -> dict[str, Any]:
     return {"job_name": job.declared, "user": job.user.name, "origin": job.origin}
 
 
@@ -481,7 +490,7 @@ def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
             continue
         why = running.ending or Ending.TIMEOUT
         if running.ending is None:
-            state.running[running.key.run] = end(running, why, state.moment.boot)
+            state.running[running.key.run] = after_term(running, why, state.moment.boot)
             number = signal.SIGTERM
         else:
             state.running[running.key.run] = replace(running, kill_at=None, killed_at=state.moment.boot)
@@ -489,7 +498,7 @@ def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
         state.effects.append(SignalProgram(running.key, number, running.kill_after_ms, why.value))
 
 
-def _term(running: Running, why: Ending) -> SignalProgram:
+def _term_signal(running: Running, why: Ending) -> SignalProgram:
     return SignalProgram(running.key, signal.SIGTERM, running.kill_after_ms, why.value)
 
 
@@ -506,8 +515,8 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: boo
             return
         for running in list(state.running.values()):
             if running.ending is None and running.key.run not in ended:
-                state.running[running.key.run] = end(running, Ending.SHUTDOWN, state.moment.boot)
-                state.effects.append(_term(running, Ending.SHUTDOWN))
+                state.running[running.key.run] = after_term(running, Ending.SHUTDOWN, state.moment.boot)
+                state.effects.append(_term_signal(running, Ending.SHUTDOWN))
 
 
 def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
@@ -520,7 +529,7 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
         state.log(
             "error", f"run {state.named(key)} does not end, although it was killed; the next start adopts its process"
         )
-    dismiss(state)
+    answer_all_waits(state)
     state.effects.append(Stop())
     return True
 

@@ -20,30 +20,28 @@ def end_waits(state: State) -> None:
     now = state.moment.boot
     if state.wait_until is None or now < state.wait_until:
         return
-    instants: list[int] = []
+    next_ends: list[int] = []
     for key, waiting in list(state.awaited.items()):
-        left = tuple(one for one in waiting if one.until is None or one.until > now)
-        instants += [one.until for one in left if one.until is not None]
-        if len(left) == len(waiting):
-            continue
-        state.set_waiting(key, left)
+        over = [wait for wait in waiting if wait.until is not None and wait.until <= now]
+        next_ends += [wait.until for wait in waiting if wait.until is not None and wait.until > now]
+        if over:
+            state.set_waiting(key, tuple(wait for wait in waiting if wait not in over))
         message = f"run {state.named(key)} has not ended in time"
-        for order, until in waiting:
-            if until is not None and until <= now:
-                _reject(state, order, "E514", message, "wait again, or ask `sched show` for its state")
-    state.wait_until = min(instants, default=None)
+        for wait in over:
+            _reject(state, wait.order, "E514", message, "wait again, or ask `sched show` for its state")
+    state.wait_until = min(next_ends, default=None)
 
 
 def forget_waits(state: State, connection: int) -> None:
     """Forgets the orders of a connection that was closed."""
     for key, waiting in list(state.awaited.items()):
-        left = tuple(one for one in waiting if one.order.connection != connection)
-        if len(left) < len(waiting):
-            state.set_waiting(key, left)
+        others = tuple(wait for wait in waiting if wait.order.connection != connection)
+        if len(others) < len(waiting):
+            state.set_waiting(key, others)
 
 
-def dismiss(state: State) -> None:
-    """Answers the clients that wait for a run whose end this process will not see."""
+def answer_all_waits(state: State) -> None:
+    """Answers all clients that wait for the end of a run, since this process will not see it."""
     for key, waiting in list(state.awaited.items()):
         message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
         for order, _ in waiting:

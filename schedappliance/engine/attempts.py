@@ -188,7 +188,7 @@ class EndedRun:
     output: bytes
 
 
-def end(running: Running, why: Ending, boot_ms: int) -> Running:
+def after_term(running: Running, why: Ending, boot_ms: int) -> Running:
     """The program after TERM was sent, with the deadline of KILL."""
     return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
 

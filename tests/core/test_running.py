@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.core.running import MOST_OUTDATED, RunningPrograms, Undoable
-from schedappliance.engine.attempts import Ending, Running, end
+from schedappliance.engine.attempts import Ending, Running, after_term
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import Appliance
 
@@ -45,7 +45,7 @@ def test_programs_with_equal_deadlines_come_in_the_order_of_their_jobs() -> None
 
 def test_after_term_only_the_deadline_of_kill_counts() -> None:
     programs = running(program(1, 500))
-    programs[RunKey(1, 1)] = end(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
+    programs[RunKey(1, 1)] = after_term(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
     assert (programs.overdue(10_699), jobs(programs.overdue(10_700))) == ([], [1])
     assert programs.next_deadline() == 10_700
 
@@ -53,7 +53,7 @@ def test_after_term_only_the_deadline_of_kill_counts() -> None:
 def test_a_signal_is_due_again_after_an_undo() -> None:
     programs = running(program(1, 500))
     changes = len(programs.changes)
-    programs[RunKey(1, 1)] = end(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
+    programs[RunKey(1, 1)] = after_term(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
     programs.undo(changes)
     assert (jobs(programs.overdue(500)), programs.next_deadline()) == ([1], 500)
 

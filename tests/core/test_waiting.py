@@ -41,7 +41,7 @@ def test_runs_whose_program_is_at_its_limit_let_others_pass_and_keep_their_order
     assert startable(waiting) == [1]
     waiting.release_program("p")
     waiting.release_program("p")
-    assert (startable(waiting), len(waiting), waiting.lines) == ([3], 0, {})
+    assert (startable(waiting), len(waiting), waiting.lanes) == ([3], 0, {})
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:
@@ -53,7 +53,7 @@ def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     assert startable(waiting) == [4]
     for job in (1, 2, 1):
         waiting.release_job(job)
-    assert (startable(waiting), waiting.lines) == ([5, 6], {})
+    assert (startable(waiting), waiting.lanes) == ([5, 6], {})
 
 
 def test_an_attempt_waits_for_its_instant_and_then_precedes_later_claims() -> None:
@@ -90,7 +90,7 @@ def test_a_removed_run_leaves_its_place_to_the_next_of_its_program() -> None:
     assert waiting.remove_job(1) == [RunKey(1, 1)]
     assert startable(waiting) == [2]
     waiting.remove_job(3)
-    assert (len(waiting), waiting.lines) == (0, {})
+    assert (len(waiting), waiting.lanes) == (0, {})
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -126,4 +126,4 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
             assert waiting.find(item.key) == Delayed(at)
     waiting.release_delayed(1000)
     assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
-    assert (len(waiting), waiting.next_attempt(), waiting.lines) == (0, None, {})
+    assert (len(waiting), waiting.next_attempt(), waiting.lanes) == (0, None, {})

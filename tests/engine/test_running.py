@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.attempts import Ending, Exit, Running, end, exit_state
+from schedappliance.engine.attempts import Ending, Exit, Running, after_term, exit_state
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 
@@ -16,7 +16,7 @@ def program(
 
 
 def test_after_term_the_deadline_is_that_of_kill() -> None:
-    ending = end(program(1, 500), Ending.TIMEOUT, 700)
+    ending = after_term(program(1, 500), Ending.TIMEOUT, 700)
     assert (ending.ending, ending.kill_at, ending.deadline) == (Ending.TIMEOUT, 10_700, 10_700)
 
 
