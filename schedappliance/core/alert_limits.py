@@ -62,7 +62,7 @@ def _limit(state: State, notify: str) -> None:
 def _give_up(state: State, job: int, notify: str) -> None:
     """Cancels the run of an alert, or removes its job, and forgets the alert."""
     if state.store.jobs.delete(job):
-        state.removed.add(job)
+        state.handled.add(job)
         state.store.incidents.end_alert(job)
         state.count("alerts_total", notify, "failed")
     else:

@@ -3,6 +3,17 @@
 Rule: no thread waits for a reader of the log. Lines that cannot be written are counted, and the count takes their place.
 """
 
+# The way of a line. Example: a turn logs two lines, while the reader of a pipe hangs.
+#
+#   write         The deciding thread adds both lines to `lines`.
+#   end_turn      After the answers were sent, it puts them into the queue: both or none. It never waits.
+#   _write_lines  The thread `log` takes them out of the queue and writes them. Only this thread waits for the reader.
+#   later         MOST_QUEUED lines wait in the queue. The lines of the next turns are lost, and `_lost` counts them.
+#   at last       The reader goes on. The line "log lines missing here: 312" takes the place of the lost lines.
+#
+# All other threads use `logger`. Its lines go into the same queue. The module logging alone would write on the thread that
+# logs, under a lock.
+
 from __future__ import annotations
 
 import errno
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
 
 LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()
-# The queue holds about 1 MB of text. Further lines are dropped, but never only some lines of one turn.
+# The queue holds about 1 MB of text. Further turns lose their lines, always all of a turn.
 MOST_QUEUED = 10_000
 # A line break within a message, which takes one line in the log.
 BREAK = "\\n"
@@ -44,16 +55,17 @@ FILE_MODE = 0o640
 
 
 class Line(NamedTuple):
-    """A line to be written: its level in lower case, wall time in milliseconds, the traceback with its line ends.
+    """A line to be written."""
 
-    `fields`: what the line is about, for a log in JSON. `head`: what stands before the message in a log in text.
-    """
-
+    # In lower case.
     level: str
     message: str
     wall_ms: int
+    # A traceback, with its line ends.
     trace: str = ""
+    # What the line is about, for a log in JSON.
     fields: tuple[tuple[str, Any], ...] = ()
+    # What stands before the message in a log in text.
     head: str = ""
 
 
@@ -79,8 +91,7 @@ def _as_json(line: Line, static: Mapping[str, str]) -> str:
 class Log:
     """The daemon's log. A separate thread writes the lines, so that a reader that hangs blocks no other thread.
 
-    `write`, `lines` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads. `lines`
-    are those of the present turn.
+    For the deciding thread, which makes the log: `write` and `end_turn`. For all threads: `logger` and `pass_on`.
     """
 
     def __init__(
@@ -92,24 +103,36 @@ class Log:
         fields: Mapping[str, str] = MappingProxyType({}),
         path: Path | None = None,
     ) -> None:
-        """`fields`: what each line of a log in JSON has, beside the fields of its own. `path`: of the file, for `audit`."""
-        self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
+        """`fields`: what each line of a log in JSON has, beside the fields of its own. `path`: that of a log file, for `audit`."""
+        # The file, which only the writing thread uses.
         self._descriptor = descriptor
         self._path = _file_of(descriptor) if path is None else str(path)
-        self._is_audited, self._is_audit_queued, self._trouble = path is not None, False, ""
+        self._is_audited = path is not None
         self._ends_in_part = False
-        self._clock = clock
+        # Why it could not be opened again; empty if it could.
+        self._trouble = ""
+        # Whether the queue holds a call of this kind already; the writing thread resets it.
+        self._is_reopening = False
+        self._is_audit_queued = False
+
+        # The lines of this turn, and its wall time.
         self.lines: list[Line] = []
         self._turn_ms = 0
-        # Reentrant: Python's garbage collector may run in a thread that holds this lock, and an error in a finalizer is
-        # logged here too.
+        self._clock = clock
+
+        # The queue: the lines of a turn each, or a call, or None at the end.
+        self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
+        # For the next five fields. Reentrant: Python's garbage collector may run in a thread that holds this lock, and an
+        # error in a finalizer is logged here too.
         self._count_lock = threading.RLock()
-        self._queued = self._lost = 0
-        # How many lines were lost since the start.
+        self._queued = 0
+        # How many lines were lost since the last line that reported it, and since the start.
+        self._lost = 0
         self.lost_total = 0
+        # The lines of the last second, each with the second as its time.
         self._second = 0
         self._lines_of_second: set[Line] = set()
-        self._is_reopening = False
+
         self._format = partial(_as_json, static=fields) if log_format == "json" else _as_text
         self._is_logged = {name.lower(): number >= LEVELS[level.upper()] for name, number in LEVELS.items()}
         self._deciding_thread = threading.get_ident()
@@ -125,7 +148,7 @@ class Log:
             if not self.lines:
                 self._turn_ms = self._clock.moment().wall
             line = Line(effect.level, effect.message, self._turn_ms, fields=effect.fields)
-            if not (effect.once and self._is_repeated(line)):
+            if not (effect.once and self._repeats(line)):
                 self.lines.append(line)
 
     def end_turn(self) -> None:
@@ -138,11 +161,8 @@ class Log:
             self._enqueue(lines)
 
     def _log(self, line: Line) -> None:
-        """Logs a line from any thread, after the lines that the same thread has logged before.
-
-        A device logs the same line once in a second, however often its cause occurs.
-        """
-        if self._is_repeated(line):
+        """Logs a line from any thread, after the lines that the same thread has logged before."""
+        if self._repeats(line):
             return
         if threading.get_ident() == self._deciding_thread:
             self.end_turn()
@@ -153,8 +173,11 @@ class Log:
         if self._is_logged[lines[0].level]:
             self._enqueue(lines)
 
-    def _is_repeated(self, line: Line) -> bool:
-        """Whether the same line was logged in the same second."""
+    def _repeats(self, line: Line) -> bool:
+        """Whether the same line was logged in the same second. If not, the line is remembered.
+
+        So a device logs a line once in a second, however often its cause occurs.
+        """
         second = line.wall_ms // 1000
         line = line._replace(wall_ms=second)
         with self._count_lock:
@@ -183,16 +206,16 @@ class Log:
 
     def _write_lines(self) -> None:
         """The body of the writing thread."""
-        while (lines := self._queue.get()) is not None:
-            if callable(lines):
-                lines()
+        while (item := self._queue.get()) is not None:
+            if callable(item):
+                item()
                 continue
-            lost = self._write_all(lines)
+            lost = self._write_all(item)
             with self._count_lock:
-                self._queued -= len(lines)
+                self._queued -= len(item)
                 self._lost += lost
                 self.lost_total += lost
-                missing = [] if lost or self._queued else self._missing(lines[-1].wall_ms)
+                missing = [] if lost or self._queued else self._missing(item[-1].wall_ms)
             if missing:
                 self._write_all(missing)
 
@@ -217,7 +240,7 @@ class Log:
             self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
-        """Continues in the file of the right name if the open one was moved or removed. Only for a file that was given by path."""
+        """Opens the log file of the appliance file again if it was moved or removed. Does nothing for another log."""
         if self._is_audited and self._path is not None and not self._is_audit_queued:
             self._is_audit_queued = True
             self._queue.put(partial(self._open_if_moved, self._path))

@@ -38,7 +38,7 @@ def waits(watched: Watched) -> str:
 
 def look(watched: Watched) -> None:
     """Has the appliance look once, whatever its observer reports."""
-    watched.files._look()
+    watched.files._check()
     watched.turn()
 
 

@@ -1,4 +1,4 @@
-"""The console's listening socket: creates it, locks it for one appliance, and removes it at the end.
+"""The console's listening socket: creates it, locks it for one appliance, accepts clients, and removes it at the end.
 
 Rule: it removes no file except a socket on which no process listens.
 """
@@ -8,26 +8,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.console.unix_socket import connect
+from schedappliance.edge.console.unix_socket import connect, peer_uid
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from schedappliance.edge.loop import Loop
+
+
+# The most clients that are accepted before others have their turn.
+ACCEPTED_AT_ONCE = 64
+# The pause before the next accept when the process has no descriptor left.
+REST_MS = 1000
 
 
 class ListeningSocket:
     """The console's socket. It replaces only a socket on which no process listens. Raises Unusable.
 
-    `makes_directory`: a directory that was removed is made again. Not the store's: it may have been moved by mistake, and a
-    new one of its name would stand in the way of the old one.
+    `makes_directory`: `renew` makes a removed directory again. Not for the directory of the store: it may have been moved by
+    mistake, and a new one would be in the way when it is moved back.
     """
 
     def __init__(self, path: Path, mode: int, group: int | None, makes_directory: bool = True) -> None:
         self.path, self._makes_directory = path, makes_directory
         self._mode, self._group = mode, group
-        self._lock = _lock_path(path)
+        self._lock = _lock_socket(path)
         try:
             self._listen()
         except BaseException:
@@ -36,7 +50,7 @@ class ListeningSocket:
 
     def _listen(self) -> None:
         _make_way(self.path)
-        self.socket = _listen(self.path, self._mode, self._group)
+        self.socket = _new_socket(self.path, self._mode, self._group)
         self._file = _identity(self.path)
 
     def lost(self) -> str | None:
@@ -49,12 +63,12 @@ class ListeningSocket:
     def renew(self) -> None:
         """Creates the socket file, and the lock file, again if somebody removed them. Raises Unusable.
 
-        The old `socket` stays open if the new one cannot be created. The caller closes the old one otherwise.
+        If this fails, the old `socket` stays open and in use. If it succeeds, the caller closes the old one.
         """
         if self._makes_directory:
             _make_directory(self.path.parent)
         if not is_in_place(self._lock, Path(f"{self.path}.lock")):
-            lock = _lock_path(self.path)
+            lock = _lock_socket(self.path)
             os.close(self._lock)
             self._lock = lock
         if _identity(self.path) != self._file:
@@ -67,6 +81,84 @@ class ListeningSocket:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self._lock)
+
+
+class Acceptor:
+    """Accepts the clients of a listening socket, on the deciding thread.
+
+    `why_full`: why there is no place for another client of a user; empty if there is one. `welcome`: takes an accepted client.
+    """
+
+    def __init__(
+        self,
+        listener: ListeningSocket,
+        loop: Loop,
+        log: logging.Logger,
+        why_full: Callable[[int], str],
+        welcome: Callable[[socket.socket, int], None],
+    ) -> None:
+        self._listener, self._loop, self._log = listener, loop, log
+        self._why_full, self._welcome = why_full, welcome
+        # What the last audit found.
+        self._trouble = ""
+
+    def open(self) -> None:
+        self._loop.watch(self._listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
+
+    def close(self) -> None:
+        """Accepts no more clients, and removes the socket."""
+        self._loop.unwatch(self._listener.socket.fileno())
+        self._listener.close()
+
+    def audit(self) -> None:
+        """Creates the socket and its lock file again if somebody removed them."""
+        lost = self._listener.lost()
+        if lost is None:
+            self._trouble = ""
+            return
+        # The clients that connected before the removal wait in the old socket.
+        self._accept()
+        old = self._listener.socket
+        try:
+            self._listener.renew()
+        except Unusable as unusable:
+            trouble = f"{lost} was removed or replaced, and cannot be created again: {unusable}"
+        else:
+            trouble = f"{lost} was removed or replaced; it was created again"
+            if self._listener.socket is not old:
+                self._loop.unwatch(old.fileno())
+                old.close()
+                self.open()
+        if trouble != self._trouble:
+            self._log.warning(trouble)
+        self._trouble = trouble
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                client, _ = self._listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._pause()
+                return
+            client.setblocking(False)
+            uid = peer_uid(client)
+            if why := self._why_full(uid):
+                with contextlib.suppress(OSError):
+                    client.send(f"error: {why}\n".encode())
+                client.close()
+            else:
+                self._welcome(client, uid)
+
+    def _pause(self) -> None:
+        """Stops accepting for REST_MS, because no descriptor is left. A loop of failing accepts would use a whole core."""
+        self._loop.unwatch(self._listener.socket.fileno())
+        self._loop.alarms.at(self._loop.clock.moment().boot + REST_MS, self.open)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -85,7 +177,7 @@ def _make_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def _lock_path(path: Path) -> int:
+def _lock_socket(path: Path) -> int:
     """Locks the path of the socket. Without a lock, two appliances that start at once could remove each other's socket."""
     lock_path = Path(f"{path}.lock")
     try:
@@ -124,7 +216,7 @@ def _make_way(path: Path) -> None:
     raise _in_use(path)
 
 
-def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
+def _new_socket(path: Path, mode: int, group: int | None) -> socket.socket:
     """Creates the socket. At first nobody else may connect, since chmod(2) comes later than bind(2)."""
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

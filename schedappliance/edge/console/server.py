@@ -3,10 +3,25 @@
 Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves affects no other client.
 """
 
+# If everything goes well: a client connects, and its user is looked up. It sends a line. `_read_requests` makes a slot for
+# the line and adds it to `_Lines`. The inbox takes it from there into a turn. The core replies, `reply` puts the answer into
+# the slot, and `_send` sends the answers of a client in the order of its lines.
+#
+# What can go wrong, and what then happens:
+#
+#   a client sends many lines        At most MAX_OUTSTANDING of them are read. The rest stays in its socket.
+#   a client reads no answers        Its socket is full. The bytes of its answers count, and above MAX_ANSWERED its next lines
+#                                    are not carried out.
+#   many clients read no answers     The bytes count for their user and for all, too. Example: 64 clients of user 1000 with
+#                                    256 KB each fill MAX_ANSWERED_OF_USER. Other users go on.
+#   then root asks for `summary`     Nobody may keep a trusted user out, so its line is *tried* without room. A short answer is
+#                                    sent. A long one is discarded, and its line waits for room (`is_long`).
+#   a turn has made enough answers   The core returns PutOff for the other lines: they come again in the next turn.
+#   a client leaves                  Its lines are carried out all the same; nobody gets the answers.
+
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -19,11 +34,10 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from schedappliance.diagnostics import Diagnostic, Source, Unusable
+from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.console.events import Watchers
-from schedappliance.edge.console.listener import ListeningSocket
+from schedappliance.edge.console.listener import Acceptor, ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
-from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.threads import NO_THREAD, Offer
 from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
@@ -36,50 +50,50 @@ if TYPE_CHECKING:
     from schedappliance.edge.threads import Inbox
     from schedappliance.engine.events import ConsoleEvent, Event
 
-# The most lines of one client, and their most bytes, that wait for an answer; further lines stay in the socket.
+# The most lines of one client that wait for an answer, and their most bytes. Further lines stay in the socket.
 MAX_OUTSTANDING = 256
 MAX_ASKED = 256 * 1024
-# The most bytes of answers that wait for a client, for all clients of a user, and for all clients that are not trusted.
-# While more wait, the next lines are not carried out. One answer may be longer. A trusted user may have as many as all
-# others together; while more wait, its clients get only short answers.
+# The most bytes of answers that wait for one client; while there are more, its next lines are not carried out. A single answer
+# may be longer.
 MAX_ANSWERED = 1024 * 1024
+# The same for all clients of a user.
 MAX_ANSWERED_OF_USER = 16 * 1024 * 1024
+# The same for all clients that are not trusted, and for all clients of each trusted user.
 MAX_ANSWERED_OF_ALL = 64 * 1024 * 1024
+# The most bytes of an answer that a trusted user gets without room for it.
 MAX_SHORT = 64 * 1024
-# The most lines of clients which have left that are still carried out.
-MAX_LEFT = 1024
+# The most lines of departed clients that are still carried out.
+MAX_DEPARTED = 1024
 # The most bytes that are received or sent for one client before the next client has its turn.
 CHUNK = 64 * 1024
-# The pause before the next accept when the process has no descriptor left.
-REST_MS = 1000
 # A transaction is not discarded while a person thinks.
 THINKING_MS = 600_000
 NOTHING = memoryview(b"")
 # The most pieces of answers that are made at once. A piece is empty while a long list is searched.
 PIECES = 2000
 WATCH_REQUEST = 'send `{"v": 1, "id": 1, "command": "watch"}`'
-# The most clients that are accepted before others have their turn.
-ACCEPTED_AT_ONCE = 64
+
+
+# One client
 
 
 class _Slot:
-    """A request with its answer; None until the core replies. The pieces of the answer are made while it is sent.
-
-    `number`: identifies the request in events and replies; 0 for a line that is not passed to the core. `line`: the event
-    for the core; None while the core has it. `is_tried`: there was no room for a long answer when the core got it. `is_long`:
-    its answer was too long then, so it waits for room.
-    """
+    """A request with its answer. The pieces of the answer are made while it is sent."""
 
     __slots__ = ("_pieces", "answer", "in_transaction", "is_long", "is_tried", "line", "number", "request", "size")
 
     def __init__(self, request: Request, number: int, answer: Answer | None = None) -> None:
         self.request = request
+        # Identifies the request in events and replies; 0 for a line that is not passed to the core.
         self.number = number
-        self.answer = answer
+        # The event for the core; None while the core has it.
         self.line: LineTyped | None = None
+        # Whether there was no room for a long answer when the core got the line, and whether its answer was too long then.
+        self.is_tried = self.is_long = False
+        # None until the core replies.
+        self.answer = answer
         # The size of the answer in memory.
         self.size = 0
-        self.is_tried = self.is_long = False
         # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
@@ -98,36 +112,40 @@ class _Slot:
         try:
             return next(self._pieces, None)
         except StoreFailed as failed:
+            # `_send` ends a connection that fails.
             raise OSError(f"the store cannot be read: {failed}") from failed
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client. Its slots are answered in their order. `unsent`: bytes that the socket has not accepted yet.
-
-    `in_transaction`: whether a transaction was open after the last answered request. `active_ms`: the boot time of the
-    last line, or of the last byte sent. `interest`: the watched epoll events, 0 until the name of the user is known.
-    `alarm`: checks whether the client is idle. `asked`, `answered`: the bytes of the lines and of the answers in the slots.
-    `counted`: the bytes of answers that the server has counted for the user. `last_reply`: grows with each reply. `is_watching`:
-    it gets events too.
-    """
+    """One client. Its slots are answered in their order."""
 
     number: int
     socket: socket.socket
     user: User
+    # The boot time of the last line, or of the last byte sent.
     active_ms: int
+    # The client has sent everything.
+    has_ended: bool = False
     reader: RequestReader = field(default_factory=RequestReader)
     slots: deque[_Slot] = field(default_factory=deque)
-    unsent: memoryview = NOTHING
-    in_transaction: bool = False
-    has_ended: bool = False
-    interest: int = 0
-    alarm: Alarm = (0, 0)
+    # The bytes of the lines, and of the answers, in the slots.
     asked: int = 0
     answered: int = 0
+    # How many bytes of answers the server has counted for the user.
     counted: int = 0
+    # A number that grows with each reply of the server.
     last_reply: int = 0
+    # The bytes that the socket has not accepted yet.
+    unsent: memoryview = NOTHING
+    # Whether a transaction was open after the last answered request.
+    in_transaction: bool = False
+    # The client gets events too.
     is_watching: bool = False
+    # The watched epoll events; 0 until the user is known, and while nothing is wanted.
+    interest: int = 0
+    # Checks whether the client is idle.
+    alarm: Alarm = (0, 0)
 
     @property
     def is_done(self) -> bool:
@@ -136,7 +154,7 @@ class _Connection:
 
     @property
     def waits(self) -> bool:
-        """Whether the client waits for an answer that the server does not have yet."""
+        """Whether a request is unanswered, and nothing is on its way to the client."""
         return bool(self.slots) and not self.unsent
 
     @property
@@ -175,6 +193,9 @@ class _Connection:
         return reading | (select.EPOLLOUT if has_answer else 0)
 
 
+# All clients
+
+
 class _Lines:
     """The lines that the core has not got yet.
 
@@ -189,14 +210,14 @@ class _Lines:
         self._is_trusted = is_trusted
         self._is_offered = False
         self._clients: dict[_Connection, None] = {}
-        self._left: deque[ConsoleEvent] = deque()
-        # Events of clients that have left, which the core has put off. They come before the others of their clients.
-        self._left_first: list[ConsoleEvent] = []
-        self._left_is_first = False
+        self._departed: deque[ConsoleEvent] = deque()
+        # Events of departed clients that the core has put off. They come before the others of their clients.
+        self._departed_first: list[ConsoleEvent] = []
+        self._is_turn_of_departed = False
 
     def offer(self) -> None:
-        """Tells the inbox that there are lines, if there are lines of a client that may ask."""
-        if not self._is_offered and (self._left or self._left_first or any(map(self._may_ask, self._clients))):
+        """Offers the lines to the inbox, which takes them when it has room. Does nothing if no line may be carried out now."""
+        if not self._is_offered and (self._departed or self._departed_first or any(map(self._may_ask, self._clients))):
             self._is_offered = True
             self._inbox.put(Offer(self._take))
 
@@ -205,10 +226,7 @@ class _Lines:
         return self._has_room(connection) or self._may_try(connection)
 
     def _may_try(self, connection: _Connection) -> bool:
-        """Whether the next line may be carried out without room for a long answer: others cannot keep a trusted user out.
-
-        Its answer may be dropped and the line repeated, so it is the only line of its client that waits for an answer.
-        """
+        """Whether the next line may be tried without room for a long answer: nobody may keep a trusted user out."""
         first = connection.slots[0]
         return first.line is not None and not first.is_long and self._is_trusted(connection)
 
@@ -216,58 +234,60 @@ class _Lines:
         self._clients[connection] = None
 
     def put_off(self, event: ConsoleEvent) -> None:
-        self._left_first.append(event)
+        self._departed_first.append(event)
 
     def leave(self, connection: _Connection) -> None:
-        """Keeps the lines of a client that has left. It drops them if too many wait, since nobody reads their answers."""
+        """Keeps the lines of a client that has left. If too many wait, it discards them: nobody reads their answers."""
         self._clients.pop(connection, None)
-        if len(self._left) + len(self._left_first) < MAX_LEFT:
-            self._left += [slot.line for slot in connection.slots if slot.line is not None]
-        # The core needs a turn only if a transaction may be open. A request whose answer was not sent may have opened one.
+        if len(self._departed) + len(self._departed_first) < MAX_DEPARTED:
+            self._departed += [slot.line for slot in connection.slots if slot.line is not None]
+        # The core needs a turn only if a transaction may be open: the last answer said so, or an answer is still missing.
         if connection.in_transaction or connection.slots:
-            self._left.append(ConnectionClosed(connection.number))
+            self._departed.append(ConnectionClosed(connection.number))
 
     def _take(self, limit: int) -> list[Event]:
         """The lines for one turn, at most `limit`.
 
-        A turn may put off all but the first line. Therefore clients that are there and clients that have left take turns at
-        being first, and a client comes before others whose last reply is newer.
+        A turn may put off all but the first line. Therefore clients that are there and departed clients take turns at being
+        first, and a client comes before others whose last reply is newer.
         """
         self._is_offered = False
-        self._left_is_first = not self._left_is_first
+        self._is_turn_of_departed = not self._is_turn_of_departed
         events: list[Event] = []
-        if self._left_is_first:
-            self._take_left(events, limit)
+        if self._is_turn_of_departed:
+            self._take_departed(events, limit)
         for connection in sorted(filter(self._may_ask, self._clients), key=lambda client: client.last_reply):
-            del self._clients[connection]
-            most, has_room = limit, self._has_room(connection)
-            if not has_room:
-                # A line whose answer is dropped comes again, before the next line of its client.
-                most = min(limit, len(events) + 1)
-            for slot in connection.slots:
-                if slot.line is not None and len(events) < most:
-                    events.append(slot.line)
-                    slot.line, slot.is_tried = None, not has_room
-                elif slot.line is not None:
-                    self._clients[connection] = None
-                    break
-        self._take_left(events, limit)
+            self._take_from(connection, events, limit)
+        self._take_departed(events, limit)
         self.offer()
         return events
 
-    def _take_left(self, events: list[Event], limit: int) -> None:
-        self._left.extendleft(reversed(self._left_first))
-        self._left_first.clear()
-        while self._left and len(events) < limit:
-            events.append(self._left.popleft())
+    def _take_from(self, connection: _Connection, events: list[Event], limit: int) -> None:
+        """Adds lines of a client to the events, until there are `limit` events."""
+        del self._clients[connection]
+        has_room = self._has_room(connection)
+        # A line that is tried may come again, and must come before the next one of its client: so only one is tried.
+        most = limit if has_room else min(limit, len(events) + 1)
+        for slot in connection.slots:
+            if slot.line is not None and len(events) < most:
+                events.append(slot.line)
+                slot.line, slot.is_tried = None, not has_room
+            elif slot.line is not None:
+                self._clients[connection] = None
+                break
+
+    def _take_departed(self, events: list[Event], limit: int) -> None:
+        self._departed.extendleft(reversed(self._departed_first))
+        self._departed_first.clear()
+        while self._departed and len(events) < limit:
+            events.append(self._departed.popleft())
 
 
 @dataclass(slots=True)
 class ConsoleServer:
-    """Accepts clients, passes their lines to the core, and sends the core's replies.
+    """Passes the lines of clients to the core, and sends the core's replies.
 
-    The names of users are looked up on another thread, since a directory service may be slow. `trusted`: the users that
-    other clients cannot keep from the console.
+    The names of users are looked up on another thread, since a directory service may be slow.
     """
 
     listener: ListeningSocket
@@ -276,56 +296,42 @@ class ConsoleServer:
     idle_timeout_ms: int
     max_clients: int
     log: logging.Logger
+    # The users that other clients cannot keep from the console.
     trusted: frozenset[int] = field(default_factory=lambda: frozenset({0, os.geteuid()}))
+    watchers: Watchers[_Connection] = field(init=False)
+    _acceptor: Acceptor = field(init=False)
     _lines: _Lines = field(init=False)
     _connections: set[_Connection] = field(default_factory=set)
+    # The requests that the core has not answered, by their numbers.
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
+    # For connections, requests and replies.
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    # The users that were looked up, and the number of clients of each user.
     _users: dict[int, User] = field(default_factory=dict)
     _clients: Counter[int] = field(default_factory=Counter)
+    # The bytes of answers that wait: for each user, and for all clients that are not trusted.
     _answered: Counter[int] = field(default_factory=Counter)
     _answered_of_all: int = 0
-    _trouble: str = ""
-    watchers: Watchers[_Connection] = field(init=False)
 
     def __post_init__(self) -> None:
         self.watchers = Watchers(self.loop, self._send)
+        self._acceptor = Acceptor(self.listener, self.loop, self.log, self._why_full, self._welcome)
         self._lines = _Lines(self.loop.inbox, self._has_room, self._is_trusted)
 
     def open(self) -> None:
-        self.loop.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
+        self._acceptor.open()
 
     def close(self) -> None:
         """Sends the answers that are ready, ends every connection and removes the socket."""
         for connection in list(self._connections):
             self._send(connection)
             self._end(connection)
-        self.loop.unwatch(self.listener.socket.fileno())
-        self.listener.close()
+        self._acceptor.close()
 
     def audit(self) -> None:
         """Creates the socket and its lock file again if somebody removed them. Connected clients stay connected."""
         self.watchers.audit()
-        lost = self.listener.lost()
-        if lost is None:
-            self._trouble = ""
-            return
-        # The clients that connected before the removal wait in the old socket.
-        self._accept()
-        old = self.listener.socket
-        try:
-            self.listener.renew()
-        except Unusable as unusable:
-            trouble = f"{lost} was removed or replaced, and cannot be created again: {unusable}"
-        else:
-            trouble = f"{lost} was removed or replaced; it was created again"
-            if self.listener.socket is not old:
-                self.loop.unwatch(old.fileno())
-                old.close()
-                self.open()
-        if trouble != self._trouble:
-            self.log.warning(trouble)
-        self._trouble = trouble
+        self._acceptor.audit()
 
     def measure(self) -> dict[str, float]:
         """How many clients there are, and how many of them watch."""
@@ -335,7 +341,7 @@ class ConsoleServer:
         """Sends the answer to a line, unless the client has left."""
         if effect.reply_to in self._unanswered:
             connection, slot = self._unanswered[effect.reply_to]
-            if slot.is_tried and effect.is_repeatable and effect.size > MAX_SHORT and not self._has_room(connection):
+            if self._must_wait(connection, slot, effect):
                 slot.is_long = True
                 slot.ask(connection)
                 self._lines.add(connection)
@@ -348,6 +354,11 @@ class ConsoleServer:
             connection.last_reply = next(self._numbers)
             connection.answered += slot.size
             self._send(connection)
+
+    def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
+        """Whether there is no room for an answer, although its line was tried. Only an answer that can be made again waits."""
+        is_long = slot.is_tried and effect.size > MAX_SHORT
+        return is_long and effect.is_repeatable and not self._has_room(connection)
 
     def put_off(self, effect: PutOff) -> None:
         """Performs the effect PutOff: passes the line again when there is room for its answer."""
@@ -383,28 +394,6 @@ class ConsoleServer:
 
     # New clients
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
-            try:
-                client, _ = self.listener.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                self._pause_accepting()
-                return
-            client.setblocking(False)
-            uid = peer_uid(client)
-            if why := self._why_full(uid):
-                with contextlib.suppress(OSError):
-                    client.send(f"error: {why}\n".encode())
-                client.close()
-            else:
-                self._welcome(client, uid)
-
     def _why_full(self, uid: int) -> str:
         """Why there is no place for another client of a user; empty if there is one.
 
@@ -416,11 +405,6 @@ class ConsoleServer:
                 return "too many clients of one user; close some"
             places -= places // 8
         return "too many clients; try again later" if len(self._connections) >= places else ""
-
-    def _pause_accepting(self) -> None:
-        """Stops accepting for REST_MS, because no descriptor is left. A loop of failing accepts would use a whole core."""
-        self.loop.unwatch(self.listener.socket.fileno())
-        self.loop.alarms.at(self.loop.clock.moment().boot + REST_MS, self.open)
 
     def _welcome(self, client: socket.socket, uid: int) -> None:
         now = self.loop.clock.moment().boot
@@ -504,18 +488,13 @@ class ConsoleServer:
             return
         budget = CHUNK
         try:
-            while budget > 0 and (
-                connection.unsent
-                or connection.fill()
-                or self._fill_from_lines(connection)
-                or self._fill_with_events(connection)
-            ):
+            while budget > 0 and (connection.unsent or self._fill(connection)):
                 sent = connection.socket.send(connection.unsent)
                 connection.unsent = connection.unsent[sent:]
                 connection.active_ms = self.loop.clock.moment().boot
                 budget -= sent
             if not connection.unsent:
-                # Without this, lines that were received while there was no room would wait for the next byte.
+                # Lines that were received while there was no room are read now. Otherwise they would wait for the next byte.
                 self._fill_from_lines(connection)
         except BlockingIOError:
             pass
@@ -525,14 +504,22 @@ class ConsoleServer:
         self._count(connection)
         if connection.slots and connection.slots[0].line is not None:
             self._lines.offer()
+        self._settle(connection)
+
+    def _fill(self, connection: _Connection) -> bool:
+        """Fills `unsent`: with answers, also to lines that had no room before, or with events. Returns False if there are none."""
+        return connection.fill() or self._fill_from_lines(connection) or self._fill_with_events(connection)
+
+    def _settle(self, connection: _Connection) -> None:
+        """Ends a client that is done, or watches for what it needs next."""
         if connection.is_done and not connection.is_watching:
             self._end(connection)
-        else:
-            events = connection.wanted_events()
-            if connection.is_watching and self.watchers.is_behind(connection):
-                events |= select.EPOLLOUT
-            if events != connection.interest:
-                self._watch(connection, events)
+            return
+        events = connection.wanted_events()
+        if connection.is_watching and self.watchers.is_behind(connection):
+            events |= select.EPOLLOUT
+        if events != connection.interest:
+            self._watch(connection, events)
 
     def end_watches(self, _effect: EndWatches) -> None:
         """Performs the effect EndWatches."""
@@ -589,8 +576,7 @@ class ConsoleServer:
         connection.answered = 0
         self._count(connection)
         self._lines.offer()
-        if connection.interest or connection.user.name:
-            self.loop.unwatch(connection.socket.fileno())
+        self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()
         self.loop.alarms.cancel(connection.alarm)
         for slot in connection.slots:

@@ -1,8 +1,19 @@
 """Decides when the stanza files are read: after a hint and a quiet time, on request, and after an audit poll.
 
-Rule: events are hints, and only the contents count. Without a request, files are not passed on while they look as if an
-edit were still in progress.
+Rule: events are hints, and only the contents count. Files that look half edited are passed on only if somebody asks for it.
 """
+
+# The way from an event of watchdog to the core. Example: an editor saves sched.conf with two writes, 50 ms apart.
+#
+#   Watcher.notice        A thread of watchdog posts one hint for both writes.
+#   Watcher._hint         The deciding thread begins to wait until it is quiet: until 200 ms after the last write.
+#   Watcher._check        It gives the check to the worker, since reading a file may hang.
+#   FileChecker.check     The worker reads the files. Their contents differ from those of the last reading.
+#   doubt_of              Nothing looks half edited, so FilesRead goes to the core, which accepts or rejects the files.
+#
+# What can go wrong: the editor was slow, and the last `}` is missing. Then `decide_wait` lets these contents wait, here for
+# some seconds. A check after that passes them on, unless the rest has come. A doubt without a limit (a file is still open
+# for writing) ends only at a check that does not see it any more.
 
 from __future__ import annotations
 
@@ -53,7 +64,7 @@ class QuietWindow(NamedTuple):
 
 
 class Unsettled(NamedTuple):
-    """Contents that wait: their digest, since which boot instant they have it, and why they wait."""
+    """Contents that wait, and why. `since_ms`: the boot instant of the first check that saw contents with this digest."""
 
     digest: str | None
     since_ms: int
@@ -61,19 +72,20 @@ class Unsettled(NamedTuple):
     is_logged: bool = False
 
 
-class Delay(NamedTuple):
-    """The decision about doubtful contents. `look_at`: the boot instant of the next check. `warning`: a line for the log."""
+class Decision(NamedTuple):
+    """What happens to doubtful contents. `check_at`: the boot instant of the next check. `warning`: a line for the log."""
 
     unsettled: Unsettled
     is_over: bool = False
-    look_at: int | None = None
+    check_at: int | None = None
     warning: str | None = None
 
 
-def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Delay:
-    """How long doubtful contents still wait. The wait begins at the first check that sees them, and lasts for its patience.
+def decide_wait(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Decision:
+    """Decides how long doubtful contents still wait.
 
-    Without a patience, an event or the audit poll ends the wait; a warning is logged once, after an audit interval.
+    The wait begins at the first check that sees these contents. It is over after the patience of the doubt. Without a patience,
+    it ends at a later check that has no doubt any more; after an audit interval, a warning is logged once.
     """
     since_ms, is_logged = now_ms, False
     if before is not None and before.digest == digest:
@@ -81,10 +93,10 @@ def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int)
     unsettled = Unsettled(digest, since_ms, why.reason, is_logged)
     if why.patience_ms is not None:
         end_ms = since_ms + why.patience_ms
-        return Delay(unsettled, is_over=True) if now_ms >= end_ms else Delay(unsettled, look_at=end_ms)
+        return Decision(unsettled, is_over=True) if now_ms >= end_ms else Decision(unsettled, check_at=end_ms)
     if is_logged or now_ms < since_ms + AUDIT_MS:
-        return Delay(unsettled)
-    return Delay(unsettled._replace(is_logged=True), warning=f"{why.reason}: {why.remedy}")
+        return Decision(unsettled)
+    return Decision(unsettled._replace(is_logged=True), warning=f"{why.reason}: {why.remedy}")
 
 
 def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doubt | None:
@@ -103,20 +115,8 @@ def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doub
     return doubt(loaded.closure, active, loaded.accepted, opens)
 
 
-class Calls(NamedTuple):
-    """The calls from the worker to the deciding thread. Any thread may make them, since each only posts to the inbox."""
-
-    hint: Callable[[], None]
-    look_at: Callable[[int], None]
-    audit_after: Callable[[int], None]
-    post: Callable[[Event], None]
-
-
 class Watcher:
-    """The side of the deciding thread: turns hints, requests and polls into tasks for the worker.
-
-    The contents of the last reading belong to a `Lookout`, which only the worker can reach.
-    """
+    """The side of the deciding thread: turns hints, requests and polls into tasks for the worker."""
 
     def __init__(
         self,
@@ -127,47 +127,34 @@ class Watcher:
         new_observer: Callable[[], BaseObserver] | None = None,
     ) -> None:
         self._loop = loop
+        self._worker = worker
         self._window = QuietWindow()
         self._hint_is_posted = False
-        calls = Calls(
-            hint=self._notice,
-            look_at=lambda boot_ms: loop.inbox.post(partial(loop.alarms.at, boot_ms, self._look)),
-            audit_after=lambda milliseconds: loop.inbox.post(partial(self._audit_after, milliseconds)),
-            post=loop.inbox.post,
-        )
-        lookout = Lookout(root, calls, loop.clock, log, new_observer)
-        self._on_worker: Callable[[Callable[[Lookout], None]], None] = lambda task: worker.submit(
-            partial(task, lookout)
-        )
+        # Only the worker calls it.
+        self._checker = FileChecker(root, self, loop.clock, log, new_observer)
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
         """Begins to watch the files that were read at start. Then it checks them, so that it misses no change."""
         self.note_accepted(active)
-        self._on_worker(lambda lookout: lookout.remember(reading))
-        self._on_worker(Lookout.audit)
+        self._on_worker(lambda checker: checker.remember(reading))
+        self._on_worker(FileChecker.audit)
 
     def close(self) -> None:
-        self._on_worker(Lookout.close)
+        self._on_worker(FileChecker.close)
 
     def note_accepted(self, effect: FilesAccepted) -> None:
         """Performs the effect FilesAccepted: remembers the active texts."""
-        self._on_worker(lambda lookout: lookout.set_active(effect))
+        self._on_worker(lambda checker: checker.set_active(effect))
 
     def read(self, effect: ReadFiles) -> None:
-        """Performs the effect ReadFiles: reads the files at once, even if they look unfinished."""
-        self._on_worker(lambda lookout: lookout.read(effect))
+        """Performs the effect ReadFiles: reads the files at once, even if they look half edited."""
+        self._on_worker(lambda checker: checker.read(effect))
 
-    def _audit_after(self, milliseconds: int) -> None:
-        self._loop.alarms.at(self._loop.clock.moment().boot + milliseconds, partial(self._on_worker, Lookout.audit))
+    def _on_worker(self, task: Callable[[FileChecker], None]) -> None:
+        self._worker.submit(partial(task, self._checker))
 
-    def _look(self) -> None:
-        self._on_worker(Lookout.look)
-
-    def _notice(self) -> None:
-        """Handles an event of watchdog, on any thread: sets a flag, and wakes the deciding thread at the first event."""
-        if not self._hint_is_posted:
-            self._hint_is_posted = True
-            self._loop.inbox.post(self._hint)
+    def _check(self) -> None:
+        self._on_worker(FileChecker.check)
 
     def _hint(self) -> None:
         self._hint_is_posted = False
@@ -184,25 +171,43 @@ class Watcher:
             self._loop.alarms.at(due, self._after_quiet)
         else:
             self._window = QuietWindow()
-            self._look()
+            self._check()
+
+    # For all threads: these only post to the inbox.
+
+    def notice(self) -> None:
+        """Handles an event of watchdog: sets a flag, and wakes the deciding thread at the first event."""
+        if not self._hint_is_posted:
+            self._hint_is_posted = True
+            self._loop.inbox.post(self._hint)
+
+    def check_at(self, boot_ms: int) -> None:
+        self._loop.inbox.post(partial(self._loop.alarms.at, boot_ms, self._check))
+
+    def audit_after(self, milliseconds: int) -> None:
+        boot_ms = self._loop.clock.moment().boot + milliseconds
+        self._loop.inbox.post(partial(self._loop.alarms.at, boot_ms, partial(self._on_worker, FileChecker.audit)))
+
+    def post(self, event: Event) -> None:
+        self._loop.inbox.post(event)
 
 
-class Lookout:
-    """The side of the worker: checks and reads the files, and posts the readings. It is the one owner of the active texts."""
+class FileChecker:
+    """The side of the worker: checks and reads the files, and posts the readings. It needs no lock: only the worker calls it."""
 
     def __init__(
         self,
         root: Path,
-        calls: Calls,
+        watcher: Watcher,
         clock: Clock,
         log: logging.Logger,
         new_observer: Callable[[], BaseObserver] | None,
     ) -> None:
         self._root = root
-        self._calls = calls
+        self._watcher = watcher
         self._clock = clock
         self._log = log
-        self._directories = Directories(calls.hint, log, POLL_MS, new_observer)
+        self._directories = Directories(watcher.notice, log, POLL_MS, new_observer)
         self._active: dict[str, str] = {}
         self._is_guarded = False
         # Digest and paths of the last reading; no digest if the files changed during it.
@@ -222,50 +227,55 @@ class Lookout:
         self._report(READING)
         reading = read_files(self._root)
         self.remember(reading)
-        self._calls.post(as_event(reading, effect))
+        self._watcher.post(as_event(reading, effect))
         self._report()
 
     def audit(self) -> None:
         """Polls the files. A change is only a hint, since more writes may follow the poll."""
         self._watch()
-        if self._changed() is not None:
-            self._calls.hint()
+        if self._find_change() is not None:
+            self._watcher.notice()
         self._report()
-        self._calls.audit_after(POLL_MS if self._directories.failure or self._network else AUDIT_MS)
+        self._watcher.audit_after(POLL_MS if self._directories.failure or self._network else AUDIT_MS)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Checks the files after a hint, and reads them if their contents differ from the last reading."""
         self._watch()
-        if (contents := self._changed()) is not None:
-            self._read_changed(contents)
+        if (contents := self._find_change()) is not None:
+            self._read_change(contents)
         self._report()
 
-    def _changed(self) -> dict[Path, Content] | None:
-        """The contents, if they differ from the last reading; otherwise nothing waits any more."""
+    def _find_change(self) -> dict[Path, Content] | None:
+        """The contents if they differ from the last reading, else None. Contents that are as before end a wait."""
         contents = {path: read_content(path) for path in self._paths}
         if digest_of(contents) != self._digest:
             return contents
         self._unsettled = None
         return None
 
-    def _read_changed(self, contents: dict[Path, Content]) -> None:
+    def _read_change(self, contents: dict[Path, Content]) -> None:
+        """Reads the files and passes them on, unless they look half edited."""
         self._report(READING)
         reading = read_files(self._root, contents, self._active)
-        if why := doubt_of(reading, self._active, self._is_guarded):
-            digest = reading.digest if reading.is_settled else None
-            step = delay(self._unsettled, digest, why, self._clock.moment().boot)
-            self._unsettled = step.unsettled
-            if step.warning is not None:
-                self._log.warning(step.warning)
-            if step.look_at is not None:
-                self._calls.look_at(step.look_at)
-            if not step.is_over:
-                return
-            if why.patience_ms == CUT_MS:
-                remedy = "restore the rest if it was cut off"
-                self._log.warning("%s for %d seconds, so it is accepted; %s", why.reason, CUT_MS // 1000, remedy)
+        why = doubt_of(reading, self._active, self._is_guarded)
+        if why is not None and self._let_wait(reading, why):
+            return
         self.remember(reading)
-        self._calls.post(as_event(reading))
+        self._watcher.post(as_event(reading))
+
+    def _let_wait(self, reading: Reading, why: Doubt) -> bool:
+        """Lets doubtful contents wait, and plans the next check. Returns False if they have waited long enough."""
+        digest = reading.digest if reading.is_settled else None
+        decision = decide_wait(self._unsettled, digest, why, self._clock.moment().boot)
+        self._unsettled = decision.unsettled
+        if decision.warning is not None:
+            self._log.warning(decision.warning)
+        if decision.check_at is not None:
+            self._watcher.check_at(decision.check_at)
+        if decision.is_over and why.patience_ms == CUT_MS:
+            remedy = "restore the rest if it was cut off"
+            self._log.warning("%s for %d seconds, so it is accepted; %s", why.reason, CUT_MS // 1000, remedy)
+        return not decision.is_over
 
     def remember(self, reading: Reading) -> None:
         """Remembers a reading, with which the next check compares the files."""
@@ -273,7 +283,7 @@ class Lookout:
         self._paths, self._unsettled = reading.paths, None
         if self._watch():
             # A change may have happened while its directory was not watched.
-            self._calls.hint()
+            self._watcher.notice()
 
     def _watch(self) -> bool:
         """Updates the watches. Returns True if they are new: a link leads elsewhere, or a directory or observer was replaced."""
@@ -289,14 +299,14 @@ class Lookout:
         return self._directories.watch(places)
 
     def _report(self, waits: str | None = None) -> None:
-        """Posts a WatchChanged if its content has changed. `waits`: a reason to wait other than unsettled files."""
+        """Posts a WatchChanged if its content has changed. `waits`: why the files are not active yet, if it is not the contents."""
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
         report = WatchChanged(mode, waits or (self._unsettled.reason if self._unsettled else None))
         if report != self._reported:
             self._reported = report
-            self._calls.post(report)
+            self._watcher.post(report)
 
 
 def as_event(reading: Reading, request: ReadFiles | None = None) -> FilesRead:

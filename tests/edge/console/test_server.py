@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from schedappliance.clock import ManualClock
-from schedappliance.edge.console import server
+from schedappliance.edge.console import listener
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import (
     MAX_ANSWERED,
     MAX_ANSWERED_OF_ALL,
     MAX_ANSWERED_OF_USER,
-    MAX_LEFT,
+    MAX_DEPARTED,
+    THINKING_MS,
     ConsoleServer,
     _Connection,
 )
@@ -99,7 +100,7 @@ def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) 
         client.sendall(b"config begin\n")
         (line,) = served.lines()
         served.console.reply(Reply(line.reply_to, Answer(""), True, 0))
-        for milliseconds in (TIMEOUT_MS, server.THINKING_MS - TIMEOUT_MS - 1):
+        for milliseconds in (TIMEOUT_MS, THINKING_MS - TIMEOUT_MS - 1):
             served.clock.advance(milliseconds)
             assert not any(isinstance(event, ConnectionClosed) for event in served.events())
         served.clock.advance(1)
@@ -183,10 +184,10 @@ def test_places_are_kept_for_root_and_the_user_of_the_appliance(
     served.console.trusted = frozenset({0})
     with ExitStack() as stack:
         for uid in range(1, 6):
-            monkeypatch.setattr(server, "peer_uid", lambda _client, uid=uid: uid)
+            monkeypatch.setattr(listener, "peer_uid", lambda _client, uid=uid: uid)
             texts = rejections(served, 20, stack)
         assert texts == ["error: too many clients; try again later\n"] * 12
-        monkeypatch.setattr(server, "peer_uid", lambda _client: 0)
+        monkeypatch.setattr(listener, "peer_uid", lambda _client: 0)
         assert len(rejections(served, 20, stack)) == 8
 
 
@@ -343,14 +344,14 @@ def test_the_lines_of_a_client_that_left_are_carried_out_before_its_end(
 
 
 def test_lines_of_clients_that_have_left_do_not_pile_up(served: Served) -> None:
-    for _ in range(3 * MAX_LEFT // 250):
+    for _ in range(3 * MAX_DEPARTED // 250):
         with closing(connect(served.path)) as client:
             client.sendall(b"x\n" * 250)
             for _ in range(8):
                 for event in served.turn():
                     if isinstance(event, LineTyped | ConnectionClosed):
                         served.console.put_off(PutOff(event))
-    assert len(served.lines()) < 2 * MAX_LEFT
+    assert len(served.lines()) < 2 * MAX_DEPARTED
 
 
 @pytest.mark.parametrize("also", ["", ".lock"])
