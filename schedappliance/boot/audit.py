@@ -45,7 +45,7 @@ class Audit:
         """
         if self.store.path and not self.store.is_locked:
             raise LockLost(lock_path_of(self.store.path))
-        if self.spool and not self.spool.is_locked:
+        if self.spool and not self.spool.has_its_lock:
             raise LockLost(lock_path_in(self.spool.settings.path))
         checks: list[Callable[[], None]] = [self._name_reader, self.zones.check]
         if self.console:

@@ -24,7 +24,7 @@ from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.keeper_link import KeeperLink, Running, attempt_id, causes_of, endings_of
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
-from schedappliance.edge.programs.outputs import Outputs, note, output_directory
+from schedappliance.edge.programs.outputs import Outputs, output_directory, unreadable_text
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
@@ -217,7 +217,7 @@ def _outputs(frame: Frame, store: Path | None) -> Outputs:
     try:
         outputs.make()
     except NotADirectoryError as error:
-        raise Unusable(outputs.why_not(error)) from error
+        raise Unusable(outputs.why_unwritable(error)) from error
     except OSError as error:
         raise _cannot_create(error) from error
     return outputs
@@ -246,7 +246,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             # The attempt ended before its output was made.
             continue
         except OSError as error:
-            _, output = note(error)
+            _, output = unreadable_text(error)
             texts[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
     return Remains(adopted, texts, _marks(store, boot.name), causes_of(reports), endings_of(reports))

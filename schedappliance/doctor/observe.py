@@ -41,7 +41,7 @@ from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.restraints import RLIMITS, limits_of
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
-from schedappliance.edge.users import user_named
+from schedappliance.edge.users import user_of
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
@@ -136,7 +136,7 @@ class _Observer:
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
-            names={uid: user_named(uid).name for uid in uids},
+            names={uid: user_of(uid).name for uid in uids},
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
         )

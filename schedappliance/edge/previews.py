@@ -27,7 +27,7 @@ DEADLINE_MS = 60_000
 FRESH_MS = 30_000
 MOST_BYTES = 1024 * 1024
 # The most bytes that are read from the standard error of the child.
-MOST_NOTES = 16 * 1024
+MOST_ERRORS = 16 * 1024
 # How many different previews may wait for one another.
 MOST_WAITING = 8
 NICE = 10
@@ -37,7 +37,7 @@ NICE = 10
 class Previews:
     """`config`: the appliance file. `worker` waits for the child.
 
-    Requests that differ only in their `reply_to` share an answer. Theirs, and that of the answer, is 0 here.
+    Requests that differ only in their `reply_to` share an answer. As keys and in kept answers, `reply_to` is 0.
     """
 
     config: Path
@@ -55,11 +55,11 @@ class Previews:
         now = self.loop.clock.moment().boot
         self._made = {key: row for key, row in self._made.items() if row[0] + FRESH_MS > now}
         if wanted in self._made:
-            self._tell([effect.reply_to], self._made[wanted][1])
+            self._reply([effect.reply_to], self._made[wanted][1])
         elif wanted in self._waiting:
             self._waiting[wanted].append(effect.reply_to)
         elif len(self._waiting) >= MOST_WAITING:
-            self._tell([effect.reply_to], PreviewMade(0, "", problem=f"{MOST_WAITING} others are being made"))
+            self._reply([effect.reply_to], PreviewMade(0, "", problem=f"{MOST_WAITING} others are being made"))
         else:
             self._waiting[wanted] = [effect.reply_to]
             self.worker.submit(partial(self._make, wanted))
@@ -82,9 +82,9 @@ class Previews:
     def _finish(self, wanted: MakePreview, made: PreviewMade) -> None:
         if made.problem is None:
             self._made[wanted] = self.loop.clock.moment().boot, made
-        self._tell(self._waiting.pop(wanted), made)
+        self._reply(self._waiting.pop(wanted), made)
 
-    def _tell(self, numbers: list[int], made: PreviewMade) -> None:
+    def _reply(self, numbers: list[int], made: PreviewMade) -> None:
         for number in numbers:
             self.loop.inbox.put(replace(made, reply_to=number))
 
@@ -97,7 +97,7 @@ class Previews:
 
     def _run(self, command: list[str]) -> PreviewMade:
         """Runs the child on the worker. Raises OSError."""
-        notes = os.memfd_create("preview")
+        errors = os.memfd_create("preview")
         try:
             with self._lock:
                 if self._is_closed:
@@ -108,18 +108,18 @@ class Previews:
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
-                    stderr=notes,
+                    stderr=errors,
                     cwd="/",
                     env=env,
                     start_new_session=True,
                 )
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
-            return self._read(process, notes)
+            return self._read(process, errors)
         finally:
-            os.close(notes)
+            os.close(errors)
 
-    def _read(self, process: subprocess.Popen[bytes], notes: int) -> PreviewMade:
+    def _read(self, process: subprocess.Popen[bytes], errors: int) -> PreviewMade:
         """Reads what the child writes until it ends, or until it is ended."""
         ended: list[str] = []
 
@@ -141,12 +141,16 @@ class Previews:
         with self._lock:
             self._process = None
         status = process.wait()
-        lines = os.pread(notes, MOST_NOTES, 0).decode(errors="replace").splitlines()
-        notices = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
-        if ended or status:
-            wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
-            first = wrong[0] if wrong else "its process was ended"
-            return PreviewMade(0, "", problem=ended[0] if ended else first.removeprefix("error: "))
-        # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.
-        text = output.decode(errors="replace")
-        return PreviewMade(0, text.replace("\n", "") if text.startswith("[") else text, "; ".join(notices) or None)
+        lines = os.pread(errors, MOST_ERRORS, 0).decode(errors="replace").splitlines()
+        return _result(status, ended[0] if ended else None, output.decode(errors="replace"), lines)
+
+
+def _result(status: int, why_ended: str | None, text: str, lines: list[str]) -> PreviewMade:
+    """The answer of a child. `why_ended`: why the daemon has ended it. `lines`: what it wrote to standard error."""
+    if why_ended or status:
+        wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
+        first = wrong[0] if wrong else "its process was ended"
+        return PreviewMade(0, "", problem=why_ended or first.removeprefix("error: "))
+    notes = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+    # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.
+    return PreviewMade(0, text.replace("\n", "") if text.startswith("[") else text, "; ".join(notes) or None)

@@ -29,9 +29,8 @@ class Offer(NamedTuple):
     take: Callable[[int], list[Event]]
 
 
-# With a call, a worker passes a result to its own device on the deciding thread: the name of a client's user, or a signal
-# for a program that the worker has just started. The core decides nothing about a call, so a call is not an event. Both
-# are in one queue, so that a call cannot overtake an earlier event.
+# A call goes from a worker to its own device, on the deciding thread. Example: the name of a client's user, which the console
+# needs. The core does not see calls. They share the queue of the events, so that no call overtakes an earlier event.
 Item = Event | Offer | Callable[[], object]
 
 
@@ -68,7 +67,7 @@ class Inbox:
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events of one turn: `limit` console lines, or drops of that weight. It also makes the calls in the queue."""
+        """The events of one turn, about `limit` of them: a drop weighs as much as its lines. Also makes the calls in the queue."""
         events: list[Event] = []
         weight = 0
         while self._items and weight < limit:

@@ -1,6 +1,6 @@
 """Asks the system for users and their groups: those of clients and drops, and those of the effect LookUpUser.
 
-Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none while it takes turns, and no
+Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none once the loop runs, and no
 look-up waits for another one. An error of a look-up is reported as such: it does not mean that there is no such user.
 """
 
@@ -30,23 +30,23 @@ MOST_THREADS = 32
 TRIES, AGAIN_SECONDS = 10, 0.5
 
 
-def user_named(uid: int) -> User:
-    """Looks a user up by number. A user without an entry, or whose look-up fails, gets the name `uid-NUMBER`."""
-    return _named(uid).user
+def user_of(uid: int) -> User:
+    """Looks a user up by number, without groups. A user without an entry, or whose look-up fails, gets the name `uid-NUMBER`."""
+    return _without_groups(uid).user
 
 
 def known_after_tries(uid: int, with_groups: bool) -> KnownUser:
     """Looks a user up, several times if that fails. `with_groups`: also looks up the groups."""
     pause = threading.Event()
     for _ in range(TRIES):
-        known = known_user(uid) if with_groups else _named(uid)
+        known = known_user(uid) if with_groups else _without_groups(uid)
         if known.problem is None:
             break
         pause.wait(AGAIN_SECONDS)
     return known
 
 
-def _named(uid: int) -> KnownUser:
+def _without_groups(uid: int) -> KnownUser:
     try:
         entry = _entry(uid)
     except LookUpFailed as error:
@@ -114,7 +114,10 @@ class LookUps:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, look_up: Callable[[], None]) -> None:
-        """Makes a look-up soon, which posts its own result and raises nothing. Raises RuntimeError without a free thread."""
+        """Runs a look-up soon, on another thread. The look-up posts its result itself and raises nothing.
+
+        Raises RuntimeError if no thread can be started.
+        """
         with self._lock:
             self._waiting.append(look_up)
             if self._running >= MOST_THREADS:

@@ -23,7 +23,7 @@ from schedappliance.edge.users import (
     known_after_tries,
     known_by_name,
     known_user,
-    user_named,
+    user_of,
 )
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import UserLookedUp
@@ -132,4 +132,4 @@ def test_a_name_is_looked_up_again_after_an_error(monkeypatch: pytest.MonkeyPatc
     assert known_after_tries(0, with_groups=False) == KnownUser(0, entry.pw_name)
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
     assert known_after_tries(0, with_groups=True) == KnownUser(0, "uid-0", problem=os.strerror(errno.EAGAIN))
-    assert user_named(0) == User(0, "uid-0")
+    assert user_of(0) == User(0, "uid-0")

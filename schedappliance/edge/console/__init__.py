@@ -1,5 +1,4 @@
 """The console on its Unix socket: the server, the protocol in text and JSON, and sockets whose paths may be long.
 
-Rule: each request gets one response, in the order of the requests. Only one server exists, and it numbers all
-connections. Another kind of socket needs only another listener of that server.
+Rule: each request gets one response, in the order of the requests. One server numbers all connections.
 """

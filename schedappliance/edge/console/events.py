@@ -70,6 +70,7 @@ class EventRing:
         oldest = self._next - len(self._events)
         lines = []
         if not oldest <= watch.next <= self._next:
+            # The client asks for an event that is no longer kept, or for one of another daemon.
             watch.next = self._next if watch.next > self._next else oldest
             lines.append(_line(watch, json.dumps({"seq": watch.next - 1, "kind": "gap"}).encode()))
         for event in islice(self._events, watch.next - oldest, None):
@@ -86,7 +87,7 @@ def _line(watch: Watch, event: bytes) -> bytes:
 
 
 class Watchers(Generic[Client]):
-    """The clients that watch. `send`: sends to a client what it lacks, as far as its socket takes it."""
+    """The clients that watch. `send`: sends a client its next events, as many as its socket takes."""
 
     def __init__(self, loop: Loop, send: Callable[[Client], None]) -> None:
         self._loop = loop
@@ -94,7 +95,7 @@ class Watchers(Generic[Client]):
         self._ring = EventRing(loop.clock.moment().wall * EVENTS_PER_MS)
         self._watches: dict[Client, Watch] = {}
         self._is_flush_due = False
-        # When a client watched last; None if the core collects no news.
+        # When a client watched last. None: the core collects no news.
         self._watched_ms: int | None = None
 
     def begin(self, client: Client, key: str, after: int) -> int:
@@ -122,7 +123,8 @@ class Watchers(Generic[Client]):
     def publish(self, effect: Happened) -> None:
         """Performs the effect Happened."""
         if self._watched_ms is None:
-            # The client of `watch` has left before the answer, or was rejected.
+            # The core collects news although nobody watches: the client of `watch` has left before the answer, or was rejected.
+            # The audit will stop it.
             self._watched_ms = self._loop.clock.moment().boot
         self._ring.add(effect.events)
         if not self._is_flush_due:

@@ -67,7 +67,8 @@ class Directories:
             return False
         self._identities = identities
         self.close()
-        before, (self.failure, unseen) = self.failure, self._start_observer(wanted)
+        before = self.failure
+        self.failure, unseen = self._start_observer(wanted)
         self._log_mode(before, unseen)
         return changed or self._observer is not None
 
@@ -101,7 +102,7 @@ class Directories:
             # The machine has no thread left. Python has no exception of its own for that.
             self.close()
             return OSError(errno.EAGAIN, NO_THREAD), wanted
-        closed = set(filter(_is_closed, wanted))
+        closed = set(filter(_is_unreadable, wanted))
         if not closed:
             return None, closed
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(min(closed))), closed
@@ -159,13 +160,13 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _with_remedy(error: OSError) -> str:
-    # With the name of a file, inotify is not to blame.
+    # An EMFILE with the name of a file is about open files, not about inotify.
     remedy = None if error.filename and error.errno == errno.EMFILE else _REMEDIES.get(error.errno or 0)
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror}{where}; raise {remedy}" if remedy else f"{error.strerror}{where}"
 
 
-def _is_closed(directory: Path) -> bool:
+def _is_unreadable(directory: Path) -> bool:
     """Whether a directory is unreadable and therefore cannot be watched. watchdog does not report this failure."""
     return _is_directory(directory) and not os.access(directory, os.R_OK)
 

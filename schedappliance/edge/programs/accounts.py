@@ -67,27 +67,30 @@ def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
 
 
-def credentials(user: str | None, group: str | None, is_repeated: bool = True) -> Credentials:
+def credentials(user: str | None, group: str | None, may_repeat: bool = True) -> Credentials:
     """The credentials for a user and a group, as the system knows them now.
 
     With a group and no user, there are no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
-    `is_repeated`: whether a look-up that fails is made again. If not, a number needs no entry, since a container may have
-    no file of users. Raises Unfit and LookUpFailed.
+    `may_repeat`: a look-up that fails will be tried again. After the last try, a number is used even without an entry, since
+    a container may have no /etc/passwd. Raises Unfit and LookUpFailed.
     """
     own = os.geteuid()
-    gid = os.getegid() if group is None else _gid(group)
     if user is None:
-        return Credentials(own, gid, [], {})
-    entry = _user(user, is_repeated)
+        return Credentials(own, os.getegid() if group is None else _gid(group), [], {})
+    entry = _user(user, may_repeat)
     uid = entry.pw_uid if entry else int(user)
-    if group is None and entry and (uid != own or own == 0):
+    if group is not None:
+        gid = _gid(group)
+    elif entry and (uid != own or own == 0):
         gid = entry.pw_gid
-    elif group is None and uid != own:
+    elif uid == own:
+        gid = os.getegid()
+    else:
         raise Unfit(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
     return Credentials(uid, gid, groups_of(entry.pw_name, gid) if entry else [], variables(entry, uid))
 
 
-def _user(name: str, is_repeated: bool) -> pwd.struct_passwd | None:
+def _user(name: str, may_repeat: bool) -> pwd.struct_passwd | None:
     if not (name.isascii() and name.isdigit()):
         try:
             return pwd.getpwnam(name)
@@ -97,7 +100,7 @@ def _user(name: str, is_repeated: bool) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwuid(int(name))
     except KeyError:
-        if is_repeated:
+        if may_repeat:
             check_missing("getpwuid_r", int(name), PASSWD)
         return None
 

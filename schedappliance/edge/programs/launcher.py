@@ -22,7 +22,7 @@ from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.keeper_link import attempt_id
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.restraints import restraints_of
-from schedappliance.edge.programs.start_failures import why_not
+from schedappliance.edge.programs.start_failures import request_failure
 from schedappliance.edge.programs.supervisor import Process
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
@@ -73,7 +73,7 @@ class Launcher:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
-    _is_leaving: bool = False
+    _has_cancelled_starts: bool = False
     # Cgroups of the last daemon may be left.
     _has_cgroups: bool = True
 
@@ -115,7 +115,7 @@ class Launcher:
             result = error
         self._release(account, result, may_repeat and isinstance(result, LookUpFailed))
 
-    def _release(self, account: Account, result: Credentials | Exception, is_repeated: bool = False) -> None:
+    def _release(self, account: Account, result: Credentials | Exception, may_repeat: bool = False) -> None:
         """Continues the starts that waited for an account. Runs on the thread of the look-up."""
         with self._lock:
             # Inside the lock: a signal that comes meanwhile finds the start either here or on the worker.
@@ -123,9 +123,9 @@ class Launcher:
                 if isinstance(result, Credentials):
                     self.worker.submit(partial(self._start_on_worker, effect, result))
                     continue
-                number, reason = why_not(result, effect.argv[0], effect.cwd)
-                is_exhausted = is_repeated or number in EXHAUSTED
-                self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=is_repeated))
+                number, reason = request_failure(result, effect.argv[0], effect.cwd)
+                is_exhausted = may_repeat or number in EXHAUSTED
+                self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=may_repeat))
 
     def _cancel(self, effect: SignalProgram) -> bool:
         """Cancels a start that waits for the look-up of its account. Returns whether there is one."""
@@ -155,7 +155,7 @@ class Launcher:
         except UnusableEnvFile as error:
             self.supervisor.report_failure(effect.key, error.number, str(error))
         except (OSError, ValueError, Unfit) as error:
-            self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
+            self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -189,9 +189,9 @@ class Launcher:
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
         """Reports a start that the directory of the outputs prevented. It is tried again: the program is not the cause."""
         if error.errno in EXHAUSTED:
-            self.supervisor.report_failure(effect.key, *why_not(error, effect.argv[0], effect.cwd))
+            self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
             return
-        reason = self.outputs.why_not(error)
+        reason = self.outputs.why_unwritable(error)
         self._note_outputs(reason)
         self.loop.inbox.post(ProgramNotStarted(effect.key, reason, exhausted=True))
 
@@ -208,7 +208,7 @@ class Launcher:
             if self.outputs.make():
                 self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
         except OSError as error:
-            self._note_outputs(self.outputs.why_not(error))
+            self._note_outputs(self.outputs.why_unwritable(error))
 
     def _remove_cgroups(self) -> None:
         """Runs on the worker, as all starts: no start is about to use a cgroup that is removed."""
@@ -239,30 +239,32 @@ class Launcher:
         for effect in effects:
             self.loop.inbox.put(ProgramNotStarted(effect.key, LEFT, exhausted=True, is_alone=True))
         if effects:
-            self._is_leaving = True
-            self.loop.inbox.put(self._left)
+            self._has_cancelled_starts = True
+            # The call comes after the events above: when it is made, a turn has them.
+            self.loop.inbox.put(self._note_cancelled_starts)
 
-    def _left(self) -> None:
-        self._is_leaving = False
+    def _note_cancelled_starts(self) -> None:
+        self._has_cancelled_starts = False
 
     def is_busy(self) -> bool:
         """Whether the daemon cannot end yet: descendants must end before, or cancelled starts must be stored."""
-        return self._is_leaving or self.supervisor.is_busy()
+        return self._has_cancelled_starts or self.supervisor.is_busy()
 
     def signal(self, effect: SignalProgram) -> None:
         """Performs the effect SignalProgram, at once or as soon as the program is requested."""
-        if not self._signal(effect):
-            # The start is queued or running on the worker, so the signal is tried again after it.
-            self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
+        if not self._try_signal(effect):
+            # The start is queued or running on the worker, so the signal is tried again after it. If this fails too, the program
+            # has ended or was never started: no signal is needed.
+            self.worker.submit(lambda: self.loop.inbox.post(partial(self._try_signal, effect)))
 
-    def _signal(self, effect: SignalProgram) -> bool:
+    def _try_signal(self, effect: SignalProgram) -> bool:
         return self.supervisor.signal(effect) or self._cancel(effect)
 
 
 def request_of(
     effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None, cgroup: Path | None = None
 ) -> bytes:
-    """A start as the keeper reads it. Raises ValueError for a text with a null byte, or that cannot be encoded."""
+    """A start as `Program.__init__` of the keeper reads it. Raises ValueError for a text with a null byte, or an invalid one."""
     is_free = effect.resources == NO_RESOURCES
     restraints = [] if is_free else restraints_of(effect.resources, effect.kill_after_ms)
     restraints += [f"cgroup {cgroup}"] if cgroup else []
@@ -271,8 +273,9 @@ def request_of(
         account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})
     identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
     user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
-    name, times = attempt_id(effect.key, effect.started_ms), f"{effect.term_at or 0} {effect.kill_after_ms}"
-    head = f"{name} {times} {effect.tree} {effect.umask} {identity} {len(restraints)} {len(effect.argv)}"
+    numbers = len(restraints), len(effect.argv)
+    name, times = attempt_id(effect.key, effect.started_ms), (effect.term_at or 0, effect.kill_after_ms)
+    head = " ".join(map(str, (name, *times, effect.tree, effect.umask, identity, *numbers)))
     texts = [*map(os.fsencode, (head, user, effect.cwd, *restraints, *effect.argv))]
     texts += [b"%s=%s" % (os.fsencode(variable), value) for variable, value in environment.items()]
     data = b"\0".join(texts)

@@ -26,13 +26,12 @@ READ_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class OutputLines:
-    """How much of the output of an attempt was passed on. `fields`: of its lines in the log.
-
-    `place`: the bytes that were read. `is_in_line`: they end within a line whose beginning was logged or left out.
-    """
+    """How much of the output of an attempt was passed on. `fields`: of its lines in the log."""
 
     fields: tuple[tuple[str, Any], ...]
-    place: int = 0
+    # How many bytes were read.
+    read_bytes: int = 0
+    # The last of them is inside a line that was logged or left out, so the rest of this line is skipped.
     is_in_line: bool = False
 
     @property
@@ -43,18 +42,16 @@ class OutputLines:
 
     def split(self, content: bytes, is_end: bool) -> tuple[list[bytes], int]:
         """The lines in the next part of the output, and the size of an unfinished line at its end, which is not logged yet."""
-        lines = content.split(b"\n")
-        unfinished = len(lines[-1])
-        if not unfinished:
-            lines.pop()
-        elif is_end or self.is_in_line or unfinished > LONGEST_LINE:
-            unfinished = 0
-        else:
-            lines.pop()
+        *lines, rest = content.split(b"\n")
+        # The rest waits for its line end, unless there is none to come, or it is too long, or only the rest of a line.
+        is_taken = bool(rest) and (is_end or self.is_in_line or len(rest) > LONGEST_LINE)
+        if is_taken:
+            lines.append(rest)
         if lines and self.is_in_line:
             del lines[0]
-        if whole := content[: len(content) - unfinished]:
-            self.is_in_line = not whole.endswith(b"\n")
+        unfinished = 0 if is_taken else len(rest)
+        if taken_bytes := content[: len(content) - unfinished]:
+            self.is_in_line = not taken_bytes.endswith(b"\n")
         return lines, unfinished
 
 
@@ -68,18 +65,18 @@ class OutputLog:
     def pass_on(self, key: AttemptKey, lines: OutputLines, inode: int | None, is_end: bool = False) -> None:
         """Logs what a program has written since the last call. `is_end`: it has ended, so an unfinished line is logged too."""
         try:
-            part = self._outputs.part(key, lines.place, READ_BYTES, inode)
+            part = self._outputs.part(key, lines.read_bytes, READ_BYTES, inode)
         except OSError:
             # The end of the run reports an output that cannot be read.
             return
         is_cut = part.next < part.size
         contents, unfinished = lines.split(part.content, is_end or is_cut)
-        lines.place = part.size if is_cut else part.next - unfinished
+        lines.read_bytes = part.size if is_cut else part.next - unfinished
         lines.is_in_line |= is_cut
         moment, most = self._clock.moment(), self._reserve(len(contents))
         texts = [_text(content) for content in contents[:most]]
-        if note := _left_out(len(contents) - most, part.size - part.next):
-            texts.append(note)
+        if omission := _left_out(len(contents) - most, part.size - part.next):
+            texts.append(omission)
         if texts:
             self._log([Line("info", text, moment.wall, fields=lines.fields, head=lines.head) for text in texts])
 
@@ -95,8 +92,8 @@ class OutputLog:
 
 def _text(line: bytes) -> str:
     text = line[:LONGEST_LINE].removesuffix(b"\r").decode(errors="replace")
-    left = len(line) - LONGEST_LINE
-    return f"{text} [... {counted(left, 'byte')} left out ...]" if left > 0 else text
+    omitted = len(line) - LONGEST_LINE
+    return f"{text} [... {counted(omitted, 'byte')} left out ...]" if omitted > 0 else text
 
 
 def _left_out(lines: int, size: int) -> str | None:

@@ -79,7 +79,8 @@ class Outputs:
         try:
             return os.open(self.checked_path(key), flags, 0o600)
         except FileExistsError:
-            # The file is left from a start that failed. A process may still write to it, so it is not used again.
+            # The file is left from a start that failed. A process may still write to it, so it is not used again. The second
+            # try below must succeed.
             os.unlink(self.checked_path(key))  # noqa: PTH108
         except FileNotFoundError:
             self.make()
@@ -102,18 +103,18 @@ class Outputs:
             trial.touch(mode=0o600)
             trial.unlink()
         except OSError as error:
-            return self.why_not(error)
+            return self.why_unwritable(error)
         return None
 
-    def why_not(self, error: OSError) -> str:
+    def why_unwritable(self, error: OSError) -> str:
         remedy = "; move it away" if isinstance(error, NotADirectoryError) else ""
         return f"outputs cannot be written to {self.directory}: {error.strerror}{remedy}"
 
     def is_own(self, is_copy: bool, key: AttemptKey, pid: int, must_write: bool) -> bool:
         """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
 
-        A process that writes to no such file has redirected its output. On a copy of the store, it counts as foreign.
-        If the caller does not know the boot of the attempt (`must_write`), it counts as foreign too.
+        A process that writes to no such file has redirected its output. It counts as foreign if this store is a copy
+        (`is_copy`), or if the boot of the attempt is unknown (`must_write`).
         """
         path = self.path(key)
         directory, _, name = path.rpartition("/")
@@ -251,7 +252,7 @@ def _status(path: str, inode: int | None) -> os.stat_result:
     return status
 
 
-def note(error: OSError) -> tuple[str, bytes]:
+def unreadable_text(error: OSError) -> tuple[str, bytes]:
     """Why an output cannot be read, and the line that stands in its place."""
     reason = "a process has leased it" if isinstance(error, BlockingIOError) else str(error.strerror)
     return reason, f"[... the output cannot be read: {reason} ...]\n".encode()
@@ -273,7 +274,10 @@ def _open(path: str | Path) -> int:
 
 
 def _hole(descriptor: int, begin: int, size: int) -> tuple[int, int]:
-    """The first part of a file from a place on that `punch` has freed. Its ends are zeros in blocks that are in use."""
+    """The first hole from `begin` on: where it begins and ends.
+
+    `punch` frees whole blocks. What it freed in the blocks at both ends reads as zeros, which belong to the hole too.
+    """
     try:
         first = os.lseek(descriptor, begin, os.SEEK_HOLE)
         last = os.lseek(descriptor, first, os.SEEK_DATA)

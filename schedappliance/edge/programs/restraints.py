@@ -1,4 +1,7 @@
-"""The priorities and limits of a program in the words of the keeper, which sets them as they are."""
+"""The priorities and limits of a program in the words of the keeper.
+
+Rule: the keeper sets them as they are, so every decision about them is made here.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,12 @@ class Limit(NamedTuple):
 
 
 def limits_of(resources: Resources, kill_after_ms: int) -> list[Limit]:
+    """The limits of a program, in the units of setrlimit(2)."""
     limits = [Limit(name, RLIMITS[name], most, most) for name, most in resources.limits]
-    return [_in_seconds(limit, kill_after_ms) if limit.name == "cpu" else limit for limit in limits]
+    return [_cpu_limit(limit, kill_after_ms) if limit.name == "cpu" else limit for limit in limits]
 
 
-def _in_seconds(limit: Limit, kill_after_ms: int) -> Limit:
+def _cpu_limit(limit: Limit, kill_after_ms: int) -> Limit:
     """The kernel sends SIGXCPU at the soft limit, and SIGKILL at the hard one."""
     seconds = -(-limit.soft // 1000)
     return limit._replace(soft=seconds, hard=seconds + max(1, -(-kill_after_ms // 1000)))

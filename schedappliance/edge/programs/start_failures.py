@@ -14,7 +14,7 @@ from schedappliance.edge.programs.keeper import Unfit
 INVALID = "its arguments, its variables or its directory hold a null byte or another invalid character"
 
 
-def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
+def request_failure(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
     """Why the daemon could not request a start: the error number, 0 for none, and the reason."""
     if isinstance(error, Unfit):
         return 0, str(error)
@@ -25,11 +25,11 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
     return 0, f"cannot start {argv0}: {INVALID if isinstance(error, ValueError) else 'the appliance itself failed'}"
 
 
-def reason(place: str, number: int, text: str, argv0: str, cwd: str) -> str:
-    """The reason for an error of the keeper. `place`: what failed: the program, its directory, its user or a limit of it."""
-    if place == "user":
+def reason(part: str, number: int, text: str, argv0: str, cwd: str) -> str:
+    """The reason for an error of the keeper. `part`: what failed: `program`, its `directory`, or its `user` or a limit of it."""
+    if part == "user":
         return text
-    if place == "directory":
+    if part == "directory":
         return f"cannot start in {cwd}: {text}"
     return f"cannot start {argv0}: {_interpreter(argv0, cwd) if number == errno.ENOENT else ''}{text}"
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.edge.programs.keeper_link import Ended, Gone, Running, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
-from schedappliance.edge.programs.outputs import note
+from schedappliance.edge.programs.outputs import unreadable_text
 from schedappliance.edge.programs.start_failures import reason
-from schedappliance.edge.programs.survivors import Marks, find_marked, in_group, is_stopped, start_ticks
+from schedappliance.edge.programs.survivors import AttemptNames, find_named, in_group, is_stopped, start_ticks
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import (
     OutputEmptied,
@@ -62,7 +62,7 @@ PUNCH_EVERY_MS = 10_000
 PASS_ON_MS = 1000
 # The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
 HELD_BYTES = 16 * 1024 * 1024
-NO_MARKS: Marks = ()
+NO_MARKS: AttemptNames = ()
 # The fields of the lines that a program writes, in the log.
 LogFields = tuple[tuple[str, Any], ...]
 NO_FIELDS: Mapping[AttemptKey, LogFields] = {}
@@ -84,7 +84,7 @@ class Process:
     inode: int | None
     argv0: str = "the program"
     cwd: str = "its directory"
-    marks: Marks | None = None
+    marks: AttemptNames | None = None
     pid: int = 0
     ticks: int = 0
     link: Link | None = None
@@ -295,7 +295,7 @@ class Supervisor:
                 task = partial(self._collect, key, process, exit_of_process, until)
                 self.loop.alarms.at(again, partial(self.collector.submit, task))
                 return
-            why, output = note(error)
+            why, output = unreadable_text(error)
             output_bytes = len(output)
             self.loop.inbox.post(OutputUnreadable(key, why))
         self.loop.inbox.post(ProgramEnded(key, exit_of_process, output, output_bytes))
@@ -326,7 +326,7 @@ class Supervisor:
             self.loop.inbox.post(link.close)
             return
         ends = {report.id: report for report in self.keeper.ends()}
-        marked = find_marked([process.marks for process in lost.values() if process.marks and not process.pid])
+        marked = find_named([process.marks for process in lost.values() if process.marks and not process.pid])
         for key, process in lost.items():
             survivor = ProcessKey(process.pid, process.ticks) if process.pid else marked.get(process.marks or NO_MARKS)
             self.loop.inbox.post(partial(self._settle, link, key, process, ends.get(process.id), survivor))
@@ -434,7 +434,7 @@ class Supervisor:
         try:
             part = NOTHING if is_new else self.outputs.part(effect.key, effect.begin, effect.most, inode)
         except OSError as error:
-            part = note(error)[0]
+            part = unreadable_text(error)[0]
         # A call puts the end of a group whose leader has ended into the inbox. This call keeps the order.
         self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
 

@@ -16,9 +16,10 @@ from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
-# The variables that name an attempt. The last one tells two runs with the same number: a restored store gives numbers again.
-MARKS = (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT", b"SCHED_STARTED_MS")
-Marks = tuple[str, ...]
+# The variables that name an attempt. The last one tells apart two runs with the same number: a restored store gives numbers
+# again.
+NAMING = (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT", b"SCHED_STARTED_MS")
+AttemptNames = tuple[str, ...]
 _STATE, _SESSION, _START = 0, 3, 19
 _UUID_BYTES = 36
 
@@ -99,8 +100,8 @@ def find_survivors(
 
     A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
     pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
-    `is_own`: whether the process of an attempt belongs to this store; a copy of the store has the same rows. If its third
-    argument is true, the process must write to the output of the attempt. That decides if the boot of an attempt is unknown.
+    `is_own(key, pid, must_write)`: whether the process of an attempt belongs to this store; a copy of the store has the same
+    rows. `must_write`: the boot of the attempt is unknown, so only a process that writes to its output counts.
     """
     boots = {attempt.key: boot.includes(attempt.boot_id) for attempt in attempts}
     survivors: dict[AttemptKey, ProcessKey] = {}
@@ -108,22 +109,22 @@ def find_survivors(
         process = attempt.process
         if process and boots[attempt.key] is not False and 0 < process.start_ticks == start_ticks(process.pid):
             survivors[attempt.key] = process
-    unrecorded: dict[Marks, AttemptKey] = {
+    unrecorded: dict[AttemptNames, AttemptKey] = {
         (identity, run_id(node, a.key.run), str(a.key.attempt), str(a.started_ms)): a.key
         for a in attempts
         if not (a.process and a.process.start_ticks) and boots[a.key] is not False
     }
-    for marks, process in find_marked(unrecorded).items():
-        survivors.setdefault(unrecorded[marks], process)
+    for names, process in find_named(unrecorded).items():
+        survivors.setdefault(unrecorded[names], process)
     return {key: process for key, process in survivors.items() if is_own(key, process.pid, not boots[key])}
 
 
-def find_marked(wanted: Collection[Marks]) -> dict[Marks, ProcessKey]:
+def find_named(wanted: Collection[AttemptNames]) -> dict[AttemptNames, ProcessKey]:
     """The session leaders whose environment names these attempts.
 
     A child with a session of its own has the same environment. It started later than the program.
     """
-    marked: dict[Marks, ProcessKey] = {}
+    named: dict[AttemptNames, ProcessKey] = {}
     for pid in _pids() if wanted else ():
         try:
             raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
@@ -131,12 +132,12 @@ def find_marked(wanted: Collection[Marks]) -> dict[Marks, ProcessKey]:
             continue
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
-        marks, fields = tuple(environment.get(name, "") for name in MARKS), _stat(pid)
-        if marks[0] and marks in wanted and fields and int(fields[_SESSION]) == pid:
+        names, fields = tuple(environment.get(name, "") for name in NAMING), _stat(pid)
+        if names[0] and names in wanted and fields and int(fields[_SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
-            if marks not in marked or process.start_ticks < marked[marks].start_ticks:
-                marked[marks] = process
-    return marked
+            if names not in named or process.start_ticks < named[names].start_ticks:
+                named[names] = process
+    return named
 
 
 def _pids() -> list[int]:

@@ -47,8 +47,16 @@ class Chosen(NamedTuple):
     rejected: Reject | None
 
 
+class LeftAlone(NamedTuple):
+    """How many files are left alone, how many others are work in progress, and the first of those left alone."""
+
+    number: int
+    in_progress: int
+    first: list[WaitingDrop]
+
+
 @dataclass(slots=True)
-class _Waiting:
+class _AloneFile:
     """A file that is left alone. `since`: when it was first seen. `unchanged_boot`: the boot time of its last change.
 
     `entry`: None for a file whose name means work in progress.
@@ -64,49 +72,53 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Chooser:
-    """Chooses the files in new/ that are claimed next. `names`: the listed files that were not decided about yet.
-
-    `has_failed`: the last listing, or a look at one of its files, has failed. `_working`: the files whose names mean work in
-    progress. They are many at once if somebody wants to delay the others, so nothing is asked about them.
-    """
+    """Chooses the files in new/ that are claimed next."""
 
     path: Path
     rules: Rules
     log: logging.Logger
     owners: Owners
     errors: ErrorLog
+    # The listed files that were not decided about yet.
     names: list[str] = field(default_factory=list)
+    # Whether the last listing, or a look at one of its files, has failed.
     has_failed: bool = False
-    _waiting: dict[str, _Waiting] = field(default_factory=dict)
-    _working: dict[str, _Waiting] = field(default_factory=dict)
-    _written: dict[str, int] = field(default_factory=dict)
+    _alone: dict[str, _AloneFile] = field(default_factory=dict)
+    # The files whose names mean work in progress. They are many at once if somebody wants to delay the others, so nothing is
+    # asked about them.
+    _in_progress: dict[str, _AloneFile] = field(default_factory=dict)
+    # The boot instants at which writers have closed files.
+    _closed_at: dict[str, int] = field(default_factory=dict)
+    # How many files of each user were looked at since the last listing.
     _counts: Counter[int] = field(default_factory=Counter)
 
     def list_files(self, moment: Moment) -> bool:
         """Lists new/. Returns False if it cannot be read.
 
-        The names are sorted by arrival, so that later commands are carried out later. The next file is the last name.
+        The names are sorted, so that commands are carried out in the order of their arrival: the oldest file is the last name,
+        which `pop` takes first.
         """
         files: list[os.DirEntry[str]] = []
-        working: dict[str, _Waiting] = {}
-        self.has_failed = True
+        in_progress: dict[str, _AloneFile] = {}
         try:
             with os.scandir(self.path / "new") as entries:
                 for file in entries:
                     if not is_in_progress(name := file.name):
                         files.append(file)
-                    elif name in self._working:
-                        working[name] = self._working[name]
+                    elif name in self._in_progress:
+                        in_progress[name] = self._in_progress[name]
                     else:
-                        working[name] = _Waiting(None, moment.boot, moment, "is work in progress")
+                        in_progress[name] = _AloneFile(None, moment.boot, moment, "is work in progress")
             self.names = [name for _, name in sorted(map(_arrival, files), reverse=True)]
         except OSError as error:
             self.errors.add("new", "cannot read %s: %s", self.path / "new", error.strerror)
+            self.has_failed = True
             return False
-        self.has_failed, self._working = False, working
-        self._waiting = {name: self._waiting[name] for name in self.names if name in self._waiting}
-        for name in [name for name, boot in list(self._written.items()) if moment.boot - boot >= WRITTEN_MS]:
-            del self._written[name]
+        self.has_failed, self._in_progress = False, in_progress
+        self._alone = {name: self._alone[name] for name in self.names if name in self._alone}
+        # Copied, since the deciding thread may add names meanwhile.
+        for name in [name for name, boot in list(self._closed_at.items()) if moment.boot - boot >= WRITTEN_MS]:
+            del self._closed_at[name]
         self._counts.clear()
         self.owners.forget()
         return True
@@ -123,18 +135,18 @@ class Chooser:
 
     def note_written(self, names: set[str], moment: Moment) -> None:
         """Remembers that the writers of these files have closed them. May be called from any thread."""
-        self._written |= dict.fromkeys(names, moment.boot)
+        self._closed_at |= dict.fromkeys(names, moment.boot)
 
     def _choose_file(self, name: str, moment: Moment) -> Chosen | None:
         """Decides about a file: returns it if it is to be claimed, None if it is left alone."""
         path = f"{self.path}/new/{name}"
-        waiting = self._waiting.get(name)
+        waiting = self._alone.get(name)
         try:
             status = os.lstat(path)
             entry = self.owners.entry(name, status)
             look = _look_into(path, entry) if stat.S_ISREG(entry.mode) else Look(has_writer=False)
         except FileNotFoundError:
-            self._waiting.pop(name, None)
+            self._alone.pop(name, None)
             return None
         except OSError as error:
             self.errors.add(name, "cannot access %s: %s", ascii(name), error.strerror)
@@ -150,30 +162,32 @@ class Chooser:
 
     def leave(self, entry: SpoolEntry, decision: Leave, moment: Moment) -> None:
         """Leaves a file alone, until a later look."""
-        before = self._waiting.get(entry.name)
+        before = self._alone.get(entry.name)
         unchanged = before.unchanged_boot if before and before.entry == entry else moment.boot
         until = unchanged + decision.until_ms if decision.until_ms is not None else None
         since, warned = (before.since, before.warned) if before else (moment, False)
-        self._waiting[entry.name] = _Waiting(entry, unchanged, since, decision.why, until, warned)
+        self._alone[entry.name] = _AloneFile(entry, unchanged, since, decision.why, until, warned)
 
-    def leave_written(self, file: Chosen, moment: Moment) -> bool:
+    def leave_if_written(self, file: Chosen, moment: Moment) -> bool:
         """Leaves a chosen file alone if it was written just now. Returns whether it was."""
-        boot, entry = self._written.get(file.entry.name), file.entry
+        boot, entry = self._closed_at.get(file.entry.name), file.entry
         if boot is None or moment.boot - boot >= WRITTEN_MS:
             return False
-        waiting = self._waiting.get(entry.name)
+        waiting = self._alone.get(entry.name)
         age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.entry == entry else 0
-        self.leave(entry, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
+        rest_ms = boot + WRITTEN_MS - moment.boot
+        # The time of a Leave counts from the last change, so the rest comes on top of the present age.
+        self.leave(entry, Leave("was written just now", age_ms + rest_ms), moment)
         return True
 
     def forget(self, name: str) -> None:
         """Forgets a file that was claimed."""
-        self._waiting.pop(name, None)
+        self._alone.pop(name, None)
 
     def warn(self, moment: Moment) -> None:
         """Logs each file once that has been left alone for an hour. Of many, it names the first."""
         number = 0
-        for name, file in chain(self._waiting.items(), self._working.items()):
+        for name, file in chain(self._alone.items(), self._in_progress.items()):
             if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
                 file.warned = True
                 number += 1
@@ -182,15 +196,14 @@ class Chooser:
         if number > MOST_NAMED:
             self.log.warning("spool: %d more files in new/ have been waiting for an hour", number - MOST_NAMED)
 
-    def left_alone(self) -> tuple[int, int, list[WaitingDrop]]:
-        """How many files are left alone, how many others are work in progress, and the first names left alone."""
-        first = islice(self._waiting.items(), MOST_NAMED)
-        held = [WaitingDrop(name, file.why, file.since.wall) for name, file in first]
-        return len(self._waiting), len(self._working), held
+    def count_left_alone(self) -> LeftAlone:
+        first = islice(self._alone.items(), MOST_NAMED)
+        drops = [WaitingDrop(name, file.why, file.since.wall) for name, file in first]
+        return LeftAlone(len(self._alone), len(self._in_progress), drops)
 
     def decision_times(self) -> Iterator[int]:
         """The boot instants at which the decisions about files change without an event."""
-        return (file.until_boot for file in self._waiting.values() if file.until_boot is not None)
+        return (file.until_boot for file in self._alone.values() if file.until_boot is not None)
 
 
 def _arrival(file: os.DirEntry[str]) -> tuple[int, str]:

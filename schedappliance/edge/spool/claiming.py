@@ -62,7 +62,7 @@ class Claimer:
         if not self._chooser.names and self._chooser.list_files(moment):
             self._errors.forget_others({"sync", *self._chooser.names, *(file.mark for file in unread)})
         chosen = self._chooser.choose(BATCH - len(unread), moment)
-        # This follows the choice. No process has a chosen file open any more, so the events of all closings have arrived.
+        # After the choice: it has seen that no process has these files open, so the events of all their closings have arrived.
         self.note_written(self.closed(), moment)
         for file in chosen:
             self._claim(file, moment)
@@ -77,10 +77,10 @@ class Claimer:
 
     def backlog(self) -> SpoolBacklog:
         """The files in the spool that are not passed to the core yet."""
-        waiting, in_progress, held = self._chooser.left_alone()
-        held += self._reader.waiting_files()
-        number = len(self._chooser.names) + self._reader.count + waiting
-        return SpoolBacklog(number, in_progress, tuple(sorted(held)))
+        alone = self._chooser.count_left_alone()
+        held = sorted([*alone.first, *self._reader.waiting_files()])
+        number = len(self._chooser.names) + self._reader.count + alone.number
+        return SpoolBacklog(number, alone.in_progress, tuple(held))
 
     def next_look(self, moment: Moment) -> int | None:
         """The boot instant of the next decision about a waiting file; None if only an event can change a decision."""
@@ -110,7 +110,7 @@ class Claimer:
         return None
 
     def _claim(self, file: Chosen, moment: Moment) -> None:
-        if self._chooser.leave_written(file, moment):
+        if self._chooser.leave_if_written(file, moment):
             return
         entry, mark = file.entry, self._next_mark(file.entry.name)
         try:

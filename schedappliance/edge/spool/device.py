@@ -1,4 +1,4 @@
-"""The device of the spool: watches the directory, has files claimed and results published, and passes drops to the core.
+"""The device of the spool: watches the directory, lets Claimer take files and Publisher write results, and passes drops on.
 
 Rule: everything that touches the directory runs on one worker, and drops reach the core through the inbox.
 """
@@ -73,10 +73,11 @@ class Spool:
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
-    # The spool's directory as it was at start, whether it is being made again, and why that was impossible.
-    _place: os.stat_result | None = None
+    # The status of the spool's directory at the start, which a new one gets too.
+    _first_status: os.stat_result | None = None
     _is_making: bool = False
-    _unmended: str | None = None
+    # Why the last audit could not make missing directories again; None if it could, or none was missing.
+    _why_not_mended: str | None = None
 
     def __post_init__(self) -> None:
         path, group, log = self.settings.path, self.settings.group, self.log
@@ -93,11 +94,11 @@ class Spool:
         """Creates the directories and locks the spool for this process. Raises OSError, Unusable."""
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
-        self._place = self.settings.path.stat()
+        self._first_status = self.settings.path.stat()
 
     @property
-    def is_locked(self) -> bool:
-        """Whether the lock file is in its place. True while the whole directory is gone or is made again."""
+    def has_its_lock(self) -> bool:
+        """False only if somebody has removed or replaced the lock file of a spool that is there."""
         path = self.settings.path
         if self._lock is None or self._is_making:
             return True
@@ -112,7 +113,7 @@ class Spool:
         self._audit()
 
     def hint(self) -> None:
-        """Has the worker list new/. May be called from any thread; many hints cause one listing."""
+        """Makes the worker list new/ soon. May be called from any thread; many hints cause one listing."""
         if not self._look_submitted:
             self._look_submitted = True
             self.worker.submit(self._look)
@@ -136,15 +137,16 @@ class Spool:
         self.hint()
 
     def _watch(self) -> None:
-        # Only here: a directory that is being removed with everything in it must not be made again at once.
+        # Only the audit mends. Somebody may be removing the whole spool now: a directory that is made again at once would be in
+        # the way.
         path = self.settings.path
-        self._unmended = None if folder_problem(path) else mount_problem(path) or self._mend()
-        if not self._find_problem():
+        self._why_not_mended = None if folder_problem(path) else mount_problem(path) or self._mend()
+        if not self._check_folders():
             self._arrivals.renew()
 
-    def _find_problem(self) -> str | None:
-        """Why nothing in the spool may be touched now. Reports when the answer changes."""
-        before, self._problem = self._problem, folder_problem(self.settings.path) or self._unmended
+    def _check_folders(self) -> str | None:
+        """Finds out whether the spool may be touched. Returns the problem, if there is one; reports it when it changes."""
+        before, self._problem = self._problem, folder_problem(self.settings.path) or self._why_not_mended
         if self._problem != before:
             if self._problem is not None:
                 self.log.error("degraded: %s", self._problem)
@@ -156,12 +158,12 @@ class Spool:
     def _mend(self) -> str | None:
         """Makes the directories that were removed again, as at start. Returns why that is impossible."""
         missing = missing_folders(self.settings.path)
-        if not missing or self._place is None:
+        if not missing or self._first_status is None:
             return None
         self._is_making = True
         try:
             if missing == [self.settings.path]:
-                lock, self._lock = self._lock, make_spool_again(self.settings.path, self._place)
+                lock, self._lock = self._lock, make_spool_again(self.settings.path, self._first_status)
                 if lock is not None:
                     os.close(lock)
             make_folders(self.settings.path, self.settings.group)
@@ -177,7 +179,7 @@ class Spool:
 
     def _look(self) -> None:
         self._look_submitted = False
-        if self._find_problem():
+        if self._check_folders():
             return
         moment = self.loop.clock.moment()
         drops = self._claimer.look(moment)
@@ -190,6 +192,7 @@ class Spool:
             # The next listing follows the turn of these drops, so that console lines wait for at most one batch of drops.
             self.loop.inbox.post(self.hint)
         elif (again := self._claimer.next_look(moment)) is not None and not moment.boot < self._alarm <= again:
+            # No alarm is set that rings by then.
             self._alarm = max(again, moment.boot + 1)
             self.loop.alarms.at(self._alarm, self.hint)
 
@@ -201,7 +204,8 @@ class Spool:
 
     def _publish(self) -> None:
         effects: list[PublishResult] = []
-        if self._find_problem():
+        if self._check_folders():
+            # The effects stay in the queue. The audit submits this task again.
             return
         while self._effects:
             effects.append(self._effects.popleft())
@@ -212,7 +216,7 @@ class Spool:
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
-        problem = self._find_problem() or self._claimer.put_back(effect.name, effect.uid)
+        problem = self._check_folders() or self._claimer.put_back(effect.name, effect.uid)
         self.loop.inbox.post(DropPutBack(effect.reply_to, effect.name, problem))
         self.hint()
 

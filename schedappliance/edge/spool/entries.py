@@ -43,7 +43,7 @@ class Owners:
         )
 
     def forget(self) -> None:
-        """Has all owners looked up again."""
+        """Makes the next use of each owner ask the system again."""
         self._users.clear()
 
 
@@ -60,7 +60,7 @@ class ErrorLog:
             self.log.error(f"spool: {message}", *arguments)
 
     def forget(self, subject: str) -> None:
-        """Has the next error of this subject logged again."""
+        """Makes `add` log the next error of this subject."""
         self._logged.discard(subject)
 
     def forget_others(self, subjects: Iterable[str]) -> None:

@@ -55,23 +55,22 @@ class Publisher:
 
     def publish(self, effects: Iterable[PublishResult], now_ms: int) -> None:
         """Writes the results, syncs them together, then moves the files. Failed ones are tried again with the next results."""
-        before = set(self._unpublished)
+        failed_before = set(self._unpublished)
         self._unpublished |= {effect.mark: effect for effect in effects}
-        while self._publish_next(before):
+        while self._publish_next(failed_before):
             pass
         self.prune(now_ms)
 
-    def _publish_next(self, before: set[str]) -> bool:
+    def _publish_next(self, failed_before: set[str]) -> bool:
         """Publishes the first result of each name. Returns whether results are left for the next call.
 
         One name at a time: a result replaces that of an earlier drop, and would be removed with it.
         """
         written: list[tuple[PublishResult, str]] = []
-        names: set[str] = set()
-        waiting = []
+        names, names_with_more, published = set[str](), set[str](), set[str]()
         for effect in list(self._unpublished.values()):
             if effect.name in names:
-                waiting.append(effect.name)
+                names_with_more.add(effect.name)
                 continue
             if not os.path.lexists(f"{self.path}/work/{effect.mark}"):
                 # This result was published before a crash, and the core answered the drop again after it.
@@ -82,7 +81,7 @@ class Publisher:
                 written.append((effect, self._write_result(effect)))
                 self.reached("result written")
             except OSError as error:
-                self._log_new(effect, error, before)
+                self._log_new(effect, error, failed_before)
         try:
             sync_files(self.path / "done", [path for _, path in written])
         except OSError as error:
@@ -92,11 +91,12 @@ class Publisher:
             try:
                 self._move(effect)
             except OSError as error:
-                self._log_new(effect, error, before)
+                self._log_new(effect, error, failed_before)
             else:
                 self._unpublished.pop(effect.mark)
-                names.discard(effect.name)
-        return any(name not in names for name in waiting)
+                published.add(effect.name)
+        # A result that could not be published blocks the later ones of its name.
+        return bool(names_with_more & published)
 
     def _write_result(self, effect: PublishResult) -> str:
         """Writes a result under another name, then renames it, so that a reader sees a whole result or none."""
@@ -181,8 +181,8 @@ class Publisher:
         else:
             os.rmdir(f"{self.path}/{name}")  # noqa: PTH106
 
-    def _log_new(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
-        if effect.mark not in before:
+    def _log_new(self, effect: PublishResult, error: OSError, failed_before: set[str]) -> None:
+        if effect.mark not in failed_before:
             self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
 
 

@@ -18,7 +18,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
 from schedappliance.engine.events import DropClaimed, DropLine
-from schedappliance.engine.intake import Reject, Rules, WaitingDrop, decide_open, mistake, split_mark
+from schedappliance.engine.intake import Reject, Rules, SpoolEntry, WaitingDrop, decide_open, mistake, split_mark
 from schedappliance.engine.records import User
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of, wrong_number
 from schedappliance.syntax.text import MAX_FAULTS, decode
@@ -129,9 +129,7 @@ class Reader:
             self.unread.append(file.waiting("cannot be taken: the look-up of its owner failed", moment))
             return None
         user = self.owners.look_up(entry.uid).user
-        content = file.rejected or mistake(entry, self.rules) or self._content(path)
-        if isinstance(content, bytes) and len(content) > self.rules.max_bytes:
-            content = mistake(entry._replace(size=len(content)), self.rules)
+        content = file.rejected or self._content_or_mistake(path, entry)
         if content is None:
             content = self._await_writer(file, user, moment)
         if content is None:
@@ -139,6 +137,13 @@ class Reader:
         if isinstance(content, Reject):
             return _rejected(file.mark, name, user, arrived_ms, content)
         return DropClaimed(file.mark, name, user, arrived_ms, *read_drop(name, content))
+
+    def _content_or_mistake(self, path: str, entry: SpoolEntry) -> bytes | Reject | None:
+        """The content of a claimed file, or why it is rejected; None if a process can write to it."""
+        content = mistake(entry, self.rules) or self._content(path)
+        if isinstance(content, bytes) and len(content) > self.rules.max_bytes:
+            return mistake(entry._replace(size=len(content)), self.rules)
+        return content
 
     def _content(self, path: str) -> bytes | Reject | None:
         """The content of a claimed file, at most one byte more than the limit; None if a process can write to it."""
@@ -149,6 +154,7 @@ class Reader:
         except PermissionError as error:
             return Reject(f"cannot be read: {error.strerror}", "let the appliance's user read it")
         with os.fdopen(descriptor, "rb", buffering=0) as file:
+            # A raw read may return None.
             return None if writer_of(descriptor) else file.read(self.rules.max_bytes + 1) or b""
 
     def _await_writer(self, file: ClaimedFile, user: User, moment: Moment) -> Reject | None:

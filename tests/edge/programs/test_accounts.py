@@ -14,7 +14,7 @@ from schedappliance.edge import linux
 from schedappliance.edge.programs import accounts
 from schedappliance.edge.programs.accounts import LookUpFailed, credentials, variables
 from schedappliance.edge.programs.keeper import Unfit
-from schedappliance.edge.programs.start_failures import INVALID, why_not
+from schedappliance.edge.programs.start_failures import INVALID, request_failure
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from schedappliance.edge.programs.start_failures import INVALID, why_not
     ],
 )
 def test_why_not_explains_a_failed_start(error: Exception, number: int, reason: str) -> None:
-    assert why_not(error, "/bin/x", "/srv") == (number, reason)
+    assert request_failure(error, "/bin/x", "/srv") == (number, reason)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,10 @@ def test_a_missing_interpreter_is_named(tmp_path: Path, head: str, missing: str)
     program.write_bytes(head.encode())
     error = OSError(errno.ENOENT, "No such file", str(program))
     for name in (str(program), "./x"):
-        assert why_not(error, name, str(tmp_path)) == (errno.ENOENT, f"cannot start {name}: {missing}No such file")
+        assert request_failure(error, name, str(tmp_path)) == (
+            errno.ENOENT,
+            f"cannot start {name}: {missing}No such file",
+        )
 
 
 def test_the_variables_name_the_user() -> None:

@@ -136,7 +136,7 @@ def test_the_middle_of_a_long_output_that_is_freed_is_named(logged: Logged) -> N
     logged.outputs.punch(program.key, 1024)
     program.passed(is_end=True)
     assert logged.texts()[0] == "begin"
-    assert program.lines.place == (8 << 20) + 7
+    assert program.lines.read_bytes == (8 << 20) + 7
 
 
 def test_an_output_that_cannot_be_read_logs_nothing(logged: Logged) -> None:
