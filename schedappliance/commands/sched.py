@@ -319,7 +319,7 @@ def run_now(view: View, command: Command) -> Outcome:
     return Outcome(claim=RunKey(job.number, job.occurrence + 1))
 
 
-def claimed(view: View, key: RunKey) -> Answer:
+def answer_of_claim(view: View, key: RunKey) -> Answer:
     """The answer to a command that claimed a run. The command fails if the run was skipped or has failed."""
     run = view.store.runs.past(key)
     assert run is not None, key

@@ -93,7 +93,7 @@ def user_now(state: State, user: User) -> User:
 
 def _is_delegate(state: State, user: User) -> bool:
     authorization = state.configuration.authorization
-    return authorization is not None and is_delegate(authorization, _known(state, user))
+    return authorization is not None and is_delegate(authorization, _known_user(state, user))
 
 
 def represented_user(state: State, by: User, name: str, line: str) -> User | Answer:
@@ -121,7 +121,7 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
     authorization = state.configuration.authorization
     if authorization is None:
         return None
-    denied = not_allowed(authorization, _known(state, user), command)
+    denied = not_allowed(authorization, _known_user(state, user), command)
     if denied is None:
         return None
     return _unauthorized(state, user, f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
@@ -130,19 +130,19 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
 def rejection_of_stranger(state: State, user: User, line: str) -> Answer | None:
     """The rejection of a user without any role. Its text is the same for every line, even for an invalid one."""
     authorization = state.configuration.authorization
-    if authorization is None or roles_of(authorization, _known(state, user)):
+    if authorization is None or roles_of(authorization, _known_user(state, user)):
         return None
     return _unauthorized(state, user, f"user `{user.name}` has no role", line)
 
 
 def _unauthorized(state: State, user: User, message: str, line: str) -> Answer:
-    if problem := _known(state, user).problem:
+    if problem := _known_user(state, user).problem:
         message = f"user {user.uid} cannot be looked up, so its roles are not known: {problem}"
     remedy = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
     return rejection([command_diagnostic("E512", message, remedy, line)], NOT_AUTHORIZED_TEXT)
 
 
-def _known(state: State, user: User) -> KnownUser:
+def _known_user(state: State, user: User) -> KnownUser:
     """The user as looked up. A user who was never looked up has no groups, so no role applies by group."""
     return state.users.last(user.uid) or KnownUser(user.uid, user.name)
 
@@ -152,7 +152,7 @@ def why_forbidden(state: State, user: User, origin: str, command: Command) -> Re
     authorization = state.configuration.authorization
     if authorization is None or origin == "stanza":
         return None
-    reason = why_not_run(authorization, _known(state, user), user, command)
+    reason = why_not_run(authorization, _known_user(state, user), user, command)
     if reason is not None:
         audit(state, user, "job", command.text, Answer(error=reason))
     return reason

@@ -24,7 +24,7 @@ from schedappliance.commands.outcome import (
 from schedappliance.commands.output import show_output
 from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
-from schedappliance.commands.sched import claimed
+from schedappliance.commands.sched import answer_of_claim
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, is_change
@@ -353,7 +353,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
 
     # The answer
     if outcome.pending is None:
-        return claimed(view, outcome.claim) if outcome.claim is not None else outcome.answer
+        return answer_of_claim(view, outcome.claim) if outcome.claim is not None else outcome.answer
     if isinstance(outcome.pending, AfterRun):
         return outcome.answer
     _park(state, view.order, outcome.pending)

@@ -80,7 +80,7 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
 
 
 def clear_ambient_capabilities() -> None:
-    """Stops the programs that this thread and its later threads execute from inheriting capabilities. They keep their own."""
+    """After this, programs that this thread and its later threads execute inherit no capabilities. The threads keep theirs."""
     _returned(_libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))), "prctl")
 
 

@@ -62,8 +62,9 @@ class RequestReader:
             requests += self._requests(bytes(self._received[start:end]))
             start = end + 1
         del self._received[:start]
-        is_open = b"\n" not in self._received and len(requests) < most
-        if is_open and (self._ended or len(self._received) > MAX_LINE):
+        # What is left is a line without its end.
+        is_partial = b"\n" not in self._received and len(requests) < most
+        if is_partial and (self._ended or len(self._received) > MAX_LINE):
             requests += self._unended()
         return requests
 
@@ -139,25 +140,25 @@ def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _structured(members: dict[str, Any]) -> Request:
-    key = members.get("id")
+    request_id = members.get("id")
     try:
-        size = len(json.dumps(key, allow_nan=False))
+        size = len(json.dumps(request_id, allow_nan=False))
     except ValueError:
         return _mistaken(True, "E507", "the `id` is not a JSON value", "send a number, or a string")
     if size > MAX_ID:
         return _mistaken(True, "E507", f"the `id` is longer than {MAX_ID:,} bytes", "send a number, or a short string")
     if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
-        return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
+        return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", request_id)
     if unknown := sorted(set(members) - {"v", "id", "command", "as", "or"}):
         message = f"the request has an unknown key `{unknown[0]}`"
-        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` names another user", key)
+        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` names another user", request_id)
     if not isinstance(members.get("command"), str):
-        return _mistaken(True, "E507", "the request has no `command`", "send it as a string", key)
+        return _mistaken(True, "E507", "the request has no `command`", "send it as a string", request_id)
     if not isinstance(members.get("or", ""), str):
-        return _mistaken(True, "E507", "the `or` is not a command", "send it as a string", key)
+        return _mistaken(True, "E507", "the `or` is not a command", "send it as a string", request_id)
     if "as" in members and not _is_name(members["as"]):
-        return _mistaken(True, "E507", "the `as` is not the name of a user", "send the name as a string", key)
-    return Request(members["command"], True, key, on_behalf_of=members.get("as"), instead=members.get("or"))
+        return _mistaken(True, "E507", "the `as` is not the name of a user", "send the name as a string", request_id)
+    return Request(members["command"], True, request_id, on_behalf_of=members.get("as"), instead=members.get("or"))
 
 
 def _is_name(value: Any) -> bool:
@@ -174,8 +175,8 @@ def unfinished(structured: bool) -> Request:
     return _mistaken(structured, "E506", "the last line does not end in a newline; it was not run", "add one")
 
 
-def _mistaken(structured: bool, code: str, message: str, remedy: str, key: Any = None) -> Request:
-    return Request("", structured, key, Diagnostic(code, message, remedy, Source("<request>", "")))
+def _mistaken(structured: bool, code: str, message: str, remedy: str, request_id: Any = None) -> Request:
+    return Request("", structured, request_id, Diagnostic(code, message, remedy, Source("<request>", "")))
 
 
 def response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[bytes]:
@@ -203,20 +204,20 @@ def _text_response(answer: Answer) -> Iterator[str]:
 
 
 def _json_response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[str]:
-    head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, "ok": {_dumps(answer.ok)}'
-    head += f', "transaction": {_dumps(in_transaction)}'
+    # The head is made at once and the output in pieces, so the object is put together by hand.
+    members: dict[str, Any] = {"ok": answer.ok, "transaction": in_transaction}
     if answer.exit_status is not None:
-        head += f', "exit_status": {answer.exit_status}'
+        members["exit_status"] = answer.exit_status
     if answer.note is not None:
-        head += f', "note": {_dumps(answer.note)}'
+        members["note"] = answer.note
     if answer.next is not None:
-        head += f', "next": {_dumps(answer.next)}'
+        members["next"] = answer.next
     if answer.error is not None:
-        head += f', "error": {_dumps(answer.error)}, "verbatim": {_dumps(answer.verbatim)}'
-        head += f', "diagnostics": {_dumps(as_data(answer.diagnostics))}'
-        if not answer.output:
-            yield head + (', "data": null}\n' if answer.is_json else "}\n")
-            return
+        members |= {"error": answer.error, "verbatim": answer.verbatim, "diagnostics": as_data(answer.diagnostics)}
+    head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, {_dumps(members)[1:-1]}'
+    if answer.error is not None and not answer.output:
+        yield head + (', "data": null}\n' if answer.is_json else "}\n")
+        return
     pieces = _cut(answer.output) if isinstance(answer.output, str) else answer.output
     yield f'{head}, "{"data" if answer.is_json else "output"}": '
     if not answer.is_json:

@@ -74,7 +74,7 @@ class Snapshot:
         return isinstance(self._content(path), tuple)
 
     def visible_files(self, directory: Path) -> list[str]:
-        """The names in a directory for which `is_dir` is true."""
+        """The names in a directory. Call it only for a path for which `is_dir` is true."""
         names = self._content(directory)
         assert isinstance(names, tuple)
         return list(names)
@@ -101,7 +101,10 @@ def read_content(path: Path) -> Content:
 
 
 def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool]:
-    """The content, and whether another process has the file open for writing. False without `lease`, or if unknown."""
+    """The content, and whether another process has the file open for writing.
+
+    The second is False if it is unknown, or if `lease` is False.
+    """
     try:
         with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)

@@ -26,8 +26,8 @@ _MOST_READ = 65_536
 def service_of(pid: int | str = "self", mount: Path = MOUNT) -> Path:
     """The cgroup of the service of a process, in which it may make others. Raises Unfit.
 
-    With `DelegateSubgroup=`, the process is in a cgroup below, since only cgroups without processes of their own divide
-    anything. systemd marks what it delegates.
+    With `DelegateSubgroup=`, the process is in a child of that cgroup: a cgroup can divide its resources only if it holds no
+    process itself. systemd marks a cgroup that it delegates by an attribute.
     """
     with contextlib.suppress(OSError):
         lines = read_head(Path(f"/proc/{pid}/cgroup"), _MOST_READ).decode(errors="surrogateescape").splitlines()

@@ -52,7 +52,7 @@ def make_folders(path: Path, group: str | None) -> None:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         status = folder.lstat()
-        if problem := _problem(folder, status):
+        if problem := _kind_problem(folder, status):
             raise Unusable(problem, "make it a plain directory of the spool")
         if problem := _mount_problem(folder, status.st_dev != device):
             raise Unusable(problem, UNMOUNT)
@@ -65,7 +65,7 @@ def folder_problem(path: Path) -> str | None:
     """Why files in the spool must not be touched: a directory was replaced. A missing directory is not such a problem."""
     for name in PRIVATE:
         with contextlib.suppress(OSError):
-            if problem := _problem(path / name, os.lstat(f"{path}/{name}")):
+            if problem := _kind_problem(path / name, os.lstat(f"{path}/{name}")):
                 return without_spool(f"{problem}; make it a plain directory of the spool")
     return None
 
@@ -110,7 +110,7 @@ def make_spool_again(path: Path, before: os.stat_result) -> int:
     return lock_spool(path)
 
 
-def _problem(folder: Path, status: os.stat_result) -> str | None:
+def _kind_problem(folder: Path, status: os.stat_result) -> str | None:
     if stat.S_ISLNK(status.st_mode):
         return f"{folder} is a symbolic link, which is not followed"
     return None if stat.S_ISDIR(status.st_mode) else f"{folder} is not a directory"
