@@ -249,7 +249,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = unreadable_text(error)
             texts[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
-    return Remains(adopted, texts, _marks(store, boot.name), causes_of(reports), endings_of(reports))
+    return Remains(adopted, texts, _own_settings(store, boot.name), causes_of(reports), endings_of(reports))
 
 
 def _adopt_without_keeper(
@@ -282,7 +282,7 @@ def log_fields(store: Store, key: AttemptKey) -> LogFields:
     )
 
 
-def _marks(store: Store, boot: str) -> dict[str, str]:
+def _own_settings(store: Store, boot: str) -> dict[str, str]:
     """The rows by which the next start recognizes a copy, and a daemon that still uses the store."""
     if store.path is None:
         return {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.commands.phrases import incident_data, run_data
 from schedappliance.commands.view import NO_NUMBERS
@@ -18,7 +18,7 @@ from schedappliance.engine.incidents import (
     LATE_MS,
     RECOVERED,
     USUAL_RUNS,
-    Event,
+    AlertEvent,
     Incident,
     Subject,
     end_of_output,
@@ -69,7 +69,7 @@ def run_started(state: State, key: RunKey) -> None:
     assert run is not None, key
     for notify in watching:
         if notify.watches(run.name, _program_of(run)):
-            _tell(state, notify, _plain_event(state, _name_of(state, run), STARTED, run, None))
+            _add_alert(state, notify, _plain_event(state, _name_of(state, run), STARTED, run, None))
 
 
 def run_ended(state: State, run: PastRun) -> None:
@@ -94,7 +94,7 @@ def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: 
             if subject and _note_event(state, notify, subject, kind, run, reason):
                 return
         else:
-            _tell(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason))
+            _add_alert(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason))
             return
 
 
@@ -188,9 +188,9 @@ def _note_event(
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
-    _tell_change(state, "repeated" if before else "begun", incident)
+    _note_change(state, "repeated" if before else "begun", incident)
     if is_told:
-        _tell(state, notify, _event_of(state, incident, kind, run, reason))
+        _add_alert(state, notify, _event_of(state, incident, kind, run, reason))
     return is_told
 
 
@@ -202,7 +202,7 @@ def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
         notify = state.configuration.notify.get(incident.notify)
         if notify and tells_recovery(incident, notify):
             stanzas.add(notify.name)
-            _tell(state, notify, _event_of(state, incident, RECOVERED, run, None))
+            _add_alert(state, notify, _event_of(state, incident, RECOVERED, run, None))
     return stanzas
 
 
@@ -217,26 +217,26 @@ def remind(state: State) -> None:
             state.store.incidents.put(incident._replace(remind_ms=None))
         else:
             incident = state.store.incidents.put(with_alert(incident, notify, now))
-            _tell_change(state, "reminded", incident)
+            _note_change(state, "reminded", incident)
             run = state.store.runs.past(incident.last_run) if incident.last_run else None
             reason = run.reason if run else _trouble_now(state, incident.kind)
-            _tell(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
+            _add_alert(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
     state.read_incidents()
 
 
 def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
     """Follows the rows of incidents that a user has acknowledged."""
     for incident in incidents:
-        _tell_change(state, "acknowledged", incident)
+        _note_change(state, "acknowledged", incident)
 
 
 def _close(state: State, incident: Incident, change: str) -> None:
     state.store.incidents.close(incident)
-    _tell_change(state, change, incident)
+    _note_change(state, change, incident)
 
 
-def _tell_change(state: State, change: str, incident: Incident) -> None:
-    """Follows the row of an incident, and tells those who watch."""
+def _note_change(state: State, change: str, incident: Incident) -> None:
+    """Follows the row of an incident, and adds to the news."""
     state.read_incidents()
     if state.is_watched:
         state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
@@ -311,12 +311,12 @@ def _program_in(command: Command | None) -> str | None:
     return command.bare.words[0] if command is not None and command.bare.form == "run" else None
 
 
-def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None, reason: str | None) -> Event:
+def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
     event = _plain_event(state, incident.subject.name, kind, run, reason)
     return {**event, "incident": incident.number, "count": incident.times, "since_ms": incident.since_ms}
 
 
-def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason: str | None) -> Event:
+def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
     """An event that belongs to no incident."""
     now = state.moment.wall
     return {
@@ -342,7 +342,7 @@ def _output_of(state: State, run: PastRun, most: int) -> str | None:
     return answer and answer[:most]
 
 
-def _tell(state: State, notify: Notify, event: Event) -> None:
+def _add_alert(state: State, notify: Notify, event: AlertEvent) -> None:
     """Adds the job that delivers an event, or adds the event to the alert that waits for more."""
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
@@ -375,10 +375,17 @@ def _due(state: State, notify: Notify) -> int:
         return now
 
 
-def message(state: State, job: int) -> tuple[tuple[tuple[str, str], ...], str] | None:
-    """The variables and the standard input of the run that delivers an alert; None for any other run."""
+class Message(NamedTuple):
+    """What a run that delivers an alert gets."""
+
+    env: tuple[tuple[str, str], ...]
+    stdin: str
+
+
+def message_of(state: State, job: int) -> Message | None:
+    """The message that a run of this job delivers; None if it delivers no alert."""
     alert = state.store.incidents.alert(job)
     if alert is None:
         return None
     node = state.store.node
-    return message_environment(node, *alert), message_text(node, *alert)
+    return Message(message_environment(node, *alert), message_text(node, *alert))

@@ -41,7 +41,7 @@ def recover(state: State, event: Started) -> None:
     end_hold(state)
     state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()
-    for key, value in event.remains.marks.items():
+    for key, value in event.remains.settings.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)
     # The delayed runs were claimed earlier than those that changed files cause now, so they come first.

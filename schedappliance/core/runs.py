@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import NO_NUMBERS
-from schedappliance.core.alerts import expect_late_end, message, run_ended, run_started
+from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter
 from schedappliance.core.waits import answer_all_waits
@@ -276,8 +276,8 @@ def _prepare(
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
     env, stdin = launch.env + own + _failed_environment(state, on_failure_of), launch.stdin
-    if may_deliver and (alert := message(state, key.run.job)):
-        env, stdin = env + alert[0], alert[1]
+    if may_deliver and (message := message_of(state, key.run.job)):
+        env, stdin = env + message.env, message.stdin
     return program, StartProgram(
         key,
         argv=launch.argv,

@@ -40,13 +40,13 @@ class LineTyped(NamedTuple):
 class Remains:
     """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
 
-    `marks`: rows of `meta` by which the next start recognizes the place of this store. `causes`: how programs ended, as far
+    `settings`: rows of `meta` by which the next start recognizes the place of this store. `causes`: how programs ended, as far
     as the keeper knows. `endings`: why programs were being ended, as an Ending.
     """
 
     survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
-    marks: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     causes: Mapping[AttemptKey, Exit | NotStarted] = field(default_factory=dict)
     endings: Mapping[AttemptKey, str] = field(default_factory=dict)
 

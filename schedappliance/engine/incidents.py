@@ -22,7 +22,7 @@ RECOVERED, LATE = "recovered", "late"
 # The kind of the event that stands for others.
 LEFT_OUT = "left_out"
 
-Event = dict[str, Any]
+AlertEvent = dict[str, Any]
 # The most events of one alert, and their bytes; the last event may exceed them.
 MOST_EVENTS, MOST_BYTES = 200, 1024 * 1024
 OUTPUT_BYTES = 4096
@@ -116,7 +116,7 @@ def tells_recovery(incident: Incident, notify: Notify) -> bool:
     return incident.told_ms is not None and RECOVERED in notify.when
 
 
-def left_out(events: list[Event], now_ms: int, reason: str) -> Event:
+def left_out(events: list[AlertEvent], now_ms: int, reason: str) -> AlertEvent:
     """The event that stands for others, which are not delivered. Some of them may stand for others too."""
     return {
         "kind": LEFT_OUT,
@@ -132,7 +132,7 @@ def left_out(events: list[Event], now_ms: int, reason: str) -> Event:
     }
 
 
-def summary(event: Event, zone: HasOffset) -> str:
+def summary(event: AlertEvent, zone: HasOffset) -> str:
     """An event in one line. `zone`: in which people see instants."""
     kind, count = str(event["kind"]).replace("_", " "), event["count"]
     since = f" since {local_text(event['since_ms'], zone)}"
@@ -145,24 +145,24 @@ def summary(event: Event, zone: HasOffset) -> str:
     return f"{event['subject']} {still}{kind}{reason}" + (f" ({count:,} times{since})" if count > 1 else "")
 
 
-def message_text(node: str, notify: str, events: list[Event]) -> str:
+def message_text(node: str, notify: str, events: list[AlertEvent]) -> str:
     """The standard input of the program that delivers an alert: one line of JSON."""
     message = {"v": VERSION, "notify": notify, "node": node, "subject": subject_line(node, events), "events": events}
     return json.dumps(message, ensure_ascii=False) + "\n"
 
 
-def subject_line(node: str, events: list[Event]) -> str:
+def subject_line(node: str, events: list[AlertEvent]) -> str:
     others = f" and {len(events) - 1} more" if len(events) > 1 else ""
     return f"[{node}] {events[-1]['summary']}{others}"
 
 
-def end_of_output(event: Event) -> str | None:
+def end_of_output(event: AlertEvent) -> str | None:
     """The last 4 KiB of the output in an event."""
     output: str | None = event["output"]
     return output and output.encode(errors="replace")[-OUTPUT_BYTES:].decode(errors="ignore")
 
 
-def message_environment(node: str, notify: str, events: list[Event]) -> tuple[tuple[str, str], ...]:
+def message_environment(node: str, notify: str, events: list[AlertEvent]) -> tuple[tuple[str, str], ...]:
     """The variables of the program that delivers an alert. They describe its last event; unknown values are empty."""
     event = events[-1]
     run = event["run"] or {}

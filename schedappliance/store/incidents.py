@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.incidents import MOST_BYTES, MOST_EVENTS, Event, Incident, Subject
+from schedappliance.engine.incidents import MOST_BYTES, MOST_EVENTS, AlertEvent, Incident, Subject
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Table, storable
 
@@ -17,7 +17,7 @@ class Alert(NamedTuple):
     """The events that one run delivers, for a `notify` stanza."""
 
     notify: str
-    events: list[Event]
+    events: list[AlertEvent]
 
 
 class WaitingAlert(NamedTuple):
@@ -93,7 +93,7 @@ class Incidents(Table):
         self._database.execute(self._sql["delete_old_late_runs"])
         self._database.execute(self._sql["add_late_run"], (*run, notify))
 
-    def add_alert(self, job: int, notify: str, event: Event, place: int | None = None) -> None:
+    def add_alert(self, job: int, notify: str, event: AlertEvent, place: int | None = None) -> None:
         """Adds an event to the alert that a job delivers: as its last one, or at a place that is free."""
         text = json.dumps(event, ensure_ascii=False)
         size = len(text.encode(errors="backslashreplace"))
@@ -109,7 +109,7 @@ class Incidents(Table):
         rows = self._database.rows(self._sql["alert"], (job,))
         return Alert(rows[0][0], [json.loads(event) for _, event in rows]) if rows else None
 
-    def events(self, job: int) -> list[Event]:
+    def events(self, job: int) -> list[AlertEvent]:
         """The events of the alert that a job delivers."""
         return [json.loads(event) for _, event in self._database.rows(self._sql["alert"], (job,))]
 
