@@ -287,7 +287,10 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
 
 
 def _subject_of(state: State, run: PastRun) -> Subject | None:
-    """The subject of a run's incident: its job or its program. None for a command without a program in a job that runs once."""
+    """The subject of a run's incident: its job or its program.
+
+    None for a command without a program in a job that runs once.
+    """
     if run.name is not None:
         return Subject(run.name, run.key.job)
     job: Job | None = state.store.jobs.get(run.key.job)

@@ -83,7 +83,10 @@ FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
 
 
 def line_typed(state: State, event: LineTyped) -> None:
-    """Reads a console line, carries it out and replies. With roles, the line waits until its user has been looked up."""
+    """Reads a console line, carries it out and replies.
+
+    With roles, the line waits until its user has been looked up.
+    """
     if state.answered > MAX_ANSWERED:
         state.effects.append(PutOff(event))
         return
@@ -520,7 +523,10 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
 
 
 def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
-    """Records the due times that passed before the files removed a job or switched it off. `new`: its new declaration."""
+    """Records the due times that passed before the files removed a job or switched it off.
+
+    `new`: its new declaration.
+    """
     now = state.moment.wall
     if row.enabled and row.next_run_ms is not None and row.next_run_ms <= now:
         due = what_is_due(schedule_before(row, before), row.next_run_ms, now)

@@ -85,7 +85,10 @@ def prune_results(pruning: Pruning, drops: Drops, moment: Moment) -> None:
 
 
 def next_results_prune(pruning: Pruning, boot_ms: int) -> int | None:
-    """The boot instant of a turn that only removes results; None if no such turn is needed. The last result always stays."""
+    """The boot instant of a turn that only removes results; None if no such turn is needed.
+
+    The last result always stays.
+    """
     if pruning.stored_results is None or pruning.stored_results <= 1:
         return None
     return boot_ms + AGAIN_MS if pruning.stored_results - pruning.keep.number > SLACK else pruning.results_due_ms

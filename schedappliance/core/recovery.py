@@ -64,7 +64,10 @@ def recover(state: State, event: Started) -> None:
 
 
 def _recover_runs(state: State, remains: Remains) -> None:
-    """Adopts each attempt whose process still runs, and records the end of the others. Then ends the runs without an attempt."""
+    """Adopts each attempt whose process still runs, and records the end of the others.
+
+    Then ends the runs without an attempt.
+    """
     for attempt in state.store.runs.live_attempts():
         survivor = remains.survivors.get(attempt.key)
         if survivor is not None:
@@ -113,7 +116,10 @@ def _ending(attempt: Attempt, why: str | None) -> Ending | None:
 
 
 def _adopt(state: State, attempt: Attempt, survivor: ProcessKey, why: str | None) -> None:
-    """Counts a survivor as running, so that overlap, limits and timeout apply to it. One that was being ended gets TERM again."""
+    """Counts a survivor as running, so that overlap, limits and timeout apply to it.
+
+    One that was being ended gets TERM again.
+    """
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
     if state.configuration.notify:

@@ -65,7 +65,10 @@ def is_reloading(state: State) -> bool:
 
 
 def files_read(state: State, event: FilesRead) -> None:
-    """Accepts or rejects files. Files with the digest of the last attempt are ignored, unless a user asked for a reload."""
+    """Accepts or rejects files.
+
+    Files with the digest of the last attempt are ignored, unless a user asked for a reload.
+    """
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return

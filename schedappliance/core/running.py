@@ -120,7 +120,10 @@ class RunningPrograms(Undoable[RunKey, Running]):
         return [self._values[key] for at, key in sorted(hints) if self._is_valid(at, key)]
 
     def next_deadline(self) -> int | None:
-        """When the next signal is due, in boot milliseconds; None if none is. Call it between turns: it removes hints."""
+        """When the next signal is due, in boot milliseconds; None if none is.
+
+        Call it between turns: it removes hints.
+        """
         if len(self.deadlines) > 2 * len(self._values) + MOST_OUTDATED:
             self.deadlines = [(r.deadline, key) for key, r in self._values.items() if r.deadline is not None]
             heapify(self.deadlines)

@@ -239,7 +239,10 @@ class State:
         return transaction
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
-        """Why a queued run waits now. `recorded`: the reason that was stored when it was queued, which may be outdated."""
+        """Why a queued run waits now.
+
+        `recorded`: the reason that was stored when it was queued, which may be outdated.
+        """
         waits = self.queue.find(key)
         if isinstance(waits, Delayed):
             wall_ms = self.moment.wall + waits.boot_ms - self.moment.boot
@@ -310,7 +313,10 @@ class State:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
     def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
-        """Adds a time to a histogram at once. A failed turn does not undo this, unlike `measure`. `times`: how often."""
+        """Adds a time to a histogram at once.
+
+        A failed turn does not undo this, unlike `measure`. `times`: how often.
+        """
         bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
         if (name, labels) not in histograms:
             histograms[name, labels] = [0] * (len(bounds) + 2)
@@ -378,7 +384,10 @@ class State:
         prune_history(self.pruning, self.store.runs, self.configuration.history, self.live, stored_before)
 
     def remember(self) -> Snapshot:
-        """The snapshot that `restore` needs to undo a turn. Its cost does not grow with the number of jobs or programs."""
+        """The snapshot that `restore` needs to undo a turn.
+
+        Its cost does not grow with the number of jobs or programs.
+        """
         return Snapshot(
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
@@ -454,7 +463,10 @@ class State:
         self.status = replace(self.status, last_hold=last, hold=last if lasts else None)
 
     def read_queue(self, busy: set[int]) -> None:
-        """Reads the waiting runs from their rows. Runs of a job in `busy` wait for it, unless their program is parallel."""
+        """Reads the waiting runs from their rows.
+
+        Runs of a job in `busy` wait for it, unless their program is parallel.
+        """
         known = self.queue.delays()
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():

@@ -83,7 +83,10 @@ BATCH = 1000
 
 
 class Core:
-    """Takes events and the time, and returns effects. The same store, events and times give the same rows and effects."""
+    """Takes events and the time, and returns effects.
+
+    The same store, events and times give the same rows and effects.
+    """
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -156,7 +159,10 @@ class Core:
         return has_new_troubles or has_lost_files or is_due or state.clock_was_set
 
     def _with_released(self, arrived: list[Event]) -> list[Event]:
-        """Takes the answers about users out, and puts in the events that they release. A failed commit undoes neither."""
+        """Takes the answers about users out, and puts in the events that they release.
+
+        A failed commit undoes neither.
+        """
         state, boot = self.state, self.state.moment.boot
         if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
             return arrived
@@ -335,7 +341,10 @@ def _has_old_results(state: State) -> bool:
 
 
 def tick(state: State) -> None:
-    """Claims at most one batch of due jobs, in the order (next run, id). If more are due, the next turn follows at once."""
+    """Claims at most one batch of due jobs, in the order (next run, id).
+
+    If more are due, the next turn follows at once.
+    """
     now, started = state.moment.wall, state.status.started.wall
     due = state.store.jobs.due(now, BATCH, state.unclaimable_jobs())
     if not due:

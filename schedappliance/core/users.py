@@ -115,7 +115,10 @@ class KnownUsers:
         self._last[event.user.uid] = users
 
     def put_closing_off(self, event: ConnectionClosed) -> bool:
-        """Defers the end of a connection until its lines have been handled. Returns False if none of its lines waits."""
+        """Defers the end of a connection until its lines have been handled.
+
+        Returns False if none of its lines waits.
+        """
         for users, waiting in reversed(self.events):
             if isinstance(waiting, LineTyped) and waiting.connection == event.connection:
                 self.events.append((users, event))
@@ -167,7 +170,10 @@ class KnownUsers:
         return [LookUpUser(who) for who in wanted]
 
     def learn(self, answers: list[UserLookedUp], boot_ms: int) -> list[WaitingEvent]:
-        """Keeps answers of the system. Returns the events whose users can be judged now; jobs of such users wait no more."""
+        """Keeps answers of the system.
+
+        Returns the events whose users can be judged now; jobs of such users wait no more.
+        """
         for answer in answers:
             self._keep_answer(answer, boot_ms)
         self._follow_questions(boot_ms)
@@ -197,7 +203,10 @@ class KnownUsers:
                 del self._known[who]
 
     def _follow_questions(self, boot_ms: int) -> None:
-        """Repeats look-ups that failed. After PATIENCE_MS, a user without an answer that may be used counts as unknown."""
+        """Repeats look-ups that failed.
+
+        After PATIENCE_MS, a user without an answer that may be used counts as unknown.
+        """
         for who, question in list(self.asked.items()):
             if boot_ms - question.since < PATIENCE_MS:
                 if question.again_at is not None and question.again_at <= boot_ms:
@@ -212,7 +221,10 @@ class KnownUsers:
                 del self.asked[who]
 
     def _release(self, boot_ms: int) -> list[WaitingEvent]:
-        """Takes out the events whose users can be judged. None overtakes an earlier one of its user or its connection."""
+        """Takes out the events whose users can be judged.
+
+        None overtakes an earlier one of its user or its connection.
+        """
         released: list[WaitingEvent] = []
         waiting: list[tuple[Users, WaitingEvent]] = []
         waiting_users, waiting_connections = set[int](), set[int]()

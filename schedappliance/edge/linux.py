@@ -66,7 +66,10 @@ def syncfs(descriptor: int, path: str) -> None:
 
 
 def rename_without_replacing(source: str, target: str) -> None:
-    """Renames a file. Raises FileExistsError if the target exists, OSError with EINVAL or ENOSYS if that is unsupported."""
+    """Renames a file.
+
+    Raises FileExistsError if the target exists, OSError with EINVAL or ENOSYS if that is unsupported.
+    """
     if not hasattr(_libc, "renameat2"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), target)
     names = os.fsencode(source), _AT_FDCWD, os.fsencode(target)
@@ -80,7 +83,10 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
 
 
 def clear_ambient_capabilities() -> None:
-    """After this, programs that this thread and its later threads execute inherit no capabilities. The threads keep theirs."""
+    """After this, programs that this thread and its later threads execute inherit no capabilities.
+
+    The threads keep theirs.
+    """
     _returned(_libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))), "prctl")
 
 

@@ -103,7 +103,10 @@ class Log:
         fields: Mapping[str, str] = MappingProxyType({}),
         path: Path | None = None,
     ) -> None:
-        """`fields`: what each line of a log in JSON has, beside the fields of its own. `path`: that of a log file, for `audit`."""
+        """`fields`: what each line of a log in JSON has, beside the fields of its own.
+
+        `path`: that of a log file, for `audit`.
+        """
         # The file, which only the writing thread uses.
         self._descriptor = descriptor
         self._path = _file_of(descriptor) if path is None else str(path)
@@ -368,7 +371,10 @@ def _open_file(path: str, mode: int) -> int:
 
 
 def _write(descriptor: int, text: bytes) -> int:
-    """Writes a text and returns how many bytes could be written. Waits for a reader even if the descriptor does not block."""
+    """Writes a text and returns how many bytes could be written.
+
+    Waits for a reader even if the descriptor does not block.
+    """
     rest = memoryview(text)
     while rest:
         try:

@@ -199,7 +199,10 @@ class Loop:
             self._unwatched.add(descriptor)
 
     def watch_signals(self, handlers: Mapping[int, Callable[[], None]]) -> None:
-        """Calls a handler after each signal. A pipe wakes the loop, even for a signal that arrives just before it sleeps."""
+        """Calls a handler after each signal.
+
+        A pipe wakes the loop, even for a signal that arrives just before it sleeps.
+        """
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, select.EPOLLIN, lambda _events: _drain(reading))
@@ -239,7 +242,10 @@ class Loop:
         self._is_stopped = True
 
     def wait(self, wall_ms: int | None, boot_ms: int | None) -> tuple[list[Event], Moment]:
-        """Sleeps until an instant or an input, and makes all calls that are due. Returns the events and the moment of a turn."""
+        """Sleeps until an instant or an input, and makes all calls that are due.
+
+        Returns the events and the moment of a turn.
+        """
         self._wall.arm(wall_ms)
         self._boot.arm(boot_ms)
         self._unwatched.clear()

@@ -35,7 +35,10 @@ Item = Event | Offer | Callable[[], object]
 
 
 class Inbox:
-    """Events for the core, and calls to be made on the deciding thread. `fileno()` is readable while items are posted."""
+    """Events for the core, and calls to be made on the deciding thread.
+
+    `fileno()` is readable while items are posted.
+    """
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
@@ -55,7 +58,10 @@ class Inbox:
             self._wake()
 
     def put(self, item: Item) -> None:
-        """Adds an item on the deciding thread. It needs no wake-up, since the thread checks the inbox before it sleeps."""
+        """Adds an item on the deciding thread.
+
+        It needs no wake-up, since the thread checks the inbox before it sleeps.
+        """
         self._items.append(item)
 
     @property
@@ -67,7 +73,10 @@ class Inbox:
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events of one turn, about `limit` of them: a drop weighs as much as its lines. Also makes the calls in the queue."""
+        """The events of one turn, about `limit` of them: a drop weighs as much as its lines.
+
+        Also makes the calls in the queue.
+        """
         events: list[Event] = []
         weight = 0
         while self._items and weight < limit:

@@ -31,7 +31,10 @@ TRIES, AGAIN_SECONDS = 10, 0.5
 
 
 def user_of(uid: int) -> User:
-    """Looks a user up by number, without groups. A user without an entry, or whose look-up fails, gets the name `uid-NUMBER`."""
+    """Looks a user up by number, without groups.
+
+    A user without an entry, or whose look-up fails, gets the name `uid-NUMBER`.
+    """
     return _without_groups(uid).user
 
 
@@ -107,7 +110,10 @@ def group_number(name: str, key: str) -> int:
 
 @dataclass(slots=True)
 class LookUps:
-    """Makes look-ups, each on a thread of its own, so that one that hangs delays no other. May be used by any thread."""
+    """Makes look-ups, each on a thread of its own, so that one that hangs delays no other.
+
+    May be used by any thread.
+    """
 
     _waiting: deque[Callable[[], None]] = field(default_factory=deque)
     _running: int = 0

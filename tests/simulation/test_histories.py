@@ -167,7 +167,7 @@ def test_a_history_with_more_alerts_than_may_wait(monkeypatch: pytest.MonkeyPatc
     """No event is left out silently, and what waits is limited."""
     counts, left_out = [], incidents.left_out
 
-    def counted(events: list[incidents.Event], now_ms: int, reason: str) -> incidents.Event:
+    def counted(events: list[incidents.AlertEvent], now_ms: int, reason: str) -> incidents.AlertEvent:
         event = left_out(events, now_ms, reason)
         counts.append(event["count"])
         return event

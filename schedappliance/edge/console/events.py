@@ -33,7 +33,10 @@ Client = TypeVar("Client")
 
 @dataclass(slots=True)
 class Watch:
-    """A client that watches. `key`: the id of its request, as JSON. `next`: the number of the next event that it gets."""
+    """A client that watches.
+
+    `key`: the id of its request, as JSON. `next`: the number of the next event that it gets.
+    """
 
     key: str
     next: int

@@ -156,7 +156,10 @@ class Acceptor:
                 self._welcome(client, uid)
 
     def _pause(self) -> None:
-        """Stops accepting for REST_MS, because no descriptor is left. A loop of failing accepts would use a whole core."""
+        """Stops accepting for REST_MS, because no descriptor is left.
+
+        A loop of failing accepts would use a whole core.
+        """
         self._loop.unwatch(self._listener.socket.fileno())
         self._loop.alarms.at(self._loop.clock.moment().boot + REST_MS, self.open)
 
@@ -178,7 +181,10 @@ def _make_directory(path: Path) -> None:
 
 
 def _lock_socket(path: Path) -> int:
-    """Locks the path of the socket. Without a lock, two appliances that start at once could remove each other's socket."""
+    """Locks the path of the socket.
+
+    Without a lock, two appliances that start at once could remove each other's socket.
+    """
     lock_path = Path(f"{path}.lock")
     try:
         return lock_file(lock_path)

@@ -55,7 +55,10 @@ class RequestReader:
         return not self._received
 
     def read(self, most: int) -> list[Request]:
-        """The next requests, at most `most`. It skips empty lines in one pass over the bytes, even if there are many."""
+        """The next requests, at most `most`.
+
+        It skips empty lines in one pass over the bytes, even if there are many.
+        """
         requests: list[Request] = []
         start = 0
         while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:

@@ -216,7 +216,10 @@ class _Lines:
         self._is_turn_of_departed = False
 
     def offer(self) -> None:
-        """Offers the lines to the inbox, which takes them when it has room. Does nothing if no line may be carried out now."""
+        """Offers the lines to the inbox, which takes them when it has room.
+
+        Does nothing if no line may be carried out now.
+        """
         if not self._is_offered and (self._departed or self._departed_first or any(map(self._may_ask, self._clients))):
             self._is_offered = True
             self._inbox.put(Offer(self._take))
@@ -356,7 +359,10 @@ class ConsoleServer:
             self._send(connection)
 
     def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
-        """Whether there is no room for an answer, although its line was tried. Only an answer that can be made again waits."""
+        """Whether there is no room for an answer, although its line was tried.
+
+        Only an answer that can be made again waits.
+        """
         is_long = slot.is_tried and effect.size > MAX_SHORT
         return is_long and effect.is_repeatable and not self._has_room(connection)
 
@@ -428,7 +434,10 @@ class ConsoleServer:
             self._set_user(connection, connection.user, NO_THREAD)
 
     def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
-        """Goes on with a client whose user is known. A client whose look-up failed is turned away: it may come again."""
+        """Goes on with a client whose user is known.
+
+        A client whose look-up failed is turned away: it may come again.
+        """
         if problem is None:
             self._users[user.uid] = user
         if connection not in self._connections:
@@ -507,7 +516,10 @@ class ConsoleServer:
         self._settle(connection)
 
     def _fill(self, connection: _Connection) -> bool:
-        """Fills `unsent`: with answers, also to lines that had no room before, or with events. Returns False if there are none."""
+        """Fills `unsent`: with answers, also to lines that had no room before, or with events.
+
+        Returns False if there are none.
+        """
         return connection.fill() or self._fill_from_lines(connection) or self._fill_with_events(connection)
 
     def _settle(self, connection: _Connection) -> None:
@@ -566,7 +578,10 @@ class ConsoleServer:
             self._end(connection)
 
     def _end(self, connection: _Connection) -> None:
-        """Forgets a client at once, with its buffers and its answers. Lines that the core has received are carried out."""
+        """Forgets a client at once, with its buffers and its answers.
+
+        Lines that the core has received are carried out.
+        """
         if connection not in self._connections:
             return
         self._connections.discard(connection)

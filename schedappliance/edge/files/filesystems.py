@@ -13,7 +13,10 @@ from schedappliance.edge.linux import file_system_magic
 
 
 class FileSystem(NamedTuple):
-    """A file system. `magics`: its values of `f_type` in statfs(2). `types`: its names in the mount table; see proc(5)."""
+    """A file system.
+
+    `magics`: its values of `f_type` in statfs(2). `types`: its names in the mount table; see proc(5).
+    """
 
     name: str
     magics: tuple[int, ...]
@@ -57,7 +60,10 @@ _TYPES = {kind for system in NETWORK for kind in system.types}
 
 
 def network_name(magic: int) -> str | None:
-    """The name of the network file system with this magic number; None for others. Only the low 32 bits are compared."""
+    """The name of the network file system with this magic number; None for others.
+
+    Only the low 32 bits are compared.
+    """
     return _NAMES.get(magic & 0xFFFFFFFF)
 
 

@@ -64,7 +64,10 @@ class QuietWindow(NamedTuple):
 
 
 class Unsettled(NamedTuple):
-    """Contents that wait, and why. `since_ms`: the boot instant of the first check that saw contents with this digest."""
+    """Contents that wait, and why.
+
+    `since_ms`: the boot instant of the first check that saw contents with this digest.
+    """
 
     digest: str | None
     since_ms: int
@@ -73,7 +76,10 @@ class Unsettled(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What happens to doubtful contents. `check_at`: the boot instant of the next check. `warning`: a line for the log."""
+    """What happens to doubtful contents.
+
+    `check_at`: the boot instant of the next check. `warning`: a line for the log.
+    """
 
     unsettled: Unsettled
     is_over: bool = False
@@ -100,7 +106,10 @@ def decide_wait(before: Unsettled | None, digest: str | None, why: Doubt, now_ms
 
 
 def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doubt | None:
-    """Why a reading may show an unfinished edit; None if it does not. `guarded`: the active texts have `Authorization`."""
+    """Why a reading may show an unfinished edit; None if it does not.
+
+    `guarded`: the active texts have `Authorization`.
+    """
     if reading.shortage is not None:
         return Doubt(
             None, f"the stanza files cannot be read now: {reading.shortage}", "they are read when this has passed"
@@ -193,7 +202,10 @@ class Watcher:
 
 
 class FileChecker:
-    """The side of the worker: checks and reads the files, and posts the readings. It needs no lock: only the worker calls it."""
+    """The side of the worker: checks and reads the files, and posts the readings.
+
+    It needs no lock: only the worker calls it.
+    """
 
     def __init__(
         self,
@@ -286,7 +298,10 @@ class FileChecker:
             self._watcher.notice()
 
     def _watch(self) -> bool:
-        """Updates the watches. Returns True if they are new: a link leads elsewhere, or a directory or observer was replaced."""
+        """Updates the watches.
+
+        Returns True if they are new: a link leads elsewhere, or a directory or observer was replaced.
+        """
         places = places_of(self._paths)
         names = (f"{place} is on {name}" for place in sorted(places) if (name := on_network(place)))
         network = next(names, None)
@@ -299,7 +314,10 @@ class FileChecker:
         return self._directories.watch(places)
 
     def _report(self, waits: str | None = None) -> None:
-        """Posts a WatchChanged if its content has changed. `waits`: why the files are not active yet, if it is not the contents."""
+        """Posts a WatchChanged if its content has changed.
+
+        `waits`: why the files are not active yet, if it is not the contents.
+        """
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"

@@ -54,7 +54,10 @@ def _check_readable(database: str) -> None:
 
 
 def groups_of(name: str, gid: int) -> list[int]:
-    """The groups of a user. Raises LookUpFailed if the file of groups cannot be read, since its groups would be missing."""
+    """The groups of a user.
+
+    Raises LookUpFailed if the file of groups cannot be read, since its groups would be missing.
+    """
     _check_readable(GROUP)
     groups = linux.groups_of(name, gid)
     _check_readable(GROUP)

@@ -187,7 +187,10 @@ class Launcher:
             raise
 
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
-        """Reports a start that the directory of the outputs prevented. It is tried again: the program is not the cause."""
+        """Reports a start that the directory of the outputs prevented.
+
+        It is tried again: the program is not the cause.
+        """
         if error.errno in EXHAUSTED:
             self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
             return
@@ -232,7 +235,10 @@ class Launcher:
             self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
 
     def leave(self) -> None:
-        """Cancels the starts that still wait for the look-up of their account, when the daemon stops. The next one starts them."""
+        """Cancels the starts that still wait for the look-up of their account, when the daemon stops.
+
+        The next one starts them.
+        """
         with self._lock:
             effects = [effect for effects in self._awaiting.values() for effect in effects]
             self._awaiting.clear()
@@ -264,7 +270,10 @@ class Launcher:
 def request_of(
     effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None, cgroup: Path | None = None
 ) -> bytes:
-    """A start as `Program.__init__` of the keeper reads it. Raises ValueError for a text with a null byte, or an invalid one."""
+    """A start as `Program.__init__` of the keeper reads it.
+
+    Raises ValueError for a text with a null byte, or an invalid one.
+    """
     is_free = effect.resources == NO_RESOURCES
     restraints = [] if is_free else restraints_of(effect.resources, effect.kill_after_ms)
     restraints += [f"cgroup {cgroup}"] if cgroup else []

@@ -63,7 +63,10 @@ class OutputLog:
         self._second, self._room = -1, 0
 
     def pass_on(self, key: AttemptKey, lines: OutputLines, inode: int | None, is_end: bool = False) -> None:
-        """Logs what a program has written since the last call. `is_end`: it has ended, so an unfinished line is logged too."""
+        """Logs what a program has written since the last call.
+
+        `is_end`: it has ended, so an unfinished line is logged too.
+        """
         try:
             part = self._outputs.part(key, lines.read_bytes, READ_BYTES, inode)
         except OSError:

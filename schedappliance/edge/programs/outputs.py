@@ -58,7 +58,10 @@ class Outputs:
         return f"{self.directory}/{key.run.job}-{key.run.occurrence}-{key.attempt}"
 
     def checked_path(self, key: AttemptKey) -> str:
-        """The path, for use. Raises OSError if the directory is missing, or a link: then the file would be elsewhere."""
+        """The path, for use.
+
+        Raises OSError if the directory is missing, or a link: then the file would be elsewhere.
+        """
         self._check(os.lstat(self.directory))
         return self.path(key)
 
@@ -74,7 +77,10 @@ class Outputs:
         raise NotADirectoryError(errno.ENOTDIR, problem, str(self.directory))
 
     def open(self, key: AttemptKey) -> int:
-        """A new file for an attempt. Raises OSError, for example if the directory is missing and cannot be made again."""
+        """A new file for an attempt.
+
+        Raises OSError, for example if the directory is missing and cannot be made again.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL
         try:
             return os.open(self.checked_path(key), flags, 0o600)
@@ -136,7 +142,10 @@ class Outputs:
         return None
 
     def is_empty(self, key: AttemptKey, inode: int | None) -> bool:
-        """Whether nothing was written. It asks only for the size, which takes a sixth of the time of reading the file."""
+        """Whether nothing was written.
+
+        It asks only for the size, which takes a sixth of the time of reading the file.
+        """
         try:
             return _status(self.path(key), inode).st_size == 0
         except OSError:
@@ -213,7 +222,10 @@ class Outputs:
         return True
 
     def empty(self, key: AttemptKey, limit: int) -> int:
-        """Empties a file that takes more disk space than the limit. Returns the space in bytes, 0 if it was left alone."""
+        """Empties a file that takes more disk space than the limit.
+
+        Returns the space in bytes, 0 if it was left alone.
+        """
         with contextlib.suppress(OSError):
             descriptor = _open(self.checked_path(key))
             try:
@@ -245,7 +257,10 @@ class Outputs:
 
 
 def _status(path: str, inode: int | None) -> os.stat_result:
-    """The status of an output. Raises OSError, for example if another file has its name: the output is elsewhere then."""
+    """The status of an output.
+
+    Raises OSError, for example if another file has its name: the output is elsewhere then.
+    """
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or (inode is not None and status.st_ino != inode):
         raise OSError(errno.ESTALE, REPLACED, path)
@@ -269,7 +284,10 @@ def _is_open_elsewhere(descriptor: int) -> bool:
 
 
 def _open(path: str | Path) -> int:
-    """Opens an output that its program may still use. Without O_NONBLOCK, a lease of the program would stop this thread."""
+    """Opens an output that its program may still use.
+
+    Without O_NONBLOCK, a lease of the program would stop this thread.
+    """
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 

@@ -26,7 +26,10 @@ def request_failure(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def reason(part: str, number: int, text: str, argv0: str, cwd: str) -> str:
-    """The reason for an error of the keeper. `part`: what failed: `program`, its `directory`, or its `user` or a limit of it."""
+    """The reason for an error of the keeper.
+
+    `part`: what failed: `program`, its `directory`, or its `user` or a limit of it.
+    """
     if part == "user":
         return text
     if part == "directory":
@@ -35,7 +38,10 @@ def reason(part: str, number: int, text: str, argv0: str, cwd: str) -> str:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """The interpreter of a script, if it is missing. A carriage return at its end is a frequent mistake, so it is shown."""
+    """The interpreter of a script, if it is missing.
+
+    A carriage return at its end is a frequent mistake, so it is shown.
+    """
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)

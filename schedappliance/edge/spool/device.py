@@ -145,7 +145,10 @@ class Spool:
             self._arrivals.renew()
 
     def _check_folders(self) -> str | None:
-        """Finds out whether the spool may be touched. Returns the problem, if there is one; reports it when it changes."""
+        """Finds out whether the spool may be touched.
+
+        Returns the problem, if there is one; reports it when it changes.
+        """
         before, self._problem = self._problem, folder_problem(self.settings.path) or self._why_not_mended
         if self._problem != before:
             if self._problem is not None:

@@ -62,7 +62,10 @@ def make_folders(path: Path, group: str | None) -> None:
 
 
 def folder_problem(path: Path) -> str | None:
-    """Why files in the spool must not be touched: a directory was replaced. A missing directory is not such a problem."""
+    """Why files in the spool must not be touched: a directory was replaced.
+
+    A missing directory is not such a problem.
+    """
     for name in PRIVATE:
         with contextlib.suppress(OSError):
             if problem := _kind_problem(path / name, os.lstat(f"{path}/{name}")):
@@ -71,7 +74,10 @@ def folder_problem(path: Path) -> str | None:
 
 
 def mount_problem(path: Path) -> str | None:
-    """Why no file can be renamed to or from a directory of the spool: something is mounted there. None if nothing is."""
+    """Why no file can be renamed to or from a directory of the spool: something is mounted there.
+
+    None if nothing is.
+    """
     for name in PRIVATE:
         if problem := _mount_problem(path / name):
             return without_spool(f"{problem}; {UNMOUNT}")

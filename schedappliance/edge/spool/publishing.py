@@ -54,7 +54,10 @@ class Publisher:
         self._published = deque(sorted(files))
 
     def publish(self, effects: Iterable[PublishResult], now_ms: int) -> None:
-        """Writes the results, syncs them together, then moves the files. Failed ones are tried again with the next results."""
+        """Writes the results, syncs them together, then moves the files.
+
+        Failed ones are tried again with the next results.
+        """
         failed_before = set(self._unpublished)
         self._unpublished |= {effect.mark: effect for effect in effects}
         while self._publish_next(failed_before):
