@@ -9,6 +9,7 @@ import ast
 import builtins
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -73,6 +74,10 @@ MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 600
 FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
 # Participles that hide what a variable holds: name the thing.
 FORBIDDEN_VARIABLES = {"found", "said", "told", "kept", "taken", "begun", "given"}
+# Functions with these names changed something, or had other meanings in other modules: say what the function does.
+FORBIDDEN_FUNCTIONS = {"claimed", "go_on", "happened", "known"}
+# In these stations, which make up the daemon, a public class has a name of its own.
+DAEMON = {"engine", "store", "commands", "core"}
 BUILTINS = {name for name in dir(builtins) if name.islower() and not name.startswith("_")}
 
 
@@ -186,6 +191,15 @@ def _empty_variables(tree: ast.AST) -> list[str]:
     attributes = [n.attr for n in _nodes(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
     names = [*attributes, *(name for n in _nodes(tree) if (name := _bound(n)))]
     return [name for name in names if name in FORBIDDEN_VARIABLES]
+
+
+def _unclear_functions(tree: ast.AST) -> list[str]:
+    names = [n.name for n in _nodes(tree) if isinstance(n, ast.FunctionDef)]
+    return [name for name in names if name.lstrip("_") in FORBIDDEN_FUNCTIONS]
+
+
+def _public_classes(tree: ast.AST) -> list[str]:
+    return [n.name for n in _nodes(tree) if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
 
 
 def _shadowed(tree: ast.AST) -> list[str]:
@@ -384,6 +398,21 @@ def test_variables_are_named_after_what_they_hold() -> None:
 )
 def test_a_variable_with_an_empty_name_is_found(source: str) -> None:
     assert _empty_variables(ast.parse(source))
+
+
+def test_a_function_is_named_after_what_it_does() -> None:
+    assert _offenders(lambda path: _unclear_functions(_tree(path))) == {}
+
+
+def test_a_function_with_an_unclear_name_is_found() -> None:
+    source = "def _known(): pass\nclass A:\n    def go_on(self): pass\n    known: int"
+    assert _unclear_functions(ast.parse(source)) == ["_known", "go_on"]
+
+
+def test_a_class_of_the_daemon_has_a_name_of_its_own() -> None:
+    names = Counter(n for p in MODULES if _station(_module(p)) in DAEMON for n in _public_classes(_tree(p)))
+    assert names
+    assert [name for name, number in names.items() if number > 1] == []
 
 
 def test_no_builtin_is_shadowed() -> None:

@@ -54,7 +54,7 @@ class WaitingOrder(NamedTuple):
     until: int | None
 
 
-class Snapshot(NamedTuple):
+class StateSnapshot(NamedTuple):
     """The state before a turn, or before a part of one, as `restore` needs it.
 
     The numbers are lengths of lists: `restore` cuts off what was appended since.
@@ -383,12 +383,12 @@ class State:
         """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
         prune_history(self.pruning, self.store.runs, self.configuration.history, self.live, stored_before)
 
-    def remember(self) -> Snapshot:
+    def remember(self) -> StateSnapshot:
         """The snapshot that `restore` needs to undo a turn.
 
         Its cost does not grow with the number of jobs or programs.
         """
-        return Snapshot(
+        return StateSnapshot(
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             pruning=replace(self.pruning),
@@ -401,7 +401,7 @@ class State:
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
 
-    def restore(self, before: Snapshot) -> None:
+    def restore(self, before: StateSnapshot) -> None:
         """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
         self.store.watch(self.is_watched)

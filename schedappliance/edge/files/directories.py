@@ -188,7 +188,7 @@ def on_the_way(path: Path) -> set[Path]:
     return {link.path.parent for link in walk.links} | {end}
 
 
-class Link(NamedTuple):
+class SymbolicLink(NamedTuple):
     """A symbolic link on the way. `in_directory`: the link is in the directory part of the path, not its last part."""
 
     path: Path
@@ -205,7 +205,7 @@ class Walk:
 
     end: Path = Path("/")
     passed: dict[Path, os.stat_result] = field(default_factory=lambda: {Path("/"): Path("/").lstat()})
-    links: list[Link] = field(default_factory=list)
+    links: list[SymbolicLink] = field(default_factory=list)
     exists: bool = True
 
 
@@ -233,7 +233,7 @@ def walk_to(path: Path) -> Walk:
             walk.exists = False
             break
         else:
-            walk.links.append(Link(step, target, in_directory))
+            walk.links.append(SymbolicLink(step, target, in_directory))
             walk.end = Path("/") if target.is_absolute() else walk.end
             parts = [(part, in_directory) for part in target.parts if part != "/"] + parts
     return walk
