@@ -37,9 +37,17 @@ def asking_parser(name: str, description: str, statuses: dict[int, str] = STATUS
 
 
 @contextlib.contextmanager
-def session_of(options: argparse.Namespace) -> Iterator[Session]:
-    """A connection to the appliance that the options name. Raises Unusable and Failure."""
+def session_of(options: argparse.Namespace, patience_seconds: float | None = None) -> Iterator[Session]:
+    """A connection to the appliance that the options name. Raises Unusable and Failure.
+
+    `patience_seconds`: how long each answer may take.
+    """
     with contextlib.closing(Session(endpoint_of(options))) as session:
+        if patience_seconds is not None:
+            try:
+                session.set_timeout(patience_seconds)
+            except Unavailable as unavailable:
+                raise Failure(str(unavailable), UNAVAILABLE) from None
         yield session
 
 

@@ -38,6 +38,8 @@ SUBCOMMANDS = {
     "logs": "print the output of a run, and follow it",
     "run": "run a job or a program now, and wait for its end",
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},
+    "health": "tell by the exit status whether the appliance is well",
+    "metrics": "print the metrics for Prometheus",
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
     "notify": "deliver an alert by mail, to a webhook or as a ping",

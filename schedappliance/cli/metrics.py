@@ -1,0 +1,72 @@
+"""`schedappliance metrics`: the metrics of the appliance for Prometheus, on stdout or in a file for its node exporter."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure
+from schedappliance.client.exposition import exposition
+
+DESCRIPTION = """\
+Print the metrics in the text format of Prometheus. If no appliance answers, print
+that it is down; then the exit status is 69."""
+FILE_MODE = 0o644
+# Prometheus gives up after 10 s.
+PATIENCE_SECONDS = 5.0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = asking_parser("metrics", DESCRIPTION)
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="write the metrics to FILE, which is replaced at once, such as a *.prom file of the node exporter",
+    )
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
+    data: dict[str, Any] | None = None
+    down: Failure | None = None
+    try:
+        with session_of(options, PATIENCE_SECONDS) as session:
+            data, _ = data_of(session, "metrics")
+    except Failure as failure:
+        if failure.status != UNAVAILABLE:
+            raise
+        down = failure
+    if options.json and data is not None:
+        print_json(data)
+    elif options.to is not None:
+        _replace(options.to, exposition(data))
+    elif not options.json:
+        sys.stdout.write(exposition(data))
+    if down:
+        raise down
+    return OK
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replaces a file at once, so that nobody reads a part of it. Raises Failure."""
+    try:
+        # The node exporter reads only *.prom, so it passes over this file.
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                os.fchmod(descriptor, FILE_MODE)
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}", FAILED) from error

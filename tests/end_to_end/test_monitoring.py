@@ -1,0 +1,49 @@
+"""`metrics` and `health` on a real daemon: while it works, is stopped by a debugger, and is down."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.daemon import Daemon, command
+
+
+def asked(daemon: Daemon, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return command(name, "--endpoint", str(daemon.socket_path), *words)
+
+
+def test_metrics_replace_their_file_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.start()
+    file = tmp_path / "sched.prom"
+    file.write_text("old")
+    assert asked(daemon, "metrics", "--to", str(file)).returncode == 0
+    names = {family.name for family in text_string_to_metric_families(file.read_text())}
+    assert {"schedappliance_up", "schedappliance_jobs", "process_open_fds"} <= names
+    assert oct(file.stat().st_mode)[-3:] == "644"
+    daemon.stop()
+    down = asked(daemon, "metrics", "--to", str(file))
+    assert down.returncode == 69 and "no appliance answers" in down.stderr
+    assert "schedappliance_up 0\n" in file.read_text()
+    assert [path.name for path in tmp_path.glob("*sched.prom*")] == ["sched.prom"]
+    nowhere = asked(daemon, "metrics", "--to", str(tmp_path / "missing/sched.prom"))
+    assert (nowhere.returncode, nowhere.stderr) == (
+        1,
+        f"error: cannot write {tmp_path}/missing/sched.prom: No such file or directory\n",
+    )
+
+
+def test_health_tells_a_working_appliance_from_one_that_hangs_or_is_down(daemon: Daemon) -> None:
+    daemon.start()
+    well = asked(daemon, "health", "--ready")
+    assert (well.returncode, well.stdout) == (0, "ok\n")
+    daemon.conf.write_text("sched {\n")
+    daemon.console("config reload")
+    well = asked(daemon, "health")
+    assert well.returncode == 0 and well.stdout.startswith("the stanza files were rejected: ")
+    with daemon.frozen():
+        hanging = asked(daemon, "health")
+        assert (hanging.returncode, hanging.stdout) == (69, "")
+    daemon.stop()
+    assert asked(daemon, "health").returncode == 69
