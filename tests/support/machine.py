@@ -22,11 +22,15 @@ mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mn
 cd /mnt/root
 rm -rf etc/systemd/system/* run/*
 mount -t proc proc proc
-mount -t sysfs sysfs sys
+# The settings of the kernel are those of this machine. systemd changes none if it cannot write.
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs tmpfs run
 mount --rbind /dev dev
-printf '[Unit]\nDefaultDependencies=no\n' >etc/systemd/system/quiet.target
+# Neither target starts anything: no mounts, no devices, no settings.
+for target in quiet sysinit; do printf '[Unit]\nDefaultDependencies=no\n' >etc/systemd/system/$target.target; done
 export container=test
 exec chroot . /lib/systemd/systemd --system --unit=quiet.target --log-target=null --show-status=no
 """
