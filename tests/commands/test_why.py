@@ -458,8 +458,8 @@ def test_every_reason_has_a_case() -> None:
         for name, value in inspect.getmembers(reasons, inspect.isfunction)
         if value.__module__ == reasons.__name__ and not name.startswith("_")
     }
-    # A run that is late goes on, so only its alert has a reason.
-    assert CASES.keys() == (texts | makers) - {"longer_than_usual"}
+    # These belong to alerts: a run that is late goes on, and tests/core/test_alerts.py tests which alerts are left out.
+    assert CASES.keys() == (texts | makers) - {"longer_than_usual", "TOO_MANY_ALERTS"}
 
 
 @pytest.mark.parametrize("produce", [case for cases in CASES.values() for case in cases])
