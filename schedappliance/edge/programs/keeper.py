@@ -25,7 +25,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import NoReturn
 
 # The version of the messages; the largest message; the most lines in it; the longest file of ends, for each end in it.
 VERSION, MESSAGE_BYTES, MOST_LINES, MOST_BYTES = 1, 65_536, 200, 10_000
@@ -406,7 +405,7 @@ class Keeper:
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.leave()
-        self.take_signals(signals)
+        self.send_signals(signals)
 
     def forget(self, names: list[str]) -> None:
         """Forgets ends that are stored. The file is written again when most of it is not needed any more."""
@@ -417,24 +416,20 @@ class Keeper:
             os.ftruncate(1, 0)
             write_end(*self.ends.values())
 
-    def take_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
-        """Sends signals to programs by their ids. A signal to a program that is not started yet waits in `early`."""
-        programs = {program.id: program for program in list(self.programs.values())} if signals else {}
-        ready = []
-        for name, words in signals.items():
-            if program := programs.get(name):
-                self.early.pop(name, None)
-                ready.append((program, *words))
-            elif name not in self.ends:
-                self.early[name] = words
-        self.send_signals(ready)
+    def send_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
+        """Sends each signal to the group of a program, and to its processes outside the group. Unless it is KILL, KILL follows.
 
-    def send_signals(self, signals: list[tuple[Program, int, int, str]]) -> None:
-        """Sends each signal to the group of a program, and to its processes outside the group. Unless it is KILL, KILL follows."""
-        if not signals:
+        `signals`: by the ids of the programs. A signal to a program that is not started yet waits in `early`.
+        """
+        started = {program.id: program for program in list(self.programs.values())} if signals else {}
+        self.early |= {name: words for name, words in signals.items() if name not in started and name not in self.ends}
+        programs = [started[name] for name in signals if name in started]
+        if not programs:
             return
-        processes = Processes([*self.programs.values(), *self.lingering])
-        for program, number, kill_after, why in signals:
+        processes = Processes([*started.values(), *self.lingering])
+        for program in programs:
+            number, kill_after, why = signals[program.id]
+            self.early.pop(program.id, None)
             if not program.why:
                 program.kill_at = boot_ms() + kill_after
                 self.ending.append(program)
@@ -454,7 +449,7 @@ class Keeper:
             name, reason = self.failed.pop()
             self.early.pop(name, None)
             self.keep(name, b"unstarted %s %s" % (name.encode(), reason))
-        self.take_signals(dict(self.early))
+        self.send_signals(dict(self.early))
         self.starters = [item for item in self.starters if item.has_ended.locked()]
         self.reap()
 
@@ -550,7 +545,7 @@ class Keeper:
         """Sends TERM and KILL where they are due."""
         now, kill, term = boot_ms(), int(signal.SIGKILL), int(signal.SIGTERM)
         due = [program for at, program in self.timed() if at <= now]
-        self.send_signals([(p, kill, 0, p.why) if p.why else (p, term, p.kill_after, "timeout") for p in due])
+        self.send_signals({p.id: (kill, 0, p.why) if p.why else (term, p.kill_after, "timeout") for p in due})
         if self.lingering and self.next_look <= now:
             self.look_at_rest(now)
 
@@ -582,7 +577,7 @@ def write_end(*lines: bytes) -> None:
         return
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Becomes the parent of orphans, and serves. Signals that are meant for the daemon do not end the keeper."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     if sys.argv[0].startswith("/proc/self/fd/"):
