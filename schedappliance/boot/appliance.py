@@ -133,7 +133,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         core = Core(state)
         remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, state.boot)
         if first.configuration.programs:
-            launcher.prepare()
+            launcher.keeper.prepare()
         beginning = _recover(core, remains, first)
 
         # From here on, clients, drops and edits arrive.

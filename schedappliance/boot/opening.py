@@ -21,12 +21,19 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
-from schedappliance.edge.programs.keeper_link import KeeperLink, Running, attempt_id, causes_of, endings_of
+from schedappliance.edge.programs.keeper_link import (
+    KeeperLink,
+    Running,
+    attempt_id,
+    causes_of,
+    endings_of,
+    never_requested,
+)
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Outputs, output_directory, unreadable_text
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
-from schedappliance.edge.programs.survivors import find_survivors, start_ticks
+from schedappliance.edge.programs.survivors import boot_id, find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.threads import Worker
 from schedappliance.edge.users import LookUps, group_number
@@ -249,7 +256,15 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = unreadable_text(error)
             texts[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
-    return Remains(adopted, texts, _own_settings(store, boot.name), causes_of(reports), endings_of(reports))
+    silent = [attempt for attempt in others if attempt.key not in adopted and not texts.get(attempt.key, (b"", 0))[1]]
+    causes = causes_of(reports)
+    if not _is_copy(store):
+        causes |= never_requested(silent, supervisor.keeper.asked, boot_id())
+    return Remains(adopted, texts, _own_settings(store, boot.name), causes, endings_of(reports))
+
+
+def _is_copy(store: Store) -> bool:
+    return store.path is not None and store.original(store.path) is not None
 
 
 def _adopt_without_keeper(
@@ -261,8 +276,8 @@ def _adopt_without_keeper(
     fields: Mapping[AttemptKey, LogFields],
 ) -> dict[AttemptKey, ProcessKey]:
     """Follows the programs whose keeper was killed. Raises OSError."""
-    is_copy = store.path is not None and store.original(store.path) is not None
-    survivors = find_survivors(attempts, store.node, store.identity, boot, partial(supervisor.outputs.is_own, is_copy))
+    is_own = partial(supervisor.outputs.is_own, _is_copy(store))
+    survivors = find_survivors(attempts, store.node, store.identity, boot, is_own)
     return {
         key: process
         for key, process in survivors.items()

@@ -295,6 +295,7 @@ def _prepare(
         kill_after_ms=program.kill_after_ms,
         tree=program.tree,
         resources=program.resources,
+        started_at=state.moment.boot,
     )
 
 
@@ -313,12 +314,13 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
 
 def _launch(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
     """`waited_ms`: how long the run has waited for its first start; None: a start was tried before."""
-    wall, boot = state.moment.wall, state.moment.boot
+    at = start.started_at
     running = Running(
-        start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=boot
+        start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=at
     )
     state.running[start.key.run] = running
-    state.store.runs.add_attempt(start.key, program.name, state.boot.name, wall, boot)
+    # The times of the request: the next daemon compares them with what the keeper was asked for.
+    state.store.runs.add_attempt(start.key, program.name, state.boot.name, start.started_ms, at)
     state.effects.append(start)
     if waited_ms is not None:
         state.measure("run_wait_seconds", waited_ms)

@@ -75,7 +75,7 @@ class StartProgram:
     """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start.
 
     `started_ms`: the wall time by which this start is recognized. `term_at`: the boot time of its timeout, None for never,
-    and `kill_after_ms`: what follows if no daemon is there then.
+    and `kill_after_ms`: what follows if no daemon is there then. `started_at`: the boot time of the decision to start it.
     `stdin`: the text that it reads, None for nothing. `env_file` and `pass_env`: variables that the launcher adds to `env`.
     `log_fields`: those of the lines that it writes, if they are passed on to the log.
     """
@@ -97,6 +97,7 @@ class StartProgram:
     tree: str = "all"
     log_fields: tuple[tuple[str, Any], ...] = ()
     resources: Resources = NO_RESOURCES
+    started_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,18 @@ def test_a_run_whose_program_the_keeper_could_not_start_has_that_reason(applianc
     assert (run.state, run.reason) == ("failed", "no such user")
 
 
+def test_a_run_whose_program_was_never_requested_waits_for_its_start(appliance: Appliance) -> None:
+    """It delays no other start."""
+    appliance.say("run sleep 5")
+    appliance.restart(causes={FIRST: NotStarted("the appliance ended before the start", exhausted=True, is_alone=True)})
+    (run,) = appliance.history()
+    assert (run.state, run.reason) == ("queued", "the appliance ended before the start; it is tried again")
+    appliance.say("run hello")
+    assert [start.key.run.job for start in appliance.started()] == [2]
+    appliance.after(SECOND)
+    assert [start.key for start in appliance.started()] == [FIRST]
+
+
 def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:
     start_first_run(appliance)
     appliance.restart(stanzas="a = 1\n", survivors=FOUND)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.edge.processors import usable_processors
+from schedappliance.edge.programs.survivors import is_stopped
 from tests.support.daemon import STANZAS, Daemon, group, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -128,9 +129,11 @@ def test_a_run_whose_program_ended_while_no_appliance_ran_has_its_true_end(daemo
     daemon.start()
     daemon.say("run sleep 3600")
     pid = daemon.wait_for_pid()
+    keepers = daemon.keepers()
     daemon.kill()
     os.killpg(pid, signal.SIGKILL)
-    eventually(lambda: not daemon.keepers(), "the end of the keeper, which has nothing more to do")
+    eventually(lambda: "ended " in (daemon.outputs / "keeper.ends").read_text(), "the end in the file of the keeper")
+    os.kill(keepers[0], signal.SIGKILL)
     ended_ms = time.time_ns() // 1_000_000
     daemon.start()
     run = daemon.wait_for_state("failed")[0]
@@ -418,3 +421,36 @@ def test_programs_run_on_over_a_restart_and_have_their_true_exit_statuses(daemon
     assert daemon.process
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
     assert list(daemon.outputs.iterdir()) == [], "nothing is left behind"
+
+
+# The environment makes each request so long that the channel to the keeper holds only some of them.
+LONG = """
+program "long" {{
+  argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID >> ../runs; exit $1" "sh" )
+  args = ( "\\\\d+" ) cwd = "{cwd}" overlap = parallel env = [ LONG = "{long}" ]
+}}
+"""
+
+
+def test_runs_that_were_committed_but_never_requested_begin_after_kill_9(daemon: Daemon) -> None:
+    stanzas = STANZAS % daemon.etc + LONG.format(cwd=daemon.etc, long="x" * 20_000)
+    daemon.conf.write_text(stanzas.replace("sched {", "sched { max_running = 100"))
+    # A copy of this process would continue the keeper within a second.
+    daemon.is_copy = False
+    daemon.start()
+    daemon.run("run hello")
+    (keeper,) = daemon.keepers()
+    os.kill(keeper, signal.SIGSTOP)
+    eventually(lambda: is_stopped(keeper), "the stop of the keeper")
+    daemon.exchange(b"".join(b"run long %d\n" % number for number in range(40)))
+    eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts")) == 41, "the commit of all starts")
+    daemon.kill()
+    daemon.start()
+    assert daemon.keepers() == [keeper]
+    eventually(lambda: not daemon.rows("SELECT 1 FROM runs WHERE state IN ('queued', 'started')"), "all ends")
+    *runs, _ = daemon.runs()
+    assert sorted(int(run["command"].split()[-1]) - (run["exit_status"] or 0) for run in runs) == [0] * 40, runs
+    assert {run["state"] for run in runs} == {"succeeded", "failed"}
+    assert {run["attempts"] for run in runs} == {1}
+    assert sorted(daemon.lines("runs")) == sorted(run["run"] for run in runs), "each program ran once"
+    assert "the appliance ended before the start" in daemon.log

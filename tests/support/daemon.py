@@ -297,6 +297,8 @@ class Daemon:
                 with contextlib.suppress(OSError):
                     for pid in path.read_text().split():
                         os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(keeper, signal.SIGKILL)
         if (self.var / "sched.db").is_file():
             with contextlib.suppress(sqlite3.Error):
                 for (pid,) in self.rows("SELECT pid FROM attempts WHERE pid IS NOT NULL AND state = 'started'"):

@@ -1,7 +1,7 @@
 """The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
 
 It starts programs for its daemon. It keeps how each of them ended, in memory and in a file, until a daemon has stored it.
-While no daemon is there, it enforces timeouts. It ends as soon as it has neither a daemon nor a program. Descriptor 0 is the
+While no daemon is there, it enforces timeouts. It ends when it has no program and no daemon will come. Descriptor 0 is the
 socket on which it listens (or a connection, where no socket can be made), 1 the file of ends, 2 takes its errors.
 
 Rule: it imports nothing of this package, and talks only to its daemon, which has the same user. A daemon of a newer
@@ -21,11 +21,6 @@ import socket
 import sys
 import time
 
-# Importing `typing` would add a tenth to the memory of this process.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 # The version of the messages; the largest message; the most lines in it; the longest file of ends, for each end in it.
 VERSION, MESSAGE_BYTES, MOST_LINES, MOST_BYTES = 1, 65_536, 200, 10_000
 # A start may bring three descriptors: the output, the standard input, and a file with a long request.
@@ -36,7 +31,7 @@ REPORT_AFTER_SECONDS = 0.01
 LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
 # How long the keeper waits for a start that hangs: before it serves a new daemon, and before it reaps its children.
 HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
-# The longest wait for the first daemon, and for a timeout: a suspend lengthens a wait, and not a timeout.
+# The longest wait for a daemon, and for a timeout: a suspend lengthens a wait, and not a timeout.
 LONGEST_MS = 10_000
 # Variables that name the attempt. A process that has left the session of its program is recognized by them.
 _MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
@@ -92,7 +87,7 @@ def restrain(name: str, words: str) -> None:
         raise Unfit(f"cannot set `{name}` of the program: {getattr(error, 'strerror', error)}") from None
 
 
-def _texts(texts: Collection[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+def _texts(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     """An array as C expects it, with a null pointer at its end."""
     return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
 
@@ -118,7 +113,9 @@ class Program:
 
     def __init__(self, data: bytes) -> None:
         head, user, cwd, *texts = data.split(b"\0")
-        self.id, term_at, kill_after, tree, umask, identity, restraints, count, *_ = head.decode().split(" ")
+        self.id, term_at, kill_after, tree, umask, identity, restraints, count, *rest = head.decode().split(" ")
+        # When its daemon decided to start it. A daemon of an earlier version does not send that.
+        self.started_at = int(rest[0]) if rest else boot_ms()
         self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
         self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
         self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
@@ -212,7 +209,7 @@ def stat_of(pid: int) -> list[bytes]:
 class Processes:
     """The processes of programs, as /proc shows them at one instant."""
 
-    def __init__(self, programs: Collection[Program]) -> None:
+    def __init__(self, programs: list[Program]) -> None:
         self._programs = {program.pid: program for program in programs}
         pids = map(int, filter(str.isdigit, os.listdir("/proc")))
         self._stats = {pid: fields for pid in pids if (fields := stat_of(pid))}
@@ -254,7 +251,7 @@ class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
     While `starting` is locked, a child may be unknown. `has_ended` is locked until the thread ends. `is_outdated`: the
-    daemon is gone, but a start hangs; the requests behind it are dropped.
+    daemon is gone, but a start hangs; the requests behind it are dropped, and the next daemon learns that.
     """
 
     def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
@@ -283,7 +280,15 @@ class Starter:
         if data == b"\0":
             data, stdin = os.pread(stdin, os.fstat(stdin).st_size, 0), descriptors[-2]
         stdin = keeper.null if stdin == output else stdin
-        self.current = program = Program(data)
+        program = Program(data)
+        with keeper.asking:
+            if self.is_outdated:
+                return
+            self.current = program
+            if program.started_at > keeper.asked_at:
+                keeper.asked_at, keeper.asked = program.started_at, set()
+            if program.started_at == keeper.asked_at:
+                keeper.asked.add(program.id)
         try:
             if program.id in keeper.early:
                 raise OSError(errno.EAGAIN, "a signal came before the start")
@@ -304,13 +309,15 @@ class Starter:
 class Keeper:
     """`programs`: by pid. `ends`: lines that no daemon has stored yet, by id. `ending`: programs that got a signal, or that the
     daemon does not know. `lingering`: those that have ended, but have descendants. `early`: signals for later programs.
+    `asked`: the requested attempts that started at `asked_at`. No attempt that started later was requested of any keeper.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, since: int) -> None:
+        self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
         self.programs: dict[int, Program] = {}
         self.ending: list[Program] = []
         self.lingering: list[Program] = []
-        self.next_look = 0
+        self.next_look, self.await_ms = 0, LONGEST_MS
         self.outbox: list[bytes] = []
         self.daemon: socket.socket | None = None
         self.early: dict[str, tuple[int, int, str]] = {}
@@ -328,16 +335,15 @@ class Keeper:
         self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
 
     def serve(self, listener: socket.socket) -> None:
-        """Serves one daemon after the other, until there is neither a daemon nor a program."""
+        """Serves one daemon after the other, until there is no program, and no daemon comes."""
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             listener.listen()  # Again: the next daemon sees the pid of the process that did it last.
             self.poll.register(listener, select.POLLIN)
-            self.poll.poll(LONGEST_MS)
-            self.accept(listener)
         else:
             self.greet(listener)
-        while self.daemon or self.programs or self.lingering or self.starters:
+        # A daemon that was killed may come again, and only this keeper knows what it requested.
+        while self.daemon or self.programs or self.lingering or self.starters or self.poll.poll(self.await_ms):
             for descriptor, _ in self.poll.poll(self.patience()):
                 if descriptor == self.wakes[0]:
                     self.wake()
@@ -357,13 +363,13 @@ class Keeper:
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
             return
-        if self.daemon:
-            self.hear()  # It may have requested starts just before it ended.
+        self.hear()
         self.leave()
         for starter in self.starters:
-            if starter.has_ended.acquire(timeout=HANGING_SECONDS):
+            if not starter.is_outdated and starter.has_ended.acquire(timeout=HANGING_SECONDS):
                 starter.has_ended.release()
-            else:
+                continue
+            with self.asking:
                 starter.is_outdated, self.starting = True, _thread.allocate_lock()
         connection.setblocking(False)
         self.greet(connection)
@@ -373,8 +379,10 @@ class Keeper:
         self.reap()
         self.unreported.clear()
         programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
-        lines = [*(program.line() for program in programs), *self.ends.values()]
-        self.daemon, self.outbox = connection, [b"keeper %d %d" % (VERSION, os.getpid()), *lines, b"ready"]
+        lines = [*(b"asked " + name.encode() for name in self.asked), *(program.line() for program in programs)]
+        head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.asked_at)
+        self.daemon, self.outbox = connection, [head, *lines, *self.ends.values(), b"ready"]
+        self.await_ms = LONGEST_MS
         self.poll.register(connection, select.POLLIN)
 
     def leave(self) -> None:
@@ -382,7 +390,6 @@ class Keeper:
             self.poll.unregister(self.daemon)
             self.daemon.close()
             self.daemon = None
-            os.write(self.wakes[1], b"\0")  # The last starter may have ended before.
 
     def hear(self) -> None:
         """Carries out the lines of the daemon. Signals are sent together: they share one look at all processes."""
@@ -400,6 +407,8 @@ class Keeper:
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
                     elif verb == "forget":
                         self.forget(words)
+                    elif verb == "end":
+                        self.await_ms = 0
                     elif verb == "enforce":
                         self.ending += [program for program in list(self.programs.values()) if program.id in words]
         except OSError as error:
@@ -417,10 +426,7 @@ class Keeper:
             write_end(*self.ends.values())
 
     def send_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
-        """Sends each signal to the group of a program, and to its processes outside the group. Unless it is KILL, KILL follows.
-
-        `signals`: by the ids of the programs. A signal to a program that is not started yet waits in `early`.
-        """
+        """Sends signals by the ids of programs, to the group and the processes outside it. Unless it is KILL, KILL follows."""
         started = {program.id: program for program in list(self.programs.values())} if signals else {}
         self.early |= {name: words for name, words in signals.items() if name not in started and name not in self.ends}
         programs = [started[name] for name in signals if name in started]
@@ -463,24 +469,23 @@ class Keeper:
         self.is_behind = not is_free
         ended = []
         try:
-            for child in [-1] if is_free else list(self.programs):
-                while (result := os.wait4(child, os.WNOHANG))[0]:
-                    ended.append(result)
-                    if child != -1:
-                        break
+            for child in [] if is_free else list(self.programs):
+                ended.append(os.wait4(child, os.WNOHANG))
+            while is_free and (result := os.wait4(-1, os.WNOHANG))[0]:
+                ended.append(result)
         except ChildProcessError:
             pass
         if is_free:
             self.starting.release()
-        programs = [(self.programs.pop(pid), status, usage) for pid, status, usage in ended if pid in self.programs]
-        self.note_ends(programs)
+        self.note_ends(ended)
 
-    def note_ends(self, programs: list[tuple[Program, int, resource.struct_rusage]]) -> None:
-        """Keeps the ends of programs. Programs that were ended linger if descendants are left."""
+    def note_ends(self, ended: list[tuple[int, int, resource.struct_rusage]]) -> None:
+        """Keeps the ends of children that are programs. Programs that were ended linger if descendants are left."""
+        programs = [(self.programs.pop(pid), status, usage) for pid, status, usage in ended if pid in self.programs]
         for program, _, _ in programs:
             program.has_ended = True
-        ended = [program for program, _, _ in programs if program.why]
-        processes = Processes([*ended, *self.programs.values(), *self.lingering]) if ended else None
+        signalled = [program for program, _, _ in programs if program.why]
+        processes = Processes([*signalled, *self.programs.values(), *self.lingering]) if signalled else None
         for program, status, usage in programs:
             self.unreported.pop(program.pid, None)
             lingers = bool(processes and (processes.of(program) or processes.is_unsure))
@@ -518,13 +523,13 @@ class Keeper:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
         self.outbox = self.outbox if self.daemon else []
         while self.daemon and self.outbox:
-            lines = self.outbox[:MOST_LINES]
             try:
-                self.daemon.send(b"\n".join(lines), socket.MSG_NOSIGNAL)
-                del self.outbox[: len(lines)]
+                self.daemon.send(b"\n".join(self.outbox[:MOST_LINES]), socket.MSG_NOSIGNAL)
+                del self.outbox[:MOST_LINES]
             except BlockingIOError:
                 break
             except OSError:
+                self.hear()  # It may have requested starts just before it ended.
                 self.leave()
         if self.daemon:
             self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.outbox else 0))
@@ -582,7 +587,7 @@ def main() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     if sys.argv[0].startswith("/proc/self/fd/"):
         os.close(int(sys.argv[0].rpartition("/")[2]))
-    keeper = Keeper()
+    keeper = Keeper(int(sys.argv[-2]))
     signal.set_wakeup_fd(keeper.wakes[1], warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, lambda _number, _frame: None)

@@ -3,9 +3,10 @@
 The daemon sends starts on a channel of its own, which a start that hangs may block. All other messages are lines:
 
 - to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`,
-  `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout)
-- to the daemon: `keeper VERSION PID`, `running ID PID TICKS WHY`, `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`,
-  `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after everything that a new daemon does not know
+  `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout), `end` (no daemon comes)
+- to the daemon: `keeper VERSION PID ASKED_AT`, `asked ID` (see Asked), `running ID PID TICKS WHY`,
+  `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`, `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after
+  everything that a new daemon does not know
 
 An id names an attempt and the time of its start, since a restored store may give the same numbers to another run.
 
@@ -21,7 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,11 +38,13 @@ from schedappliance.kinds import EXHAUSTED, not_a_file, read_head
 
 if TYPE_CHECKING:
     from schedappliance.edge.programs.outputs import Outputs
+    from schedappliance.store.runs import Attempt
 
 # How long to wait for a keeper that has nothing more to do, and for the first answer of one.
 END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 # How much is read of the errors of a keeper, and the longest request that is sent in a message and not in a file.
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
+UNREQUESTED = "the appliance ended before the start"
 # -I -S: the environment cannot make this interpreter load anything.
 PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
 
@@ -81,6 +84,43 @@ class Gone(NamedTuple):
 
 
 Report = Running | Ended | Unstarted | Gone
+
+
+class Asked(NamedTuple):
+    """The latest attempts that were requested of a keeper: `ids`, which started at `started_at` in boot time.
+
+    No attempt that started later was requested, of this keeper or of an earlier one. Earlier attempts may have been.
+    """
+
+    started_at: int
+    ids: frozenset[str]
+
+
+def asked_in(text: str) -> Asked | None:
+    """What the lines of a keeper say about requests; None for a keeper of an earlier version, which says nothing."""
+    lines = [line.split(" ") for line in text.split("\n")]
+    times = [int(words[3]) for words in lines if words[0] == "keeper" and len(words) > 3]
+    return Asked(times[0], frozenset(words[1] for words in lines if words[0] == "asked")) if times else None
+
+
+def never_requested(attempts: Iterable[Attempt], asked: Asked | None, boot: str) -> dict[AttemptKey, NotStarted]:
+    """Those of the attempts that certainly never began: the last daemon ended between their commit and their requests.
+
+    `attempts`: those that the keeper does not report. `boot`: the id of this boot; empty if it is hidden. Times of other
+    boots cannot be compared, and wall times never.
+    """
+    return {
+        attempt.key: NotStarted(UNREQUESTED, exhausted=True, is_alone=True)
+        for attempt in attempts
+        if asked is not None and attempt.process is None and attempt.boot_id == boot and _is_later(attempt, asked)
+    }
+
+
+def _is_later(attempt: Attempt, asked: Asked) -> bool:
+    """Whether an attempt is later than all that were requested. Those of one turn start at the same time."""
+    if attempt.started_boot_ms == asked.started_at:
+        return attempt_id(attempt.key, attempt.started_ms) not in asked.ids
+    return attempt.started_boot_ms > asked.started_at
 
 
 def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | NotStarted]:
@@ -219,7 +259,9 @@ class Link:
         return text or f"exit status {status}"
 
     def leave(self, seconds: float) -> None:
-        """Ends the connection, and waits at most this long for the end of the keeper."""
+        """Ends the connection. Waits at most this long for the end of the keeper; 0: it has programs, and does not end."""
+        if seconds:
+            self.say("end")
         with contextlib.suppress(OSError):
             self.channel.close()
             self.control.settimeout(seconds)
@@ -248,6 +290,7 @@ class KeeperLink:
 
     `command`: what runs in place of the keeper, for tests. `on_open`: called with each new connection, on any thread.
     `is_needed`: whether the keeper must run on when the daemon ends. `wake`: called with the pid of a keeper that must answer.
+    `asked`: what the keeper of an earlier daemon was asked for; None if it is unknown.
     """
 
     outputs: Outputs
@@ -258,6 +301,9 @@ class KeeperLink:
     command: Sequence[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     link: Link | None = None
+    asked: Asked | None = None
+    # All attempts that were requested of other keepers have started before. An earlier daemon has ended.
+    _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
     # The program of the keeper, open from the start: an upgrade may replace the file.
     _source: int = -1
 
@@ -298,6 +344,7 @@ class KeeperLink:
                 return self.ends()
             after_failure.pop_all()
         self._open(link)
+        self.asked = asked_in(text)
         return list({report.id: report for report in reports(text) if not isinstance(report, Gone)}.values())
 
     def ends(self) -> list[Report]:
@@ -319,11 +366,16 @@ class KeeperLink:
             note(link)
 
     def prepare(self) -> None:
-        """Starts a keeper before it is needed. Runs on the worker. If this fails, the first start reports why."""
+        """Starts a keeper before anything is requested, so that it can tell the next daemon what was.
+
+        It does not wait until the keeper serves. If this fails, the first start reports why.
+        """
         with self.lock, contextlib.suppress(OSError):
             self._connected()
 
     def _connected(self) -> Link:
+        if self.link is not None and self.link.is_lost:
+            self._since = keeper.boot_ms() + 1
         if self.link is None or self.link.is_lost:
             self._open(self._begin())
         assert self.link is not None
@@ -363,7 +415,7 @@ class KeeperLink:
             always.enter_context(listener)
             after_failure.enter_context(control)
             popen = subprocess.Popen(
-                [*command, str(directory)],
+                [*command, str(self._since), str(directory)],
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,

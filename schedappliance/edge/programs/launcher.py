@@ -80,10 +80,6 @@ class Launcher:
     def __post_init__(self) -> None:
         self._environment = _encoded(base_environment())
 
-    def prepare(self) -> None:
-        """Starts the keeper while the daemon goes on with its own start."""
-        self.worker.submit(self.keeper.prepare)
-
     def start(self, effect: StartProgram) -> None:
         """Performs the effect StartProgram. An event reports the end of the attempt, or why it could not begin."""
         account = effect.user, effect.group
@@ -282,7 +278,7 @@ def request_of(
         account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})
     identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
     user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
-    numbers = len(restraints), len(effect.argv)
+    numbers = len(restraints), len(effect.argv), effect.started_at
     name, times = attempt_id(effect.key, effect.started_ms), (effect.term_at or 0, effect.kill_after_ms)
     head = " ".join(map(str, (name, *times, effect.tree, effect.umask, identity, *numbers)))
     texts = [*map(os.fsencode, (head, user, effect.cwd, *restraints, *effect.argv))]

@@ -16,7 +16,7 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper
-from schedappliance.edge.programs.keeper_link import Ended, Report, Running, attempt_id
+from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, Running, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -41,8 +41,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_keeper_loads_few_modules_and_none_of_the_package() -> None:
     imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
-    for_types = {"collections.abc"}
-    assert {node.module for node in imports} == {"__future__", *for_types}
+    assert {node.module for node in imports} == {"__future__"}
     done = run("print(*sys.modules)")
     assert "keeper" in done.stdout.split(), done.stderr
     assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
@@ -81,7 +80,7 @@ def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
     done = run(f"""
 import resource
 os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-keeper.MOST_BYTES, one = 0, keeper.Keeper()
+keeper.MOST_BYTES, one = 0, keeper.Keeper(0)
 for name in ("1-1-1-5", "2-1-1-5"):
     one.keep(name, b"ended " + name.encode())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -188,7 +187,7 @@ def test_a_keeper_that_is_stopped_is_continued_by_the_next_daemon(make: Make, ca
 
 
 def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Make) -> None:
-    edge = make()
+    edge = make(patched("keeper.LONGEST_MS = 200"))
     key = edge.start("read line; sleep 0.1; exit 4")
     edge.heard(ProgramStarted, key)
     pid = edge.process()
@@ -200,6 +199,47 @@ def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Mak
     assert report.exit == Exit(status=4)
     assert edge.keeper.link is None
     assert edge.output("echo more") == ["more"], "another keeper is started"
+
+
+def test_a_keeper_waits_for_the_next_daemon_after_one_was_killed(make: Make) -> None:
+    """The first one is killed while its keeper begins, and before anything is requested."""
+    edge, before = make(patched("keeper.LONGEST_MS = 3_600_000")), SystemClock().moment().boot
+    edge.keeper.prepare()
+    pid = edge.process()
+    left(edge)
+    edge, _ = next_daemon(make, [])
+    asked, link = edge.keeper.asked, edge.keeper.link
+    assert edge.process() == pid
+    assert asked is not None and asked.started_at <= before + 1, "no attempt of the first daemon is earlier"
+    assert asked.ids == frozenset()
+    assert link is not None
+    edge.loop.unwatch(link.control.fileno())
+    link.leave(PATIENCE_SECONDS)
+    edge.keeper.link = None
+    eventually(lambda: not is_running(pid), "the end of the keeper, since its daemon has stopped")
+
+
+def test_the_keeper_tells_the_latest_requests_even_those_of_an_earlier_version(make: Make) -> None:
+    """A daemon of an earlier version sends no time, so the request may be as late as its arrival."""
+    edge = make()
+    edge.output("true")
+    now = SystemClock().moment().boot
+    starts = [
+        StartProgram(AttemptKey(RunKey(job, 1), 1), ("/bin/true",), (), "/", 0o022, 65_536, started_at=now + later)
+        for job, later in ((7, 0), (8, 5), (9, 5), (6, 3))
+    ]
+    for start in starts:
+        edge.launcher.start(start)
+    for start in starts:
+        edge.heard(ProgramEnded, start.key)
+    left(edge)
+    edge, _ = next_daemon(make, [])
+    assert edge.keeper.asked == Asked(now + 5, frozenset(attempt_id(starts[place].key, 0) for place in (1, 2)))
+    done = run(r"""
+before, one = keeper.boot_ms(), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1\0user\0/\0/bin/true")
+print(before <= one.started_at <= keeper.boot_ms())
+""")
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_a_timeout_that_passes_without_a_daemon_is_enforced(make: Make, tmp_path: Path) -> None:
@@ -348,18 +388,21 @@ def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_pat
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     edge = make([*patched(HANGS), str(gate)])
-    hung = AttemptKey(RunKey(9, 1), 1)
+    hung, behind = AttemptKey(RunKey(9, 1), 1), AttemptKey(RunKey(8, 1), 1)
     first = edge.start("sleep 60")
     edge.heard(ProgramStarted, first)
-    edge.launcher.start(StartProgram(hung, ("/bin/sh", "-c", "exit 6", "hang"), (), "/", 0o022, 65_536))
-    edge.started += 1
-    behind = edge.start("true")
+    now = SystemClock().moment().boot
+    for key, script in ((hung, "exit 6"), (behind, f"touch {tmp_path}/begun")):
+        start = StartProgram(key, ("/bin/sh", "-c", script, "hang"), (), "/", 0o022, 65_536, started_at=now)
+        edge.launcher.start(start)
     requested(edge, behind)
     edge.signal(first, signal.SIGTERM)
     assert edge.heard(ProgramEnded, first).exit == Exit(signal=signal.SIGTERM)
     left(edge)
     edge, known = next_daemon(make, [hung, behind])
-    assert known == {hung: Running(attempt_id(hung, 0), 0, 0, None)}, "the start behind it is dropped"
+    assert known == {hung: Running(attempt_id(hung, 0), 0, 0, None)}
+    assert edge.keeper.asked == Asked(now, frozenset([attempt_id(hung, 0)])), "the start behind it is dropped"
     assert edge.output("echo more") == ["more"]
     gate.write_text("")
     assert edge.heard(ProgramEnded, hung).exit == Exit(status=6)
+    assert not (tmp_path / "begun").exists()
