@@ -4,6 +4,7 @@ and is upgraded under running programs.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from schedappliance import __version__
 from tests.support.daemon import Daemon
-from tests.support.documents import CHECKOUT, DOCUMENTS, README, links
+from tests.support.documents import CHECKOUT, DOCUMENTS, README, examples, links
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # Builds, and installs from the network.
@@ -150,6 +151,31 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
         daemon.end()
         # The other tests share the environment.
         install(next(built.glob("*.whl")))
+
+
+# It uses the types of arguments.
+TYPED = """\
+from schedappliance.client import Client, CommandLike, JobLike, RunLike, Span
+
+
+def later(sched: Client, delay: Span, command: CommandLike, job: JobLike, run: RunLike) -> list[str]:
+    sched.pause(job)
+    return [sched.in_(delay, command).id, sched.wait(run).state]
+"""
+
+
+def test_the_examples_of_the_client_library_satisfy_mypy_beside_the_wheel(program: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    (tmp_path / "typed.py").write_text(TYPED)
+    for example in examples((CHECKOUT / "docs/client.md").read_text()):
+        if example.command.startswith("cat "):
+            (tmp_path / example.command.split()[1]).write_text(example.output)
+    names = [path.name for path in tmp_path.glob("*.py")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", *names]
+    command += ["--python-executable", str(program.parent / "python")]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("PYTHONPATH")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "Success: no issues found in 4 source files\n"
 
 
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:

@@ -59,11 +59,13 @@ if TYPE_CHECKING:
         OverrideEvent,
         RunEvent,
     )
+    from schedappliance.client.questions import CommandLike, JobLike, RunLike, Span
 
 __all__ = [
     "AsyncClient",
     "Attempt",
     "Client",
+    "CommandLike",
     "ConfigurationEvent",
     "DegradedEvent",
     "DeletedJob",
@@ -84,6 +86,7 @@ __all__ = [
     "Job",
     "JobDetails",
     "JobEvent",
+    "JobLike",
     "JobState",
     "NewJob",
     "NewRun",
@@ -97,7 +100,9 @@ __all__ = [
     "Run",
     "RunDetails",
     "RunEvent",
+    "RunLike",
     "RunState",
+    "Span",
     "StoppedRun",
     "Summary",
     "TimedOut",
@@ -106,7 +111,7 @@ __all__ = [
 ]
 
 # The command line imports this package for each command, so the names are imported when they are used.
-_MODULES = ("client", "asynchronous", "answers", "events", "errors")
+_MODULES = ("client", "asynchronous", "answers", "events", "errors", "questions")
 
 
 def __getattr__(name: str) -> Any:
