@@ -81,7 +81,7 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
 
 def reason_of(run: dict[str, Any]) -> str:
     """Why a run has its state. One row stands for all due times that were missed."""
-    if run["missed_since_ms"] is None:
+    if (run["missed"] or 1) == 1:
         return run["reason"] or ""
     return f"{run['missed']} missed since {tables.time_text(run['missed_since_ms'])}: {run['reason'] or ''}"
 

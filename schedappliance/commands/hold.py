@@ -58,4 +58,6 @@ def release(view: View, _command: Command) -> Outcome:
         return Outcome(view.answer("it was not held", data))
     now = before._replace(until_ms=view.moment.wall)
     view.store.settings.set_hold(now)
-    return Outcome(view.answer(f"released; it was held {hold_text(before, view.zone)}", data), hold=now)
+    # The planned end has not come.
+    was = hold_text(before._replace(ends_ms=None), view.zone)
+    return Outcome(view.answer(f"released; it was held {was}", data), hold=now)

@@ -381,7 +381,7 @@ def test_a_due_time_between_the_planned_end_and_a_late_turn_is_not_missed(either
 def test_a_release_comes_before_the_planned_end(either: Appliance) -> None:
     held(either, hold=FOR_AN_HOUR)
     either.after(MINUTE)
-    assert either.say("sched release") == f"released; it was held {UNTIL}"
+    assert either.say("sched release") == f"released; it was held {HELD}"
     either.say("sched in 2h pid")
     assert (either.state.status.hold, either.core.wake()[0]) == (None, START_MS + MINUTE + 2 * HOUR)
     either.after(HOUR)
