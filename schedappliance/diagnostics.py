@@ -137,6 +137,7 @@ CODES: dict[str, str] = {
     "W622": "the boot id is hidden",
     "W623": "damaged time zone data",
     "E624": "a program cannot have its priority or its limits",
+    "W625": "programs cannot outlive process 1",
 }
 
 

@@ -164,13 +164,14 @@ class Reader:
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
-    `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made in
-    the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open the
-    console may not yet give any command. `store_refusal`: message and remedy. `degraded` and `held`: what `summary`
-    says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `loss`: what may
-    be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
-    that read the store now. `rights`: None without a daemon, or if they cannot be read. `names`, `groups` and `members`
-    are of the users and groups that occur in the other facts.
+    `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
+    in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
+    the console may not yet give any command. `store_refusal`: message and remedy. `degraded` and `held`: what `summary`
+    says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`:
+    the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a
+    part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the
+    store now. `rights`: None without a daemon, or if they cannot be read. `names`, `groups` and `members` are of the
+    users and groups that occur in the other facts.
     """
 
     user: Credentials
@@ -202,6 +203,7 @@ class Facts:
     degraded: str | None = None
     held: str | None = None
     hides_boot_id: bool = False
+    first_process: bool = False
     damaged_zones: tuple[Path, ...] = ()
     loss: str | None = None
     log_bytes: int = 0

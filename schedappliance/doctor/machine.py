@@ -42,6 +42,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _degraded(facts)
     yield from _held(facts)
     yield from _hidden_boot(facts)
+    yield from _first_process(facts)
     yield from _damaged_zones(facts)
     yield from _lost_log(facts)
     yield from _long_log(facts)
@@ -206,6 +207,13 @@ def _hidden_boot(facts: Facts) -> Iterator[Diagnostic]:
     if facts.hides_boot_id:
         message = "/proc does not show the id of this boot, by which programs and boots are recognized"
         yield path_diagnostic("W622", BOOT_ID, message, HIDDEN_BOOT_REMEDY)
+
+
+def _first_process(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.first_process:
+        message = "`on_stop = keep` cannot keep programs: the appliance is process 1, whose end also ends the keeper"
+        remedy = "remove `on_stop`, and give the container enough time to stop"
+        yield path_diagnostic("W625", facts.files[-1].named, message, remedy)
 
 
 def _damaged_zones(facts: Facts) -> Iterator[Diagnostic]:

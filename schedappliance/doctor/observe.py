@@ -89,11 +89,8 @@ class _Observer:
         store = way_to(self.store) if self.store else None
         spool = way_to(self.file.spool) if self.file.spool else None
         console = self.console()
-        says = (
-            summary(self.file.listen, zones.to_show(self.loaded.configuration.zone))
-            if daemon and self.file.listen
-            else Summary()
-        )
+        zone = zones.to_show(self.loaded.configuration.zone)
+        says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
         executables = tuple(self.executables(user))
         folders = tuple(self.folders())
@@ -132,6 +129,7 @@ class _Observer:
             degraded=says.degraded,
             held=says.held,
             hides_boot_id=_hides_boot_id(daemon),
+            first_process=self.loaded.configuration.on_stop == "keep" and _is_first_process(daemon),
             damaged_zones=damaged_zones(self.loaded.configuration, zones),
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
@@ -412,6 +410,23 @@ def _hides_boot_id(daemon: int | None) -> bool:
     if root and os.access(root / "proc", os.F_OK):
         return not boot_id(root / BOOT_ID.relative_to("/"))
     return not boot_id()
+
+
+def _is_first_process(daemon: int | None) -> bool:
+    """Whether the daemon is the child of a process 1 that is the same program, as `beside_orphans` starts it."""
+    with suppress(OSError, ValueError):
+        parent = int(_of_process(daemon, "PPid")[0])
+        return _of_process(parent, "NSpid")[-1:] == ["1"] and command_of(parent) == command_of(daemon or 0)
+    return False
+
+
+def _of_process(pid: int | None, name: str) -> list[str]:
+    """The values of a line of /proc/PID/status. Raises OSError, and ValueError if there is no such line."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    values = next((values for key, *values in lines if key == f"{name}:"), None)
+    if not values:
+        raise ValueError(name)
+    return values
 
 
 def damaged_zones(configuration: Configuration, zones: Zones) -> tuple[Path, ...]:

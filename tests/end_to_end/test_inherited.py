@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
@@ -54,7 +54,7 @@ def test_programs_inherit_the_descriptor_limit_but_no_ignored_or_blocked_signal(
 def first_process(daemon: Daemon) -> Daemon:
     if os.geteuid() != 0:
         pytest.skip("only root can start it as the first process of a namespace")
-    daemon.conf.write_text(STANZAS.format(more=""))
+    daemon.conf.write_text(STANZAS.format(more="").replace("sched {", "sched { on_stop = keep"))
     namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command = [sys.executable, "-m", "schedappliance", "serve", "--config", str(daemon.etc / "appliance.yaml")]
     with daemon.log_path.open("ab") as log:
@@ -89,6 +89,7 @@ def test_as_the_first_process_it_reaps_orphans_of_programs(first_process: Daemon
     assert daemon.process
     outer = daemon.process.pid
     eventually(lambda: not zombies(outer), "the end of all orphans")
+    assert "sched.conf: W625 " in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
     assert daemon.console("shutdown").returncode == 0
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
 

@@ -73,6 +73,7 @@ _GETS = re.compile(r"program (\w+) gets (\d+) open files of at most (\d+)")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
+_FIRST = re.compile(r"process 1 is `schedappliance serve`; on_stop = (\w+)")
 _PROTECTED = re.compile(r"ProtectProc=invisible")
 _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
 # As `file` prints it.
@@ -81,7 +82,7 @@ _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS),
+    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS, _FIRST),
 )
 
 
@@ -161,6 +162,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         changes["degraded"] = None if trouble == "no" else trouble
     for (hold,) in _found(_HELD, lines):
         changes["held"] = None if hold == "no" else hold
+    changes["first_process"] = _found(_FIRST, lines) == [("keep",)]
     changes["hides_boot_id"] = bool(_found(_HIDDEN_BOOT, lines))
     changes["damaged_zones"] = tuple(Path(path) for path, content in _found(_ZONE, lines) if content == "data")
     for (loss,) in _found(_LOSS, lines):
