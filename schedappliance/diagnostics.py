@@ -138,6 +138,7 @@ CODES: dict[str, str] = {
     "W623": "damaged time zone data",
     "E624": "a program cannot have its priority or its limits",
     "W625": "programs cannot outlive process 1",
+    "W626": "a process belongs to a run that the store does not know",
 }
 
 

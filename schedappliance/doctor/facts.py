@@ -161,6 +161,16 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """A process of a run that the store does not know, and the file that it writes to."""
+
+    pid: int
+    command: str
+    run: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
@@ -170,8 +180,8 @@ class Facts:
     says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`:
     the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a
     part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the
-    store now. `rights`: None without a daemon, or if they cannot be read. `names`, `groups` and `members` are of the
-    users and groups that occur in the other facts.
+    store now. `strangers`: the processes of runs that the store does not know. `rights`: None without a daemon, or if
+    they cannot be read. `names`, `groups` and `members` are of the users and groups that occur in the other facts.
     """
 
     user: Credentials
@@ -208,6 +218,7 @@ class Facts:
     loss: str | None = None
     log_bytes: int = 0
     readers: tuple[Reader, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     members: Mapping[int, frozenset[int]] = field(default_factory=dict)

@@ -46,6 +46,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _damaged_zones(facts)
     yield from _lost_log(facts)
     yield from _long_log(facts)
+    yield from _strangers(facts)
 
 
 def _mounted_files(facts: Facts) -> Iterator[Diagnostic]:
@@ -232,3 +233,12 @@ def _long_log(facts: Facts) -> Iterator[Diagnostic]:
         size, path = facts.log_bytes // 1024**2, Path(f"{facts.store.named}-wal")
         message = f"the log has {size} MiB, and grows while the store is read by {who}"
         yield path_diagnostic("W618", path, message, "end the long read; then SQLite cuts the log")
+
+
+def _strangers(facts: Facts) -> Iterator[Diagnostic]:
+    for one in facts.strangers if facts.store else ():
+        assert facts.store is not None
+        who = f"process {one.pid} ({one.command}) belongs to run {one.run}, which is not in the store"
+        message = f"{who}: a backup was restored while it ran; it writes to {one.output}"
+        remedy = "read its output there, and wait for its end or end it: the appliance only enforces its timeout"
+        yield path_diagnostic("W626", facts.store.named, message, remedy)

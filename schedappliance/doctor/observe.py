@@ -32,7 +32,7 @@ from schedappliance.doctor.facts import (
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
-from schedappliance.doctor.running import Summary, lost_files, readers_of, summary
+from schedappliance.doctor.running import Summary, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.cgroups import service_of
@@ -134,6 +134,7 @@ class _Observer:
             loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
+            strangers=tuple(strangers_of(self.store)) if self.store else (),
             names={uid: user_of(uid).name for uid in uids},
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,13 +15,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from schedappliance.clock import HasOffset, local_text
-from schedappliance.doctor.facts import Lost, Reader
+from schedappliance.diagnostics import Unusable
+from schedappliance.doctor.facts import Lost, Reader, Stranger
 from schedappliance.edge.console.unix_socket import connect
-from schedappliance.edge.programs.survivors import command_of
+from schedappliance.edge.programs.outputs import output_directory, outputs_of
+from schedappliance.edge.programs.survivors import command_of, find_named
 from schedappliance.store.files import log_readers
+from schedappliance.store.reading import unknown_attempts
 from schedappliance.store.room import has_room
 
 PATIENCE_SECONDS = 5
+# The numbers in the id of a run.
+_RUN = re.compile(r".+-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
 def lost_files(pid: int, paths: Iterable[Path]) -> Iterator[Lost]:
@@ -81,6 +87,24 @@ def _held(hold: dict[str, Any], zone: HasOffset) -> str:
     until = f" until {local_text(hold['ends_ms'], zone)}" if hold["ends_ms"] is not None else ""
     text = f"since {local_text(hold['since_ms'], zone)}{until} by {hold['user']}"
     return f"{text}: {hold['reason']}" if hold["reason"] else text
+
+
+def strangers_of(store: Path) -> Iterator[Stranger]:
+    """The programs that write to the outputs of a store, and whose runs it does not know: it was restored from a backup."""
+    programs = {}
+    for names, process in find_named(None).items():
+        _, run, attempt, started_ms = names
+        if _writes_below(process.pid, store) and (key := _RUN.fullmatch(run)) and (attempt + started_ms).isdecimal():
+            programs[int(key[1]), int(key[2]), int(attempt), int(started_ms)] = process.pid, run
+    with suppress(Unusable):
+        for started in unknown_attempts(store, programs) if programs else ():
+            pid, run = programs[started]
+            yield Stranger(pid, command_of(pid), run, outputs_of(pid)[0])
+
+
+def _writes_below(pid: int, store: Path) -> bool:
+    directory = output_directory(store.absolute())
+    return any(Path(path).parent == directory for path in outputs_of(pid))
 
 
 def readers_of(store: Path) -> Iterator[Reader]:

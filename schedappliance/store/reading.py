@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,8 @@ TRIES = 5
 BUSY_SECONDS = 10
 
 Result = TypeVar("Result")
+# Job, occurrence, attempt, and when it began in wall milliseconds.
+StartedAttempt = tuple[int, int, int, int]
 # For each suffix: inode, size, and the times of modification and change; None for a missing file.
 _Files = dict[str, tuple[int, int, int, int] | None]
 
@@ -68,6 +70,24 @@ def private_copy(path: Path) -> Database:
     """A copy of the store as of one instant; the caller may change it. Raises Unusable."""
     try:
         return read_only(path, lambda source: copied(source, path))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise unopenable(path, error) from error
+
+
+def unknown_attempts(path: Path, attempts: Collection[StartedAttempt]) -> list[StartedAttempt]:
+    """Those of the attempts that a store does not know. Raises Unusable.
+
+    It knows an attempt that began before its oldest run: it may have pruned that one.
+    """
+
+    def unknown(connection: sqlite3.Connection) -> list[StartedAttempt]:
+        (oldest,) = connection.execute("SELECT min(claimed_ms) FROM runs").fetchone()
+        query = "SELECT started_ms FROM attempts WHERE job = ? AND occurrence = ? AND attempt = ?"
+        rows = {attempt: connection.execute(query, attempt[:3]).fetchone() for attempt in attempts}
+        return [a for a, row in rows.items() if row != (a[3],) and (row or oldest is None or a[3] >= oldest)]
+
+    try:
+        return read_only(path, unknown)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise unopenable(path, error) from error
 

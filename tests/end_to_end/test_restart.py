@@ -13,7 +13,7 @@ import pytest
 
 from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.survivors import is_stopped
-from tests.support.daemon import STANZAS, Daemon, group, is_running
+from tests.support.daemon import STANZAS, Daemon, command, group, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -351,10 +351,20 @@ def test_a_restored_store_leaves_the_programs_of_runs_that_it_does_not_know(daem
     backup.rename(store)
     daemon.start()
     assert f"process {leader} belongs to a run that is not in the store" in daemon.log
+    output = daemon.outputs / f"{run.partition('-')[2].lstrip('0').replace('/', '-')}-1"
+    strange = f"W626 process {leader} ("
+    doctor = command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    assert strange in doctor and f"it writes to {output};" in doctor
 
     assert daemon.say("run names two").strip() == run, "the number is given again"
     word, other = written("two")
     assert word == "two"
+    (aside,) = (path for path in daemon.outputs.glob(f"{output.name.removesuffix('1')}*") if path != output)
+    daemon.wait_for_log(
+        f"a process still writes to an earlier output {output}; it is in {aside} until the process ends"
+    )
+    assert aside.read_text().split() == ["one", child]
+    assert strange in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
     daemon.say(f"sched stop {run}")
     daemon.wait_for_state("cancelled")
     eventually(lambda: not is_running(int(other)), "the child of the second one")

@@ -24,6 +24,7 @@ from schedappliance.doctor.facts import (
     Restrained,
     Rights,
     Step,
+    Stranger,
     Way,
 )
 from schedappliance.doctor.mounts import parse_mounts
@@ -80,9 +81,10 @@ _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
 _ZONE = re.compile(r"(/usr/share/zoneinfo/\S+): (timezone data.*|data)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
+_STRANGER = re.compile(r"process (\d+) \((.+)\) of run (\S+) is (not )?in the store, and writes to (\S+)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS, _FIRST),
+    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS, _FIRST, _STRANGER),
 )
 
 
@@ -169,6 +171,10 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         changes["loss"] = None if loss == "no" else loss
     for size, pid, command in _found(_LOG, lines):
         changes |= {"log_bytes": int(size) * 1024**2, "readers": (Reader(int(pid), command),)}
+    strangers = _found(_STRANGER, lines)
+    changes["strangers"] = tuple(
+        Stranger(int(pid), command, run, output) for pid, command, run, is_not, output in strangers if is_not
+    )
     return changes
 
 

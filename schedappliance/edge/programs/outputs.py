@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schedappliance.edge import linux
@@ -36,6 +36,9 @@ LARGEST_BLOCK = 64 * 1024
 
 REPLACED = "the output file was replaced; what the program wrote is lost"
 
+# Added to the attempt in the name of a file that was set aside: no attempt has such a number.
+_ASIDE = 10**9
+
 _NAME = re.compile("([0-9]+)-([0-9]+)-([0-9]+)")
 
 
@@ -46,9 +49,13 @@ def output_directory(store: Path) -> Path:
 
 @dataclass(slots=True)
 class Outputs:
-    """The files of one directory. Its path is made absolute, since the launcher changes its working directory."""
+    """The files of one directory. Its path is made absolute, since the launcher changes its working directory.
+
+    `aside`: files that were set aside, by the attempt whose name each has now.
+    """
 
     directory: Path
+    aside: list[AttemptKey] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
@@ -85,12 +92,19 @@ class Outputs:
         try:
             return os.open(self.checked_path(key), flags, 0o600)
         except FileExistsError:
-            # The file is left from a start that failed. A process may still write to it, so it is not used again. The second
-            # try below must succeed.
-            os.unlink(self.checked_path(key))  # noqa: PTH108
+            # The file is left from a start that failed, or from a run of a store that was restored since.
+            self._set_aside(key)
         except FileNotFoundError:
             self.make()
         return os.open(self.checked_path(key), flags, 0o600)
+
+    def _set_aside(self, key: AttemptKey) -> None:
+        """Removes a file, or gives it another name if a process may still write to it. Raises OSError."""
+        path = self.checked_path(key)
+        if not self._remove_unless_open(key):
+            other = key._replace(attempt=_ASIDE + os.lstat(path).st_ino)
+            os.rename(path, self.path(other))  # noqa: PTH104
+            self.aside.append(other)
 
     def make(self) -> bool:
         """Makes the directory if it is missing; returns whether it was. Raises OSError if it cannot be used."""
@@ -314,6 +328,11 @@ def _target(link: str) -> str:
         return os.readlink(link)  # noqa: PTH115
     except OSError:
         return ""
+
+
+def outputs_of(pid: int) -> list[str]:
+    """The files to which a process writes its stdout and its stderr; empty names if they are not known."""
+    return [_target(f"/proc/{pid}/fd/{number}") for number in (1, 2)]
 
 
 def _is_same(link: str, path: str) -> bool:

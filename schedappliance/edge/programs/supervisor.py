@@ -124,9 +124,9 @@ class Supervisor:
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a program that will be requested."""
         self._processes[key] = process
-        if key in self._held:
+        if key in self._held or self.outputs.aside:
             # The store was restored, and has given the number of an earlier run to this one.
-            self.collector.submit(partial(self._forget_held, key))
+            self.collector.submit(partial(self._hold_aside, key))
         if process.lines:
             self._pass_on_later()
 
@@ -466,9 +466,13 @@ class Supervisor:
         for key in keys:
             self._held.setdefault(key, False)
 
-    def _forget_held(self, key: AttemptKey) -> None:
-        """Runs on the collector. The file of this name is another one now."""
+    def _hold_aside(self, key: AttemptKey) -> None:
+        """Runs on the collector. The file of this name is another one now. The earlier one may have been set aside."""
         self._held.pop(key, None)
+        while self.outputs.aside:
+            self.keep_held([aside := self.outputs.aside.pop()])
+            message = "a process still writes to an earlier output %s; it is in %s until the process ends"
+            self.logger.warning(message, self.outputs.path(key), self.outputs.path(aside))
 
     def _bound_held(self) -> None:
         """Runs on the collector. Removes the outputs that no process has open any more, and bounds the size of the others."""

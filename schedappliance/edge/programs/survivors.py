@@ -119,13 +119,13 @@ def find_survivors(
     return {key: process for key, process in survivors.items() if is_own(key, process.pid, not boots[key])}
 
 
-def find_named(wanted: Collection[AttemptNames]) -> dict[AttemptNames, ProcessKey]:
-    """The session leaders whose environment names these attempts.
+def find_named(wanted: Collection[AttemptNames] | None) -> dict[AttemptNames, ProcessKey]:
+    """The session leaders whose environment names these attempts; None: any attempt.
 
     A child with a session of its own has the same environment. It started later than the program.
     """
     named: dict[AttemptNames, ProcessKey] = {}
-    for pid in _pids() if wanted else ():
+    for pid in _pids() if wanted or wanted is None else ():
         try:
             raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
         except OSError:
@@ -133,7 +133,7 @@ def find_named(wanted: Collection[AttemptNames]) -> dict[AttemptNames, ProcessKe
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
         names, fields = tuple(environment.get(name, "") for name in NAMING), _stat(pid)
-        if names[0] and names in wanted and fields and int(fields[_SESSION]) == pid:
+        if names[0] and (wanted is None or names in wanted) and fields and int(fields[_SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
             if names not in named or process.start_ticks < named[names].start_ticks:
                 named[names] = process
