@@ -33,7 +33,8 @@ import signal, subprocess, sys
 def test_it() -> None:
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     status = subprocess.run(["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"], capture_output=True, text=True).stdout
-    assert {int(line.split()[1], 16) for line in status.splitlines()} == {0}, status
+    # Only the C library uses signal 32. posix_spawn() leaves it ignored, by which Python 3.13 starts processes.
+    assert {int(line.split()[1], 16) & ~(1 << 31) for line in status.splitlines()} == {0}, status
 """
 
 
