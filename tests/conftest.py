@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
@@ -29,11 +28,9 @@ for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    # The tests start more than a thousand processes. Compiling takes 40 % of the time of a start.
-    bytecode = tempfile.TemporaryDirectory(prefix="bytecode-")
-    atexit.register(bytecode.cleanup)
-    os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
+# The tests start more than a thousand processes. Compiling takes 40 % of the time of a start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The fast tests take under 90 s on two idle cores. They leave out what starts a real daemon for each test, and what
 # runs many seeds or inputs. Single tests are marked in their files. The longest are first.
