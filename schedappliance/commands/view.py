@@ -138,29 +138,31 @@ class Order:
 
 @dataclass(slots=True)
 class View:
-    """The data that a command may read.
-
-    `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
-    changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
-    `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`. `waiting_drops`: the drops
-    that are not carried out yet, and why. `schedules`: with the zone data and the `days` that are in effect.
-    `running_jobs`: how many programs of a job run, by its number. `measure_devices`: what the devices measure, by the names of `metrics`.
-    """
+    """The data that a command may read."""
 
     order: Order
     store: Store
+    # The active ones.
     options: Options
     status: Status
     moment: Moment
+    # The open transaction of the order's connection.
     transaction: Transaction | None
+    # The number of changes of the options.
     version: int
     counts: Callable[[], Counts]
+    # The present reason why a queued run waits, from its key and the stored reason.
     why_waits: Callable[[RunKey, str], str]
+    # A user as of the last look-up; users are looked up only with an `Authorization`.
     known_user: Callable[[int], KnownUser | None]
+    # The drops that are not carried out yet, and why.
     waiting_drops: Callable[[], list[WaitingDrop]]
+    # With the zone data and the `days` that are in effect.
     schedules: Schedules
+    # How many programs of a job run, by its number.
     running_jobs: Callable[[], dict[int, int]]
     metrics: Metrics
+    # What the devices measure, by the names of `metrics`.
     measure_devices: Callable[[], Mapping[str, float]]
 
     @property

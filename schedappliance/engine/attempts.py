@@ -131,23 +131,25 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt that has begun. Instants are boot milliseconds; None means never.
-
-    `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `killed_at`: when KILL was sent.
-    `success`: the exit statuses that count as success. `stopped_by`: the user who stopped it. `started_at`: when it began.
-    `late_at`: when it is late for the next `notify` stanza; None if nobody has worked it out.
-    """
+    """An attempt that has begun. Instants are boot milliseconds; None means never."""
 
     key: AttemptKey
     program: str
     kill_after_ms: int
+    # When TERM is due, and KILL.
     term_at: int | None = None
     kill_at: int | None = None
+    # Why TERM was sent.
     ending: Ending | None = None
+    # When KILL was sent.
     killed_at: int | None = None
+    # The exit statuses that count as success.
     success: tuple[int, ...] = (0,)
+    # The user who stopped it.
     stopped_by: str | None = None
+    # When it began.
     started_at: int = 0
+    # When it is late for the next `notify` stanza; None if nobody has worked it out.
     late_at: int | None = None
 
     @property

@@ -81,17 +81,17 @@ class Snapshot:
 
 
 class Reading(NamedTuple):
-    """The stanza files, read and checked. `paths`: the paths that were needed. `is_settled`: false if each try saw a change.
-
-    `open_for_writing`: the first changed file that a process may still be writing. `shortage`: what the machine lacks to
-    read one of the files.
-    """
+    """The stanza files, read and checked."""
 
     loaded: Loaded
     digest: str
+    # The paths that were needed.
     paths: tuple[Path, ...]
+    # False if the files have changed during each try.
     is_settled: bool
+    # The first changed file that a process may still be writing.
     open_for_writing: Path | None = None
+    # What the machine lacks to read one of the files.
     shortage: str | None = None
 
 
