@@ -295,7 +295,7 @@ def _performers(
         frame.loop.stop()
 
     performers: dict[type, Callable[[Any], None]] = {
-        StartProgram: start if launcher.supervisor.output_log else launcher.start,
+        StartProgram: start if launcher.supervisor.collector.output_log else launcher.start,
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
         ReadOutput: launcher.supervisor.read_output,

@@ -31,7 +31,7 @@ from schedappliance.edge.programs.keeper_link import (
 )
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
-from schedappliance.edge.programs.outputs import Outputs, output_directory, unreadable_text
+from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory, unreadable_text
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
@@ -210,8 +210,10 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
     keeper = KeeperLink(outputs, limit)
     frame.stack.callback(keeper.close)
     worker, collector = frame.worker("programs"), frame.worker("collector")
-    log = OutputLog(outputs, frame.log.pass_on, frame.loop.clock) if frame.file.log_programs else None
-    supervisor = Supervisor(frame.loop, outputs, collector, keeper, frame.log.logger, log)
+    log = OutputLog(outputs.part, frame.log.pass_on, frame.loop.clock) if frame.file.log_programs else None
+    supervisor = Supervisor(
+        frame.loop, outputs, Collector(frame.loop, outputs, collector, log), keeper, frame.log.logger
+    )
     frame.stack.callback(supervisor.discard_all)
     return Launcher(frame.loop, outputs, supervisor, worker, keeper, LookUps(), frame.log.logger)
 
@@ -235,7 +237,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     attempts, outputs = store.runs.live_attempts(), supervisor.outputs
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
-    fields = {key: log_fields(store, key) for key in limits} if supervisor.output_log else {}
+    fields = {key: log_fields(store, key) for key in limits} if supervisor.collector.output_log else {}
     try:
         reports = supervisor.take_over(ids, limits, fields)
         others = [attempt for attempt in attempts if attempt.key not in reports]
@@ -255,7 +257,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         except OSError as error:
             _, output = unreadable_text(error)
             texts[key] = output, len(output)
-    supervisor.keep_held(outputs.remove_unknown(limits))
+    supervisor.collector.keep_held(outputs.remove_unknown(limits))
     silent = [attempt for attempt in others if attempt.key not in adopted and not texts.get(attempt.key, (b"", 0))[1]]
     causes = causes_of(reports)
     if not _is_copy(store):

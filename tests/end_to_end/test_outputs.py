@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.edge.programs.outputs import REPLACED
-from schedappliance.edge.programs.supervisor import HELD_BYTES
+from schedappliance.edge.programs.outputs import HELD_BYTES, REPLACED
 from tests.support.daemon import Daemon, is_running
 from tests.support.strace import traced
 from tests.support.waiting import eventually

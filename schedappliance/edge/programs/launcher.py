@@ -167,10 +167,10 @@ class Launcher:
         """Adds the program, since its end may be reported at once, and requests its start. Raises OSError."""
         env = dict(effect.env)
         names = "SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT"
-        marks = (*(env.get(variable, "") for variable in names), str(effect.started_ms))
+        attempt_names = (*(env.get(variable, "") for variable in names), str(effect.started_ms))
+        lines = OutputLines(effect.log_fields) if effect.log_fields else None
         name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
-        process = Process(name, effect.output_limit, inode, effect.argv[0], effect.cwd, marks)
-        process.lines = OutputLines(effect.log_fields) if effect.log_fields else None
+        process = Process(name, effect.output_limit, inode, lines, effect.argv[0], effect.cwd, attempt_names)
 
         def note(link: Link) -> None:
             process.link = link

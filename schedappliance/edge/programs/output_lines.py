@@ -14,7 +14,7 @@ from schedappliance.edge.log import Line
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
-    from schedappliance.edge.programs.outputs import Outputs
+    from schedappliance.engine.output_parts import OutputPart
     from schedappliance.engine.records import AttemptKey
 
 # In one second. The log queues 10,000 lines, so the lines of programs leave room for all others.
@@ -56,10 +56,15 @@ class OutputLines:
 
 
 class OutputLog:
-    """Reads the outputs of running programs. `log` takes lines from any thread."""
+    """Reads the outputs of running programs. `part`: as `Outputs.part`. `log` takes lines from any thread."""
 
-    def __init__(self, outputs: Outputs, log: Callable[[list[Line]], None], clock: Clock) -> None:
-        self._outputs, self._log, self._clock = outputs, log, clock
+    def __init__(
+        self,
+        part: Callable[[AttemptKey, int, int, int | None], OutputPart],
+        log: Callable[[list[Line]], None],
+        clock: Clock,
+    ) -> None:
+        self._part, self._log, self._clock = part, log, clock
         self._second, self._room = -1, 0
 
     def pass_on(self, key: AttemptKey, lines: OutputLines, inode: int | None, is_end: bool = False) -> None:
@@ -68,7 +73,7 @@ class OutputLog:
         `is_end`: it has ended, so an unfinished line is logged too.
         """
         try:
-            part = self._outputs.part(key, lines.read_bytes, READ_BYTES, inode)
+            part = self._part(key, lines.read_bytes, READ_BYTES, inode)
         except OSError:
             # The end of the run reports an output that cannot be read.
             return

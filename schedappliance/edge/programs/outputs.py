@@ -1,8 +1,9 @@
-"""The files that programs write to, one for each attempt, and whether a process writes to one of them.
+"""The files that programs write to, one for each attempt, and the collector, which looks after them on a worker.
 
 The files keep the output when the daemon is killed.
 
-Rule: a file exists from before the start until the store holds the part of it that is kept.
+Rule: a file exists from before the start until the store holds the part of it that is kept. The disk may hang, so reading and
+removing files are tasks of the worker, which run one after the other.
 """
 
 from __future__ import annotations
@@ -13,13 +14,26 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from schedappliance.edge import linux
-from schedappliance.engine.output_parts import OutputPart, cut, left_out
+from schedappliance.engine.events import OutputEmptied, OutputRead, OutputUnreadable, ProgramEnded
+from schedappliance.engine.output_parts import NOTHING, OutputPart, cut, left_out
 from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.kinds import EXHAUSTED
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from schedappliance.edge.loop import Loop
+    from schedappliance.edge.programs.output_lines import OutputLines, OutputLog
+    from schedappliance.edge.threads import Worker
+    from schedappliance.engine.attempts import Exit
+    from schedappliance.engine.effects import ReadOutput
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
@@ -33,6 +47,14 @@ SPARE_BYTES = 4 * 1024 * 1024
 BLOCK_BYTES = 512
 # The largest block of the usual file systems.
 LARGEST_BLOCK = 64 * 1024
+
+# How long a failed read of an output is repeated: a process may have leased the file, or descriptors may be short.
+UNREADABLE_MS = 5000
+READ_AGAIN_MS = 100
+# The interval at which the lines of programs are passed on to the log.
+PASS_ON_MS = 1000
+# The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
+HELD_BYTES = 16 * 1024 * 1024
 
 REPLACED = "the output file was replaced; what the program wrote is lost"
 
@@ -353,3 +375,133 @@ def punch(path: Path, limit: int) -> None:
                 linux.punch_hole(descriptor, limit, size - 2 * limit)
         finally:
             os.close(descriptor)
+
+
+class Writer(Protocol):
+    """A running program, as far as its output is concerned."""
+
+    # How many bytes of the output the store keeps.
+    output_limit: int
+    # Of the output; None if the program has redirected it.
+    inode: int | None
+    # What the log has of the output; None if nothing is passed on.
+    lines: OutputLines | None
+
+
+# The programs that run now. May be called from any thread.
+Writers = Callable[[], Iterable[tuple[AttemptKey, Writer]]]
+
+
+@dataclass(slots=True)
+class Collector:
+    """Looks after the outputs on its worker: reads them, passes their lines on to the log, and bounds their size."""
+
+    loop: Loop
+    outputs: Outputs
+    worker: Worker
+    logger: Logger
+    # Passes the lines of programs on to the log; None if they are not passed on.
+    output_log: OutputLog | None = None
+    # The outputs of ended runs that a process has open, and whether the log names them. Only tasks change it.
+    held: dict[AttemptKey, bool] = field(default_factory=dict)
+    _will_pass_on: bool = False
+
+    # For the deciding thread
+
+    def collect(self, key: AttemptKey, program: Writer, exit_of_process: Exit) -> None:
+        """Reports the end of a program with its output. For a program that wrote nothing, no task is needed."""
+        if self.outputs.is_empty(key, program.inode):
+            self.loop.inbox.put(ProgramEnded(key, exit_of_process, b"", 0))
+        else:
+            until = self.loop.clock.moment().boot + UNREADABLE_MS
+            self.worker.submit(partial(self._collect, key, program, exit_of_process, until))
+
+    def read_part(self, effect: ReadOutput, is_new: bool, inode: int | None) -> None:
+        """Reads a part of an output. `is_new`: the program is not started yet, so a file of its name is not its output."""
+        self.worker.submit(partial(self._read_part, effect, is_new, inode))
+
+    def discard(self, keys: list[AttemptKey]) -> None:
+        """Removes outputs that the store holds now."""
+        self.worker.submit(partial(self._retire, keys))
+
+    def punch(self, running: Writers) -> None:
+        """Frees the middle of the long outputs of running programs, and bounds those of ended runs."""
+        for key, program in running():
+            self.worker.submit(partial(self.outputs.punch, key, program.output_limit))
+        self.worker.submit(self._bound_held)
+
+    # For all threads
+
+    def hold_aside(self, key: AttemptKey) -> None:
+        """Forgets the held output of this name, since another file has the name now. Holds what was set aside."""
+        self.worker.submit(partial(self._hold_aside, key))
+
+    def pass_on_later(self, running: Writers) -> None:
+        """Passes the lines of the running programs on to the log, at intervals, until no program has lines to pass on."""
+        if not self._will_pass_on:
+            self._will_pass_on = True
+            again = self.loop.clock.moment().boot + PASS_ON_MS
+            self.loop.alarms.at(again, partial(self.worker.submit, partial(self._pass_on, running)))
+
+    # Tasks of the worker
+
+    def _pass_on(self, running: Writers) -> None:
+        """A task: it comes before the tasks that collect the outputs of programs that end meanwhile."""
+        # The flag comes first, so that a worker that adds a program from here on sets the next alarm.
+        self._will_pass_on = False
+        for key, program in running():
+            if program.lines and self.output_log:
+                self.pass_on_later(running)
+                self.output_log.pass_on(key, program.lines, program.inode)
+
+    def _collect(self, key: AttemptKey, program: Writer, exit_of_process: Exit, until: int) -> None:
+        if program.lines and self.output_log:
+            self.output_log.pass_on(key, program.lines, program.inode, is_end=True)
+        try:
+            output, size = self.outputs.read(key, program.output_limit, program.inode)
+        except OSError as error:
+            again = self.loop.clock.moment().boot + READ_AGAIN_MS
+            if error.errno in EXHAUSTED and again < until:
+                task = partial(self._collect, key, program, exit_of_process, until)
+                self.loop.alarms.at(again, partial(self.worker.submit, task))
+                return
+            why, output = unreadable_text(error)
+            size = len(output)
+            self.loop.inbox.post(OutputUnreadable(key, why))
+        self.loop.inbox.post(ProgramEnded(key, exit_of_process, output, size))
+
+    def _read_part(self, effect: ReadOutput, is_new: bool, inode: int | None) -> None:
+        """If the whole output was collected before, the event of the end comes first."""
+        part: OutputPart | str
+        try:
+            part = NOTHING if is_new else self.outputs.part(effect.key, effect.begin, effect.most, inode)
+        except OSError as error:
+            part = unreadable_text(error)[0]
+        # A call of the supervisor may put the end of a program into the inbox. An event that is not put by a call could
+        # overtake it.
+        self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
+
+    def _retire(self, keys: list[AttemptKey]) -> None:
+        self.keep_held(self.outputs.retire(keys))
+
+    def _hold_aside(self, key: AttemptKey) -> None:
+        self.held.pop(key, None)
+        while self.outputs.aside:
+            self.keep_held([aside := self.outputs.aside.pop()])
+            message = "a process still writes to an earlier output %s; it is in %s until the process ends"
+            self.logger.warning(message, self.outputs.path(key), self.outputs.path(aside))
+
+    def keep_held(self, keys: list[AttemptKey]) -> None:
+        """Watches outputs of ended runs that a process still has open. Nobody reads them any more."""
+        for key in keys:
+            self.held.setdefault(key, False)
+
+    def _bound_held(self) -> None:
+        """Removes the outputs that no process has open any more, and bounds the size of the others."""
+        held = self.outputs.retire(self.held)
+        self.held = {key: self.held[key] for key in held}
+        for key in held:
+            size = self.outputs.empty(key, HELD_BYTES // len(held))
+            if size and not self.held[key]:
+                self.held[key] = True
+                self.loop.inbox.post(OutputEmptied(key, size))

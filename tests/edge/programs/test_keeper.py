@@ -117,7 +117,7 @@ except keeper.Unfit as error:
 
 def left(edge: Edge) -> None:
     """The daemon is gone, as after kill -9."""
-    edge.supervisor.collector.close()
+    edge.supervisor.collector.worker.close()
     assert edge.keeper.link is not None
     edge.loop.unwatch(edge.keeper.link.control.fileno())
     edge.keeper.link.close()

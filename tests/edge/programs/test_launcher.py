@@ -26,7 +26,7 @@ from schedappliance.edge.programs import accounts, keeper
 from schedappliance.edge.programs.accounts import Credentials
 from schedappliance.edge.programs.keeper_link import KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
-from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
+from schedappliance.edge.programs.outputs import ENDS, SOCKET, Collector, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
@@ -71,7 +71,7 @@ class Edge:
         stack.callback(worker.close)
         stack.callback(collector.close)
         logger = logging.getLogger("launcher")
-        self.supervisor = Supervisor(self.loop, outputs, collector, self.keeper, logger)
+        self.supervisor = Supervisor(self.loop, outputs, Collector(self.loop, outputs, collector), self.keeper, logger)
         self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, self.keeper, LookUps(), logger)
         self.events: list[Event] = []
         self.started = 0

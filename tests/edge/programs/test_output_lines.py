@@ -36,7 +36,7 @@ class Logged:
     def __init__(self, directory: Path) -> None:
         self.clock = ManualClock(0)
         self.outputs = Outputs(directory)
-        self.log = OutputLog(self.outputs, self.take, self.clock)
+        self.log = OutputLog(self.outputs.part, self.take, self.clock)
         self.lines: list[Line] = []
 
     def take(self, lines: list[Line]) -> None:
