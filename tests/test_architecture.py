@@ -75,9 +75,9 @@ FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
 # Participles that hide what a variable holds: name the thing.
 FORBIDDEN_VARIABLES = {"found", "said", "told", "kept", "taken", "begun", "given"}
 # Functions with these names changed something, or had other meanings in other modules: say what the function does.
-FORBIDDEN_FUNCTIONS = {"claimed", "go_on", "happened", "known"}
-# In these stations, which make up the daemon, a public class has a name of its own.
-DAEMON = {"engine", "store", "commands", "core"}
+FORBIDDEN_FUNCTIONS = {"claimed", "connected", "go_on", "happened", "known", "linked", "why_not"}
+# In these stations, which make up the daemon, each public class has a name of its own.
+DAEMON = {"engine", "store", "commands", "core", "edge"}
 BUILTINS = {name for name in dir(builtins) if name.islower() and not name.startswith("_")}
 
 

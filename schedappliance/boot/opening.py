@@ -23,7 +23,7 @@ from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.keeper_link import (
     KeeperLink,
-    Running,
+    StillRuns,
     attempt_id,
     causes_of,
     endings_of,
@@ -211,9 +211,8 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
     frame.stack.callback(keeper.close)
     worker, collector = frame.worker("programs"), frame.worker("collector")
     log = OutputLog(outputs.part, frame.log.pass_on, frame.loop.clock) if frame.file.log_programs else None
-    supervisor = Supervisor(
-        frame.loop, outputs, Collector(frame.loop, outputs, collector, log), keeper, frame.log.logger
-    )
+    logger = frame.log.logger
+    supervisor = Supervisor(frame.loop, outputs, Collector(frame.loop, outputs, collector, logger, log), keeper, logger)
     frame.stack.callback(supervisor.discard_all)
     return Launcher(frame.loop, outputs, supervisor, worker, keeper, LookUps(), frame.log.logger)
 
@@ -246,7 +245,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
-    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, Running)}
+    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, StillRuns)}
     texts: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys():
         try:

@@ -1,11 +1,11 @@
 """The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
 
-It starts programs for its daemon. It keeps how each of them ended, in memory and in a file, until a daemon has stored it.
-While no daemon is there, it enforces timeouts. It ends when it has no program and no daemon will come. Descriptor 0 is the
-socket on which it listens (or a connection, where no socket can be made), 1 the file of ends, 2 takes its errors.
+It starts programs for its daemon, and keeps how each ended, in memory and in a file, until a daemon has stored it. While no
+daemon is there, it enforces timeouts. It ends when it has no program and no daemon will come. Descriptor 0 is the socket on
+which it listens (a connection, if the file system holds no sockets), 1 is the file of ends, and 2 takes its errors.
 
-Rule: it imports nothing of this package, and talks only to its daemon, which has the same user. A daemon of a newer
-version must understand its messages, which `keeper_link` describes.
+Rule: it imports nothing of this package, to need little memory and to survive an upgrade, and talks only to its daemon. A
+newer daemon must understand its messages: keeper_link.py describes them, and tells the story of a program.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import socket
 import sys
 import time
 
-# The version of the messages; the largest message; the most lines in it; the longest file of ends, for each end in it.
-VERSION, MESSAGE_BYTES, MOST_LINES, MOST_BYTES = 1, 65_536, 200, 10_000
+# The version of the messages; the largest message; the most lines in it; the most bytes of the file of ends for each end.
+VERSION, MESSAGE_BYTES, MOST_LINES, BYTES_PER_END = 1, 65_536, 200, 10_000
 # A start may bring three descriptors: the output, the standard input, and a file with a long request.
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
 # The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
@@ -34,12 +34,13 @@ HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
 # The longest wait for a daemon, and for a timeout: a suspend lengthens a wait, and not a timeout.
 LONGEST_MS = 10_000
 # Variables that name the attempt. A process that has left the session of its program is recognized by them.
-_MARKS = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
+_NAMES = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
+_STATE, _PARENT, _GROUP, _SESSION, _START = 0, 1, 2, 3, 19  # Of /proc/PID/stat, from the third field on.
 # Numbers from sys/prctl.h and spawn.h; glibc and musl agree on them.
 _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
 _STRUCT_BYTES = 1024
-# Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
+# Signals that a program must not inherit as ignored: Python ignores the first two, and the C library may ignore 32 to 34.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
 # The number of the system call ioprio_set, which no C library offers.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282, "armv7l": 314, "i686": 289}
@@ -93,7 +94,7 @@ def _texts(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
 
 
 def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
-    """For posix_spawn: the program leads a session of its own, no signal is blocked, and none of these is ignored."""
+    """For posix_spawn: the program leads a session of its own, no signal is blocked, no _DEFAULT_SIGNALS is ignored."""
     attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
     # The set in the kernel's own form: sigaddset() rejects the signals that the C library uses itself.
     bits = sum(1 << number - 1 for number in _DEFAULT_SIGNALS).to_bytes(8, sys.byteorder)
@@ -122,7 +123,7 @@ class Program:
         self.restraints = [os.fsdecode(text).split(" ", 1) for text in texts[: int(restraints)]]
         texts = texts[int(restraints) :]
         self.argv, self.variables = texts[: int(count)], texts[int(count) :]
-        self.marks = {text for text in self.variables if text.startswith(_MARKS)}
+        self.names = {text for text in self.variables if text.startswith(_NAMES)}
         self.pid, self.why, self.kill_at, self.sure_at, self.has_ended = 0, "", 0, 0, False
 
     def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
@@ -155,14 +156,14 @@ class Program:
             os.setsid()
             self.execute(output, stdin, keeper)
         except Exception as error:
-            os.write(failures, b"%d %s\n" % (os.getpid(), why_not(error, self.cwd)))
+            os.write(failures, b"%d %s\n" % (os.getpid(), start_failure(error, self.cwd)))
         finally:
             os._exit(127)
 
     def execute(self, output: int, stdin: int, keeper: int) -> None:
-        """Turns this process into the program. Returns only if the keeper has ended. Raises what prevents the start."""
+        """Turns this process into the program. Returns only if the keeper has ended. Raises the error that prevents the start."""
         uid, gid, *groups = self.identity
-        # So that the program can open /dev/stdout and /dev/stderr. Without root, the owner is right already.
+        # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
         _libc.fchown(output, uid, -1)
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
@@ -175,17 +176,17 @@ class Program:
         if os.getppid() == keeper:  # Without it, nobody would know of this program.
             os.execve(self.argv[0], self.argv, variables)
 
-    def line(self) -> bytes:
-        ticks = int(fields[19]) if (fields := stat_of(self.pid)) else 0
+    def running_line(self) -> bytes:
+        ticks = int(fields[_START]) if (fields := stat_of(self.pid)) else 0
         return f"running {self.id} {self.pid} {ticks} {self.why or '-'}".encode()
 
 
-def why_not(error: Exception, cwd: str) -> bytes:
+def start_failure(error: Exception, cwd: str) -> bytes:
     """Why a start failed: the error number, or 0; what failed; and the error in words."""
     text = f"0 user {error}" if isinstance(error, Unfit) else "0 program the appliance itself failed"
     if isinstance(error, OSError):
-        place = "directory" if error.filename == cwd else "program"
-        text = f"{error.errno or 0} {place} {error.strerror or error}"
+        part = "directory" if error.filename == cwd else "program"
+        text = f"{error.errno or 0} {part} {error.strerror or error}"
     return text.replace("\n", " ").encode(errors="backslashreplace")[:2048]
 
 
@@ -203,7 +204,7 @@ def stat_of(pid: int) -> list[bytes]:
             os.close(file)
     except OSError:
         return []
-    return fields if len(fields) > 19 and fields[0] not in b"ZX" else []
+    return fields if len(fields) > _START and fields[_STATE] not in b"ZX" else []
 
 
 class Processes:
@@ -216,7 +217,7 @@ class Processes:
         self._of: dict[Program | None, list[tuple[int, int]]] = {}
         self.is_unsure = False
         for pid, fields in self._stats.items():
-            self._of.setdefault(self._owner(pid), []).append((pid, int(fields[2])))
+            self._of.setdefault(self._owner(pid), []).append((pid, int(fields[_GROUP])))
 
     def of(self, program: Program, outside: bool = False) -> list[int]:
         """The living processes of a program: all its descendants, or its group. `outside`: only those outside its group."""
@@ -224,33 +225,33 @@ class Processes:
         return [pid for pid, inside in pairs if (program.whole_tree or inside) and not (outside and inside)]
 
     def _owner(self, pid: int) -> Program | None:
-        """Follows the parents up to a running program, or to an orphan: a child of the keeper that is no program.
+        """The first running program on the way from a process to its parents.
 
-        An orphan belongs to the program whose session or variables it has. The pid of a program that has ended may be that of
-        another process by now, but not its session.
+        If the way ends at the keeper, the process is an orphan: it belongs to the program whose session or variables it has.
+        (The pid of an ended program may be that of another process by now, but not its session.)
         """
         while fields := self._stats.get(pid):
             if (program := self._programs.get(pid)) and not program.has_ended:
                 return program
-            if int(fields[1]) == os.getpid():
-                return self._programs.get(int(fields[3])) or self._marked(pid)
-            pid = int(fields[1])
+            if int(fields[_PARENT]) == os.getpid():
+                return self._programs.get(int(fields[_SESSION])) or self._named(pid)
+            pid = int(fields[_PARENT])
         return None
 
-    def _marked(self, pid: int) -> Program | None:
+    def _named(self, pid: int) -> Program | None:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
                 variables = set(file.read().split(b"\0"))
         except OSError:
             return None
         self.is_unsure |= variables == {b""}  # It is in the middle of its exec.
-        return next((item for item in self._programs.values() if item.marks and item.marks <= variables), None)
+        return next((item for item in self._programs.values() if item.names and item.names <= variables), None)
 
 
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
-    While `starting` is locked, a child may be unknown. `has_ended` is locked until the thread ends. `is_outdated`: the
+    `starting` is locked while a child may not be in `programs` yet. `has_ended` is locked until the thread ends. `is_outdated`: the
     daemon is gone, but a start hangs; the requests behind it are dropped, and the next daemon learns that.
     """
 
@@ -276,10 +277,10 @@ class Starter:
             os.write(self.keeper.wakes[1], b"\0")
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
-        keeper, output, stdin = self.keeper, descriptors[0], descriptors[-1]
+        keeper, (output, *others) = self.keeper, descriptors  # The standard input, if any; the file of a long request.
         if data == b"\0":
-            data, stdin = os.pread(stdin, os.fstat(stdin).st_size, 0), descriptors[-2]
-        stdin = keeper.null if stdin == output else stdin
+            data = os.pread(file := others.pop(), os.fstat(file).st_size, 0)
+        stdin = others[0] if others else keeper.null
         program = Program(data)
         with keeper.asking:
             if self.is_outdated:
@@ -302,13 +303,13 @@ class Starter:
                 keeper.is_alarm_set = True
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
-            keeper.failed.append((program.id, why_not(error, program.cwd)))
+            keeper.failed.append((program.id, start_failure(error, program.cwd)))
         program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
 class Keeper:
     """`programs`: by pid. `ends`: lines that no daemon has stored yet, by id. `ending`: programs that got a signal, or that the
-    daemon does not know. `lingering`: those that have ended, but have descendants. `early`: signals for later programs.
+    daemon does not know. `lingering`: those that have ended, but have descendants. `early`: signals that came before the start, by id.
     `asked`: the requested attempts that started at `asked_at`. No attempt that started later was requested of any keeper.
     """
 
@@ -317,7 +318,7 @@ class Keeper:
         self.programs: dict[int, Program] = {}
         self.ending: list[Program] = []
         self.lingering: list[Program] = []
-        self.next_look, self.await_ms = 0, LONGEST_MS
+        self.next_kill_ms, self.await_ms = 0, LONGEST_MS
         self.outbox: list[bytes] = []
         self.daemon: socket.socket | None = None
         self.early: dict[str, tuple[int, int, str]] = {}
@@ -338,13 +339,13 @@ class Keeper:
         """Serves one daemon after the other, until there is no program, and no daemon comes."""
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            listener.listen()  # Again: the next daemon sees the pid of the process that did it last.
+            listener.listen()  # A second time: SO_PEERCRED names the process that called it last, which must be this one.
             self.poll.register(listener, select.POLLIN)
         else:
             self.greet(listener)
         # A daemon that was killed may come again, and only this keeper knows what it requested.
         while self.daemon or self.programs or self.lingering or self.starters or self.poll.poll(self.await_ms):
-            for descriptor, _ in self.poll.poll(self.patience()):
+            for descriptor, _ in self.poll.poll(self.wait_ms()):
                 if descriptor == self.wakes[0]:
                     self.wake()
                 elif self.daemon and descriptor == self.daemon.fileno():
@@ -379,7 +380,7 @@ class Keeper:
         self.reap()
         self.unreported.clear()
         programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
-        lines = [*(b"asked " + name.encode() for name in self.asked), *(program.line() for program in programs)]
+        lines = [*(b"asked " + name.encode() for name in self.asked), *(program.running_line() for program in programs)]
         head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.asked_at)
         self.daemon, self.outbox = connection, [head, *lines, *self.ends.values(), b"ready"]
         self.await_ms = LONGEST_MS
@@ -421,12 +422,12 @@ class Keeper:
         for name in names:
             self.ends.pop(name, None)
             self.early.pop(name, None)
-        if not self.ends or os.fstat(1).st_size > MOST_BYTES * len(self.ends):
+        if not self.ends or os.fstat(1).st_size > BYTES_PER_END * len(self.ends):
             os.ftruncate(1, 0)
             write_end(*self.ends.values())
 
     def send_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
-        """Sends signals by the ids of programs, to the group and the processes outside it. Unless it is KILL, KILL follows."""
+        """Sends signals by the ids of programs, to the group and the processes outside it. KILL follows later."""
         started = {program.id: program for program in list(self.programs.values())} if signals else {}
         self.early |= {name: words for name, words in signals.items() if name not in started and name not in self.ends}
         programs = [started[name] for name in signals if name in started]
@@ -450,11 +451,11 @@ class Keeper:
         if signal.SIGALRM in os.read(self.wakes[0], 4096):
             self.is_alarm_set = False  # First, so that a start from here on sets the next alarm.
             while self.unreported:
-                self.outbox.append(self.unreported.popitem()[1].line())
+                self.outbox.append(self.unreported.popitem()[1].running_line())
         while self.failed:
             name, reason = self.failed.pop()
             self.early.pop(name, None)
-            self.keep(name, b"unstarted %s %s" % (name.encode(), reason))
+            self.keep_end(name, b"unstarted %s %s" % (name.encode(), reason))
         self.send_signals(dict(self.early))
         self.starters = [item for item in self.starters if item.has_ended.locked()]
         self.reap()
@@ -493,20 +494,20 @@ class Keeper:
                 program.sure_at = boot_ms() + LOOK_AGAIN_MS
                 program.kill_at = program.kill_at or boot_ms()
                 self.lingering.append(program)
-            self.end(program, status, usage, lingers)
+            self.keep_end_of(program, status, usage, lingers)
 
-    def end(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
+    def keep_end_of(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
         """Keeps the end of a program. A copy of the keeper that did not become the program has written the reason."""
         code = os.waitstatus_to_exitcode(status)
         if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
-            self.keep(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
+            self.keep_end(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
             return
         figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
         words = f"ended {program.id} {program.pid} {code} {figures} {program.why or '-'} {int(lingers)}"
-        self.keep(program.id, words.encode())
+        self.keep_end(program.id, words.encode())
 
     def reason_of(self, pid: int) -> bytes:
-        """The reason that a copy of the keeper has written; empty if it became a program."""
+        """The reason that a copy of the keeper has written; empty if the copy did become the program."""
         try:
             lines = os.read(self.failures[0], MESSAGE_BYTES).splitlines()
             self.reasons |= dict(line.split(b" ", 1) for line in lines)
@@ -514,7 +515,7 @@ class Keeper:
             pass
         return self.reasons.pop(b"%d" % pid, b"")
 
-    def keep(self, name: str, line: bytes) -> None:
+    def keep_end(self, name: str, line: bytes) -> None:
         self.ends[name] = line
         self.outbox.append(line)
         write_end(line)
@@ -534,35 +535,35 @@ class Keeper:
         if self.daemon:
             self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.outbox else 0))
 
-    def timed(self) -> list[tuple[int, Program]]:
+    def next_signals(self) -> list[tuple[int, Program]]:
         """The programs with the boot times of their next signals. The daemon sends TERM itself, while it is there."""
         self.ending = [program for program in self.ending if not program.has_ended]
         programs = self.ending if self.daemon else list(self.programs.values())
         times = [(program.kill_at if program.why else program.term_at, program) for program in programs]
         return [(at, program) for at, program in times if at]
 
-    def patience(self) -> int | None:
+    def wait_ms(self) -> int | None:
         """The milliseconds until something is due; None for never."""
-        due = [at for at, _ in self.timed()] + ([self.next_look] if self.lingering else [])
+        due = [at for at, _ in self.next_signals()] + ([self.next_kill_ms] if self.lingering else [])
         return min(LONGEST_MS, max(0, min(due) - boot_ms())) if due else None
 
     def enforce(self) -> None:
         """Sends TERM and KILL where they are due."""
         now, kill, term = boot_ms(), int(signal.SIGKILL), int(signal.SIGTERM)
-        due = [program for at, program in self.timed() if at <= now]
+        due = [program for at, program in self.next_signals() if at <= now]
         self.send_signals({p.id: (kill, 0, p.why) if p.why else (term, p.kill_after, "timeout") for p in due})
-        if self.lingering and self.next_look <= now:
-            self.look_at_rest(now)
+        if self.lingering and self.next_kill_ms <= now:
+            self.kill_lingering(now)
 
-    def look_at_rest(self, now: int) -> None:
+    def kill_lingering(self, now: int) -> None:
         """Kills the descendants that are left, again and again: each of them may have started others meanwhile."""
-        self.next_look = now + LOOK_AGAIN_MS
+        self.next_kill_ms = now + LOOK_AGAIN_MS
         processes = Processes([*self.programs.values(), *self.lingering])
         for program in list(self.lingering):
-            left = processes.of(program)
-            for pid in left if program.kill_at <= now else ():
+            rest = processes.of(program)
+            for pid in rest if program.kill_at <= now else ():
                 _libc.kill(pid, signal.SIGKILL)
-            if (not left and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
+            if (not rest and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
 
@@ -575,8 +576,7 @@ def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]
 
 def write_end(*lines: bytes) -> None:
     """Adds lines to the file of ends. If the disk is full, nothing is lost as long as this process lives."""
-    try:
-        # An empty line first: the disk may have had no room for the end of the last line.
+    try:  # An empty line first: the disk may have had no room for the end of the last line.
         os.write(1, b"".join(b"\n%s\n" % line for line in lines))
     except OSError:
         return

@@ -1,17 +1,31 @@
 """The daemon's side of the keeper: its start, the connection with it, and the messages on it.
 
-The daemon sends starts on a channel of its own, which a start that hangs may block. All other messages are lines:
+Starts go over a channel of their own, so that a start that hangs blocks only other starts. All other messages are lines:
 
 - to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`,
   `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout), `end` (no daemon comes)
 - to the daemon: `keeper VERSION PID ASKED_AT`, `asked ID` (see Asked), `running ID PID TICKS WHY`,
-  `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`, `unstarted ID NUMBER PLACE TEXT`, `gone ID`, and `ready` after
+  `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`, `unstarted ID NUMBER PART TEXT`, `gone ID`, and `ready` after
   everything that a new daemon does not know
 
 An id names an attempt and the time of its start, since a restored store may give the same numbers to another run.
 
 Rule: a request that a keeper may have read is never made again. Otherwise the program could be started twice.
 """
+
+# A program and its keeper, if everything goes well: the daemon requests the start over the channel. A thread of the keeper
+# (Starter) starts the program. After 10 ms the keeper reports `running`, unless the program has ended by then. It reaps the
+# program, writes `ended` into the file of ends, and sends it. When the daemon has stored the end, it sends `forget`.
+#
+# What can go wrong, and what then happens:
+#
+#   the start hangs in a file system  Only the starter hangs. The keeper goes on to serve and to reap.
+#   the daemon is killed              The keeper sends TERM itself when a timeout passes, and keeps the ends. The next daemon
+#                                     connects (`take_over`) and hears everything: what runs, what has ended, what was asked.
+#   the keeper is killed              Its programs go on. Their exit statuses are lost, except those in the file of ends.
+#   a program leaves children behind  If the program was ended by a signal, the keeper ends them too (`lingering`), and then
+#                                     reports `gone`.
+#   the disk is full                  The ends stay in the memory of the keeper.
 
 from __future__ import annotations
 
@@ -49,7 +63,7 @@ UNREQUESTED = "the appliance ended before the start"
 PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
 
 
-class Running(NamedTuple):
+class StillRuns(NamedTuple):
     """A program runs. `pid`: 0 for a start that hangs. `why`: why it is being ended; None if it is not."""
 
     id: str
@@ -69,21 +83,21 @@ class Ended(NamedTuple):
 
 
 class Unstarted(NamedTuple):
-    """A program was not started. `place`: what failed: the program, its directory, its user or a limit of it."""
+    """A program was not started. `part`: what failed: the `program`, its `directory`, or its `user` or a limit of it."""
 
     id: str
     number: int
-    place: str
+    part: str
     text: str
 
 
-class Gone(NamedTuple):
+class TreeGone(NamedTuple):
     """The descendants of a program are gone."""
 
     id: str
 
 
-Report = Running | Ended | Unstarted | Gone
+Report = StillRuns | Ended | Unstarted | TreeGone
 
 
 class Asked(NamedTuple):
@@ -130,14 +144,14 @@ def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | Not
         if isinstance(report, Ended):
             causes[key] = report.exit
         elif isinstance(report, Unstarted):
-            text = reason(report.place, report.number, report.text, "the program", "its directory")
+            text = reason(report.part, report.number, report.text, "the program", "its directory")
             causes[key] = NotStarted(text, report.number in EXHAUSTED)
     return causes
 
 
 def endings_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, str]:
     """Why programs were being ended."""
-    return {key: report.why for key, report in known.items() if isinstance(report, Running | Ended) and report.why}
+    return {key: report.why for key, report in known.items() if isinstance(report, StillRuns | Ended) and report.why}
 
 
 def attempt_id(key: AttemptKey, started_ms: int) -> str:
@@ -164,16 +178,16 @@ def _report(words: list[str]) -> Report | None:
     """The report in the words of a line. Raises ValueError."""
     match words:
         case ["running", name, pid, ticks, why, *_]:
-            return Running(name, int(pid), int(ticks), None if why == "-" else why)
+            return StillRuns(name, int(pid), int(ticks), None if why == "-" else why)
         case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
             code = int(status)
             figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024
             cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
             return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
-        case ["unstarted", name, number, place, *rest]:
-            return Unstarted(name, int(number), place, " ".join(rest))
+        case ["unstarted", name, number, part, *rest]:
+            return Unstarted(name, int(number), part, " ".join(rest))
         case ["gone", name]:
-            return Gone(name)
+            return TreeGone(name)
     return None
 
 
@@ -188,17 +202,19 @@ def ends_in(directory: Path) -> list[Report]:
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """A connection with a keeper. `is_up`: the keeper has answered. `is_lost`: it has ended, and gets no more requests.
-
-    `popen`: None if an earlier daemon started the keeper. `messages`: a file in memory with its errors.
-    """
+    """A connection with a keeper."""
 
     control: socket.socket
+    # For the starts.
     channel: socket.socket
+    # None if an earlier daemon started the keeper.
     popen: subprocess.Popen[bytes] | None = None
+    # A file in memory with the errors of the keeper.
     messages: int = -1
     pid: int = 0
+    # The keeper has answered.
     is_up: bool = False
+    # The keeper has ended, and gets no more requests.
     is_lost: bool = False
     _unsent: list[str] = field(default_factory=list)
 
@@ -275,7 +291,7 @@ class Link:
 
     def close(self) -> None:
         if self.popen is not None:
-            # Python warns of a child that runs on.
+            # `Popen` warns if it is deleted while its child runs. The keeper runs on, on purpose.
             self.popen.returncode = self.popen.poll() or 0
         for connection in (self.control, self.channel):
             connection.close()
@@ -286,21 +302,22 @@ class Link:
 
 @dataclass(slots=True)
 class KeeperLink:
-    """Starts the keeper when it is first needed, and another one after it was killed.
-
-    `command`: what runs in place of the keeper, for tests. `on_open`: called with each new connection, on any thread.
-    `is_needed`: whether the keeper must run on when the daemon ends. `wake`: called with the pid of a keeper that must answer.
-    `asked`: what the keeper of an earlier daemon was asked for; None if it is unknown.
-    """
+    """Starts the keeper when it is first needed, and another one after it was killed."""
 
     outputs: Outputs
+    # The limit on descriptors that programs get.
     limit: int
+    # Called with each new connection, on any thread.
     on_open: Callable[[Link], None] = lambda _link: None
+    # Whether the keeper must run on when the daemon ends.
     is_needed: Callable[[], bool] = lambda: False
+    # Called with the pid of a keeper that must answer.
     wake: Callable[[int], None] = lambda _pid: None
+    # What runs in place of the keeper, for tests.
     command: Sequence[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     link: Link | None = None
+    # What the keeper of an earlier daemon was asked for; None if it is unknown.
     asked: Asked | None = None
     # All attempts that were requested of other keepers have started before. An earlier daemon has ended.
     _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
@@ -316,54 +333,61 @@ class KeeperLink:
         Without a keeper, these are the ends in its file. Raises Unusable if the keeper does not answer, and OSError if the
         machine lacks what it takes to connect.
         """
-        path = self.outputs.directory / SOCKET
+        greeting = self._hear_greeting(self.outputs.directory / SOCKET)
+        if greeting is None:
+            return self.ends()
+        link, text = greeting
+        self._use(link)
+        self.asked = asked_in(text)
+        return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())
+
+    def _hear_greeting(self, path: Path) -> tuple[Link, str] | None:
+        """Connects with a keeper. Returns the connection and all that it reports first; None without a keeper. Raises as above."""
         try:
             control = connect(path, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
         except OSError as error:
             if error.errno in EXHAUSTED:
                 raise
-            return self.ends()
+            return None
         with contextlib.ExitStack() as after_failure:
             after_failure.enter_context(control)
             try:
                 if peer_uid(control) != os.geteuid():
-                    return self.ends()
+                    return None
                 self.wake(peer_pid(control))
-                link, text = self._linked(control), ""
+                link, text = self._with_channel(control), ""
                 after_failure.callback(link.close)
                 # Reports of what happens meanwhile may follow at once.
                 while "\nready" not in text:
                     if (more := link.receive()) is None:
-                        return self.ends()
+                        return None
                     text += f"\n{more}"
             except TimeoutError:
                 remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
                 raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
             except ConnectionError:
                 # It has ended just now.
-                return self.ends()
+                return None
             after_failure.pop_all()
-        self._open(link)
-        self.asked = asked_in(text)
-        return list({report.id: report for report in reports(text) if not isinstance(report, Gone)}.values())
+        return link, text
 
     def ends(self) -> list[Report]:
         return ends_in(self.outputs.directory)
 
-    def start(self, data: bytes, descriptors: list[int], note: Callable[[Link], None]) -> None:
-        """Requests a start, and notes the connection before it can be lost. Runs on the worker. Raises OSError."""
+    def start(self, data: bytes, descriptors: list[int], on_link: Callable[[Link], None]) -> None:
+        """Requests a start. Calls `on_link` before the connection can be lost. Runs on the worker. Raises OSError."""
         with self.lock:
             try:
-                link = self._connected()
+                link = self._link_to_keeper()
                 try:
                     link.request(data, descriptors)
                 except (BrokenPipeError, ConnectionResetError):
                     link.is_lost = True
-                    link = self._connected()
+                    link = self._link_to_keeper()
                     link.request(data, descriptors)
             except OSError as error:
                 raise OSError(error.errno, f"cannot reach the keeper: {error.strerror}") from error
-            note(link)
+            on_link(link)
 
     def prepare(self) -> None:
         """Starts a keeper before anything is requested, so that it can tell the next daemon what was.
@@ -371,17 +395,18 @@ class KeeperLink:
         It does not wait until the keeper serves. If this fails, the first start reports why.
         """
         with self.lock, contextlib.suppress(OSError):
-            self._connected()
+            self._link_to_keeper()
 
-    def _connected(self) -> Link:
+    def _link_to_keeper(self) -> Link:
+        """The connection with a keeper that runs. Starts one if there is none. Raises OSError."""
         if self.link is not None and self.link.is_lost:
             self._since = keeper.boot_ms() + 1
         if self.link is None or self.link.is_lost:
-            self._open(self._begin())
+            self._use(self._start_keeper())
         assert self.link is not None
         return self.link
 
-    def _open(self, link: Link) -> None:
+    def _use(self, link: Link) -> None:
         """Uses a connection from now on. Raises OSError if the loop cannot watch it."""
         link.control.setblocking(False)
         try:
@@ -391,7 +416,7 @@ class KeeperLink:
             raise
         self.link = link
 
-    def _linked(self, control: socket.socket) -> Link:
+    def _with_channel(self, control: socket.socket) -> Link:
         """The link over a connection, with the channel for starts. Raises OSError."""
         channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with peer, contextlib.ExitStack() as after_failure:
@@ -400,7 +425,7 @@ class KeeperLink:
             after_failure.pop_all()
         return Link(control, channel)
 
-    def _begin(self) -> Link:
+    def _start_keeper(self) -> Link:
         """Starts a keeper, and connects with it. In its own session, it gets no signals of a terminal. Raises OSError."""
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
         if not_a_file(directory / ENDS):
@@ -426,7 +451,7 @@ class KeeperLink:
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
             _restore_limit(popen.pid, self.limit)
-            link = self._linked(control)
+            link = self._with_channel(control)
             link.popen, link.messages, link.pid = popen, messages, popen.pid
             after_failure.pop_all()
         return link

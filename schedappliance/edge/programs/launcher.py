@@ -172,12 +172,12 @@ class Launcher:
         name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
         process = Process(name, effect.output_limit, inode, lines, effect.argv[0], effect.cwd, attempt_names)
 
-        def note(link: Link) -> None:
+        def on_link(link: Link) -> None:
             process.link = link
 
         self.supervisor.add(effect.key, process)
         try:
-            self.keeper.start(request, descriptors, note)
+            self.keeper.start(request, descriptors, on_link)
         except OSError:
             self.supervisor.remove(effect.key)
             raise

@@ -7,15 +7,15 @@ what says that it runs on the collector, a worker.
 # The good path of a program:
 #
 #   add            The launcher requests the start. From now on, a report about the program is expected.
-#   Running        The keeper has started it: ProgramStarted tells the core the pid.
+#   StillRuns      The keeper has started it: ProgramStarted tells the core the pid.
 #   signal         If it has to end, TERM goes to the keeper, which sends it and, after `kill_after`, KILL.
 #   Ended          It has ended. The collector reads its output, and ProgramEnded tells the core both.
 #   discard        The core has stored the end: the output is removed, and the keeper may forget the program.
 #
 # What can go wrong, and what then happens:
 #
-#   it cannot start              Unstarted comes instead of Running: ProgramNotStarted tells the core why.
-#   its descendants go on        Ended says that it lingers: the daemon waits until Gone says that they have ended, too.
+#   it cannot start              Unstarted comes instead of StillRuns: ProgramNotStarted tells the core why.
+#   its descendants go on        Ended says that it lingers: the daemon waits until TreeGone says that they have ended, too.
 #   the keeper is killed         `_on_loss`: the exit statuses of its programs are lost. Those that still run are followed by
 #                                pidfd; of the others, the file of ends has what the keeper has seen.
 #   the keeper never answered    The start failed: the next one starts another keeper.
@@ -33,7 +33,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.edge.programs.keeper_link import Ended, Gone, Running, Unstarted, key_of, reports
+from schedappliance.edge.programs.keeper_link import Ended, StillRuns, TreeGone, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.edge.programs.survivors import AttemptNames, find_named, in_group, is_stopped, start_ticks
@@ -163,7 +163,7 @@ class Supervisor:
                     self._leave_to_keeper(link, report)
                 continue
             by_attempt[key] = report
-            if isinstance(report, Running):
+            if isinstance(report, StillRuns):
                 inode = self.outputs.inode_for(key, report.pid) if report.pid else None
                 lines = self._later_lines(key, inode, fields.get(key))
                 process = Process(report.id, limits[key], inode, lines, pid=report.pid, ticks=report.ticks, link=link)
@@ -174,7 +174,7 @@ class Supervisor:
 
     def _leave_to_keeper(self, link: Link, report: Report) -> None:
         """Leaves a program of a run that the store does not know to the keeper, which enforces its timeout."""
-        if not isinstance(report, Running):
+        if not isinstance(report, StillRuns):
             link.say(f"forget {report.id}")
             return
         self._strangers.add(report.id)
@@ -229,18 +229,18 @@ class Supervisor:
 
     def _take(self, link: Link, report: Report) -> None:
         """Takes a report of the keeper. If it is about a program that nobody follows, the keeper is told to forget its end."""
-        if isinstance(report, Gone):
+        if isinstance(report, TreeGone):
             self.lingering.pop(report.id, None)
             return
         key = key_of(report.id)
         process = self._processes.get(key)
         if process is None or process.id != report.id:
-            if not isinstance(report, Running):
+            if not isinstance(report, StillRuns):
                 self._strangers.discard(report.id)
                 self._say(link, f"forget {report.id}")
             return
         match report:
-            case Running():
+            case StillRuns():
                 process.pid, process.ticks = report.pid, report.ticks
                 self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, report.ticks)))
             case Unstarted():
@@ -263,7 +263,7 @@ class Supervisor:
 
     def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
         """Reports a failed start. Runs on the collector."""
-        why = reason(report.place, report.number, report.text, process.argv0, process.cwd)
+        why = reason(report.part, report.number, report.text, process.argv0, process.cwd)
         self.report_failure(key, report.number, why)
 
     def _end(self, key: AttemptKey, process: Process, exit_of_process: Exit) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper
-from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, Running, attempt_id
+from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, StillRuns, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -80,12 +80,12 @@ def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
     done = run(f"""
 import resource
 os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-keeper.MOST_BYTES, one = 0, keeper.Keeper(0)
+keeper.BYTES_PER_END, one = 0, keeper.Keeper(0)
 for name in ("1-1-1-5", "2-1-1-5"):
-    one.keep(name, b"ended " + name.encode())
+    one.keep_end(name, b"ended " + name.encode())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 one.forget(["1-1-1-5"])
-one.keep("3-1-1-5", b"ended 3-1-1-5")
+one.keep_end("3-1-1-5", b"ended 3-1-1-5")
 print(*one.ends, file=sys.stderr)
 """)
     assert done.stderr == "2-1-1-5 3-1-1-5\n"
@@ -149,7 +149,7 @@ def test_the_next_daemon_gets_the_running_programs_and_the_ends(make: Make, tmp_
         edge, known = next_daemon(make, [running, short])
         assert edge.process() == keeper_pid
         begun, over = known[running], known[short]
-        assert isinstance(begun, Running)
+        assert isinstance(begun, StillRuns)
         assert isinstance(over, Ended)
         assert (begun.pid, over.exit) == (pid, Exit(status=3))
         file.write("go\n")
@@ -302,12 +302,12 @@ def test_a_signal_ends_all_descendants(edge: Edge, number: int) -> None:
 
 # Each orphan is in the middle of its exec while it is looked at for the first two times.
 IN_EXEC = """
-marked, looks = keeper.Processes._marked, {}
+marked, looks = keeper.Processes._named, {}
 def in_exec(processes, pid):
     looks[pid] = looks.get(pid, 0) + 1
     processes.is_unsure |= looks[pid] < 3
     return None if looks[pid] < 3 else marked(processes, pid)
-keeper.Processes._marked = in_exec
+keeper.Processes._named = in_exec
 """
 
 
@@ -400,7 +400,7 @@ def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_pat
     assert edge.heard(ProgramEnded, first).exit == Exit(signal=signal.SIGTERM)
     left(edge)
     edge, known = next_daemon(make, [hung, behind])
-    assert known == {hung: Running(attempt_id(hung, 0), 0, 0, None)}
+    assert known == {hung: StillRuns(attempt_id(hung, 0), 0, 0, None)}
     assert edge.keeper.asked == Asked(now, frozenset([attempt_id(hung, 0)])), "the start behind it is dropped"
     assert edge.output("echo more") == ["more"]
     gate.write_text("")

@@ -148,7 +148,7 @@ def test_a_shortage_is_not_taken_for_the_end_of_the_keeper(link: KeeperLink, mon
         link.take_over()
 
 
-@pytest.mark.parametrize("call", ["os.memfd_create", "_sockets", "KeeperLink._linked"])
+@pytest.mark.parametrize("call", ["os.memfd_create", "_sockets", "KeeperLink._with_channel"])
 def test_a_keeper_that_cannot_be_started_leaves_no_descriptor_open(
     link: KeeperLink, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -71,7 +71,9 @@ class Edge:
         stack.callback(worker.close)
         stack.callback(collector.close)
         logger = logging.getLogger("launcher")
-        self.supervisor = Supervisor(self.loop, outputs, Collector(self.loop, outputs, collector), self.keeper, logger)
+        self.supervisor = Supervisor(
+            self.loop, outputs, Collector(self.loop, outputs, collector, logger), self.keeper, logger
+        )
         self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, self.keeper, LookUps(), logger)
         self.events: list[Event] = []
         self.started = 0
