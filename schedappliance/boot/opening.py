@@ -23,7 +23,7 @@ from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.keeper_link import (
     KeeperLink,
-    StillRuns,
+    RunsNow,
     attempt_id,
     causes_of,
     endings_of,
@@ -245,7 +245,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
-    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, StillRuns)}
+    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, RunsNow)}
     texts: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys():
         try:

@@ -72,13 +72,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartProgram:
-    """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start.
-
-    `started_ms`: the wall time by which this start is recognized. `term_at`: the boot time of its timeout, None for never,
-    and `kill_after_ms`: what follows if no daemon is there then. `started_at`: the boot time of the decision to start it.
-    `stdin`: the text that it reads, None for nothing. `env_file` and `pass_env`: variables that the launcher adds to `env`.
-    `log_fields`: those of the lines that it writes, if they are passed on to the log.
-    """
+    """Starts a program."""
 
     key: AttemptKey
     argv: tuple[str, ...]
@@ -86,17 +80,24 @@ class StartProgram:
     cwd: str
     umask: int
     output_limit: int
+    # Names or numbers; the launcher looks them up at each start.
     user: str | None = None
     group: str | None = None
+    # The text that the program reads; None for nothing.
     stdin: str | None = None
+    # Variables that the launcher adds to `env`.
     env_file: str | None = None
     pass_env: tuple[str, ...] = ()
+    # The wall time by which this start is recognized.
     started_ms: int = 0
+    # The boot time of its timeout, None for never; and when KILL follows, if no daemon is there then.
     term_at: int | None = None
     kill_after_ms: int = 0
     tree: str = "all"
+    # Those of the lines that it writes, if they are passed on to the log.
     log_fields: tuple[tuple[str, Any], ...] = ()
     resources: Resources = NO_RESOURCES
+    # The boot time of the decision to start it.
     started_at: int = 0
 
 

@@ -63,7 +63,7 @@ UNREQUESTED = "the appliance ended before the start"
 PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
 
 
-class StillRuns(NamedTuple):
+class RunsNow(NamedTuple):
     """A program runs. `pid`: 0 for a start that hangs. `why`: why it is being ended; None if it is not."""
 
     id: str
@@ -83,7 +83,10 @@ class Ended(NamedTuple):
 
 
 class Unstarted(NamedTuple):
-    """A program was not started. `part`: what failed: the `program`, its `directory`, or its `user` or a limit of it."""
+    """A program was not started.
+
+    `part`: what failed: the `program`, its `directory`, or its `user` or a limit of it.
+    """
 
     id: str
     number: int
@@ -97,7 +100,7 @@ class TreeGone(NamedTuple):
     id: str
 
 
-Report = StillRuns | Ended | Unstarted | TreeGone
+Report = RunsNow | Ended | Unstarted | TreeGone
 
 
 class Asked(NamedTuple):
@@ -151,7 +154,7 @@ def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | Not
 
 def endings_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, str]:
     """Why programs were being ended."""
-    return {key: report.why for key, report in known.items() if isinstance(report, StillRuns | Ended) and report.why}
+    return {key: report.why for key, report in known.items() if isinstance(report, RunsNow | Ended) and report.why}
 
 
 def attempt_id(key: AttemptKey, started_ms: int) -> str:
@@ -178,7 +181,7 @@ def _report(words: list[str]) -> Report | None:
     """The report in the words of a line. Raises ValueError."""
     match words:
         case ["running", name, pid, ticks, why, *_]:
-            return StillRuns(name, int(pid), int(ticks), None if why == "-" else why)
+            return RunsNow(name, int(pid), int(ticks), None if why == "-" else why)
         case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
             code = int(status)
             figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024
@@ -219,7 +222,10 @@ class Link:
     _unsent: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> bool:
-        """Sends a line now, or in a later `flush`. Returns whether nothing is left. Only the deciding thread calls it."""
+        """Sends a line now, or in a later `flush`.
+
+        Returns whether nothing is left. Only the deciding thread calls it.
+        """
         self._unsent.append(line)
         return self.flush()
 
@@ -275,7 +281,10 @@ class Link:
         return text or f"exit status {status}"
 
     def leave(self, seconds: float) -> None:
-        """Ends the connection. Waits at most this long for the end of the keeper; 0: it has programs, and does not end."""
+        """Ends the connection.
+
+        Waits at most this long for the end of the keeper; 0: it has programs, and does not end.
+        """
         if seconds:
             self.say("end")
         with contextlib.suppress(OSError):
@@ -342,7 +351,10 @@ class KeeperLink:
         return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())
 
     def _hear_greeting(self, path: Path) -> tuple[Link, str] | None:
-        """Connects with a keeper. Returns the connection and all that it reports first; None without a keeper. Raises as above."""
+        """Connects with a keeper.
+
+        Returns the connection and all that it reports first; None without a keeper. Raises as above.
+        """
         try:
             control = connect(path, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -426,7 +438,10 @@ class KeeperLink:
         return Link(control, channel)
 
     def _start_keeper(self) -> Link:
-        """Starts a keeper, and connects with it. In its own session, it gets no signals of a terminal. Raises OSError."""
+        """Starts a keeper, and connects with it.
+
+        In its own session, it gets no signals of a terminal. Raises OSError.
+        """
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
         if not_a_file(directory / ENDS):
             (directory / ENDS).unlink()
@@ -489,7 +504,10 @@ def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
 
 
 def _restore_limit(pid: int, soft: int) -> None:
-    """Sets the limit on descriptors that the daemon was started with, for the programs. The daemon has raised its own."""
+    """Sets the limit on descriptors that the daemon was started with, for the programs.
+
+    The daemon has raised its own.
+    """
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

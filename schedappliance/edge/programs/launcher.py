@@ -58,7 +58,8 @@ Account = tuple[str | None, str | None]
 class Launcher:
     """Performs StartProgram and SignalProgram.
 
-    `_awaiting`: the starts that wait for the look-up of their account, one look-up for each account.
+    docs/architecture.md, "A due job", follows a start through this class. The deciding thread calls `start`; the worker, or a
+    thread for the look-up of the user, does the rest.
     """
 
     loop: Loop
@@ -68,11 +69,16 @@ class Launcher:
     keeper: KeeperLink
     look_ups: LookUps
     logger: Logger
+    # The variables that every program gets.
     _environment: dict[str, bytes] = field(init=False)
+    # Outputs could not be written at the last try.
     _outputs_fail: bool = False
+    # The starts that wait for the look-up of their account, one look-up for each account. The lock is for these.
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
+    # When look-ups that have failed since their last success failed first.
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
+    # Starts were cancelled for a stop, and no turn has them yet.
     _has_cancelled_starts: bool = False
     # Cgroups of the last daemon may be left.
     _has_cgroups: bool = True

@@ -417,7 +417,10 @@ class Collector:
             self.worker.submit(partial(self._collect, key, program, exit_of_process, until))
 
     def read_part(self, effect: ReadOutput, is_new: bool, inode: int | None) -> None:
-        """Reads a part of an output. `is_new`: the program is not started yet, so a file of its name is not its output."""
+        """Reads a part of an output.
+
+        `is_new`: the program is not started yet, so a file of its name is not its output.
+        """
         self.worker.submit(partial(self._read_part, effect, is_new, inode))
 
     def discard(self, keys: list[AttemptKey]) -> None:

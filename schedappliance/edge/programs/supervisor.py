@@ -7,14 +7,14 @@ what says that it runs on the collector, a worker.
 # The good path of a program:
 #
 #   add            The launcher requests the start. From now on, a report about the program is expected.
-#   StillRuns      The keeper has started it: ProgramStarted tells the core the pid.
+#   RunsNow        The keeper has started it: ProgramStarted tells the core the pid.
 #   signal         If it has to end, TERM goes to the keeper, which sends it and, after `kill_after`, KILL.
 #   Ended          It has ended. The collector reads its output, and ProgramEnded tells the core both.
 #   discard        The core has stored the end: the output is removed, and the keeper may forget the program.
 #
 # What can go wrong, and what then happens:
 #
-#   it cannot start              Unstarted comes instead of StillRuns: ProgramNotStarted tells the core why.
+#   it cannot start              Unstarted comes instead of RunsNow: ProgramNotStarted tells the core why.
 #   its descendants go on        Ended says that it lingers: the daemon waits until TreeGone says that they have ended, too.
 #   the keeper is killed         `_on_loss`: the exit statuses of its programs are lost. Those that still run are followed by
 #                                pidfd; of the others, the file of ends has what the keeper has seen.
@@ -33,7 +33,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.edge.programs.keeper_link import Ended, StillRuns, TreeGone, Unstarted, key_of, reports
+from schedappliance.edge.programs.keeper_link import Ended, RunsNow, TreeGone, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.edge.programs.survivors import AttemptNames, find_named, in_group, is_stopped, start_ticks
@@ -139,7 +139,10 @@ class Supervisor:
         self._processes.pop(key, None)
 
     def report_failure(self, key: AttemptKey, number: int, why: str) -> None:
-        """Reports that an attempt could not begin. `number`: the error number, 0 for none. May be called from any thread."""
+        """Reports that an attempt could not begin.
+
+        `number`: the error number, 0 for none. May be called from any thread.
+        """
         self.outputs.remove([key])
         self.loop.inbox.post(ProgramNotStarted(key, why, number in EXHAUSTED))
 
@@ -163,7 +166,7 @@ class Supervisor:
                     self._leave_to_keeper(link, report)
                 continue
             by_attempt[key] = report
-            if isinstance(report, StillRuns):
+            if isinstance(report, RunsNow):
                 inode = self.outputs.inode_for(key, report.pid) if report.pid else None
                 lines = self._later_lines(key, inode, fields.get(key))
                 process = Process(report.id, limits[key], inode, lines, pid=report.pid, ticks=report.ticks, link=link)
@@ -174,7 +177,7 @@ class Supervisor:
 
     def _leave_to_keeper(self, link: Link, report: Report) -> None:
         """Leaves a program of a run that the store does not know to the keeper, which enforces its timeout."""
-        if not isinstance(report, StillRuns):
+        if not isinstance(report, RunsNow):
             link.say(f"forget {report.id}")
             return
         self._strangers.add(report.id)
@@ -228,19 +231,22 @@ class Supervisor:
             self.loop.watch(link.control.fileno(), select.EPOLLIN | select.EPOLLOUT, partial(self._hear, link))
 
     def _take(self, link: Link, report: Report) -> None:
-        """Takes a report of the keeper. If it is about a program that nobody follows, the keeper is told to forget its end."""
+        """Takes a report of the keeper.
+
+        If it is about a program that nobody follows, the keeper is told to forget its end.
+        """
         if isinstance(report, TreeGone):
             self.lingering.pop(report.id, None)
             return
         key = key_of(report.id)
         process = self._processes.get(key)
         if process is None or process.id != report.id:
-            if not isinstance(report, StillRuns):
+            if not isinstance(report, RunsNow):
                 self._strangers.discard(report.id)
                 self._say(link, f"forget {report.id}")
             return
         match report:
-            case StillRuns():
+            case RunsNow():
                 process.pid, process.ticks = report.pid, report.ticks
                 self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, report.ticks)))
             case Unstarted():
@@ -296,7 +302,10 @@ class Supervisor:
         self.loop.inbox.post(link.close)
 
     def _look_for(self, link: Link, lost: dict[AttemptKey, Process]) -> None:
-        """Runs on the collector. Decides about each program of a killed keeper: it has ended, or runs, or was not started."""
+        """Runs on the collector.
+
+        Decides about each program of a killed keeper: it has ended, or runs, or was not started.
+        """
         ends = {report.id: report for report in self.keeper.ends()}
         named = find_named([process.names for process in lost.values() if process.names and not process.pid])
         for key, process in lost.items():
@@ -324,7 +333,10 @@ class Supervisor:
             self._end(key, process, Exit())
 
     def _on_exit(self, key: AttemptKey, _events: int) -> None:
-        """Reports the end of a process without a keeper. If its group got a signal, the rest of the group is ended too."""
+        """Reports the end of a process without a keeper.
+
+        If its group got a signal, the rest of the group is ended too.
+        """
         process = self._processes[key]
         assert process.pidfd is not None
         self.loop.unwatch(process.pidfd)

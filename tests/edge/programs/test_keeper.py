@@ -16,7 +16,7 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper
-from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, StillRuns, attempt_id
+from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, RunsNow, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -149,7 +149,7 @@ def test_the_next_daemon_gets_the_running_programs_and_the_ends(make: Make, tmp_
         edge, known = next_daemon(make, [running, short])
         assert edge.process() == keeper_pid
         begun, over = known[running], known[short]
-        assert isinstance(begun, StillRuns)
+        assert isinstance(begun, RunsNow)
         assert isinstance(over, Ended)
         assert (begun.pid, over.exit) == (pid, Exit(status=3))
         file.write("go\n")
@@ -400,7 +400,7 @@ def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_pat
     assert edge.heard(ProgramEnded, first).exit == Exit(signal=signal.SIGTERM)
     left(edge)
     edge, known = next_daemon(make, [hung, behind])
-    assert known == {hung: StillRuns(attempt_id(hung, 0), 0, 0, None)}
+    assert known == {hung: RunsNow(attempt_id(hung, 0), 0, 0, None)}
     assert edge.keeper.asked == Asked(now, frozenset([attempt_id(hung, 0)])), "the start behind it is dropped"
     assert edge.output("echo more") == ["more"]
     gate.write_text("")
