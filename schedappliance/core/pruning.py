@@ -1,4 +1,11 @@
-"""Removes old runs and old results of drops. Rule: a turn removes a few of them, so that no tick stalls."""
+"""Removes old runs and old results of drops.
+
+Rule: a turn removes a few of them, so that no tick stalls.
+"""
+
+# Example: `history` is 1000. The store holds 1150 runs, of which 20 have not ended, and this turn has claimed 5. So 130 runs
+# are too many. The turn removes 105 of them: as many as it has added, and SLACK more. The other 25 stay until the surplus
+# exceeds SLACK again.
 
 from __future__ import annotations
 

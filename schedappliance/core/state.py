@@ -88,6 +88,8 @@ class StateSnapshot(NamedTuple):
 class State:
     """One appliance in memory, as each function of this package gets it.
 
+    It has many fields, so that one snapshot holds everything that a turn can change.
+
     Rule: most fields hold immutable values, so a copy of the fields undoes a turn. A new field of this kind needs no code to
     be undone. `live` and `queue` mirror rows and are read back. `remember` and `restore` name the few other fields.
     """
