@@ -28,6 +28,7 @@ SHORT = {
 }
 # Each other is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {
+    "init": "write the files of a new appliance",
     "serve": "run the appliance in the foreground",
     "console": "send a command to the appliance, or open a prompt",
     "status": "show what is wrong, what runs, what failed and what is next",
@@ -48,6 +49,7 @@ SUBCOMMANDS = {
     "when": "show when a cron or calendar expression is due",
     "holidays": "print the public holidays of a country as a stanza",
     "doctor": "find problems of the machine, the paths and their permissions",
+    "paths": "print the paths of all files of the appliance",
     "store": "check the store, or back it up while the appliance runs",
     "explain": "explain a diagnostic code, with examples",
     "completion": "print a script for the completion of bash or zsh",

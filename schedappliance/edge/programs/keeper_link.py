@@ -466,6 +466,7 @@ class KeeperLink:
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
             _restore_limit(popen.pid, self.limit)
+            restore_oom_score(Path(f"/proc/{popen.pid}/oom_score_adj"))
             link = self._with_channel(control)
             link.popen, link.messages, link.pid = popen, messages, popen.pid
             after_failure.pop_all()
@@ -511,3 +512,13 @@ def _restore_limit(pid: int, soft: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def restore_oom_score(file: Path) -> None:
+    """Takes a negative `OOMScoreAdjust=` of the daemon from a process: the programs that it starts shall be killed first.
+
+    The keeper itself loses the protection too, but it is small, and the kernel kills the largest process.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if int(file.read_text()) < 0:
+            file.write_text("0")

@@ -15,7 +15,15 @@ import pytest
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs import keeper_link
 from schedappliance.edge.programs.keeper import MESSAGE_BYTES
-from schedappliance.edge.programs.keeper_link import Asked, Ended, KeeperLink, Link, ends_in, never_requested
+from schedappliance.edge.programs.keeper_link import (
+    Asked,
+    Ended,
+    KeeperLink,
+    Link,
+    ends_in,
+    never_requested,
+    restore_oom_score,
+)
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
@@ -177,3 +185,14 @@ def test_lines_that_wait_for_the_keeper_arrive_one_by_one() -> None:
             arrived += peer.recv(MESSAGE_BYTES).decode().split("\n")
             connection.flush()
     assert arrived == lines
+
+
+@pytest.mark.parametrize(("before", "after"), [("-500\n", "0"), ("0\n", "0\n"), ("300\n", "300\n")])
+def test_programs_do_not_get_the_daemons_protection_from_the_lack_of_memory(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    file = tmp_path / "oom_score_adj"
+    file.write_text(before)
+    restore_oom_score(file)
+    assert file.read_text() == after
+    restore_oom_score(tmp_path / "missing")

@@ -1,0 +1,76 @@
+"""`schedappliance init`: writes the two files of a new appliance, with comments. It replaces no file."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
+
+DESCRIPTION = """\
+Write the files of a new appliance: etc/appliance.yaml and etc/sched.conf in DIR. The
+jobs in sched.conf are comments. Existing files stay as they are."""
+STATUSES = {OK: "both files were written", FAILED: "a file exists already, or cannot be written", USAGE: "wrong usage"}
+APPLIANCE_FILE, STANZA_FILE = "appliance.yaml", "sched.conf"
+# The directories of the unit that systemd runs.
+SYSTEM = Path("/etc/schedappliance")
+OF_SYSTEM = {
+    "../var/sched.db": "/var/lib/schedappliance/sched.db",
+    "../var/console.sock": "/run/schedappliance/console.sock",
+    "../var/spool": "/var/spool/schedappliance",
+}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    init = parser("init", DESCRIPTION, STATUSES)
+    init.add_argument("directory", metavar="DIR", nargs="?", type=Path, help="the directory; default: the current one")
+    init.add_argument(
+        "--system", action="store_true", help=f"write to {SYSTEM}, with the paths of the unit for systemd"
+    )
+    init.add_argument("--example", action="store_true", help="with a program and jobs that run at once")
+    options = init.parse_args(arguments)
+    if options.system and options.directory is not None:
+        init.error("--system takes no DIR")
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Failure."""
+    folder = SYSTEM if options.system else (options.directory or Path()) / "etc"
+    texts = {name: _adapted((_samples() / name).read_text("utf-8"), options) for name in (APPLIANCE_FILE, STANZA_FILE)}
+    for name in texts:
+        if (folder / name).exists():
+            raise Failure(f"{folder / name} exists already; nothing was written", FAILED)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            with (folder / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+            print(f"wrote {folder / name}")
+    except OSError as error:
+        raise Failure(f"cannot write {error.filename}: {error.strerror}", FAILED) from error
+    print(f"start it: schedappliance serve --config {folder / APPLIANCE_FILE}")
+    return OK
+
+
+def _samples() -> Path:
+    """The directory of the samples: inside the package in a wheel, beside it in a checkout or an editable install."""
+    package = Path(__file__).resolve().parent.parent
+    return next(folder for folder in (package / "samples", package.parent / "etc") if (folder / STANZA_FILE).is_file())
+
+
+def _adapted(sample: str, options: argparse.Namespace) -> str:
+    """A sample with the paths of the system, the name of this machine, and its jobs as comments, as the options want."""
+    text = re.sub(r"(?m)^(# yaml-language-server.*|node: .*)\n", "", sample)
+    for path, place in OF_SYSTEM.items() if options.system else ():
+        text = text.replace(path, place)
+    return text if options.example else _with_comments(text)
+
+
+def _with_comments(text: str) -> str:
+    """Makes comments of all that follows the stanza `sched`. A file without it stays as it is."""
+    head, stanza, rest = re.split(r"(?m)^(sched \{.*\}\n)", text, maxsplit=1) if "\nsched {" in text else (text, "", "")
+    return head + stanza + re.sub(r"(?m)^(?!#|$)", "# ", rest)

@@ -1,0 +1,62 @@
+"""`init` writes files that are accepted at once, and replaces none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli import init
+from schedappliance.cli.main import main
+
+SAMPLES = Path(__file__).parents[2] / "etc"
+
+
+@pytest.mark.parametrize("words", [[], ["--example"]])
+def test_the_linter_accepts_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", *words]) == 0
+    assert capsys.readouterr().out == (
+        "wrote etc/appliance.yaml\nwrote etc/sched.conf\n"
+        "start it: schedappliance serve --config etc/appliance.yaml\n"
+    )
+    assert main(["lint", "etc"]) == 0
+    assert "2 files checked: 0 errors, 0 warnings\n" in capsys.readouterr().out
+
+
+def test_only_the_store_is_not_a_comment(tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    written, sample = (tmp_path / "etc/sched.conf").read_text(), (SAMPLES / "sched.conf").read_text()
+    active = [line for line in written.splitlines() if line and not line.startswith("#")]
+    assert active == ['sched { backing_store = "../var/sched.db"  zone = "local" }']
+    assert re.sub("(?m)^# ", "", written) == re.sub("(?m)^# ", "", sample)
+    assert main(["init", "--example", str(tmp_path / "example")]) == 0
+    assert (tmp_path / "example/etc/sched.conf").read_text() == sample
+    assert "node" not in (tmp_path / "etc/appliance.yaml").read_text(), "the node is the name of the host"
+
+
+def test_no_file_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/sched.conf").write_text("mine")
+    assert main(["init", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/etc/sched.conf exists already; nothing was written\n"
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["sched.conf"]
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "etc").write_text("a file")
+    assert main(["init", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}/etc")
+
+
+def test_the_system_has_the_paths_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "SYSTEM", tmp_path / "schedappliance")
+    assert main(["init", "--system"]) == 0
+    texts = "".join(path.read_text() for path in (tmp_path / "schedappliance").iterdir())
+    assert "../" not in texts
+    assert all(path in texts for path in init.OF_SYSTEM.values())
+    with pytest.raises(SystemExit):
+        main(["init", "--system", "here"])
