@@ -20,8 +20,7 @@ def test_the_linter_accepts_the_files(
     monkeypatch.chdir(tmp_path)
     assert main(["init", *words]) == 0
     assert capsys.readouterr().out == (
-        "wrote etc/appliance.yaml\nwrote etc/sched.conf\n"
-        "start it: schedappliance serve --config etc/appliance.yaml\n"
+        "wrote etc/appliance.yaml\nwrote etc/sched.conf\nstart it: schedappliance serve --config etc/appliance.yaml\n"
     )
     assert main(["lint", "etc"]) == 0
     assert "2 files checked: 0 errors, 0 warnings\n" in capsys.readouterr().out

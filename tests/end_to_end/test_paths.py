@@ -1,0 +1,36 @@
+"""`paths` names every file of an appliance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli.main import main
+from tests.support.daemon import Daemon, command
+
+
+def test_each_file_that_the_daemon_makes_is_named(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched in 1h run hello")
+    done = command("paths", "--json", "--config", str(daemon.etc / "appliance.yaml"))
+    paths = {row["path"] for row in json.loads(done.stdout) if row["exists"]}
+    made = {str(path) for folder in (daemon.etc, daemon.var) for path in folder.iterdir()}
+    assert made - {str(daemon.etc / "sample.conf")} <= paths
+
+
+def test_the_paths_are_printed_with_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "appliance.yaml").write_text("config: sched.conf\nlog: { file: log }\n")
+    (tmp_path / "sched.conf").write_text('include "more.conf"\n')
+    (tmp_path / "more.conf").write_text("")
+    assert main(["paths", "--config", "appliance.yaml"]) == 0
+    assert capsys.readouterr().out.replace(str(tmp_path), "DIR") == (
+        "appliance file  DIR/appliance.yaml\n"
+        "stanza file     DIR/sched.conf\n"
+        "stanza file     DIR/more.conf\n"
+        "log             DIR/log  (missing)\n"
+    )
