@@ -190,6 +190,12 @@ def test_the_list_is_filtered(planned: Appliance, words: str, expected: str, mor
     assert "".join(row.split("\t")[0][-1] for row in rows) == expected
 
 
+def test_a_paused_job_is_told_apart_in_the_list(planned: Appliance) -> None:
+    """The bytes of all other rows are those of Momentum."""
+    rows = planned.say("sched list").removeprefix(LIST_HEADER).splitlines()
+    assert [row.split("\t")[2] for row in rows] == ["  ", "p ", "  "]
+
+
 def test_a_job_that_is_not_listed_begins_no_page(either: Appliance) -> None:
     either.say("sched in 5 run hello")
     either.after(5 * SECOND)

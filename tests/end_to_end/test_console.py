@@ -534,7 +534,8 @@ def test_metrics_also_show_the_process_and_its_clients(daemon: Daemon) -> None:
     (line,) = daemon.exchange(request("json metrics")).splitlines()
     families = {family["name"]: family for family in json.loads(line)["data"]["families"]}
     assert families["console_clients"]["samples"] == [[[], 1]]
-    for name in ("process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total", "store_bytes"):
+    of_process = ("process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total")
+    for name in (*of_process, "store_bytes", "store_log_bytes"):
         ((_, value),) = families[name]["samples"]
         assert value > 0
     ((_, counts, seconds),) = families["turn_duration_seconds"]["samples"]

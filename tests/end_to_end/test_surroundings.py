@@ -356,6 +356,8 @@ def test_nothing_ends_an_appliance_that_has_no_free_descriptor(daemon: Daemon) -
             assert error in (answer := answers.readline()), answer
             assert ('"error"' in answer) == bool(error), answer
         daemon.wait_for_log("Too many open files")
+    lines = [line for line in daemon.log.splitlines() if "Too many open files" in line]
+    assert len({(line[:19], line[29:]) for line in lines}) == len(lines), "one line for each cause and second"
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     eventually(lambda: daemon.ended() or daemon.socket_path.exists(), "the socket")
     daemon.wait_for_state("succeeded")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schedappliance.model.resources import Resources
 from tests.support.diagnostics import pointed
 from tests.support.memory_files import diagnostics_of, read_stanzas
@@ -88,6 +90,8 @@ def test_what_belongs_to_one_program_is_no_default() -> None:
     assert mistake.code == "E207"
 
 
-def test_an_option_at_top_level_names_defaults() -> None:
-    (mistake,) = diagnostics_of("timeout = 2s")
+@pytest.mark.parametrize("option", ["timeout = 2s", 'on_failure = "run a"'])
+def test_an_option_at_top_level_names_defaults(option: str) -> None:
+    (mistake,) = diagnostics_of(option)
+    assert mistake.is_error
     assert mistake.help == 'move it into `defaults { ... }` or `program "NAME" { ... }`, or choose another name'

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
-from schedappliance.edge.files import snapshot
+from schedappliance.edge.files import snapshot, watcher
+from schedappliance.edge.files.snapshot import Reading, read_files
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
@@ -55,6 +56,23 @@ def test_a_file_that_is_open_for_writing_is_not_read(conf: Path, watch: Watch) -
     assert sum("it is read when it is closed" in line for line in watched.logged) <= len(NEW.splitlines())
     watched.pass_time(SOON)
     assert (watched.generation(), watched.value(), waits(watched)) == (2, 1, "")
+
+
+def test_config_status_says_that_the_files_are_being_read(
+    conf: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may take long to answer."""
+    watched, seen = watch(conf), []
+
+    def slow(*arguments: Any) -> Reading:
+        seen.append(waits(watched))
+        return read_files(*arguments)
+
+    monkeypatch.setattr(watcher, "read_files", slow)
+    conf.write_text(NEW)
+    watched.pass_time(SOON)
+    assert seen == ["the stanza files are being read"]
+    assert (watched.generation(), waits(watched)) == (2, "")
 
 
 def test_a_file_that_stays_open_is_warned_about_once(conf: Path, watch: Watch) -> None:

@@ -515,3 +515,22 @@ def test_the_node_of_a_store_never_changes(tmp_path: Path) -> None:
     open_store(tmp_path / "sched.db", "first.example.com", "0123", 5).close()
     with closing(open_store(tmp_path / "sched.db", "second.example.com", "4567", 6)) as store:
         assert (store.node, store.identity, store.settings.meta("created_ms")) == ("first.example.com", "0123", 5)
+
+
+def test_the_log_is_cut_after_it_was_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader kept SQLite from starting it again, and it kept its size until the daemon ended."""
+    path, limit = tmp_path / "sched.db", 200_000
+    log = Path(f"{path}-wal")
+    monkeypatch.setattr("schedappliance.store.database.LOG_LIMIT_BYTES", limit)
+    with closing(open_database(path)) as database:
+        database.execute("CREATE TABLE t (a)")
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM t").fetchall()
+            for _ in range(10):
+                database.execute("INSERT INTO t VALUES (zeroblob(100000))")
+            assert log.stat().st_size > 2 * limit
+        for _ in range(3):
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            database.execute("INSERT INTO t VALUES (1)")
+        assert log.stat().st_size <= limit

@@ -18,6 +18,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.edge.console import listener
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import (
+    CHUNK,
     MAX_ANSWERED,
     MAX_ANSWERED_OF_ALL,
     MAX_ANSWERED_OF_USER,
@@ -253,6 +254,24 @@ def test_a_client_that_reads_nothing_is_not_read_from(served: Served, clients: C
             sent += client.socket.send(b"x" * 60_000 + b"\n")
             served.turn()
     assert sent < 2_000_000
+
+
+def test_a_long_answer_is_sent_from_a_short_buffer(served: Served, clients: Callable[[], Client]) -> None:
+    """The rest of the whole answer was copied for each part that the socket took: 16 MB took 53 s of a processor."""
+    client = clients()
+    client.send()
+    (connection,) = (thing for thing in gc.get_objects() if type(thing) is _Connection)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    client.socket.sendall(b"a\n")
+    (line,) = served.lines()
+    served.answer(line, "x" * 1_000_000)
+    client.socket.settimeout(PATIENCE_SECONDS)
+    received, lengths = 0, []
+    while received <= 1_000_000:
+        served.turn()
+        lengths.append(len(connection.unsent))
+        received += len(client.socket.recv(1 << 20))
+    assert 0 < max(lengths) <= 2 * CHUNK
 
 
 def test_many_long_lines_are_all_carried_out(clients: Callable[[], Client]) -> None:
