@@ -20,10 +20,10 @@ from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 #        0   The last answer of the system is older than FRESH_MS. The line waits in `events`, and LookUpUser asks the edge.
 #       10   The usual case: UserLookedUp brings the answer. `learn` releases the line, and the turn carries it out.
 #     1000   No answer has come. From GRACE_MS on, the last answer is used, unless it is older than STANDS_MS.
-#  120,000   Still none, and no answer that may be used. From PATIENCE_MS on, the user counts as unknown: no role fits.
+#  120,000   Still none, and no answer that may be used. From PATIENCE_MS on, the user counts as unknown, without name and groups.
 #
-# If the look-up fails (UserLookedUp has a problem), the last answer is used at once. The question is asked again every
-# AGAIN_MS; if nobody has an older answer either, the line waits, at most until PATIENCE_MS.
+# If the look-up fails (UserLookedUp has a problem), the last answer is used at once, and the question is asked again every
+# AGAIN_MS. Without a last answer that may be used, the line waits, at most until PATIENCE_MS.
 
 # An answer that is younger is used without a new question, so that many commands in a row cause one.
 FRESH_MS = 1000
