@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -38,9 +39,9 @@ def machine() -> Iterator[Machine]:
         machine = Machine()
     except NotBooted as reason:
         pytest.skip(f"systemd does not boot here: {reason}")
-    machine.install(UNITS)
-    yield machine
-    machine.close()
+    with contextlib.closing(machine):
+        machine.install(UNITS)
+        yield machine
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +133,12 @@ def test_programs_run_in_each_unit(machine: Machine, drop_in: str, user: str) ->
     machine.run("systemd-tmpfiles", "--create", "schedappliance.conf")
     (directory / "drop-in.conf").unlink(missing_ok=True)
     machine.run("systemctl", "daemon-reload")
+
+
+def test_a_spool_may_have_a_group(machine: Machine, etc: Path) -> None:
+    groups = machine.root / "etc/group"
+    groups.write_text(f"{groups.read_text()}droppers:x:4242:schedappliance\n")
+    (etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace("spool: {", "spool: { group: droppers,"))
+    start(machine)
+    new = machine.root / "var/spool/schedappliance/new"
+    assert (oct(new.stat().st_mode)[-4:], new.stat().st_gid) == ("3770", 4242)

@@ -34,6 +34,8 @@ for target in quiet sysinit; do printf '[Unit]\nDefaultDependencies=no\n' >etc/s
 export container=test
 exec chroot . /lib/systemd/systemd --system --unit=quiet.target --log-target=null --show-status=no
 """
+# Only the layer has this file.
+QUIET = "etc/systemd/system/quiet.target"
 NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kill-child")
 
 
@@ -44,18 +46,24 @@ class Machine:
         # The hierarchy of version 2, which is a second one where version 1 is in use.
         top = Path("/sys/fs/cgroup/unified")
         self._cgroup = (top if top.is_dir() else top.parent) / f"machine-{uuid.uuid4().hex[:8]}"
-        self._cgroup.mkdir()
-        self._outer = subprocess.Popen(
-            ["unshare", *NAMESPACES, "/bin/bash", "-c", BOOT],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            preexec_fn=self._enter,
-        )
+        try:
+            self._cgroup.mkdir()
+            if not (self._cgroup / "cgroup.kill").exists():
+                self._cgroup.rmdir()
+                raise NotBooted("there is no hierarchy of cgroup version 2")
+            self._outer = subprocess.Popen(
+                ["unshare", *NAMESPACES, "/bin/bash", "-c", BOOT],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                preexec_fn=self._enter,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NotBooted(str(error)) from error
         try:
             self._init = eventually(self._child, "process 1")
             self.root = Path(f"/proc/{self._init}/root")
-            eventually(lambda: self._has_ended() or (self.root / "run/systemd/private").exists(), "systemd")
+            eventually(lambda: self._has_ended() or self._is_booted(), "systemd")
             if self._has_ended():
                 assert self._outer.stderr
                 raise NotBooted(self._outer.stderr.read().decode().strip())
@@ -75,6 +83,10 @@ class Machine:
     def _has_ended(self) -> bool:
         return self._outer.poll() is not None
 
+    def _is_booted(self) -> bool:
+        """Until process 1 has changed its root, it shows the files of this machine, which systemd may have booted too."""
+        return (self.root / QUIET).exists() and (self.root / "run/systemd/private").exists()
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command on the machine."""
         enter = ["nsenter", "--target", self._init, "--all", "--root", "--wd"]
@@ -91,7 +103,9 @@ class Machine:
         # The directories of this interpreter may be in a home, which other users cannot enter and units may hide.
         base = Path(sys.base_prefix)
         self._show(base, "/opt/python")
-        outside = [path for path in map(Path, sys.path) if path.is_dir() and not path.is_relative_to(base)]
+        # An empty entry stands for the working directory.
+        outside = [path for path in map(Path.absolute, map(Path, sys.path)) if path.is_dir()]
+        outside = [path for path in outside if not path.is_relative_to(base)]
         for number, path in enumerate(outside):
             self._show(path, f"/opt/path-{number}")
         paths = ":".join(f"/opt/path-{number}" for number, _ in enumerate(outside))
@@ -121,6 +135,7 @@ class Machine:
     def close(self) -> None:
         """Ends all processes of the machine."""
         (self._cgroup / "cgroup.kill").write_text("1")
+        self._outer.kill()
         self._outer.communicate(timeout=PATIENCE_SECONDS)
         groups = sorted(self._cgroup.rglob("*/"), key=lambda path: -len(path.parts))
         eventually(lambda: "populated 0" in (self._cgroup / "cgroup.events").read_text(), "the end of all processes")
