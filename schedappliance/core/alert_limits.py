@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.store.incidents import WaitingAlert
 
-# The most events of one stanza that wait for their delivery, and their bytes. What is being delivered, and the last alert,
-# may exceed them.
+# The most events of one stanza that wait for their delivery, and their bytes. What is being delivered, the last alert, and
+# alerts that have all begun may exceed them.
 MOST_WAITING, MOST_WAITING_BYTES = 1000, 8 * 1024 * 1024
 
 
 def limit_alerts(state: State) -> None:
-    """Limits the alerts of the stanzas that have told something. No alert that waits may have begun meanwhile."""
+    """Limits the alerts of the stanzas that have told something since the last call."""
     names, state.alerted = state.alerted, frozenset()
     for name in sorted(names):
         _limit(state, name)
@@ -35,17 +35,17 @@ def _limit(state: State, notify: str) -> None:
         return
     alerts = incidents.waiting_alerts(notify)
     leaving: dict[int, WaitingAlert] = {}
-    # The newest alert has not begun: an event of this turn belongs to it.
     for alert in alerts[:-1]:
         if number <= MOST_WAITING and size <= MOST_WAITING_BYTES:
             break
         if RunKey(alert.job, 1) not in state.running:
             leaving[alert.job] = alert
             number, size = number - alert.events, size - alert.size
-    if not leaving:
+    # All attempts of a delivery get the same alert, so the next one that has not begun says how many events are left out. If
+    # all have begun, the next event makes one.
+    heir = next((one.job for one in alerts if one.job not in leaving and not one.has_begun), None)
+    if not leaving or heir is None:
         return
-    # All attempts of a delivery get the same alert, so the next one that has not begun says how many events are left out.
-    heir = next(one.job for one in alerts if one.job not in leaving and (not one.has_begun or one is alerts[-1]))
     events = [event for job in leaving for event in incidents.events(job)]
     place = incidents.first_place(next(iter(leaving)))
     if (first := incidents.events(heir)[0])["kind"] == LEFT_OUT:
@@ -63,7 +63,7 @@ def _give_up(state: State, job: int, notify: str) -> None:
     """Cancels the run of an alert, or removes its job, and forgets the alert."""
     if state.store.jobs.delete(job):
         state.handled.add(job)
-        state.store.incidents.end_alert(job)
         state.count("alerts_total", notify, "failed")
     else:
         call_off(state, job, TOO_MANY_ALERTS)
+    state.store.incidents.end_alert(job)

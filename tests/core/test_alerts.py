@@ -621,6 +621,20 @@ def test_while_a_transport_fails_the_oldest_alerts_give_way_between_their_attemp
 
 
 @pytest.mark.usefixtures("few")
+def test_an_alert_that_has_been_sent_does_not_say_what_is_left_out(appliance: Appliance) -> None:
+    """The last event joins the alert that collects, which begins in the same tick. The next alert says it."""
+    use(appliance, "when = skipped incidents = no collect = 1m", "retries = 99 retry_delay = 1d", "overlap = skip")
+    waiting = []
+    for _ in range(6):
+        appliance.after(MINUTE)
+        for key in [key for key in appliance.state.running if start_of(appliance, key).argv[0] == "/bin/tell"]:
+            appliance.turn(ended(key, 1))
+        appliance.turn()
+        waiting.append([[text.partition(" ")[0] for text in texts] for texts in undelivered(appliance)])
+    assert waiting[-2:] == [[["j", "j"], ["j", "j"]], [["j", "j"], ["2", "j"]]]
+
+
+@pytest.mark.usefixtures("few")
 def test_the_oldest_alerts_that_collect_give_way(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schedappliance.store.incidents.MOST_EVENTS", 2)
     use(appliance, "when = failed incidents = no collect = 1d")
@@ -642,11 +656,12 @@ def test_what_waits_is_limited_in_bytes(appliance: Appliance, monkeypatch: pytes
 
 
 def test_the_space_of_events_is_what_they_take(appliance: Appliance) -> None:
-    use(appliance)
-    due(appliance)
-    appliance.say("sched pause j")
+    use(appliance, "when = ( output reload_refused ) incidents = no")
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 0, output="ü".encode()))
+    refuse_strange_file(appliance)
     sizes = appliance.database.rows("SELECT size, length(CAST(event AS BLOB)) FROM alerts")
-    assert [size == length for size, length in sizes] == []
+    assert len(sizes) == 2 and all(size == length for size, length in sizes)
 
 
 def test_troubles_of_the_appliance_are_told_with_their_end(appliance: Appliance) -> None:
@@ -684,10 +699,15 @@ def test_files_that_were_mended_while_no_daemon_ran_are_a_recovery(appliance: Ap
     ]
 
 
-def test_a_mistake_in_a_file_with_a_strange_name_is_told(appliance: Appliance) -> None:
-    use(appliance, "when = reload_refused")
+def refuse_strange_file(appliance: Appliance) -> None:
+    """A mistake in a file whose name is not UTF-8."""
     loaded = load(Path("/etc/\udcff/sched.conf"), lambda _path: b"sched {")
     appliance.turn(FilesRead(None, False, "another digest", None, tuple(loaded.diagnostics), ()))
+
+
+def test_a_mistake_in_a_file_with_a_strange_name_is_told(appliance: Appliance) -> None:
+    use(appliance, "when = reload_refused")
+    refuse_strange_file(appliance)
     assert "/etc/\udcff/sched.conf:1:7" in told(appliance)[0]
 
 
