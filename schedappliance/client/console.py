@@ -78,7 +78,7 @@ class Session(Connection):
     def ask(self, line: str, instead: str | None = None) -> dict[str, Any]:
         """The response to a line; raises Unavailable. After that, the next line opens a new connection.
 
-        `instead`: the line that is meant if the first one runs no job, or is not allowed.
+        `instead`: the `run` line that is meant if the first one, a `sched run`, runs no job or is not allowed.
         """
         connection = self._open()
         try:

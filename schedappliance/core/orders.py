@@ -117,7 +117,11 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
     if event.instead is not None:
-        order = _meant(state, order, event.instead)
+        meant = _meant(state, order, event.instead)
+        if isinstance(meant, Answer):
+            _reject_line(state, event, line, rejection_of_stranger(state, event.user, line) or meant, by)
+            return
+        order = meant
     answer = carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
     state.count("commands_total", FORMS[order.command.bare.form].name, outcome)
@@ -126,18 +130,23 @@ def line_typed(state: State, event: LineTyped) -> None:
         state.reply(event, answer, order.as_json, is_repeatable)
 
 
-def _meant(state: State, order: Order, line: str) -> Order:
+def _meant(state: State, order: Order, line: str) -> Order | Answer:
     """The order, or that of the line which the client gives too: if the first one runs no job, or is not allowed.
 
-    Thus a client need not try both, and the log shows one command.
+    Thus a client need not try both, and the log shows one command. An answer rejects two lines of other forms: whether a line
+    writes rows, and whose jobs it runs, is judged by the first line alone.
     """
-    other = read_command(line).command
-    if other is None:
-        return order
-    instead, bare = replace(order, text=line, command=other), order.command.bare
-    number = state.store.jobs.meant_by(state.store.node, bare.words[0]) if bare.form == "sched_run" else None
-    is_for_nothing = bare.form == "sched_run" and (number is None or state.store.jobs.get(number) is None)
-    is_meant = not is_for_nothing and _authorize(state, order) is None
+    other, bare = read_command(line).command, order.command.bare
+    if other is None or other.bare.form != "run" or bare.form != "sched_run":
+        message, remedy = (
+            "`or` is allowed only for `run`, beside `sched run`",
+            "send each command as a request of its own",
+        )
+        return rejection([command_diagnostic("E507", message, remedy, line)])
+    instead = replace(order, text=line, command=other)
+    number = state.store.jobs.meant_by(state.store.node, bare.words[0])
+    has_job = number is not None and state.store.jobs.get(number) is not None
+    is_meant = has_job and _authorize(state, order) is None
     return order if is_meant or _authorize(state, instead) is not None else instead
 
 

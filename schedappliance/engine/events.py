@@ -25,7 +25,7 @@ class LineTyped(NamedTuple):
     """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection.
 
     `on_behalf_of`: the name of the user for whom `user` gives the line, as the client writes it; None: for itself.
-    `instead`: the line that is meant if `line` runs no job, or is not allowed; None: there is none.
+    `instead`: the `run` line that is meant if `line`, a `sched run`, runs no job or is not allowed; None: there is none.
     """
 
     line: str

@@ -89,9 +89,7 @@ EVERYTHING = [
     [
         (OPERATOR, "sched run tick", "run p", "sched run tick"),
         (OPERATOR, "sched run p", "run p", "run p"),
-        (OPERATOR, "sched run p", "nonsense", "sched run p"),
         (OPERATOR, "sched run nobody", "run nobody", "run nobody"),
-        (OPERATOR, "pid", "run p", "pid"),
         (BOB, "sched run tick", "run p", "run p"),
         (BOB, "sched run tick", "run hello", "sched run tick"),
         (EVE, "sched run tick", "run p", "sched run tick"),
@@ -103,7 +101,31 @@ def test_a_client_that_gives_two_lines_has_one_of_them_carried_out_and_logged(
     guarded.turn(guarded.typed(first, user)._replace(instead=second))
     logged = [line.partition("command=")[2] for line in guarded.logged().splitlines() if "origin=console" in line]
     commands = [line.partition(" rejected")[0].removesuffix(" ok") for line in logged]
-    assert commands == ([] if carried_out == "pid" else [repr(carried_out)])
+    assert commands == [repr(carried_out)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("pid", "run p"),
+        ("pid", "sched run tick"),
+        ("sched run p", "nonsense"),
+        ("sched run p", "run --wait p"),
+        ("sched in 5 sched run tick", "run p"),
+    ],
+)
+def test_a_second_line_of_another_form_is_rejected(guarded: Appliance, first: str, second: str, full: bool) -> None:
+    """Whether a line may be carried out while the store cannot be written, and whose jobs it runs, is seen in the first one."""
+    guarded.database.full = full
+    event = guarded.typed(first, BOB)._replace(instead=second)
+    guarded.turn(event)
+    (mistake,) = guarded.reply_to(event).diagnostics
+    assert (mistake.code, mistake.source.text, bool(mistake.help)) == ("E507", second, True)
+    assert guarded.started() == []
+    event = guarded.typed(first, EVE)._replace(instead=second)
+    guarded.turn(event)
+    assert guarded.reply_to(event).error == ERROR
 
 
 @pytest.mark.parametrize("line", EVERYTHING)
