@@ -154,7 +154,8 @@ def _structured(members: dict[str, Any]) -> Request:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", request_id)
     if unknown := sorted(set(members) - {"v", "id", "command", "as", "or"}):
         message = f"the request has an unknown key `{unknown[0]}`"
-        return _mistaken(True, "E507", message, "send `v`, `id` and `command`; `as` names another user", request_id)
+        remedy = "send `v`, `id` and `command`; `as` names another user, `or` another command"
+        return _mistaken(True, "E507", message, remedy, request_id)
     if not isinstance(members.get("command"), str):
         return _mistaken(True, "E507", "the request has no `command`", "send it as a string", request_id)
     if not isinstance(members.get("or", ""), str):

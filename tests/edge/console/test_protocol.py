@@ -148,6 +148,8 @@ def test_a_request_names_the_user_for_whom_it_is_made() -> None:
 
 def test_a_request_has_another_command_that_may_be_meant() -> None:
     assert read_request(b'{"v": 1, "command": "sched run a", "or": "run a"}').instead == "run a"
+    mistake = read_request(b'{"v": 1, "command": "sched run a", "Or": "run a"}').mistake
+    assert mistake and "`or`" in mistake.help
 
 
 def test_an_id_of_the_maximum_length_is_accepted() -> None:
