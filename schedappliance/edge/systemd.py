@@ -9,6 +9,8 @@ import socket
 from collections.abc import MutableMapping
 from contextlib import suppress
 
+from schedappliance.visible import visible
+
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -25,9 +27,10 @@ class NotifySocket:
 
     def send(self, **variables: str | int) -> None:
         """Sends variables such as `READY=1` as one report."""
-        lines = [f"{name}={value}" for name, value in variables.items()]
+        # A line feed, such as that of a file name in a trouble, would begin another variable.
+        lines = [f"{name}={visible(str(value))}" for name, value in variables.items()]
         with suppress(OSError):
-            self._socket.sendto("\n".join(lines).encode(errors="replace"), self._address)
+            self._socket.sendto("\n".join(lines).encode(), self._address)
 
     def close(self) -> None:
         self._socket.close()

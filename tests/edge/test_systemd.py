@@ -14,8 +14,9 @@ def test_a_report_is_one_datagram_with_a_variable_in_each_line(tmp_path: Path) -
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         reports = NotifySocket(str(tmp_path / "notify"))
-        reports.send(READY=1, STATUS="3 jobs, next `é\udc80` in 1 s")
-        assert systemd.recv(1000) == "READY=1\nSTATUS=3 jobs, next `é?` in 1 s".encode()
+        reports.send(READY=1, STATUS="degraded: `é\udc80\nSTOPPING=1\r` is no file")
+        text = "READY=1\nSTATUS=degraded: `é\\u{dc80}\\u{a}STOPPING=1\\u{d}` is no file"
+        assert systemd.recv(1000) == text.encode()
         reports.close()
 
 
