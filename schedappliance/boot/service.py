@@ -82,6 +82,9 @@ def status_text(state: State) -> str:
     parts.append(f"{len(state.running)} running")
     if state.queue.number:
         parts.append(f"{state.queue.number} queued")
+    if state.stopping or state.status.hold is not None:
+        # The next due job will not run.
+        following = []
     for job in following:
         name = job.declared or job_id(state.store.node, job.number)
         parts.append(f"next `{name}` in {span_text(max(0, job.next_run_ms - state.moment.wall))}")
