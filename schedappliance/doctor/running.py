@@ -20,13 +20,14 @@ from schedappliance.doctor.facts import Lost, Reader, Stranger
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.programs.outputs import output_directory, outputs_of
 from schedappliance.edge.programs.survivors import command_of, find_named
+from schedappliance.model.files import real_path
 from schedappliance.store.files import log_readers
 from schedappliance.store.reading import unknown_attempts
 from schedappliance.store.room import has_room
 
 PATIENCE_SECONDS = 5
-# The numbers in the id of a run.
-_RUN = re.compile(r".+-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
+# The id of a run, its attempt and when it began, as the environment of a process names them. SQLite takes no longer numbers.
+_ATTEMPT = re.compile(r".+-(N)/(N) (N) (N)".replace("N", "[0-9]{1,18}"), re.ASCII)
 
 
 def lost_files(pid: int, paths: Iterable[Path]) -> Iterator[Lost]:
@@ -91,20 +92,16 @@ def _held(hold: dict[str, Any], zone: HasOffset) -> str:
 
 def strangers_of(store: Path) -> Iterator[Stranger]:
     """The programs that write to the outputs of a store, and whose runs it does not know: it was restored from a backup."""
-    programs = {}
-    for names, process in find_named(None).items():
-        _, run, attempt, started_ms = names
-        if _writes_below(process.pid, store) and (key := _RUN.fullmatch(run)) and (attempt + started_ms).isdecimal():
-            programs[int(key[1]), int(key[2]), int(attempt), int(started_ms)] = process.pid, run
+    strangers, directory = {}, real_path(output_directory(store))
+    for (_, *names), process in find_named(None).items():
+        outputs = [path for path in outputs_of(process.pid) if Path(path).parent == directory]
+        if outputs and (numbers := _ATTEMPT.fullmatch(" ".join(names))):
+            job, occurrence, attempt, started_ms = map(int, numbers.groups())
+            stranger = Stranger(process.pid, command_of(process.pid), names[0], outputs[0])
+            strangers[job, occurrence, attempt, started_ms] = stranger
     with suppress(Unusable):
-        for started in unknown_attempts(store, programs) if programs else ():
-            pid, run = programs[started]
-            yield Stranger(pid, command_of(pid), run, outputs_of(pid)[0])
-
-
-def _writes_below(pid: int, store: Path) -> bool:
-    directory = output_directory(store.absolute())
-    return any(Path(path).parent == directory for path in outputs_of(pid))
+        for key in unknown_attempts(store, strangers) if strangers else ():
+            yield strangers[key]
 
 
 def readers_of(store: Path) -> Iterator[Reader]:

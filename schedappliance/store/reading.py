@@ -26,6 +26,14 @@ BUSY_SECONDS = 10
 Result = TypeVar("Result")
 # Job, occurrence, attempt, and when it began in wall milliseconds.
 StartedAttempt = tuple[int, int, int, int]
+# Its job has a later number than any, its occurrence or its attempt has not begun, or another attempt has its numbers. A row
+# that is missing makes a comparison NULL, which counts as false.
+_IS_UNKNOWN = """
+SELECT ?1 > coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)
+  OR ?2 > (SELECT occurrence FROM jobs WHERE number = ?1)
+  OR ?3 > (SELECT attempts FROM runs WHERE job = ?1 AND occurrence = ?2)
+  OR ?4 <> (SELECT started_ms FROM attempts WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3)
+"""
 # For each suffix: inode, size, and the times of modification and change; None for a missing file.
 _Files = dict[str, tuple[int, int, int, int] | None]
 
@@ -75,16 +83,13 @@ def private_copy(path: Path) -> Database:
 
 
 def unknown_attempts(path: Path, attempts: Collection[StartedAttempt]) -> list[StartedAttempt]:
-    """Those of the attempts that a store does not know. Raises Unusable.
+    """Those of the attempts that a store has never known. Raises Unusable.
 
-    It knows an attempt that began before its oldest run: it may have pruned that one.
+    Missing rows alone do not show it, since they may have been pruned.
     """
 
     def unknown(connection: sqlite3.Connection) -> list[StartedAttempt]:
-        (oldest,) = connection.execute("SELECT min(claimed_ms) FROM runs").fetchone()
-        query = "SELECT started_ms FROM attempts WHERE job = ? AND occurrence = ? AND attempt = ?"
-        rows = {attempt: connection.execute(query, attempt[:3]).fetchone() for attempt in attempts}
-        return [a for a, row in rows.items() if row != (a[3],) and (row or oldest is None or a[3] >= oldest)]
+        return [attempt for attempt in attempts if connection.execute(_IS_UNKNOWN, attempt).fetchone()[0]]
 
     try:
         return read_only(path, unknown)

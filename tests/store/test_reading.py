@@ -8,15 +8,19 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.engine.records import AttemptKey, NewJob, RunKey, User
+from schedappliance.engine.states import RunState
 from schedappliance.store import maintenance
-from schedappliance.store.reading import read_only
+from schedappliance.store.reading import read_only, unknown_attempts
+from schedappliance.store.runs import NewRun
 from schedappliance.store.tables import open_store
+from tests.store.test_runs import job
 from tests.support.store_files import count_drops, file_states, fill
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -88,6 +92,24 @@ def test_check_and_backup_leave_no_trace(store: Path, tmp_path: Path) -> None:
     maintenance.backup(store, tmp_path / "backup.db", lambda _left, _total: None)
     assert file_states(store.parent) == before
     assert count_drops(tmp_path / "backup.db") == PAGES
+
+
+def test_an_attempt_is_unknown_only_if_the_store_has_never_known_it(tmp_path: Path) -> None:
+    """A missing row is none of its signs, even if an older run is still there: pruning keeps a run that lives."""
+    path, key, command = tmp_path / "sched.db", RunKey(1, 2), job().command
+    assert command is not None
+    with closing(open_store(path, "example.com", "0123", 5)) as store:
+        assert unknown_attempts(path, [(1, 1, 1, 5000)]) == [(1, 1, 1, 5000)], "it has had no job"
+        with store.transaction():
+            for _ in range(2):
+                store.jobs.add(NewJob("every", 5000, 5000, command, User(0, "root"), "console"), 0)
+            store.jobs.advance(1, 3, 20_000)
+            store.jobs.remove(2)
+            store.runs.add(job(1), NewRun(key, 5000, RunState.STARTED, attempts=1), 5000)
+            store.runs.add_attempt(AttemptKey(key, 1), "hello", "boot", 5000, 70)
+    known = [(1, 2, 1, 5000), (1, 3, 1, 10_000), (2, 1, 1, 10_000)]
+    unknown = [(1, 2, 1, 5001), (1, 2, 2, 10_000), (1, 4, 1, 15_000), (3, 1, 1, 15_000)]
+    assert unknown_attempts(path, [*known, *unknown]) == unknown
 
 
 def test_a_store_that_cannot_be_written_can_be_read(store: Path) -> None:
