@@ -206,12 +206,13 @@ class _Service:
         kind = self.unit.value("Service", name)
         if kind in _IDLE:
             self.program.options["ionice"] = "idle"
-        elif kind in _BEST_EFFORT and (kind or self.unit.value("Service", level)):
-            # systemd's own default is level 4.
-            self.program.options["ionice"] = self._checked(level, resources.ionice) or "4"
+            self.carried_out.add(level)
+        # systemd's own default is level 4.
+        elif kind in _BEST_EFFORT and (priority := self._checked(level, resources.ionice) or (kind and "4")):
+            self.program.options["ionice"] = priority
         else:
             return
-        self.carried_out |= {name, level}
+        self.carried_out.add(name)
 
     def _limits(self) -> None:
         """The limits that are the same here: both the soft and the hard one."""
