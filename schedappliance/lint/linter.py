@@ -58,7 +58,8 @@ class Linter:
         files = files_under(path)
         if not path.is_dir():
             return files
-        self.notes += [f"{folder}: not checked: its files are for systemd" for folder in sorted(path.rglob(SYSTEMD))]
+        folders = [folder for folder in path.rglob(SYSTEMD) if folder.is_dir() and _is_ours(folder.parent, path)]
+        self.notes += [f"{folder}: not checked: its files are for systemd" for folder in sorted(folders)]
         appliances = [file for file in files if file.name == APPLIANCE_FILE]
         spools = self._spools([self.config, _nearest(path / APPLIANCE_FILE), *appliances], real_path(path))
         left_out = (
@@ -259,12 +260,12 @@ def files_under(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
-    ours = (p for p in files if not any(_is_left_out(part) for part in p.relative_to(path).parts))
-    return sorted(p for p in ours if not p.is_dir())
+    return sorted(p for p in files if _is_ours(p, path) and not p.is_dir())
 
 
-def _is_left_out(name: str) -> bool:
-    return name.startswith(".") or name == SYSTEMD
+def _is_ours(path: Path, directory: Path) -> bool:
+    """Whether a path in a directory is neither hidden nor in a directory of systemd."""
+    return not any(name.startswith(".") or name == SYSTEMD for name in path.relative_to(directory).parts)
 
 
 def _spool_above(folder: Path, spools: Container[Path]) -> Path | None:
