@@ -227,7 +227,7 @@ class Runs(Table):
         row = self._database.row(self._sql["sequence_of"], key)
         if row is None:
             raise damaged(f"{key} is not found")
-        queued = self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms)).rowcount
+        queued = self._database.execute(self._sql["queue_run"], (*key, storable(reason), retry_at_ms)).rowcount
         assert queued == 1, f"{key} was not started"
         self._database.note_change(key)
         return int(row[0])
@@ -382,7 +382,9 @@ class Runs(Table):
     def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
         assert state in TRANSITIONS[RunState.STARTED], state
         figures = now_ms, how.status, how.signal, how.cpu_ms, how.memory_bytes
-        self._database.execute(self._sql["end_attempt"], (*key.run, key.attempt, state.value, reason, *figures))
+        self._database.execute(
+            self._sql["end_attempt"], (*key.run, key.attempt, state.value, storable(reason), *figures)
+        )
 
     def live_attempts(self) -> list[Attempt]:
         """The attempts whose end is not recorded. At start, these are the attempts that the last daemon left."""

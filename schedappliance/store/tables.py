@@ -148,7 +148,7 @@ def _pages(jobs: Jobs, after: Place, page: int, paused: bool) -> Iterator[Listed
 
 def place_of(path: Path) -> str:
     """The name by which a store recognizes that it was copied or moved."""
-    return os.path.realpath(path)
+    return os.path.realpath(path).encode(errors="backslashreplace").decode()
 
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int, is_local: bool = True) -> Store:

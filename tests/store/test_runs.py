@@ -254,6 +254,15 @@ def test_a_run_with_a_file_name_that_is_not_utf_8_is_recorded(store: Store) -> N
     assert [past.reason for past in store.runs.history(1, 9)] == ["in f\\udcffr.conf"]
 
 
+def test_an_attempt_with_a_directory_that_is_not_utf_8_is_recorded(store: Store) -> None:
+    claim(store, attempts=1)
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)
+    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("in /\udcff"), 9000, Exit(3))
+    store.runs.queue_again(KEY, Reason("in /\udcff"), 9500)
+    assert [attempt.reason for attempt in store.runs.attempts(KEY, 9)] == ["in /\\udcff"]
+    assert [run.reason for run in store.runs.history(1, 9)] == ["in /\\udcff"]
+
+
 def test_an_invalid_text_affects_only_its_row(store: Store) -> None:
     """Whichever query reads it first."""
     claim(store)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
 from schedappliance.model.option_paths import GLOBAL, Scope
 from schedappliance.store.settings import Generation
-from schedappliance.store.tables import Store
+from schedappliance.store.tables import PLACE, Store, place_of
 
 USER = User(1000, "operator")
 SPEED = Override(Place(Scope("program", "slow"), "speed"), "Speed", "5", "3")
@@ -38,3 +40,10 @@ def test_the_store_holds_values_about_itself(store: Store) -> None:
     store.settings.set_meta("last_tick_ms", 7)
     store.settings.set_meta("last_tick_ms", 8)
     assert store.settings.meta("last_tick_ms") == 8
+
+
+def test_a_store_knows_its_place_in_a_directory_that_is_not_utf_8(store: Store) -> None:
+    path = Path("/var/\udcff/sched.db")
+    store.settings.set_meta(PLACE, place_of(path))
+    assert store.original(path) is None
+    assert store.original(Path("/var/sched.db")) == "/var/\\udcff/sched.db"
