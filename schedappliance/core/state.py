@@ -120,7 +120,7 @@ class State:
     # Whether the programs run on when the appliance stops.
     keeps_programs: bool = False
 
-    # This turn. `settle` empties all of these but the moment.
+    # This turn. `Core.turn` sets the moment and `answered`; `settle` empties the others.
 
     moment: Moment
     effects: list[Effect] = field(default_factory=list)
@@ -276,6 +276,9 @@ class State:
     def watch(self, is_watched: bool) -> None:
         """Starts or stops collecting news for the clients that watch."""
         self.is_watched, self.troubles_in_news = is_watched, self.status.troubles
+        if not is_watched:
+            # Otherwise, the next client that watches would get the earlier news of this turn.
+            self.news = []
         self.store.watch(is_watched)
 
     def tell(self, kind: str, **data: Any) -> None:

@@ -113,3 +113,10 @@ def test_when_nobody_has_watched_for_a_while_nothing_is_noted(watched: Appliance
     assert some(EndWatches, watched.effects) == [EndWatches()]
     watched.say("sched in 60 pid")
     assert (told(watched), watched.database.changes) == ([], None)
+
+
+def test_the_next_client_that_watches_gets_no_older_news(watched: Appliance) -> None:
+    watched.turn(watched.typed("sched hold"), NobodyWatches())
+    assert told(watched) == []
+    assert watched.ask("watch 18").events_after == 18
+    assert told(watched) == []
