@@ -3,6 +3,19 @@
 Rule: an event, its incident and the job that delivers the alert are one transaction. A delivery causes no alert.
 """
 
+# Example: the stanza `notify "ops" { command = "run tell"  again = 1h }`, and the job `nightly` begins to fail.
+#
+#   run_ended      The run has failed. `_count_in_incident` opens an incident of `nightly` for the stanza.
+#   _add_alert     adds a job `run tell`, which is due now, and stores the event for it.
+#   message_of     When that job starts, its program gets the event. `_end_delivery` counts how it ended.
+#   run_ended      The next run fails too. The incident counts it, and nobody is told again.
+#   remind         After an hour, `_add_alert` tells the incident once more.
+#   run_ended      A run succeeds. `_recover` closes the incident and tells that.
+#
+# An incident of the appliance itself begins in `follow_troubles` or `reload_ended`, and one of a run that takes too
+# long in `note_late_runs`. An event that opens no incident, such as `output`, is told each time. So is every event of a
+# stanza without incidents.
+
 from __future__ import annotations
 
 import sys
@@ -52,9 +65,9 @@ STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "re
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
 APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
-# The instant from which a run is late, if it never is.
+# In place of the instant from which a run is late: it never is.
 NEVER = sys.maxsize
-# Of the output, the event `output` tells as much as `output_limit` keeps by default.
+# The event `output` tells this much of the output: as much as `output_limit` keeps by default. Others tell its end.
 WHOLE_BYTES = 64 * 1024
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
@@ -83,15 +96,18 @@ def run_ended(state: State, run: PastRun) -> None:
     for notify in state.configuration.notify.values():
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
         if kinds and notify.name not in recoveries and notify.watches(run.name, _program_of(run)):
-            _note(state, notify, run, kinds, run.reason)
+            _tell_run(state, notify, run, kinds, run.reason)
 
 
-def _note(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
-    """Tells a run once: as the first of these kinds that is to be told now. The kinds before it are only counted."""
+def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
+    """Tells a run to a stanza, at most once. `kinds`: the events that it is, such as `failed` and then `output`.
+
+    An incident may only count its event: it waits for more (`after`), or was told already. Then the next kind is tried.
+    """
     for kind in kinds:
         if kind in WITH_INCIDENT and notify.has_incidents:
             subject = _subject_of(state, run)
-            if subject and _note_event(state, notify, subject, kind, run, reason):
+            if subject and _count_in_incident(state, notify, subject, kind, run, reason):
                 return
         else:
             _add_alert(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason))
@@ -137,21 +153,21 @@ def _note_late(state: State, running: Running) -> int:
             later.append(at)
         else:
             incidents.note_late(key, notify.name)
-            _note(state, notify, run, [LATE], reason)
+            _tell_run(state, notify, run, [LATE], reason)
     return min(later)
 
 
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
     state.troubles_in_incidents = troubles = state.status.troubles
-    _note_trouble(state, APPLIANCE, DEGRADED, troubles)
+    _follow_trouble(state, APPLIANCE, DEGRADED, troubles)
 
 
 def reload_ended(state: State, mistake: str | None) -> None:
     """Notes that stanza files were rejected for a mistake, or accepted (None)."""
     if mistake is None:
         _expect_late_ends(state)
-    _note_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
+    _follow_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
 
 
 def _expect_late_ends(state: State) -> None:
@@ -161,15 +177,15 @@ def _expect_late_ends(state: State) -> None:
         expect_late_end(state, running)
 
 
-def _note_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
-    """Notes what is wrong with the appliance itself, or that nothing is wrong any more (None)."""
+def _follow_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
+    """Opens incidents for what is wrong with the appliance itself. None: nothing is wrong now, so it closes them."""
     if trouble is None:
         if state.open_incidents:
             _recover(state, subject, None)
         return
     for notify in state.configuration.notify.values():
         if kind in notify.when and state.store.incidents.find(subject, notify.name) is None:
-            _note_event(state, notify, subject, kind, None, trouble)
+            _count_in_incident(state, notify, subject, kind, None, trouble)
 
 
 def _end_delivery(state: State, run: PastRun, notify: str) -> None:
@@ -180,7 +196,7 @@ def _end_delivery(state: State, run: PastRun, notify: str) -> None:
         state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
 
 
-def _note_event(
+def _count_in_incident(
     state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None
 ) -> bool:
     """Opens an incident or counts one more event of it. Returns whether it is told."""
@@ -188,7 +204,7 @@ def _note_event(
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
-    _note_change(state, "repeated" if before else "begun", incident)
+    _after_change(state, "repeated" if before else "begun", incident)
     if is_told:
         _add_alert(state, notify, _event_of(state, incident, kind, run, reason))
     return is_told
@@ -217,7 +233,7 @@ def remind(state: State) -> None:
             state.store.incidents.put(incident._replace(remind_ms=None))
         else:
             incident = state.store.incidents.put(with_alert(incident, notify, now))
-            _note_change(state, "reminded", incident)
+            _after_change(state, "reminded", incident)
             run = state.store.runs.past(incident.last_run) if incident.last_run else None
             reason = run.reason if run else _trouble_now(state, incident.kind)
             _add_alert(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
@@ -225,26 +241,28 @@ def remind(state: State) -> None:
 
 
 def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
-    """Follows the rows of incidents that a user has acknowledged."""
+    """Adds to the news that a user has acknowledged incidents, whose rows the command has changed."""
     for incident in incidents:
-        _note_change(state, "acknowledged", incident)
+        _after_change(state, "acknowledged", incident)
 
 
 def _close(state: State, incident: Incident, change: str) -> None:
     state.store.incidents.close(incident)
-    _note_change(state, change, incident)
+    _after_change(state, change, incident)
 
 
-def _note_change(state: State, change: str, incident: Incident) -> None:
-    """Follows the row of an incident, and adds to the news."""
+def _after_change(state: State, change: str, incident: Incident) -> None:
+    """Reads the mirror of the incidents again after the row of one has changed, and adds the change to the news."""
     state.read_incidents()
     if state.is_watched:
         state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
 
 
 def _trouble_now(state: State, kind: str) -> str | None:
+    if kind == DEGRADED:
+        return state.status.troubles
     mistakes = state.status.last_reload.lines
-    return {DEGRADED: state.status.troubles, RELOAD_REFUSED: mistakes[0] if mistakes else None}.get(kind)
+    return mistakes[0] if kind == RELOAD_REFUSED and mistakes else None
 
 
 def close_outdated_incidents(state: State, jobs: Iterable[int] | None = None) -> None:
@@ -281,6 +299,7 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
     if not notify.has_incidents:
         return False
     if not number:
+        # The subject is a program.
         return notify.watches(None, name)
     job = state.store.jobs.get(number)
     return job is not None and job.enabled and notify.watches(job.declared, _program_in(job.command))

@@ -61,17 +61,18 @@ class MovedJob(NamedTuple):
 
 
 def remember_new_jobs(state: State) -> None:
-    """Remembers the number of the next job: from this job on, the real age of the jobs is known."""
+    """Remembers the number of the next job: from this job on, the stored creation of a job moves with the clock."""
     state.store.settings.set_meta(FIRST_NEW, state.store.jobs.next_number())
 
 
 def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     """After the clock was set back, each job is due at its first due time that is not before its old one minus `back_ms`.
 
-    A due time in the future stays in the future. An overdue one stays as it is: it must be claimed, and in another zone,
-    the calendar may not even have it. `is_first`: the clock was right before this step.
+    A due time in the future stays in the future. An overdue one stays as it is: it must be claimed, even if the
+    calendar, with another zone, does not have it any more. `is_first`: the clock was right before this step.
     """
     now = state.moment.wall
+    # The right clock showed `now + back_ms`.
     overdue = state.store.jobs.overdue_calendars(now + back_ms) if is_first else []
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
@@ -95,9 +96,10 @@ def _remember_overdue(state: State, overdue: list[Job]) -> None:
 
 
 def _move_new_jobs_up(state: State) -> None:
-    """Gives a job that was created while the clock showed a later time its first due time after now.
+    """Gives a job that was created before the clock was set back its first due time after now, if it would miss it.
 
-    That due time is earlier than the creation by the clock of that time, so the job has not run for it.
+    Example: a job of 11:00 each day was created while the clock showed 12:10, so it is due tomorrow. Then the clock is
+    set back to 10:30. Now the job is due today at 11:00: it was created after 11:00 only by the other clock.
     """
     now = state.moment.wall
     for job, calendar, created in _new_calendars(state):
@@ -194,11 +196,15 @@ def prepare_calendars(state: State) -> None:
     now = state.moment.wall
     for job in state.store.jobs.due(END * 1000, PREPARED):
         if job.next_run_ms is not None and (calendar := state.schedules.calendar_of(job)) is not None:
+            # Only for its effect: counting reads the expression and fills the caches.
             calendar.count(min(job.next_run_ms, now), now)
 
 
 def _follow_zones(state: State, before: Schedules | None) -> None:
-    """Moves the jobs whose next due time other zones have changed, and logs them. `before`: the schedules until now."""
+    """Moves the jobs whose next due time other zones have changed, and logs them.
+
+    `before`: the schedules until now. None at a start: the zones of the last daemon are not known.
+    """
     now = state.moment.wall
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
@@ -226,9 +232,10 @@ def _log_moves(state: State, jobs: list[MovedJob]) -> None:
 
 
 def _has_same_times(job: Job, schedule: Schedule, before: Schedules | None, now_ms: int) -> bool:
-    """Whether a job has the same next due time as before, and as many earlier ones from now on.
+    """Whether other zones leave the next due time of a job as it is, and bring no other due time before it.
 
-    There are earlier ones if the owner has moved the job past some of its due times: then it stays there.
+    The schedule may have due times between now and the next one: after a step back of the clock, those that the job has
+    handled already come again. They do not move the job if there were as many in the old zones.
     """
     due = job.next_run_ms
     assert due is not None
@@ -255,7 +262,7 @@ def _remember_zones(state: State) -> None:
 
 
 def _move(state: State, new_due_time: NewDueTime) -> list[MovedJob]:
-    """Moves every calendar job that has another due time now. Jobs with the same text and due time are alike."""
+    """Moves every calendar job that has another due time now. Jobs with the same schedule and due time share it."""
     jobs, after = state.store.jobs, 0
     known: dict[tuple[str | None, int | None, bool], int | None] = {}
     moved_jobs: list[MovedJob] = []

@@ -47,7 +47,10 @@ PUT_RIGHT = "it is right again, and the jobs have their old due times again"
 
 
 def follow_clock(state: State) -> None:
-    """Moves the jobs back after the clock was set back, so that they do not wait until it shows the old time again."""
+    """Moves the jobs with a step of the clock: back with a step back, and forward with a step that undoes steps back.
+
+    Otherwise they would wait until the clock shows the old time again.
+    """
     back = step_back_ms(state.steady, state.moment)
     forward = step_forward_ms(state.steady, state.moment)
     if back or forward:
@@ -58,6 +61,7 @@ def follow_clock(state: State) -> None:
         _move_start(state, -back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; {FOLLOW}")
     if forward:
+        # The jobs of `at = boot` count from the boot, whose wall time moves.
         state.store.jobs.set_forward_at_boot(forward)
         ending = ""
         if steps := steps_undone_by(_steps_back(state), forward, state.moment.wall):
@@ -88,7 +92,7 @@ def _follow_in_this_boot(state: State, last: Moment) -> None:
 
 
 def _follow_across_boots(state: State, last_wall_ms: int) -> None:
-    """A step shows only if the wall clock is now behind the last tick."""
+    """No boot clock shows the step. A step back shows only if the wall clock is now behind the last tick."""
     known = _steps_back(state)
     if known is None or known.before_ms <= last_wall_ms:
         remember_new_jobs(state)
@@ -133,8 +137,8 @@ def _follow_back(state: State, back: int) -> None:
 def _undo_steps_back(state: State, steps: tuple[int, ...]) -> None:
     """Undoes steps back one by one, the last one first.
 
-    At each step, a job of `every` has moved by whole periods, so one large step could give it another phase. Calendar jobs
-    have no phase, and are put right once.
+    A job of `every` moved by whole periods at each step, so one step of their sum could move it by another number of
+    periods. Calendar jobs have no periods, and are put right once.
     """
     known = _steps_back(state)
     for step in steps:

@@ -6,13 +6,16 @@ of commands that write nothing, and the answers to clients whose wait is over. A
 
 # The good path: `Core.turn` commits all events together, and nothing here is called.
 #
-# What can go wrong, and what then happens:
+# What can go wrong, and what then happens. `passing` means that the same write may succeed later. Then the events wait
+# in `backlog`, and are tried each second. Lines do not wait: one that only reads is answered, and any other is tried
+# alone, and rejected if that fails. A request to stop does not wait either.
 #
 #   the disk is full (the failure is `passing` and `full`)
-#       The events wait in `backlog`. Each second they are tried one by one, small ones first (`by_room`), since there may
-#       be room for some of them.
+#       The events are tried one by one, small ones first (`by_room`), since there may be room for some of them.
 #   another process holds the lock (`passing` and `locked`)
-#       The events wait in `backlog`. A line that writes is rejected at once, and one that only reads is answered.
+#       The events are tried together. A line that writes is rejected untried: each try would wait for the lock.
+#   the disk has an error or is read-only, or the file is missing (only `passing`)
+#       The events are tried together.
 #   one event can never be stored (not `passing`)
 #       `one_by_one` finds it. `_GIVE_UP` says what becomes of it, and all others are stored.
 #
@@ -63,7 +66,7 @@ REMEDY = "`schedappliance store check` checks the store"
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """The step that does everything that is due, among the steps that handle one event each."""
+    """The step that does all work that is due. Each other step handles one event."""
 
 
 DUE_WORK = DueWork()
@@ -73,7 +76,7 @@ Commit = Callable[[Callable[[], None]], list[Effect]]
 
 
 class Turns(Protocol):
-    """What this module needs of a turn."""
+    """What this module calls of Core, which imports this module."""
 
     def commit(self, work: Callable[[], None]) -> list[Effect]:
         """Does the work in a transaction and returns the effects. Raises StoreFailed after undoing all of it."""
@@ -98,7 +101,7 @@ class Degraded:
         # The boot instant of the next try; None when all events are stored.
         self.retry_at: int | None = None
         self.is_disk_full = False
-        # A full disk can fail in two ways in turn (a write has no room, a sync has an error): each is logged once.
+        # A full disk can alternate between two failures (no room for a write, an error of a sync): each is logged once.
         self._logged: set[str] = set()
 
     @property
@@ -200,7 +203,7 @@ class Degraded:
         return [LogMessage("error", f"degraded: {why}; trying again every second")]
 
     def _answer_now(self, event: Event, failure: StoreFailed) -> list[Effect]:
-        """Answers a client that need not wait for the store, or must not."""
+        """Answers a client at once, so that it does not wait for the store."""
         match event:
             case LineTyped():
                 return self._answer(event, failure)

@@ -1,9 +1,26 @@
-"""Orders: reads console lines, and carries out the commands of lines, drops, signals and due jobs, all in one way.
+"""Orders: carries out the commands of lines, drops, signals and due jobs, all in one way. Also claims due jobs.
 
-The module also claims due jobs, and puts new options and declared jobs into effect.
+Both are here, since each calls the other: a due job can carry out a command, and a command can claim a job, or change
+the options and with them the declared jobs.
 
 Rule: only this module performs commands. A rejected command gives an answer, never an exception.
 """
+
+# The way of a command. Example: the line `sched run nightly`.
+#
+#   line_typed      The line is read. With roles, it waits until its user is looked up. It becomes an Order.
+#   carry_out       The roles are asked (`_authorize`). The command writes its rows and returns an Outcome (`_perform`).
+#   _apply_outcome  Makes the other changes: here, it claims the job (`_claim_now`). The answer names the run.
+#   _audit_order    The log gets the line. Then `line_typed` replies.
+#
+# Other ways to the same functions:
+#
+#   a job is due          `tick` (core/turn.py) calls `claim_runs`. `_begin_run` starts a program (core/runs.py), or
+#                         calls `carry_out`.
+#   a drop, a signal      core/drops.py and core/reload.py call `carry_out`.
+#   the answer is late    `_park` keeps the order and asks a device. The handler of the event with the answer replies,
+#                         for example `answer_parked`.
+#   options have changed  `take_options` makes them active. `take_jobs` makes the stored jobs agree with the declared.
 
 from __future__ import annotations
 
@@ -226,7 +243,7 @@ def _perform(view: View) -> Outcome:
 
 def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
     order = view.order
-    # `sched wait` is not rejected when the run has failed.
+    # Not `answer.error`: `sched wait` for a run that has failed gives an error, although it was not rejected.
     if answer.diagnostics or is_change(order.command):
         is_pending = view.transaction is not None and outcome.transaction is not None
         audit(state, order.user, order.source, order.text, answer, order.by, is_pending)
@@ -244,7 +261,7 @@ def _check_programs(view: View, command: Command) -> None:
 
 
 def _all_declared(view: View, command: Command) -> bool:
-    """Whether all programs are declared and their arguments fit. Only other commands are parsed again, for places."""
+    """Whether all programs are declared and their arguments fit. If not, the command is parsed again, for places."""
     programs = view.options.configuration.programs
     for level in command.nest():
         if level.form == "run":
@@ -259,7 +276,7 @@ def _all_declared(view: View, command: Command) -> bool:
 def _view(state: State, order: Order) -> View:
     """What a command may read."""
     connection = order.connection
-    # By position: with the names of the fields, each command would take 0.5 µs more, of 30.
+    # By position, in the order of the fields: with their names, each command would take 0.5 µs more, of 30.
     return View(
         order,
         state.store,
@@ -270,10 +287,10 @@ def _view(state: State, order: Order) -> View:
         state.version,
         state.counts,
         state.why_waits,
-        state.users.last,
+        state.users.last,  # known_user
         state.waiting_drops,
         state.schedules,
-        state.running.count_by_job,
+        state.running.count_by_job,  # running_jobs
         state.metrics,
         state.measure_devices,
     )
@@ -309,7 +326,7 @@ def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterR
         case AfterPreview():
             effect = MakePreview(number, *pending, (state.version, state.store.writes))
         case AfterReading():
-            # A client may ask for many parts before it reads one, so the parts get shorter.
+            # The more orders wait, the shorter is a part: a client may ask for many parts before it reads one.
             most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
             effect = ReadOutput(number, pending.attempt, pending.begin, most)
         case AfterReload():
@@ -462,15 +479,16 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
 def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
     """Carries out an internal command in the transaction that claims its run, so it takes effect exactly once."""
     now = state.moment.wall
-    order = Order(job.user, job.origin, command.text, command, None, None, None, key, job.on_failure_of)
+    order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
     answer = carry_out(state, order)
     if answer is None:
+        # An event answers it later and ends the run, as for `config reload`.
         run = NewRun(key, due_ms, RunState.STARTED)
     elif answer.error is None:
-        run = NewRun(key, due_ms, SUCCEEDED, None, None, None, now, stored_output(answer) or None)
+        run = NewRun(key, due_ms, SUCCEEDED, ended_ms=now, answer=stored_output(answer) or None)
     else:
         why = rejected(answer.error)
-        run = NewRun(key, due_ms, FAILED, why, None, None, now, stored_output(answer) or None)
+        run = NewRun(key, due_ms, FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
         state.log("warning", f"sched: command: {command.text} returned: {why}")
     state.store.runs.record(job, run, now)
     state.note_claim(key, run.state)
@@ -512,6 +530,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
     declared = with_seeds(configuration.jobs.values(), state.store.node)
     changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
+    # All rows first, then the claims: the command of a claimed job may change the jobs again.
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
         _miss_overdue(state, removed, before, REMOVED)

@@ -38,7 +38,7 @@ READY, DELAYED = LaneName("ready"), LaneName("delayed")
 
 
 class Position(NamedTuple):
-    """The position of a run in a lane. A smaller one is nearer to the front, so the instant and the claim come first.
+    """The position of a run in a lane. Positions compare as tuples: by the instant, then by the order of the claims.
 
     `not_before`: the boot instant that a delayed run waits for, in milliseconds; 0 in all other lanes.
     """

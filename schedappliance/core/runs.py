@@ -96,6 +96,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         # What runs goes on, since the run that replaces it would not start.
         admission, reason = Admission.BLOCK, AFTER_EARLIER
     first = AttemptKey(key, FIRST_ATTEMPT)
+    # The jobs that deliver alerts are like this; see `_add_alert` in alerts.py.
     may_deliver = job.kind == "run" and job.origin == "stanza"
     if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of, may_deliver), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
@@ -107,12 +108,13 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
-        _launch(state, *prepared, 0)
+        _launch(state, *prepared, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
 
 
 def _siblings(state: State, job: int) -> Siblings:
+    """The other runs of a job that have not ended."""
     live, blocked = state.live[job], state.queue.blocked_of(job) if state.queue.number else 0
     return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
@@ -180,7 +182,7 @@ def call_off(state: State, job: int, reason: Reason) -> None:
 
 
 def stop_run(state: State, key: RunKey, user: str) -> None:
-    """Cancels a run that waits, or ends its program. For a program that is being ended, the instant of KILL stays."""
+    """Cancels a run that waits, or ends its program. If TERM was sent before, the instant of KILL stays."""
     if state.queue.remove(key):
         end_run(state, key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
         return
@@ -203,7 +205,7 @@ def _replace_siblings(state: State, job: int) -> None:
 
 
 def terminate(state: State, running: Running, why: Ending) -> None:
-    """Sends TERM to a program whose run was replaced or stopped. If it is being ended, the instant of KILL stays."""
+    """Sends TERM to a program whose run was replaced or stopped. If it was sent before, the instant of KILL stays."""
     if running.ending is None:
         state.effects.append(_term_signal(running, why))
         running = after_term(running, why, state.moment.boot)
@@ -225,25 +227,26 @@ def start_queued(state: State) -> None:
 
 
 def _start(state: State, waiter: Waiter) -> None:
-    key, program = waiter.key, waiter.program
-    due_ms, command, attempts, user, origin, on_failure_of, claimed_ms, is_first = state.store.runs.next_start(key)
-    if ask_for_user_of_run(state, user, origin):
-        state.queue.wait_for_user(user.uid, waiter)
+    """Starts a run that has waited. It may have to wait for its user, or fail: programs and roles may have changed."""
+    key, program, run = waiter.key, waiter.program, state.store.runs.next_start(waiter.key)
+    command = run.command
+    if ask_for_user_of_run(state, run.user, run.origin):
+        state.queue.wait_for_user(run.user.uid, waiter)
         state.queue.release_program(program)
         return
-    attempt = AttemptKey(key, attempts + 1)
+    attempt = AttemptKey(key, run.attempts + 1)
     prepared: tuple[Program, StartProgram] | CannotStart = CannotStart(UNREADABLE)
-    if command is not None and (reason := why_forbidden(state, user, origin, command)):
+    if command is not None and (reason := why_forbidden(state, run.user, run.origin, command)):
         prepared = CannotStart(reason)
     elif command is not None:
-        prepared = _prepare(state, attempt, due_ms, command, on_failure_of, origin == "stanza")
+        prepared = _prepare(state, attempt, run.due_ms, command, run.on_failure_of, run.origin == "stanza")
     if isinstance(prepared, CannotStart):
         end_run(state, key, RunState.FAILED, prepared.reason, state.moment.wall)
         state.queue.release_program(program)
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
-        _launch(state, *prepared, state.moment.wall - claimed_ms if is_first else None)
+        _launch(state, *prepared, waited_ms=state.moment.wall - run.claimed_ms if run.is_first else None)
 
 
 def has_place(state: State) -> bool:
@@ -260,6 +263,7 @@ def _program_has_room(state: State, name: str) -> bool:
     program = configuration.programs.get(name)
     most = program.max_running if program else None
     if most is None and configuration.notify:
+        # A program that delivers alerts has a limit by default.
         most = configuration.most_running(name)
     return most is None or state.running.count(name) < most
 
@@ -313,7 +317,10 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
 
 
 def _launch(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
-    """`waited_ms`: how long the run has waited for its first start; None: a start was tried before."""
+    """Starts an attempt: counts its program as running, stores the attempt, and adds the effect.
+
+    `waited_ms`: how long the run has waited for its first start; None: a start was tried before.
+    """
     at = start.started_at
     running = Running(
         start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=at
@@ -331,7 +338,7 @@ def _launch(state: State, program: Program, start: StartProgram, waited_ms: int 
 
 
 def _is_running(state: State, key: AttemptKey) -> bool:
-    """Whether this attempt is the running one. An event that could not be stored is handled after later events."""
+    """Whether this attempt is the running one. An event that waited for the store may be about an earlier attempt."""
     running = state.running.get(key.run)
     return running is not None and running.key == key
 
@@ -405,8 +412,8 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
         runs.end_attempt(key, result.state, result.reason, _ended_ms(state, cause), exit_of_process)
     else:
-        # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
         if not (isinstance(cause, NotStarted) and cause.is_alone):
+            # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
             state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key)
     if result.again is not None:
@@ -507,7 +514,7 @@ def _term_signal(running: Running, why: Ending) -> SignalProgram:
 def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: bool = False) -> None:
     """Begins to stop: no run starts any more, and every running program gets TERM, then KILL after its `kill_after`.
 
-    `keeps`: the programs run on, and the next daemon takes them over, unless their runs are lost with a store in memory.
+    `keeps`: the programs run on, and the next daemon takes them over. With a store in memory they end: it is lost.
     """
     if not state.stopping:
         state.stopping, state.keeps_programs = True, keeps and state.store.path is not None
@@ -537,14 +544,16 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
 
 
 def stop_ends_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
-    """From when on the stop waits for no program, in boot milliseconds; 0: now. None while one has not got KILL yet.
+    """The boot instant at which the stop gives up waiting for programs. 0: there is none to wait for.
 
-    Not even KILL ends a program that waits for a broken disk.
+    None: one has not got KILL yet. After KILL, the stop waits only LEAVE_AFTER_MS, since not even KILL ends a program
+    that waits for a broken disk.
     """
     if state.keeps_programs:
         return 0
     killed = [running.killed_at for key, running in state.running.items() if key not in ended]
-    return None if None in killed else max((at + LEAVE_AFTER_MS for at in killed if at is not None), default=0)
+    ends = [at + LEAVE_AFTER_MS for at in killed if at is not None]
+    return max(ends, default=0) if len(ends) == len(killed) else None
 
 
 def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:

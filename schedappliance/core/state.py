@@ -1,7 +1,21 @@
-"""The state of the deciding thread beside the store: running programs, live runs, options, and the effects of this turn.
+"""What the deciding thread knows apart from the store: options, running programs, what waits, the effects of this turn.
 
 Rule: a turn that fails can be undone; see State.
 """
+
+# How a turn uses the state, and how a turn that fails is undone. Example: the line `run hello`, whose commit fails.
+#
+#   remember   copies the fields, and notes how long the lists are.
+#   the turn   stores the run, counts it in `live`, adds its program to `running`, and StartProgram to `effects`.
+#   COMMIT     fails: the row of the run is gone.
+#   restore    sets the fields again, cuts `effects` off, and takes the program out of `running`.
+#   read_back  before the next decision, counts `live` again from the rows.
+#
+# No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
+#
+# The metrics: `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
+# nothing. `observe` adds a time at once. The states of runs: `note_claim` and `note_end` keep `live`, the queue and the
+# statistics.
 
 from __future__ import annotations
 
@@ -69,19 +83,8 @@ class StateSnapshot(NamedTuple):
     noted: int
     ended_jobs: int
     waiting_events: int
-    # Of the changes of each Undoable.
+    # How many changes each Undoable had.
     changes: tuple[int, ...]
-
-
-# How a turn uses the state, and how a turn that fails is undone. Example: the line `run hello`, whose commit fails.
-#
-#   remember   copies the fields, and notes how long the lists are.
-#   the turn   stores the run, counts it in `live`, adds its program to `running`, and appends StartProgram to `effects`.
-#   COMMIT     fails: the row of the run is gone.
-#   restore    sets the fields again, cuts `effects` off, and takes the program out of `running`.
-#   read_back  before the next decision, counts `live` again from the rows.
-#
-# No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 
 
 @dataclass(kw_only=True)
@@ -90,25 +93,25 @@ class State:
 
     It has many fields, so that one snapshot holds everything that a turn can change.
 
-    Rule: most fields hold immutable values, so a copy of the fields undoes a turn. A new field of this kind needs no code to
-    be undone. `live` and `queue` mirror rows and are read back. `remember` and `restore` name the few other fields.
+    Rule: a field holds an immutable value, so a copy of the fields undoes a turn. A new field needs no code for that.
+    Exceptions: `live` and `queue` mirror rows and are read back; `remember` and `restore` name the few others.
     """
 
     # The start of the daemon sets these.
 
     store: Store
-    # Its name is stored with each attempt: the pid of a process means nothing after the next boot.
+    # This boot of the machine. Its name is stored with each attempt, since a pid means nothing after the next boot.
     boot: ThisBoot
     # How many programs may run at once unless `max_running` says so.
     places: int
-    # What the devices measure, by the names of `metrics`.
+    # Asks the devices for what they measure: numbers, by the names that `metrics` shows.
     measure_devices: Callable[[], Mapping[str, float]] = dict
 
     # What is in effect.
 
     options: Options
     status: Status
-    # With the zone data and the `days` that are in effect.
+    # Gives a job its due times, by the zone data and the `days` that are in effect.
     schedules: Schedules
     # How often the options have changed. A commit is rejected if they have changed since its transaction began.
     version: int = 0
@@ -180,7 +183,7 @@ class State:
     # Whether a client watches, and the troubles that the news have told.
     is_watched: bool = False
     troubles_in_news: str | None = None
-    # The troubles that the incidents have noted; not known after a start.
+    # The troubles that the incidents have noted. None: there were none. Empty: not known yet, after a start.
     troubles_in_incidents: str | None = ""
 
     @property
@@ -292,7 +295,7 @@ class State:
         self.effects.append(LogMessage(level, message, fields=known))
 
     def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
-        """Answers a console line. `as_json`: the line was `json COMMAND`, so an error is data too."""
+        """Answers a console line. `as_json`: it was `json COMMAND`, so errors are data. `is_repeatable`: see Reply."""
         assert line.reply_to is not None
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
@@ -354,7 +357,8 @@ class State:
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]
-        # Several runs may have run side by side while `overlap` was `parallel`; the next one waits for the last of them.
+        # `live` counts the blocked runs too. If only they are left, the first of them goes on. (Several runs may have
+        # run side by side while `overlap` was `parallel`.)
         if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.ended[how] += 1
@@ -423,7 +427,7 @@ class State:
         effects, self.effects, self.handled, self.is_tick_over = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
-        # Most notes of a turn are equal.
+        # A turn with many runs has many equal notes, so each is added once, with its number.
         for (name, labels, value), times in Counter(self.noted).items():
             if name in HISTOGRAMS:
                 self.observe(name, value, labels, times)
@@ -502,7 +506,8 @@ def new_state(
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
 
-    `boot_id`: that of this boot, empty if it is hidden. `zones` None: the zone data of this machine, whose own zone is UTC.
+    `boot_id`: that of this boot, empty if it is hidden. `zones` None: the zone data of this machine, whose own zone is
+    then UTC.
     """
     options = with_overrides(configuration, store.settings.overrides())
     state = State(

@@ -1,12 +1,12 @@
 """A turn: the deciding thread handles a batch of events, and everything that is due.
 
-Rule: a turn is one transaction, and its effects go out only after the commit. Most turns need few of its steps, so a cheap
-comparison stands before each call that every turn would make. A handler has the name of its event.
+Rule: a turn is one transaction, and its effects go out only after the commit. Most turns need few steps, so a step is
+called only if a cheap comparison shows that it has work. `_HANDLERS` names the handler of each event.
 """
 
 # The good path. Example: the line `sched in 5 run hello` and the end of a program have arrived, and a job is due.
 #
-#   turn          Both events can be handled now, so they are `pending`.
+#   turn          Neither event waits for a user, so both are handled in this turn (`pending`).
 #   commit        BEGIN. Memory follows the rows and the clock (`_begin`).
 #   _handle_all   `line_typed` adds a job; `program_ended` ends a run.
 #   _do_due_work  `tick` claims the due job. Its program starts, or its run waits in the queue.
@@ -17,7 +17,8 @@ comparison stands before each call that every turn would make. A handler has the
 #
 #   the commit fails                   `restore` undoes everything since BEGIN. `degraded` decides what is tried again.
 #   a user must be looked up           The event waits in `users`. A later turn puts it in again (`_with_released`).
-#   another process locks the store    A turn that writes nothing and for which nothing is due needs no transaction.
+#   another process locks the store    The commit fails, as above. But a turn whose events change only memory, while
+#                                      nothing is due, has no transaction, and succeeds.
 #
 # docs/architecture.md, "Three flows", follows a line and a due job through all files.
 
@@ -130,7 +131,7 @@ class Core:
         self._wake = None
         pending = [*self._degraded.backlog, *self._with_released(arrived)]
         if self._degraded.is_disk_full:
-            # One transaction for all events would probably fail again, so each event gets its own transaction at once.
+            # One transaction for all events would probably fail again, so each event gets its own transaction.
             return self._degraded.one_by_one(by_room(pending))
         try:
             effects = self.commit(partial(_handle_all, state, pending))
@@ -161,7 +162,7 @@ class Core:
     def _with_released(self, arrived: list[Event]) -> list[Event]:
         """Takes the answers about users out, and puts in the events that they release.
 
-        A failed commit undoes neither.
+        If the commit fails, the answers stay known, and the released events are tried again as the others are.
         """
         state, boot = self.state, self.state.moment.boot
         if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
@@ -186,7 +187,7 @@ class Core:
             self.state.restore(before)
             self._stale = True
             raise
-        # After the commit: if it fails, the log lines about repairs are undone too, and the next turn writes them again.
+        # Not before the commit: if it fails, the log lines about repairs are undone, and the next turn repeats them.
         self.state.store.repairs.clear()
         return self.state.settle()
 
@@ -274,7 +275,7 @@ def _next_steps(state: State) -> list[int]:
         if state.moment.boot < state.short_until:
             steps.append(state.short_until)
         elif runs.has_place(state):
-            # The first turn of a daemon starts no run, so the next turn follows at once.
+            # A run could start and has not: the first turn of a daemon starts none. So the next turn follows at once.
             steps.append(state.moment.boot)
     return [step for step in steps if step is not None]
 
@@ -383,6 +384,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
     runs.stop(state, event.reason, keeps=event.on_stop and state.configuration.on_stop == "keep")
 
 
+# The events whose order a user can see.
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.

@@ -25,11 +25,11 @@ from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 # If the look-up fails (UserLookedUp has a problem), the last answer is used at once, and the question is asked again every
 # AGAIN_MS. Without a last answer that may be used, the line waits, at most until PATIENCE_MS.
 
-# An answer that is younger is used without a new question, so that many commands in a row cause one.
+# A younger answer than this is used without a new question, so that many commands in a row cause one.
 FRESH_MS = 1000
 # After this time without an answer, the last one is used: a directory service that hangs must not stop users whom it knew.
 GRACE_MS = 1000
-# An answer that is older is never used: a user who was removed from a group must not keep its roles forever.
+# An older answer than this is never used: a user who was removed from a group must not keep its roles forever.
 STANDS_MS = 600_000
 # The pause before a look-up that has failed is repeated.
 AGAIN_MS = 1000
@@ -67,7 +67,7 @@ class KnownUsers:
     """The users that were looked up, the questions, and the events and jobs that wait for an answer.
 
     A failed commit undoes neither questions nor answers, since they have left the appliance or come from outside it. It
-    undoes only the events that the turn has put off.
+    undoes only the events that the turn has put off. The jobs stay: they are still due, and the answers release them.
     """
 
     # Lines and drops that wait, in their order, with the users that they wait for.
@@ -79,7 +79,7 @@ class KnownUsers:
     asked: dict[Who, _Question] = field(default_factory=dict)
     _known: dict[Who, _Known] = field(default_factory=dict)
     # What the last waiting event of each user waits for.
-    _last: dict[int, Users] = field(default_factory=dict)
+    _awaited: dict[int, Users] = field(default_factory=dict)
 
     def last(self, who: Who) -> KnownUser | None:
         """The user as of the last answer of the system; None if the user was never looked up."""
@@ -112,7 +112,7 @@ class KnownUsers:
         """Lets a line or a drop wait until these users can be judged."""
         self.ask(users, boot_ms)
         self.events.append((users, event))
-        self._last[event.user.uid] = users
+        self._awaited[event.user.uid] = users
 
     def put_closing_off(self, event: ConnectionClosed) -> bool:
         """Defers the end of a connection until its lines have been handled.
@@ -135,7 +135,7 @@ class KnownUsers:
 
         The next event must wait for the same, or it would overtake.
         """
-        return self._last.get(event.user.uid)
+        return self._awaited.get(event.user.uid)
 
     def waiting_drops(self) -> list[WaitingDrop]:
         """The drops among the events that wait."""
@@ -146,12 +146,12 @@ class KnownUsers:
         ]
 
     def undo_events(self, count: int) -> None:
-        """Keeps the first `count` waiting events. The turn that failed added the others, and handles them again."""
+        """Keeps the first `count` waiting events. The turn that failed added the others; the next try handles them."""
         self._keep(self.events[:count])
 
     def _keep(self, events: list[tuple[Users, WaitingEvent]]) -> None:
         self.events = events
-        self._last = {event.user.uid: users for users, event in events if not isinstance(event, ConnectionClosed)}
+        self._awaited = {event.user.uid: users for users, event in events if not isinstance(event, ConnectionClosed)}
 
     def unclaimable_jobs(self) -> UnclaimableJobs:
         """The jobs to skip: all jobs of a user while one of them waits, and each waiting job of the stanza files."""
@@ -233,10 +233,12 @@ class KnownUsers:
                 waits = event.connection in waiting_connections
             else:
                 waits = event.user.uid in waiting_users or not self.are_usable(users, boot_ms)
-                waiting_users |= {event.user.uid} if waits else set()
+                if waits:
+                    waiting_users.add(event.user.uid)
             if waits:
                 waiting.append((users, event))
-                waiting_connections |= {event.connection} if isinstance(event, LineTyped) else set()
+                if isinstance(event, LineTyped):
+                    waiting_connections.add(event.connection)
             else:
                 released.append(event)
         self._keep(waiting)

@@ -158,7 +158,8 @@ class Alarms:
 class Loop:
     """One epoll for the inbox, the timers, the sockets and the programs.
 
-    Everything runs on one thread, the deciding thread, except `watch` for a new descriptor and `alarms.at`.
+    Everything runs on one thread, the deciding thread. Other threads may call `watch` for a new descriptor, `alarms.at`
+    and `alarms.cancel`.
     """
 
     def __init__(self, clock: Clock, inbox: Inbox) -> None:
@@ -167,6 +168,7 @@ class Loop:
         self._calls: dict[int, Callable[[int], None]] = {}
         self._unwatched: set[int] = set()
         self._is_stopped = False
+        # The first two wake the loop for the core, the third for the alarms.
         self._wall, self._boot, self._alarm = wall_timer(), boot_timer(), boot_timer()
         self.alarms = Alarms(self._alarm.arm)
         for timer in (self._wall, self._boot, self._alarm):

@@ -3,15 +3,18 @@
 Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves affects no other client.
 """
 
-# If everything goes well: a client connects, and its user is looked up. It sends a line. `_read_requests` makes a slot for
-# the line and adds it to `_Lines`. The inbox takes it from there into a turn. The core replies, `reply` puts the answer into
-# the slot, and `_send` sends the answers of a client in the order of its lines.
+# The way of a line, if everything goes well. Example: a client sends `sched list`, and before its answer `summary`.
+#
+#   _welcome        The client has connected. Its user is looked up.
+#   _read_requests  The lines have arrived. Each gets a slot and waits in `_Lines`.
+#   _Lines._take    The inbox takes them into a turn, if there is room for their answers.
+#   reply           The core has answered: the slot gets the answer.
+#   _send           sends the answers in the order of the lines, as fast as the socket takes them.
 #
 # What can go wrong, and what then happens:
 #
 #   a client sends many lines        At most MAX_OUTSTANDING of them are read. The rest stays in its socket.
-#   a client reads no answers        Its socket is full. The bytes of its answers count, and above MAX_ANSWERED its next lines
-#                                    are not carried out.
+#   a client reads no answers        Above MAX_ANSWERED bytes of answers, its next lines are not carried out.
 #   many clients read no answers     The bytes count for their user and for all, too. Example: 64 clients of user 1000 with
 #                                    256 KB each fill MAX_ANSWERED_OF_USER. Other users go on.
 #   then root asks for `summary`     Nobody may keep a trusted user out, so its line is *tried* without room. A short answer is
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 # The most lines of one client that wait for an answer, and their most bytes. Further lines stay in the socket.
 MAX_OUTSTANDING = 256
 MAX_ASKED = 256 * 1024
-# The most bytes of answers that wait for one client; while there are more, its next lines are not carried out. A single answer
+# The most bytes of answers that wait for one client. Above it, its next lines are not carried out. A single answer
 # may be longer.
 MAX_ANSWERED = 1024 * 1024
 # The same for all clients of a user.
@@ -69,7 +72,7 @@ CHUNK = 64 * 1024
 # A transaction is not discarded while a person thinks.
 THINKING_MS = 600_000
 NOTHING = memoryview(b"")
-# The most pieces of answers that are made at once. A piece is empty while a long list is searched.
+# The most pieces of answers that are made at once. The search of a long list gives empty ones, which have no bytes.
 PIECES = 2000
 WATCH_REQUEST = 'send `{"v": 1, "id": 1, "command": "watch"}`'
 
@@ -88,8 +91,10 @@ class _Slot:
         self.number = number
         # The event for the core; None while the core has it.
         self.line: LineTyped | None = None
-        # Whether there was no room for a long answer when the core got the line, and whether its answer was too long then.
-        self.is_tried = self.is_long = False
+        # The core has got the line although there was no room for a long answer.
+        self.is_tried = False
+        # Its answer was long, so it was discarded. The line waits until there is room.
+        self.is_long = False
         # None until the core replies.
         self.answer = answer
         # The size of the answer in memory.
@@ -130,10 +135,10 @@ class _Connection:
     reader: RequestReader = field(default_factory=RequestReader)
     slots: deque[_Slot] = field(default_factory=deque)
     # The bytes of the lines, and of the answers, in the slots.
-    asked: int = 0
-    answered: int = 0
-    # How many bytes of answers the server has counted for the user.
-    counted: int = 0
+    asked_bytes: int = 0
+    answered_bytes: int = 0
+    # How many of these bytes of answers the server has counted for the user.
+    counted_bytes: int = 0
     # A number that grows with each reply of the server.
     last_reply: int = 0
     # The bytes that the socket has not accepted yet.
@@ -160,12 +165,12 @@ class _Connection:
     @property
     def room(self) -> int:
         """How many lines may be read now."""
-        is_full = self.asked > MAX_ASKED or self.answered > MAX_ANSWERED
+        is_full = self.asked_bytes > MAX_ASKED or self.answered_bytes > MAX_ANSWERED
         return 0 if is_full else MAX_OUTSTANDING - len(self.slots)
 
     def add(self, slot: _Slot) -> None:
         self.slots.append(slot)
-        self.asked += len(slot.request.command)
+        self.asked_bytes += len(slot.request.command)
 
     def fill(self) -> bool:
         """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
@@ -178,8 +183,8 @@ class _Connection:
             piece = slot.next_piece(self.in_transaction)
             if piece is None:
                 self.slots.popleft()
-                self.asked -= len(slot.request.command)
-                self.answered -= slot.size
+                self.asked_bytes -= len(slot.request.command)
+                self.answered_bytes -= slot.size
             else:
                 pieces.append(piece)
                 size += len(piece)
@@ -216,10 +221,7 @@ class _Lines:
         self._is_turn_of_departed = False
 
     def offer(self) -> None:
-        """Offers the lines to the inbox, which takes them when it has room.
-
-        Does nothing if no line may be carried out now.
-        """
+        """Offers the lines to the inbox, which takes them when it has room. Does nothing if none may be carried out."""
         if not self._is_offered and (self._departed or self._departed_first or any(map(self._may_ask, self._clients))):
             self._is_offered = True
             self._inbox.put(Offer(self._take))
@@ -251,8 +253,8 @@ class _Lines:
     def _take(self, limit: int) -> list[Event]:
         """The lines for one turn, at most `limit`.
 
-        A turn may put off all but the first line. Therefore clients that are there and departed clients take turns at being
-        first, and a client comes before others whose last reply is newer.
+        A turn may put off all but the first line. Therefore the first place goes to present and to departed clients in
+        turn, and among the present ones to the client whose last reply is the oldest.
         """
         self._is_offered = False
         self._is_turn_of_departed = not self._is_turn_of_departed
@@ -355,7 +357,7 @@ class ConsoleServer:
                 answer = self._begin_watch(connection, slot, answer, answer.events_after)
             slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
             connection.last_reply = next(self._numbers)
-            connection.answered += slot.size
+            connection.answered_bytes += slot.size
             self._send(connection)
 
     def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
@@ -382,7 +384,7 @@ class ConsoleServer:
 
     def _has_room(self, connection: _Connection) -> bool:
         """Whether there is room for the answer to the next line of a client, however long it is."""
-        if connection.answered > MAX_ANSWERED:
+        if connection.answered_bytes > MAX_ANSWERED:
             return False
         of_user = self._answered[connection.user.uid]
         if self._is_trusted(connection):
@@ -391,7 +393,8 @@ class ConsoleServer:
 
     def _count(self, connection: _Connection) -> None:
         """Counts the bytes of the answers that wait for a client, and lets others ask if there are fewer."""
-        change, connection.counted = connection.answered - connection.counted, connection.answered
+        change = connection.answered_bytes - connection.counted_bytes
+        connection.counted_bytes = connection.answered_bytes
         self._answered[connection.user.uid] += change
         if not self._is_trusted(connection):
             self._answered_of_all += change
@@ -434,10 +437,7 @@ class ConsoleServer:
             self._set_user(connection, connection.user, NO_THREAD)
 
     def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
-        """Goes on with a client whose user is known.
-
-        A client whose look-up failed is turned away: it may come again.
-        """
+        """Goes on with a client whose user is known. One whose look-up failed is turned away: it may come again."""
         if problem is None:
             self._users[user.uid] = user
         if connection not in self._connections:
@@ -588,7 +588,7 @@ class ConsoleServer:
         self._clients[connection.user.uid] -= 1
         self._lines.leave(connection)
         self.watchers.leave(connection)
-        connection.answered = 0
+        connection.answered_bytes = 0
         self._count(connection)
         self._lines.offer()
         self.loop.unwatch(connection.socket.fileno())

@@ -1,6 +1,7 @@
 """Decides when the stanza files are read: after a hint and a quiet time, on request, and after an audit poll.
 
-Rule: events are hints, and only the contents count. Files that look half edited are passed on only if somebody asks for it.
+Rule: events are hints, and only the contents count. Files that look half edited wait: some seconds, or as long as the
+doubt lasts; see Doubt. `config reload` passes them on at once.
 """
 
 # The way from an event of watchdog to the core. Example: an editor saves sched.conf with two writes, 50 ms apart.
@@ -12,8 +13,8 @@ Rule: events are hints, and only the contents count. Files that look half edited
 #   doubt_of              Nothing looks half edited, so FilesRead goes to the core, which accepts or rejects the files.
 #
 # What can go wrong: the editor was slow, and the last `}` is missing. Then `decide_wait` lets these contents wait, here for
-# some seconds. A check after that passes them on, unless the rest has come. A doubt without a limit (a file is still open
-# for writing) ends only at a check that does not see it any more.
+# some seconds. A check after that passes them on, unless the rest has come. A doubt without a patience (a file is still
+# open for writing) lasts until a check does not see it any more.
 
 from __future__ import annotations
 
@@ -90,8 +91,8 @@ class Decision(NamedTuple):
 def decide_wait(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Decision:
     """Decides how long doubtful contents still wait.
 
-    The wait begins at the first check that sees these contents. It is over after the patience of the doubt. Without a patience,
-    it ends at a later check that has no doubt any more; after an audit interval, a warning is logged once.
+    The wait begins at the first check that sees these contents. It is over after the patience of the doubt. Without a
+    patience, it lasts as long as the doubt, and after an audit interval, a warning is logged once.
     """
     since_ms, is_logged = now_ms, False
     if before is not None and before.digest == digest:
@@ -258,7 +259,7 @@ class FileChecker:
         self._report()
 
     def _find_change(self) -> dict[Path, Content] | None:
-        """The contents if they differ from the last reading, else None. Contents that are as before end a wait."""
+        """The contents if they differ from the last reading, else None. If they do not, nothing waits any more."""
         contents = {path: read_content(path) for path in self._paths}
         if digest_of(contents) != self._digest:
             return contents

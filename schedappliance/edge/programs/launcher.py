@@ -1,8 +1,23 @@
 """Requests starts of programs from the keeper, after looking up their users.
 
-Rule: a worker prepares a start, and a thread of its own looks up a user, since a file system or a directory service may
-hang.
+Rule: a worker prepares a start, and another thread looks up its user. A file system or a directory service may hang.
 """
+
+# The way of a start. Example: a program with `user = "web"`.
+#
+#   start             On the deciding thread: the start waits in `_awaiting`. The first one of an account asks for a
+#                     look-up.
+#   _look_up          A thread asks the system for the account. `_release` passes its starts on to the worker.
+#   _start_on_worker  The worker opens the output, and makes the environment and the request (`request_of`).
+#   _request          The worker adds the program to the supervisor, and sends the request to the keeper.
+#
+# What can go wrong, and what then happens:
+#
+#   the look-up fails                ProgramNotStarted: the core tries again. When look-ups of this account have failed
+#                                    for LOOK_UP_PATIENCE_MS, the attempt fails.
+#   the output cannot be opened      OutputsChecked: no program starts until a check of the directory succeeds.
+#   a signal comes before the start  A start in `_awaiting` is cancelled. Otherwise the signal is sent after the start.
+#   the daemon stops                 The starts in `_awaiting` are cancelled (`leave`), and the next daemon starts them.
 
 from __future__ import annotations
 
@@ -76,7 +91,7 @@ class Launcher:
     # The starts that wait for the look-up of their account, one look-up for each account. The lock is for these.
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
-    # When look-ups that have failed since their last success failed first.
+    # For each account whose look-up fails: when it failed first since its last success.
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
     # Starts were cancelled for a stop, and no turn has them yet.
     _has_cancelled_starts: bool = False
@@ -102,7 +117,7 @@ class Launcher:
                 self._release(account, OSError(errno.EAGAIN, NO_THREAD))
 
     def _look_up(self, account: Account) -> None:
-        """Runs on a thread of its own."""
+        """Looks an account up, on a thread of its own, and continues the starts that wait for it."""
         now = self.loop.clock.moment().boot
         since = self._failed_look_ups.get(account)
         may_repeat = since is None or now - since < LOOK_UP_PATIENCE_MS
@@ -127,6 +142,7 @@ class Launcher:
                     continue
                 number, reason = request_failure(result, effect.argv[0], effect.cwd)
                 is_exhausted = may_repeat or number in EXHAUSTED
+                # A look-up that failed prevents only the starts of this account.
                 self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=may_repeat))
 
     def _cancel(self, effect: SignalProgram) -> bool:
@@ -272,12 +288,12 @@ class Launcher:
 def request_of(
     effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None, cgroup: Path | None = None
 ) -> bytes:
-    """A start as `Program.__init__` of the keeper reads it.
+    """The message that requests a start. `Program` in keeper.py describes its format.
 
     Raises ValueError for a text with a null byte, or an invalid one.
     """
-    is_free = effect.resources == NO_RESOURCES
-    restraints = [] if is_free else restraints_of(effect.resources, effect.kill_after_ms)
+    is_unrestrained = effect.resources == NO_RESOURCES
+    restraints = [] if is_unrestrained else restraints_of(effect.resources, effect.kill_after_ms)
     restraints += [f"cgroup {cgroup}"] if cgroup else []
     if account is None and restraints:
         # Only a copy of the keeper can restrain itself before it becomes the program.

@@ -71,7 +71,7 @@ def output_directory(store: Path) -> Path:
 
 @dataclass(slots=True)
 class Outputs:
-    """The files of one directory. Its path is made absolute, since the launcher changes its working directory.
+    """The files of one directory. Its path is made absolute: the daemon leaves a working directory that was deleted.
 
     `aside`: files that were set aside, by the attempt whose name each has now.
     """

@@ -111,7 +111,7 @@ class Supervisor:
     _ends: dict[AttemptKey, tuple[Link | None, str]] = field(default_factory=dict)
     # The outputs that `discard_all` will remove.
     _outdated: list[AttemptKey] = field(default_factory=list)
-    # A keeper that did not answer the last check.
+    # The keeper of the last check. If it is still the same at the next check and has not answered yet, it is killed.
     _unanswered: Link | None = None
 
     def __post_init__(self) -> None:
