@@ -95,6 +95,7 @@ def _follow_across_boots(state: State, last_wall_ms: int) -> None:
     """No boot clock shows the step. A step back shows only if the wall clock is now behind the last tick."""
     known = _steps_back(state)
     if known is None or known.before_ms <= last_wall_ms:
+        # The clock is not known to be wrong, so only jobs from now on can get a wrong instant of creation.
         remember_new_jobs(state)
     _follow_back_since_last_tick(state, step_back_across_boots_ms(last_wall_ms, state.moment))
     created = int(state.store.settings.meta("created_ms") or 0)
@@ -129,7 +130,7 @@ def _follow_back(state: State, back: int) -> None:
     state.store.jobs.set_back(back)
     set_calendars_back(state, back, is_first=len(steps) == 1)
     state.store.runs.set_back(back)
-    _move_reminders(state, back)
+    _move_reminders(state, -back)
     _move_hold(state, -back)
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
@@ -144,7 +145,7 @@ def _undo_steps_back(state: State, steps: tuple[int, ...]) -> None:
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
-        _move_reminders(state, -step)
+        _move_reminders(state, step)
         _move_hold(state, step)
     if steps and known:
         put_calendars_right(state, known.before_ms)
@@ -157,9 +158,9 @@ def _steps_back(state: State) -> StepsBack | None:
     return StepsBack(stored[0], tuple(stored[1:])) if stored else None
 
 
-def _move_reminders(state: State, back: int) -> None:
+def _move_reminders(state: State, by: int) -> None:
     if state.remind_at is not None:
-        state.store.incidents.set_back(back)
+        state.store.incidents.set_back(-by)
         state.read_incidents()
 
 

@@ -92,7 +92,10 @@ class Turns(Protocol):
 
 
 class Degraded:
-    """The events that wait for the store."""
+    """The events that wait for the store.
+
+    Core calls `one_by_one`, `postpone` and `leave_degraded`. The first two call Core back; see Turns.
+    """
 
     def __init__(self, state: State, turns: Turns) -> None:
         self._state = state

@@ -162,6 +162,7 @@ class WaitingRuns:
         self.number -= 1
 
     def blocked_of(self, job: int) -> int:
+        """How many runs of a job wait for its earlier runs."""
         return len(self.lanes.get(LaneName("blocked", job), ()))
 
     def delays(self) -> dict[RunKey, int]:
@@ -242,7 +243,7 @@ class WaitingRuns:
             lane.remove(position)
             if not lane:
                 del self.lanes[position.lane]
-        # A ready run may hold room that another run of its program waits for.
+        # A removed run may be the one that `release_program` has released. Then the next one of its program may go on.
         for position in positions:
             if position.lane.where in ("ready", "unidentified"):
                 self.release_program(position.waiter.program)

@@ -16,6 +16,8 @@ Rule: a program starts after the commit that claims its run, once for each attem
 #   the attempt fails       `conclude` (engine/attempts.py) decides; `_queue_again` lets the next attempt wait for its time.
 #   the timeout passes      `send_signals` sends TERM, then KILL after `kill_after`. The end comes by `program_ended`.
 #
+# The words for ends: a program is terminated, an attempt is finished, a run is ended. A run that waits is called off.
+#
 # docs/architecture.md, "A due job", follows one job through all files.
 
 from __future__ import annotations
@@ -64,7 +66,6 @@ from schedappliance.engine.reasons import (
     NEWER,
     NO_PLACE,
     PERHAPS_NOT_STARTED,
-    STOPPED,
     UNREADABLE,
     Reason,
     stopped_by,
@@ -165,7 +166,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
 def _queue(
     state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
 ) -> None:
-    why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
+    why = reason or (NO_PLACE if state.status.hold is None else HELD)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)

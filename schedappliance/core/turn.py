@@ -231,6 +231,7 @@ class Core:
         return self._wake
 
     def _next_turn(self) -> tuple[int | None, int | None]:
+        """As `wake`. While the appliance stops or is degraded, only signals are due, and its end or the next try."""
         state, degraded = self.state, self._degraded
         # Programs whose ends wait in the backlog get no signal, so their deadlines do not count.
         deadlines = degraded.deadlines() if degraded.backlog else _next_signals(state)

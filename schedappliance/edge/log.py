@@ -91,7 +91,7 @@ def _as_json(line: Line, static: Mapping[str, str]) -> str:
 class Log:
     """The daemon's log. A separate thread writes the lines, so that a reader that hangs blocks no other thread.
 
-    For the deciding thread, which makes the log: `write` and `end_turn`. For all threads: `logger` and `pass_on`.
+    The deciding thread creates it and calls `write` and `end_turn`. Any thread may use `logger` and `pass_on`.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Log:
         # How many lines were lost since the last line that reported it, and since the start.
         self._lost = 0
         self.lost_total = 0
-        # The lines of the last second, each with the second as its time.
+        # The lines of this second, with the second in place of their time, so that equal lines are equal.
         self._second = 0
         self._lines_of_second: set[Line] = set()
 
@@ -218,6 +218,7 @@ class Log:
                 self._queued -= len(item)
                 self._lost += lost
                 self.lost_total += lost
+                # When the queue is empty, no later line may come to report the lost ones.
                 missing = [] if lost or self._queued else self._missing(item[-1].wall_ms)
             if missing:
                 self._write_all(missing)

@@ -1,8 +1,8 @@
 """The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
 
 It starts programs for its daemon, and keeps how each ended, in memory and in a file, until a daemon has stored it. While no
-daemon is there, it enforces timeouts. It ends when it has no program, and no daemon will come or has come for 10 seconds.
-Descriptor 0 is the socket on which it listens (a connection, if there are no sockets), 1 the file of ends, 2 takes its errors.
+daemon is there, it enforces timeouts. It ends when it has no program and no daemon will come. Descriptor 0 is the socket on
+which it listens (a connection, if the file system holds no sockets), 1 is the file of ends, and 2 takes its errors.
 
 Rule: it imports nothing of this package, to need little memory and to survive an upgrade, and talks only to its daemon. A
 newer daemon must understand its messages: keeper_link.py describes them, and tells the story of a program.
@@ -31,7 +31,7 @@ REPORT_AFTER_SECONDS = 0.01
 LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
 # How long the keeper waits for a start that hangs: before it serves a new daemon, and before it reaps its children.
 HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
-# The longest wait for a daemon, and for a timeout: a suspend lengthens a wait, and not a timeout.
+# The longest wait for a daemon, and of one poll(), which does not count the time of a suspend as timeouts do.
 LONGEST_MS = 10_000
 # Variables that name the attempt. A process that has left the session of its program is recognized by them.
 _NAMES = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
@@ -106,10 +106,10 @@ def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
 
 
 class Program:
-    """A program that is requested, runs, or has ended and whose descendants must end too.
+    """A program: requested (keeper_link.py has the format), running, or ended while its descendants must end too.
 
-    `identity`: uid, gid and groups, which errors name `user`; empty: those of the keeper. `why`: why it is being ended, or empty.
-    In boot time in ms, 0 for never: `term_at`, its timeout; `kill_at`, KILL; `sure_at`, when no descendant is overlooked.
+    `identity`: uid, gid, groups, `user` in errors; empty: those of the keeper. `why`: why it is being ended, or empty.
+    In boot ms, 0 for never: `term_at`, TERM is due; `kill_at`, KILL is due; `sure_at`, no descendant is overlooked.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -173,7 +173,7 @@ class Program:
         become(uid, gid, groups, self.user)
         os.umask(self.umask)
         os.chdir(self.cwd)
-        if os.getppid() == keeper:  # Without it, nobody would know of this program.
+        if os.getppid() == keeper:  # Without the keeper, nobody would know of this program.
             os.execve(self.argv[0], self.argv, variables)
 
     def running_line(self) -> bytes:
@@ -244,15 +244,15 @@ class Processes:
                 variables = set(file.read().split(b"\0"))
         except OSError:
             return None
-        self.is_unsure |= variables == {b""}  # It is in the middle of its exec.
+        self.is_unsure |= variables == {b""}  # In the middle of its exec, a process has no variables.
         return next((item for item in self._programs.values() if item.names and item.names <= variables), None)
 
 
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
-    `starting` is locked while a child may not be in `programs` yet. `has_ended` is locked until the thread ends. `is_outdated`: the
-    daemon is gone, but a start hangs; the requests behind it are dropped, and the next daemon learns that.
+    `starting` is locked during a start, until the child is in `programs`. `has_ended` is locked until the thread ends.
+    `is_outdated`: its daemon is gone, but a start hangs. Requests behind it are dropped; the next daemon learns that.
     """
 
     def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
@@ -303,21 +303,21 @@ class Starter:
                 keeper.is_alarm_set = True
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
-            words = program.id.encode(), start_failure(error, program.cwd)
-            keeper.failed.append((program.id, b"unstarted %s %s" % words))
+            keeper.failed.append((program.id, start_failure(error, program.cwd)))
         program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
 class Keeper:
-    """`programs`: by pid. `ends`: lines that no daemon has stored yet, by id. `ending`: programs that got a signal, or that the
-    daemon does not know. `lingering`: those that have ended, but have descendants. `early`: signals that came before the start, by id.
-    `asked`: the requested attempts that started at `asked_at`. No attempt that started later was requested of any keeper.
+    """Serves one daemon after the other. `programs`: by pid. `ends`: lines that no daemon has stored yet, by id.
+    `ending`: programs that got a signal, or that the daemon does not know. `lingering`: those that have ended, but have
+    descendants. `early`: signals that came before the start. `asked`: the latest requests, which started at `asked_at`.
     """
 
     def __init__(self, since: int) -> None:
         self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
         self.programs: dict[int, Program] = {}
-        self.ending, self.lingering = list[Program](), list[Program]()
+        self.ending: list[Program] = []
+        self.lingering: list[Program] = []
         self.next_kill_ms, self.await_ms = 0, LONGEST_MS
         self.outbox: list[bytes] = []
         self.daemon: socket.socket | None = None
@@ -366,7 +366,7 @@ class Keeper:
             return
         self.hear()
         self.leave()
-        for starter in self.starters:
+        for starter in self.starters:  # Each ends now. One whose start hangs keeps its lock, and others get a new one.
             if not starter.is_outdated and starter.has_ended.acquire(timeout=HANGING_SECONDS):
                 starter.has_ended.release()
                 continue
@@ -377,10 +377,9 @@ class Keeper:
 
     def greet(self, connection: socket.socket) -> None:
         """Reports everything to a new daemon: what runs, and the ends. A start that hangs has no pid."""
-        hanging = [program for starter in self.starters if (program := starter.current)]
-        self.reap()  # After that look, since a start that hangs may complete or fail at any moment.
+        self.reap()
         self.unreported.clear()
-        programs = [*hanging, *self.programs.values()]
+        programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
         lines = [*(b"asked " + name.encode() for name in self.asked), *(program.running_line() for program in programs)]
         head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.asked_at)
         self.daemon, self.outbox = connection, [head, *lines, *self.ends.values(), b"ready"]
@@ -401,8 +400,10 @@ class Keeper:
                 data, descriptors = receive(self.daemon, socket.MSG_DONTWAIT)
                 if not data:
                     self.leave()
-                self.starters += [Starter(self, socket.socket(fileno=number)) for number in descriptors]
-                for verb, *words in map(str.split, data.decode().splitlines()):
+                if descriptors:
+                    self.starters.append(Starter(self, socket.socket(fileno=descriptors[0])))
+                for line in data.decode().splitlines():
+                    verb, *words = line.split()
                     if verb == "signal":
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
                     elif verb == "forget":
@@ -411,8 +412,6 @@ class Keeper:
                         self.await_ms = 0
                     elif verb == "enforce":
                         self.ending += [program for program in list(self.programs.values()) if program.id in words]
-        except ConnectionResetError:
-            self.hear()  # The daemon was killed with reports unread. What it has sent follows.
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.leave()
@@ -453,14 +452,16 @@ class Keeper:
             self.is_alarm_set = False  # First, so that a start from here on sets the next alarm.
             while self.unreported:
                 self.outbox.append(self.unreported.popitem()[1].running_line())
+        while self.failed:
+            name, reason = self.failed.pop()
+            self.early.pop(name, None)
+            self.keep_end(name, b"unstarted %s %s" % (name.encode(), reason))
         self.send_signals(dict(self.early))
         self.starters = [item for item in self.starters if item.has_ended.locked()]
         self.reap()
 
     def reap(self) -> None:
-        """Keeps failed starts, and reaps children that have ended; while a start hangs, only those known as programs."""
-        while self.failed:
-            self.keep_end(*self.failed.pop())
+        """Reaps the children that have ended; while a start hangs, only those that are known as programs."""
         hangs = any(starter.is_outdated for starter in self.starters)
         is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
@@ -515,7 +516,6 @@ class Keeper:
         return self.reasons.pop(b"%d" % pid, b"")
 
     def keep_end(self, name: str, line: bytes) -> None:
-        self.early.pop(name, None)
         self.ends[name] = line
         self.outbox.append(line)
         write_end(line)

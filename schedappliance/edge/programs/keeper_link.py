@@ -1,17 +1,42 @@
 """The daemon's side of the keeper: its start, the connection with it, and the messages on it.
 
-Starts go over a channel of their own, so that a start that hangs blocks only other starts. All other messages are lines:
-
-- to the keeper: `starts` (with the descriptor of the channel), `signal ID NUMBER KILL_AFTER WHY`, `forget ID ...`,
-  `enforce ID` (the daemon does not know the program, so it will not send TERM after its timeout), `end` (no daemon comes)
-- to the daemon: `keeper VERSION PID ASKED_AT`, `asked ID` (see Asked), `running ID PID TICKS WHY`,
-  `ended ID PID STATUS TIME CPU MEMORY WHY LINGERS`, `unstarted ID NUMBER PART TEXT`, `gone ID`, and `ready` after
-  everything that a new daemon does not know
-
-An id names an attempt and the time of its start, since a restored store may give the same numbers to another run.
-
 Rule: a request that a keeper may have read is never made again. Otherwise the program could be started twice.
 """
+
+# Requests of starts go over a channel of their own, so that a start that hangs blocks only other starts. All other
+# messages are lines. An id names an attempt and the time of its start, since a restored store may give the same numbers
+# to another run. Times are milliseconds. WHY is the reason for which a program is being ended, or `-`.
+#
+# To the keeper:
+#
+#   starts                          comes with the descriptor of the channel
+#   signal ID NUMBER KILL_AFTER WHY
+#   forget ID ...                   the ends of these programs are stored
+#   enforce ID                      the daemon does not know the program, so it will not send TERM after its timeout
+#   end                             no daemon comes any more
+#
+# To the daemon:
+#
+#   keeper VERSION PID ASKED_AT     the first line to a new daemon
+#   asked ID                        see Asked
+#   running ID PID TICKS WHY        PID is 0 while the start hangs; TICKS is the start in /proc/PID/stat
+#   ended ID PID STATUS TIME CPU MEMORY WHY LINGERS
+#                                   STATUS below 0 is a signal; TIME is wall time; MEMORY is in KiB; LINGERS is 1 if
+#                                   some of its processes are left
+#   unstarted ID NUMBER PART TEXT   NUMBER is the error number, or 0; `program`, `directory` or `user` is the PART that
+#                                   failed
+#   gone ID                         a program that lingered has no process any more, or the keeper gives up
+#   ready                           a new daemon has got everything that it does not know
+#
+# A request brings the descriptors of the output and, if there is one, of the standard input. It consists of texts with
+# null bytes between them: the head, the user as errors name it, the directory, the restraints (`nice 5`), the
+# arguments, and the variables (`NAME=VALUE`). The head consists of words:
+#
+#   ID TERM_AT KILL_AFTER TREE UMASK IDENTITY RESTRAINTS ARGUMENTS STARTED_AT
+#
+# TERM_AT is the boot time of its timeout, or 0. IDENTITY is UID,GID,GROUP,... or `-` for that of the keeper. RESTRAINTS
+# and ARGUMENTS are the numbers of these texts. STARTED_AT is the boot time of the decision to start it. A request that
+# is too long for a message is in a file: the message is one null byte, and brings the descriptor of the file too.
 
 # A program and its keeper, if everything goes well: the daemon requests the start over the channel. A thread of the keeper
 # (Starter) starts the program. After 10 ms the keeper reports `running`, unless the program has ended by then. It reaps the
@@ -106,7 +131,8 @@ Report = RunsNow | Ended | Unstarted | TreeGone
 class Asked(NamedTuple):
     """The latest attempts that were requested of a keeper: `ids`, which started at `started_at` in boot time.
 
-    No attempt that started later was requested, of this keeper or of an earlier one. Earlier attempts may have been.
+    An attempt that started later was certainly not requested, of this keeper or of an earlier one. This says nothing
+    about attempts that started earlier.
     """
 
     started_at: int
@@ -127,6 +153,7 @@ def never_requested(attempts: Iterable[Attempt], asked: Asked | None, boot: str)
     boots cannot be compared, and wall times never.
     """
     return {
+        # As after a shortage: it is no attempt, and its run is queued again. Other programs may start.
         attempt.key: NotStarted(UNREQUESTED, exhausted=True, is_alone=True)
         for attempt in attempts
         if asked is not None and attempt.process is None and attempt.boot_id == boot and _is_later(attempt, asked)
@@ -328,7 +355,8 @@ class KeeperLink:
     link: Link | None = None
     # What the keeper of an earlier daemon was asked for; None if it is unknown.
     asked: Asked | None = None
-    # All attempts that were requested of other keepers have started before. An earlier daemon has ended.
+    # Every attempt that was requested of another keeper started before this boot instant. At first it is the present:
+    # the earlier daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
     # The program of the keeper, open from the start: an upgrade may replace the file.
     _source: int = -1
@@ -353,7 +381,8 @@ class KeeperLink:
     def _hear_greeting(self, path: Path) -> tuple[Link, str] | None:
         """Connects with a keeper.
 
-        Returns the connection and all that it reports first; None without a keeper. Raises as above.
+        Returns the connection and all that it reports first; None without a keeper. Raises Unusable and OSError, as
+        `take_over`.
         """
         try:
             control = connect(path, timeout=ANSWER_SECONDS, kind=socket.SOCK_SEQPACKET)
@@ -369,7 +398,7 @@ class KeeperLink:
                 self.wake(peer_pid(control))
                 link, text = self._with_channel(control), ""
                 after_failure.callback(link.close)
-                # Reports of what happens meanwhile may follow at once.
+                # Behind `ready`, the same text may hold reports of what has happened since.
                 while "\nready" not in text:
                     if (more := link.receive()) is None:
                         return None
@@ -387,7 +416,7 @@ class KeeperLink:
         return ends_in(self.outputs.directory)
 
     def start(self, data: bytes, descriptors: list[int], on_link: Callable[[Link], None]) -> None:
-        """Requests a start. Calls `on_link` before the connection can be lost. Runs on the worker. Raises OSError."""
+        """Requests a start. Calls `on_link` before the link can be lost. Runs on the worker. Raises OSError."""
         with self.lock:
             try:
                 link = self._link_to_keeper()
@@ -455,7 +484,7 @@ class KeeperLink:
             always.enter_context(listener)
             after_failure.enter_context(control)
             popen = subprocess.Popen(
-                [*command, str(self._since), str(directory)],
+                [*command, str(self._since), str(directory)],  # The directory is for `ps`.
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,

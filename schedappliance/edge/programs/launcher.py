@@ -288,7 +288,7 @@ class Launcher:
 def request_of(
     effect: StartProgram, environment: Mapping[str, bytes], account: Credentials | None, cgroup: Path | None = None
 ) -> bytes:
-    """The message that requests a start. `Program` in keeper.py describes its format.
+    """The message that requests a start. keeper_link.py describes its format.
 
     Raises ValueError for a text with a null byte, or an invalid one.
     """

@@ -17,7 +17,7 @@ what says that it runs on the collector, a worker.
 #   it cannot start              Unstarted comes instead of RunsNow: ProgramNotStarted tells the core why.
 #   its descendants go on        Ended says that it lingers: the daemon waits until TreeGone says that they have ended, too.
 #   the keeper is killed         `_on_loss`: the exit statuses of its programs are lost. Those that still run are followed by
-#                                pidfd; of the others, the file of ends has what the keeper has seen.
+#                                pidfd. For one that has ended, the file of ends may say how.
 #   the keeper never answered    The start failed: the next one starts another keeper.
 #   the store was restored       Programs whose runs it does not know stay with the keeper (`_strangers`).
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_MS = 100
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
+# The interval at which the middle of long outputs is discarded.
 PUNCH_EVERY_MS = 10_000
 NO_NAMES: AttemptNames = ()
 # The fields of the lines that a program writes, in the log.
@@ -71,7 +72,7 @@ class Process:
 
     # As the keeper knows it; empty without a keeper.
     id: str
-    # For the collector; see its Writer.
+    # How much of the output is kept, and the inode of its file; see Writer in outputs.py.
     output_limit: int
     inode: int | None
     lines: OutputLines | None = None
@@ -109,8 +110,8 @@ class Supervisor:
     _processes: dict[AttemptKey, Process] = field(default_factory=dict)
     # The ends that a keeper keeps until they are stored.
     _ends: dict[AttemptKey, tuple[Link | None, str]] = field(default_factory=dict)
-    # The ends that are stored, whose outputs `discard_all` will remove.
-    _outdated: list[tuple[AttemptKey, Link | None, str]] = field(default_factory=list)
+    # The outputs that `discard_all` will remove.
+    _outdated: list[AttemptKey] = field(default_factory=list)
     # The keeper of the last check. If it is still the same at the next check and has not answered yet, it is killed.
     _unanswered: Link | None = None
 
@@ -121,7 +122,7 @@ class Supervisor:
         """Adds a program that will be requested."""
         self._processes[key] = process
         if key in self.collector.held or self.outputs.aside:
-            # The store was restored, and has given the number of an earlier run to this one.
+            # The store was restored, and gives the number of an earlier run to this one. An old file may have its name.
             self.collector.hold_aside(key)
         if process.lines:
             self.collector.pass_on_later(self._running)
@@ -209,7 +210,7 @@ class Supervisor:
         return True
 
     def _watch(self, link: Link) -> None:
-        """Any thread may open a connection."""
+        """Listens to a connection. Runs on any thread, since a worker may open one."""
         self.loop.watch(link.control.fileno(), select.EPOLLIN, partial(self._hear, link))
 
     def _hear(self, link: Link, events: int) -> None:
@@ -414,17 +415,17 @@ class Supervisor:
 
     def discard(self, effect: DiscardOutput) -> None:
         """Performs the effect DiscardOutput."""
-        # Another attempt may have the same key before `discard_all`.
-        self._outdated.append((effect.key, *self._ends.pop(effect.key, (None, ""))))
+        self._outdated.append(effect.key)
         if len(self._outdated) == 1:
             self.loop.alarms.at(self.loop.clock.moment().boot + DISCARD_AFTER_MS, self.discard_all)
 
     def discard_all(self) -> None:
         """Removes the outputs of ends that are stored now. The keeper may forget these ends."""
-        outdated, self._outdated = self._outdated, []
-        self.collector.discard([key for key, _, _ in outdated])
+        keys, self._outdated = self._outdated, []
+        self.collector.discard(keys)
         names: dict[Link, list[str]] = {}
-        for _, link, name in outdated:
+        for key in keys:
+            link, name = self._ends.pop(key, (None, ""))
             if link is not None:
                 names.setdefault(link, []).append(name)
         for link, forgotten in names.items():
