@@ -128,8 +128,8 @@ def note_late_runs(state: State, ended: Set[RunKey]) -> None:
     for key, running in list(state.running.items()):
         if running.ending is not None:
             continue
-        now, late_at = state.moment.boot, running.late_at or running.started_at + LATE_MS
-        if late_at <= now and key not in ended:
+        late_at = running.late_at or running.started_at + LATE_MS
+        if late_at <= state.moment.boot and key not in ended:
             late_at = _note_late(state, running)
             state.running[key] = replace(running, late_at=late_at)
         if late_at != NEVER:

@@ -122,10 +122,14 @@ def put_calendars_right(state: State, before_ms: int) -> None:
     jobs, settings = state.store.jobs, state.store.settings
     for number, occurrence, due in json.loads(settings.meta(OVERDUE) or "[]"):
         job = jobs.get(number)
-        calendar = state.schedules.calendar_of(job) if job is not None and job.occurrence == occurrence else None
-        if calendar is not None and calendar.next_after(due - 1) == due:
+        if job is not None and job.occurrence == occurrence and _has_due_time(state, job, due):
             jobs.move_calendar(number, due)
     settings.set_meta(OVERDUE, "[]")
+
+
+def _has_due_time(state: State, job: Job, due_ms: int) -> bool:
+    calendar = state.schedules.calendar_of(job)
+    return calendar is not None and calendar.next_after(due_ms - 1) == due_ms
 
 
 def skip_to_creation(state: State, forward_ms: int) -> None:

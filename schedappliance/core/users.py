@@ -191,7 +191,8 @@ class KnownUsers:
             if user.uid == NO_UID:
                 self._forget_names(boot_ms)
             # By the name that was asked for and by the number. A name that no user has gives no number.
-            self._known |= dict.fromkeys({who, user.uid} - {NO_UID}, _Known(user, boot_ms))
+            for key in {who, user.uid} - {NO_UID}:
+                self._known[key] = _Known(user, boot_ms)
             self.asked.pop(who, None)
         elif question := self.asked.get(who):
             question.problem, question.again_at = user.problem, boot_ms + AGAIN_MS
@@ -203,22 +204,22 @@ class KnownUsers:
                 del self._known[who]
 
     def _follow_questions(self, boot_ms: int) -> None:
-        """Repeats look-ups that failed.
-
-        After PATIENCE_MS, a user without an answer that may be used counts as unknown.
-        """
+        """Repeats look-ups that failed, and gives questions up after PATIENCE_MS."""
         for who, question in list(self.asked.items()):
-            if boot_ms - question.since < PATIENCE_MS:
-                if question.again_at is not None and question.again_at <= boot_ms:
-                    self.wanted[who] = None
-                continue
-            if who not in self._known or self._is_old(who, boot_ms):
-                problem = question.problem or "the system does not answer"
-                number, name = (NO_UID, who) if isinstance(who, str) else (who, f"uid-{who}")
-                self._known[who] = _Known(KnownUser(number, name, problem=problem), boot_ms)
-            # A look-up that hangs stays asked, so that no other one hangs beside it.
-            if question.again_at is not None:
-                del self.asked[who]
+            if boot_ms - question.since >= PATIENCE_MS:
+                self._give_up(who, question, boot_ms)
+            elif question.again_at is not None and question.again_at <= boot_ms:
+                self.wanted[who] = None
+
+    def _give_up(self, who: Who, question: _Question, boot_ms: int) -> None:
+        """Ends a question. A user without an answer that may be used counts as unknown."""
+        if who not in self._known or self._is_old(who, boot_ms):
+            problem = question.problem or "the system does not answer"
+            number, name = (NO_UID, who) if isinstance(who, str) else (who, f"uid-{who}")
+            self._known[who] = _Known(KnownUser(number, name, problem=problem), boot_ms)
+        # A look-up that hangs stays asked, so that no other one hangs beside it.
+        if question.again_at is not None:
+            del self.asked[who]
 
     def _release(self, boot_ms: int) -> list[WaitingEvent]:
         """Takes out the events whose users can be judged.

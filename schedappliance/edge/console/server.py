@@ -172,7 +172,7 @@ class _Connection:
         self.slots.append(slot)
         self.asked_bytes += len(slot.request.command)
 
-    def fill(self) -> bool:
+    def fill_with_answers(self) -> bool:
         """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
         pieces: list[bytes] = []
         size = 0
@@ -504,7 +504,7 @@ class ConsoleServer:
                 budget -= sent
             if not connection.unsent:
                 # Lines that were received while there was no room are read now. Otherwise they would wait for the next byte.
-                self._fill_from_lines(connection)
+                self._read_waiting_lines(connection)
         except BlockingIOError:
             pass
         except OSError:
@@ -520,7 +520,8 @@ class ConsoleServer:
 
         Returns False if there are none.
         """
-        return connection.fill() or self._fill_from_lines(connection) or self._fill_with_events(connection)
+        is_filled = connection.fill_with_answers() or self._read_waiting_lines(connection)
+        return is_filled or self._fill_with_events(connection)
 
     def _settle(self, connection: _Connection) -> None:
         """Ends a client that is done, or watches for what it needs next."""
@@ -553,12 +554,12 @@ class ConsoleServer:
         connection.unsent = memoryview(self.watchers.next_bytes(connection, CHUNK))
         return bool(connection.unsent)
 
-    def _fill_from_lines(self, connection: _Connection) -> bool:
-        """Reads lines that waited for a free slot. Returns True if one of them has an answer already."""
+    def _read_waiting_lines(self, connection: _Connection) -> bool:
+        """Reads lines that waited for a free slot. Returns True if one of them has filled `unsent` with its answer."""
         if connection.reader.is_empty or connection.room <= 0:
             return False
         self._read_requests(connection)
-        return connection.fill()
+        return connection.fill_with_answers()
 
     # Clients that leave
 

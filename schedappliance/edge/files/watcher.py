@@ -246,7 +246,7 @@ class FileChecker:
     def audit(self) -> None:
         """Polls the files. A change is only a hint, since more writes may follow the poll."""
         self._watch()
-        if self._find_change() is not None:
+        if self._changed_contents() is not None:
             self._watcher.notice()
         self._report()
         self._watcher.audit_after(POLL_MS if self._directories.failure or self._network else AUDIT_MS)
@@ -254,11 +254,11 @@ class FileChecker:
     def check(self) -> None:
         """Checks the files after a hint, and reads them if their contents differ from the last reading."""
         self._watch()
-        if (contents := self._find_change()) is not None:
+        if (contents := self._changed_contents()) is not None:
             self._read_change(contents)
         self._report()
 
-    def _find_change(self) -> dict[Path, Content] | None:
+    def _changed_contents(self) -> dict[Path, Content] | None:
         """The contents if they differ from the last reading, else None. If they do not, nothing waits any more."""
         contents = {path: read_content(path) for path in self._paths}
         if digest_of(contents) != self._digest:

@@ -300,10 +300,18 @@ def request_of(
         account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})
     identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
     user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
-    numbers = len(restraints), len(effect.argv), effect.started_at
-    name, times = attempt_id(effect.key, effect.started_ms), (effect.term_at or 0, effect.kill_after_ms)
-    head = " ".join(map(str, (name, *times, effect.tree, effect.umask, identity, *numbers)))
-    texts = [*map(os.fsencode, (head, user, effect.cwd, *restraints, *effect.argv))]
+    head = (
+        attempt_id(effect.key, effect.started_ms),
+        effect.term_at or 0,
+        effect.kill_after_ms,
+        effect.tree,
+        effect.umask,
+        identity,
+        len(restraints),
+        len(effect.argv),
+        effect.started_at,
+    )
+    texts = [*map(os.fsencode, (" ".join(map(str, head)), user, effect.cwd, *restraints, *effect.argv))]
     texts += [b"%s=%s" % (os.fsencode(variable), value) for variable, value in environment.items()]
     data = b"\0".join(texts)
     if data.count(b"\0") >= len(texts):

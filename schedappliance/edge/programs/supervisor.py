@@ -324,6 +324,7 @@ class Supervisor:
     def _settle(
         self, link: Link, key: AttemptKey, process: Process, end: Report | None, survivor: ProcessKey | None
     ) -> None:
+        """Goes on with a program of a killed keeper: its end is known, or it runs, or nobody knows how it has ended."""
         if self._processes.get(key) is not process:
             return
         if end is not None:
