@@ -134,7 +134,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, state.boot)
         if first.configuration.programs:
             launcher.keeper.prepare()
-        beginning = _recover(core, remains, first)
+        beginning = _recover(frame, core, remains, first)
 
         # From here on, clients, drops and edits arrive.
         if console:
@@ -239,7 +239,9 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str,
     return state
 
 
-def _recover(core: Core, remains: Remains, first: FirstConfiguration) -> list[Effect]:
+def _recover(frame: Frame, core: Core, remains: Remains, first: FirstConfiguration) -> list[Effect]:
+    # Delays count from here. It may have taken seconds to take the programs over.
+    core.state.moment = frame.loop.clock.moment()
     try:
         return core.start(remains, first.digest, first.texts)
     except StoreFailed as failed:

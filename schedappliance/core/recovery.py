@@ -17,7 +17,7 @@ from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
 from schedappliance.core.runs import count_end, finish_attempt, terminate
-from schedappliance.engine.attempts import Ending, Lost, Running
+from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
@@ -80,7 +80,9 @@ def _recover_runs(state: State, remains: Remains) -> None:
         ending = _ending(attempt, remains.endings.get(attempt.key))
         cause = remains.causes.get(attempt.key, Lost(reason))
         finish_attempt(state, replace(_running(state, attempt), ending=ending), cause)
-        state.effects.append(DiscardOutput(attempt.key))
+        if not (isinstance(cause, NotStarted) and cause.is_alone):
+            # An attempt that was never requested has left nothing, and the next attempt has the same key.
+            state.effects.append(DiscardOutput(attempt.key))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
             state.store.runs.end(run.key, RunState.INTERRUPTED, WHILE_RUNNING, state.moment.wall)

@@ -66,6 +66,7 @@ from schedappliance.engine.reasons import (
     NEWER,
     NO_PLACE,
     PERHAPS_NOT_STARTED,
+    STOPPED,
     UNREADABLE,
     Reason,
     stopped_by,
@@ -166,7 +167,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
 def _queue(
     state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
 ) -> None:
-    why = reason or (NO_PLACE if state.status.hold is None else HELD)
+    why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)

@@ -157,6 +157,7 @@ def test_a_run_whose_program_was_never_requested_waits_for_its_start(appliance: 
     appliance.restart(causes={FIRST: NotStarted("the appliance ended before the start", exhausted=True, is_alone=True)})
     (run,) = appliance.history()
     assert (run.state, run.reason) == ("queued", "the appliance ended before the start; it is tried again")
+    assert appliance.discarded() == [], "the next attempt has the same key"
     appliance.say("run hello")
     assert [start.key.run.job for start in appliance.started()] == [2]
     appliance.after(SECOND)

@@ -110,6 +110,7 @@ def test_an_edit_during_a_stop_starts_nothing(either: Appliance, overlap: str) -
     either.turn(either.read(declared.replace("every = 5", "every = 7")))
     assert either.started() == []
     assert either.states() == [(2, 1, "started"), (1, 1, "queued")]
+    assert [run.reason for run in either.history() if run.state == "queued"] == ["the appliance was stopped"]
     either.turn(ended(RunKey(2, 1), signal=15))
     assert either.effects[-1] == Stop()
 

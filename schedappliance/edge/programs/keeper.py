@@ -1,8 +1,8 @@
 """The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
 
 It starts programs for its daemon, and keeps how each ended, in memory and in a file, until a daemon has stored it. While no
-daemon is there, it enforces timeouts. It ends when it has no program and no daemon will come. Descriptor 0 is the socket on
-which it listens (a connection, if the file system holds no sockets), 1 is the file of ends, and 2 takes its errors.
+daemon is there, it enforces timeouts. It ends when it has no program, and no daemon will come or has come for 10 seconds.
+Descriptor 0 is the socket on which it listens (a connection, if there are no sockets), 1 the file of ends, 2 takes its errors.
 
 Rule: it imports nothing of this package, to need little memory and to survive an upgrade, and talks only to its daemon. A
 newer daemon must understand its messages: keeper_link.py describes them, and tells the story of a program.
@@ -303,7 +303,8 @@ class Starter:
                 keeper.is_alarm_set = True
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
-            keeper.failed.append((program.id, start_failure(error, program.cwd)))
+            words = program.id.encode(), start_failure(error, program.cwd)
+            keeper.failed.append((program.id, b"unstarted %s %s" % words))
         program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
@@ -316,8 +317,7 @@ class Keeper:
     def __init__(self, since: int) -> None:
         self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
         self.programs: dict[int, Program] = {}
-        self.ending: list[Program] = []
-        self.lingering: list[Program] = []
+        self.ending, self.lingering = list[Program](), list[Program]()
         self.next_kill_ms, self.await_ms = 0, LONGEST_MS
         self.outbox: list[bytes] = []
         self.daemon: socket.socket | None = None
@@ -377,9 +377,10 @@ class Keeper:
 
     def greet(self, connection: socket.socket) -> None:
         """Reports everything to a new daemon: what runs, and the ends. A start that hangs has no pid."""
-        self.reap()
+        hanging = [program for starter in self.starters if (program := starter.current)]
+        self.reap()  # After that look, since a start that hangs may complete or fail at any moment.
         self.unreported.clear()
-        programs = [*self.programs.values(), *(starter.current for starter in self.starters if starter.current)]
+        programs = [*hanging, *self.programs.values()]
         lines = [*(b"asked " + name.encode() for name in self.asked), *(program.running_line() for program in programs)]
         head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.asked_at)
         self.daemon, self.outbox = connection, [head, *lines, *self.ends.values(), b"ready"]
@@ -400,10 +401,8 @@ class Keeper:
                 data, descriptors = receive(self.daemon, socket.MSG_DONTWAIT)
                 if not data:
                     self.leave()
-                if descriptors:
-                    self.starters.append(Starter(self, socket.socket(fileno=descriptors[0])))
-                for line in data.decode().splitlines():
-                    verb, *words = line.split()
+                self.starters += [Starter(self, socket.socket(fileno=number)) for number in descriptors]
+                for verb, *words in map(str.split, data.decode().splitlines()):
                     if verb == "signal":
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
                     elif verb == "forget":
@@ -412,6 +411,8 @@ class Keeper:
                         self.await_ms = 0
                     elif verb == "enforce":
                         self.ending += [program for program in list(self.programs.values()) if program.id in words]
+        except ConnectionResetError:
+            self.hear()  # The daemon was killed with reports unread. What it has sent follows.
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.leave()
@@ -452,16 +453,14 @@ class Keeper:
             self.is_alarm_set = False  # First, so that a start from here on sets the next alarm.
             while self.unreported:
                 self.outbox.append(self.unreported.popitem()[1].running_line())
-        while self.failed:
-            name, reason = self.failed.pop()
-            self.early.pop(name, None)
-            self.keep_end(name, b"unstarted %s %s" % (name.encode(), reason))
         self.send_signals(dict(self.early))
         self.starters = [item for item in self.starters if item.has_ended.locked()]
         self.reap()
 
     def reap(self) -> None:
-        """Reaps the children that have ended; while a start hangs, only those that are known as programs."""
+        """Keeps failed starts, and reaps children that have ended; while a start hangs, only those known as programs."""
+        while self.failed:
+            self.keep_end(*self.failed.pop())
         hangs = any(starter.is_outdated for starter in self.starters)
         is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
@@ -516,6 +515,7 @@ class Keeper:
         return self.reasons.pop(b"%d" % pid, b"")
 
     def keep_end(self, name: str, line: bytes) -> None:
+        self.early.pop(name, None)
         self.ends[name] = line
         self.outbox.append(line)
         write_end(line)

@@ -73,11 +73,11 @@ def output_directory(store: Path) -> Path:
 class Outputs:
     """The files of one directory. Its path is made absolute: the daemon leaves a working directory that was deleted.
 
-    `aside`: files that were set aside, by the attempt whose name each has now.
+    `aside`: files that were set aside: the attempt whose name each had, and that whose name it has now.
     """
 
     directory: Path
-    aside: list[AttemptKey] = field(default_factory=list)
+    aside: list[tuple[AttemptKey, AttemptKey]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
@@ -126,7 +126,7 @@ class Outputs:
         if not self._remove_unless_open(key):
             other = key._replace(attempt=_ASIDE + os.lstat(path).st_ino)
             os.rename(path, self.path(other))  # noqa: PTH104
-            self.aside.append(other)
+            self.aside.append((key, other))
 
     def make(self) -> bool:
         """Makes the directory if it is missing; returns whether it was. Raises OSError if it cannot be used."""
@@ -490,9 +490,10 @@ class Collector:
     def _hold_aside(self, key: AttemptKey) -> None:
         self.held.pop(key, None)
         while self.outputs.aside:
-            self.keep_held([aside := self.outputs.aside.pop()])
+            earlier, aside = self.outputs.aside.pop()
+            self.keep_held([aside])
             message = "a process still writes to an earlier output %s; it is in %s until the process ends"
-            self.logger.warning(message, self.outputs.path(key), self.outputs.path(aside))
+            self.logger.warning(message, self.outputs.path(earlier), self.outputs.path(aside))
 
     def keep_held(self, keys: list[AttemptKey]) -> None:
         """Watches outputs of ended runs that a process still has open. Nobody reads them any more."""

@@ -110,8 +110,8 @@ class Supervisor:
     _processes: dict[AttemptKey, Process] = field(default_factory=dict)
     # The ends that a keeper keeps until they are stored.
     _ends: dict[AttemptKey, tuple[Link | None, str]] = field(default_factory=dict)
-    # The outputs that `discard_all` will remove.
-    _outdated: list[AttemptKey] = field(default_factory=list)
+    # The ends that are stored, whose outputs `discard_all` will remove.
+    _outdated: list[tuple[AttemptKey, Link | None, str]] = field(default_factory=list)
     # The keeper of the last check. If it is still the same at the next check and has not answered yet, it is killed.
     _unanswered: Link | None = None
 
@@ -416,17 +416,17 @@ class Supervisor:
 
     def discard(self, effect: DiscardOutput) -> None:
         """Performs the effect DiscardOutput."""
-        self._outdated.append(effect.key)
+        # Another attempt may have the same key before `discard_all`.
+        self._outdated.append((effect.key, *self._ends.pop(effect.key, (None, ""))))
         if len(self._outdated) == 1:
             self.loop.alarms.at(self.loop.clock.moment().boot + DISCARD_AFTER_MS, self.discard_all)
 
     def discard_all(self) -> None:
         """Removes the outputs of ends that are stored now. The keeper may forget these ends."""
-        keys, self._outdated = self._outdated, []
-        self.collector.discard(keys)
+        outdated, self._outdated = self._outdated, []
+        self.collector.discard([key for key, _, _ in outdated])
         names: dict[Link, list[str]] = {}
-        for key in keys:
-            link, name = self._ends.pop(key, (None, ""))
+        for _, link, name in outdated:
             if link is not None:
                 names.setdefault(link, []).append(name)
         for link, forgotten in names.items():

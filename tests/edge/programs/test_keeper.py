@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge.programs import keeper
-from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, RunsNow, attempt_id
+from schedappliance.edge.programs import keeper, supervisor
+from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, RunsNow, Unstarted, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -159,6 +159,22 @@ def test_the_next_daemon_gets_the_running_programs_and_the_ends(make: Make, tmp_
     for key in (running, short, AttemptKey(RunKey(edge.started, 1), 1)):
         edge.supervisor.discard(DiscardOutput(key))
     edge.until(lambda: not ends(edge), "the ends are forgotten")
+
+
+def test_a_later_end_with_the_same_key_is_not_forgotten(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that failed is tried again with the same key."""
+    monkeypatch.setattr(supervisor, "DISCARD_AFTER_MS", 3_600_000)
+    edge = make()
+    key = edge.start("exit 3")
+    edge.heard(ProgramEnded, key)
+    edge.supervisor.discard(DiscardOutput(key))
+    edge.events.clear()
+    edge.launcher.start(StartProgram(key, ("/bin/false",), (), "/", 0o022, 65_536, started_ms=5))
+    edge.heard(ProgramEnded, key)
+    edge.supervisor.discard_all()
+    left(edge)
+    known = make().supervisor.take_over({attempt_id(key, 0): key, attempt_id(key, 5): key}, {key: 65_536})
+    assert [report.id for report in known.values()] == [attempt_id(key, 5)]
 
 
 @pytest.mark.parametrize("make_other", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
@@ -370,6 +386,57 @@ def test_starts_are_not_lost_if_the_daemon_ends_before_the_keeper_has_begun(make
     left(edge)
     edge, known = next_daemon(make, keys)
     assert known.keys() == set(keys)
+
+
+def test_a_failed_start_is_not_lost_if_the_daemon_ends_before_the_keeper_has_begun(make: Make) -> None:
+    edge = make(patched("select.select([], [], [], 0.5)"))
+    key = AttemptKey(RunKey(7, 1), 1)
+    edge.launcher.start(StartProgram(key, ("/nowhere",), (), "/", 0o022, 65_536))
+    requested(edge, key)
+    left(edge)
+    edge, known = next_daemon(make, [key])
+    assert isinstance(known[key], Unstarted)
+
+
+def test_the_last_lines_of_a_daemon_that_was_killed_with_reports_unread_are_read() -> None:
+    done = run("""
+import socket
+os.dup2(os.memfd_create("ends"), 1)
+one = keeper.Keeper(0)
+end, daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+one.greet(end)
+one.flush()
+one.ends["1-1-1-5"] = b"ended 1-1-1-5"
+daemon.send(b"forget 1-1-1-5")
+daemon.close()
+one.hear()
+print(one.ends, one.daemon, file=sys.stderr)
+""")
+    assert done.stderr == "{} None\n"
+
+
+@pytest.mark.parametrize(
+    ("completion", "line"),
+    [
+        ("one.programs[os.getpid()] = program", "running 1-1-1-5"),
+        ('one.failed.append(("1-1-1-5", b"unstarted 1-1-1-5 2 program No"))', "unstarted 1-1-1-5"),
+    ],
+)
+def test_a_start_that_completes_while_a_daemon_is_greeted_is_reported(completion: str, line: str) -> None:
+    done = run(f"""
+import socket
+os.dup2(os.memfd_create("ends"), 1)
+class Completes:
+    is_outdated = True
+    @property
+    def current(self):
+        {completion}
+one, program = keeper.Keeper(0), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
+one.starters = [Completes()]
+one.greet(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0])
+print(*one.outbox, sep="\\n", file=sys.stderr)
+""")
+    assert line in done.stderr
 
 
 # The start of a program hangs until the gate is opened, as with a file system that does not answer.

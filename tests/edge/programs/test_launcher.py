@@ -412,6 +412,17 @@ def requested(edge: Edge, key: AttemptKey) -> None:
     edge.until(lambda: key in processes and processes[key].link is not None, "the request")
 
 
+def test_an_earlier_output_has_its_own_path_in_the_log(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    """The start that sets it aside fails, and the next start reports it."""
+    edge.directory.mkdir(exist_ok=True)
+    earlier = edge.directory / "1-1-1"
+    with earlier.open("w"):
+        edge.reason(edge.start("embedded \0"))
+        edge.output("true")
+        edge.until(lambda: "an earlier output" in caplog.text, "the warning")
+    assert f"an earlier output {earlier};" in caplog.text
+
+
 def test_a_request_that_a_killed_keeper_may_have_read_is_not_made_again(edge: Edge) -> None:
     """Nobody knows whether the program ran."""
     edge.output("true")
