@@ -87,7 +87,7 @@ def _owners(state: State, command: Command) -> list[int]:
 
 def user_now(state: State, user: User) -> User:
     """The user who gives a command. With roles, the name is the one that the system has now."""
-    known = state.users.last(user.uid) if state.configuration.authorization else None
+    known = state.users.last_answer(user.uid) if state.configuration.authorization else None
     return known.user if known else user
 
 
@@ -101,7 +101,7 @@ def represented_user(state: State, by: User, name: str, line: str) -> User | Ans
 
     Nobody gives commands on behalf of root, who often may do everything: a delegate can be tricked.
     """
-    known = state.users.last(name)
+    known = state.users.last_answer(name)
     remedy = "`delegates` of the `Authorization` stanza names the users who may give commands on behalf of others"
     if not _is_delegate(state, by) or known is None:
         message = f"user `{by.name}` may not give commands on behalf of `{shortened(name)}`"
@@ -144,7 +144,7 @@ def _unauthorized(state: State, user: User, message: str, line: str) -> Answer:
 
 def _known_user(state: State, user: User) -> KnownUser:
     """The user as looked up. A user who was never looked up has no groups, so no role applies by group."""
-    return state.users.last(user.uid) or KnownUser(user.uid, user.name)
+    return state.users.last_answer(user.uid) or KnownUser(user.uid, user.name)
 
 
 def why_forbidden(state: State, user: User, origin: str, command: Command) -> Reason | None:

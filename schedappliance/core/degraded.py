@@ -305,7 +305,7 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
     message = f"the store cannot be {cannot_be}: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line, answer = event.line.strip(" \t"), None
-    if state.users.last(event.user.uid) is not None:
+    if state.users.last_answer(event.user.uid) is not None:
         answer = rejection_of_stranger(state, event.user, line)
     answer = (answer or rejection([mistake]))._replace(is_json=is_json(line))
     assert answer.error is not None

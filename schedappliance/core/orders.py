@@ -287,7 +287,7 @@ def _view(state: State, order: Order) -> View:
         state.version,
         state.counts,
         state.why_waits,
-        state.users.last,  # known_user
+        state.users.last_answer,  # known_user
         state.waiting_drops,
         state.schedules,
         state.running.count_by_job,  # running_jobs

@@ -427,6 +427,7 @@ class State:
         effects, self.effects, self.handled, self.is_tick_over = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
+
         # A turn with many runs has many equal notes, so each is added once, with its number.
         for (name, labels, value), times in Counter(self.noted).items():
             if name in HISTOGRAMS:
@@ -437,6 +438,7 @@ class State:
             self.metrics.count_job_run(job, ending)
         self.noted.clear()
         self.ended_jobs.clear()
+
         if self.is_watched:
             effects = [*effects, *self._take_news()]
         return [*effects, *self.users.take_questions(self.moment.boot)] if self.users.wanted else effects

@@ -81,7 +81,7 @@ class KnownUsers:
     # What the last waiting event of each user waits for.
     _awaited: dict[int, Users] = field(default_factory=dict)
 
-    def last(self, who: Who) -> KnownUser | None:
+    def last_answer(self, who: Who) -> KnownUser | None:
         """The user as of the last answer of the system; None if the user was never looked up."""
         known = self._known.get(who)
         return known.user if known else None

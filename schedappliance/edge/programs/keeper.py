@@ -251,16 +251,16 @@ class Processes:
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
-    `starting` is locked during a start, until the child is in `programs`. `has_ended` is locked until the thread ends.
+    `starting` is locked during a start, until the child is in `programs`. `alive` is locked until the thread ends.
     `is_outdated`: its daemon is gone, but a start hangs. Requests behind it are dropped; the next daemon learns that.
     """
 
     def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
         self.keeper, self.channel = keeper, channel
-        self.starting, self.has_ended = keeper.starting, _thread.allocate_lock()
+        self.starting, self.alive = keeper.starting, _thread.allocate_lock()
         self.current: Program | None = None
         self.is_outdated = False
-        self.has_ended.acquire()
+        self.alive.acquire()
         _thread.start_new_thread(self.run, ())
 
     def run(self) -> None:
@@ -273,7 +273,7 @@ class Starter:
                 if self.keeper.is_behind or self.keeper.early or self.keeper.failed:
                     os.write(self.keeper.wakes[1], b"\0")
         finally:
-            self.has_ended.release()
+            self.alive.release()
             os.write(self.keeper.wakes[1], b"\0")
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
@@ -367,8 +367,8 @@ class Keeper:
         self.hear()
         self.leave()
         for starter in self.starters:  # Each ends now. One whose start hangs keeps its lock, and others get a new one.
-            if not starter.is_outdated and starter.has_ended.acquire(timeout=HANGING_SECONDS):
-                starter.has_ended.release()
+            if not starter.is_outdated and starter.alive.acquire(timeout=HANGING_SECONDS):
+                starter.alive.release()
                 continue
             with self.asking:
                 starter.is_outdated, self.starting = True, _thread.allocate_lock()
@@ -454,7 +454,7 @@ class Keeper:
             while self.unreported:
                 self.outbox.append(self.unreported.popitem()[1].running_line())
         self.send_signals(dict(self.early))
-        self.starters = [item for item in self.starters if item.has_ended.locked()]
+        self.starters = [item for item in self.starters if item.alive.locked()]
         self.reap()
 
     def reap(self) -> None:
@@ -462,7 +462,7 @@ class Keeper:
         while self.failed:
             self.keep_end(*self.failed.pop())
         hangs = any(starter.is_outdated for starter in self.starters)
-        is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
+        is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)  # Else the end of a new child may be lost.
         if not is_free:
             self.is_behind = True  # From here on, a starter wakes this thread after its start.
             is_free = not hangs and self.starting.acquire(blocking=False)
