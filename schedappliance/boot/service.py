@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.edge.systemd import NotifySocket
 
-# A large store is upgraded at a rate of some 100,000 runs a second, and a slow disk may take ten times as long.
+# TimeoutStartSec= of the unit would kill a daemon that upgrades a large store.
 OPENING_MS = 600_000
-# The audit makes a turn at each AUDIT_MS. Its report comes a little earlier or later than that.
+# An idle daemon makes a turn for each audit. Its report must be due then, even if the audit comes a little early.
 REPORT_MS = AUDIT_MS // 2
 LEAST_WATCHDOG_MS = 3 * AUDIT_MS
 
@@ -74,18 +74,17 @@ def status_text(state: State) -> str:
         parts.append("held")
     if state.stopping:
         parts.append("stopping")
+    # During a stop or a hold, the next due job will not run.
+    following = 0 if state.stopping or state.status.hold is not None else 1
     try:
-        parts.append(counted(state.store.jobs.count(), "job"))
-        following = state.store.jobs.page(BEFORE_ALL, 1)
+        jobs = [counted(state.store.jobs.count(), "job")]
+        due = state.store.jobs.page(BEFORE_ALL, following)
     except StoreFailed:
-        following = []
-    parts.append(f"{len(state.running)} running")
+        jobs, due = [], []
+    parts += [*jobs, f"{len(state.running)} running"]
     if state.queue.number:
         parts.append(f"{state.queue.number} queued")
-    if state.stopping or state.status.hold is not None:
-        # The next due job will not run.
-        following = []
-    for job in following:
+    for job in due:
         name = job.declared or job_id(state.store.node, job.number)
         parts.append(f"next `{name}` in {span_text(max(0, job.next_run_ms - state.moment.wall))}")
     return ", ".join(parts)

@@ -63,7 +63,7 @@ def _samples() -> Path:
 
 
 def _adapted(sample: str, options: argparse.Namespace) -> str:
-    """A sample with the paths of the system, the name of this machine, and its jobs as comments, as the options want."""
+    """The text of a new file. It names no node, so that the node is the name of the host."""
     text = re.sub(r"(?m)^(# yaml-language-server.*|node: .*)\n", "", sample)
     for path, place in OF_SYSTEM.items() if options.system else ():
         text = text.replace(path, place)

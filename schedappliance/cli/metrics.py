@@ -30,7 +30,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="FILE",
         help="write the metrics to FILE, which is replaced at once, such as a *.prom file of the node exporter",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.json and options.to is not None:
+        parser.error("--json and --to exclude each other: FILE has the format of Prometheus")
+    return options
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,12 +47,12 @@ def run(options: argparse.Namespace) -> int:
         if failure.status != UNAVAILABLE:
             raise
         down = failure
-    if options.json and data is not None:
-        print_json(data)
-    elif options.to is not None:
+    if options.to is not None:
         _replace(options.to, exposition(data))
     elif not options.json:
         sys.stdout.write(exposition(data))
+    elif data is not None:
+        print_json(data)
     if down:
         raise down
     return OK

@@ -30,13 +30,27 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
-    rows = [(what, str(path.absolute()), path.exists()) for what, path in paths_of(appliance_file(options))]
+    rows = [(what, str(path.absolute()), _exists(path)) for what, path in paths_of(appliance_file(options))]
     if options.json:
         return print_json([{"what": what, "path": path, "exists": exists} for what, path, exists in rows])
     width = max(len(what) for what, _, _ in rows)
     for what, path, exists in rows:
-        print(f"{what:{width}}  {visible(path)}{'' if exists else '  (missing)'}")
+        print(f"{what:{width}}  {visible(path)}{_NOTES[exists]}")
     return OK
+
+
+_NOTES = {True: "", False: "  (missing)", None: "  (cannot be examined)"}
+
+
+def _exists(path: Path) -> bool | None:
+    """None if nobody can say, such as in a directory that this user may not enter."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def paths_of(file: ApplianceFile) -> Iterator[tuple[str, Path]]:

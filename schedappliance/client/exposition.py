@@ -79,7 +79,7 @@ def _values(family: Mapping[str, Any]) -> Iterator[str]:
 
 def _histogram(family: Mapping[str, Any]) -> Iterator[str]:
     """Each bucket counts what was at most its bound, so the counts are added up."""
-    name, bounds = family["name"], [*map(_number, family["bounds"]), "+Inf"]
+    name, bounds = family["name"], [*map(str, family["bounds"]), "+Inf"]
     yield from _head(name, "histogram")
     for values, counts, total in family["samples"]:
         labels = list(zip(family["labels"], values, strict=True))
@@ -145,7 +145,7 @@ def _head(name: str, kind: str) -> Iterator[str]:
 
 def _sample(name: str, labels: Labels, value: float) -> str:
     shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-    return f"{_full(name)}{{{shown}}} {_number(value)}" if shown else f"{_full(name)} {_number(value)}"
+    return f"{_full(name)}{{{shown}}} {value}" if shown else f"{_full(name)} {value}"
 
 
 def _full(name: str) -> str:
@@ -154,7 +154,3 @@ def _full(name: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _number(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -34,6 +34,11 @@ def test_metrics_replace_their_file_at_once(daemon: Daemon, tmp_path: Path) -> N
     )
 
 
+def test_a_file_has_only_the_format_of_prometheus(daemon: Daemon, tmp_path: Path) -> None:
+    done = asked(daemon, "metrics", "--json", "--to", str(tmp_path / "file"))
+    assert done.returncode == 2 and "--json and --to exclude each other" in done.stderr
+
+
 def test_health_tells_a_working_appliance_from_one_that_hangs_or_is_down(daemon: Daemon) -> None:
     daemon.start()
     well = asked(daemon, "health", "--ready")

@@ -17,7 +17,7 @@ def test_each_file_that_the_daemon_makes_is_named(daemon: Daemon) -> None:
     done = command("paths", "--json", "--config", str(daemon.etc / "appliance.yaml"))
     paths = {row["path"] for row in json.loads(done.stdout) if row["exists"]}
     made = {str(path) for folder in (daemon.etc, daemon.var) for path in folder.iterdir()}
-    assert made - {str(daemon.etc / "sample.conf")} <= paths
+    assert made <= paths
 
 
 def test_the_paths_are_printed_with_what_is_missing(
@@ -34,3 +34,13 @@ def test_the_paths_are_printed_with_what_is_missing(
         "stanza file     DIR/more.conf\n"
         "log             DIR/log  (missing)\n"
     )
+
+
+def test_a_path_that_cannot_be_examined_is_no_missing_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, log = tmp_path / "appliance.yaml", tmp_path / ("x" * 300)
+    file.write_text(f"config: sched.conf\nlog: {{ file: {log} }}\n")
+    (tmp_path / "sched.conf").write_text("")
+    assert main(["paths", "--config", str(file)]) == 0
+    assert f"{log}  (cannot be examined)\n" in capsys.readouterr().out
+    assert main(["paths", "--json", "--config", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)[-1] == {"what": "log", "path": str(log), "exists": None}
