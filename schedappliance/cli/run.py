@@ -27,8 +27,8 @@ Arguments after `--` are the program's, even if they begin with `-`.
 With --wait, print what the run writes until it ends, including further attempts.
 The exit status is then that of the program, or 128 + N if signal N ended the
 program. An interrupt does not end the run."""
-# The codes of a program that is not declared, of a request with an unknown key, and of a job that does not exist or is not allowed.
-UNDECLARED, INVALID, NO_SUCH = "E301", "E507", ("E501", "E512")
+# The code of a program that is not declared.
+UNDECLARED = "E301"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     with follower_of(options) as follower:
-        answer = begin(follower, options.name, options.words)
+        answer = _begin(follower, options.name, options.words)
         follower.has_answered = True
         name = str(answer["data"]["run"])
         if note := answer.get("note"):
@@ -68,26 +68,18 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any]:
+def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any]:
     """The answer to `sched run` for a job, or to `run` for a program. Raises Failure."""
     run_job, run_program = f"json sched run {quoted(name)}", f"json run {joined_as_is([name, *words])}"
     ask = follower.session.ask
     try:
         answer = ask(run_program) if words else ask(run_job, run_program)
-        if not words and _has_code(answer, INVALID):
-            # A daemon that was not restarted after the upgrade does not know `or`.
-            answer = ask(run_job)
-            answer = ask(run_program) if _has_code(answer, *NO_SUCH) else answer
     except Unavailable as unavailable:
         raise Failure(str(unavailable), UNAVAILABLE) from None
     if answer["ok"]:
         return answer
-    is_neither = not words and _has_code(answer, UNDECLARED)
+    is_neither = not words and any(one["code"] == UNDECLARED for one in answer.get("diagnostics", ()))
     raise Failure((f"no job and no program named `{name}` can run: " if is_neither else "") + answer["error"], FAILED)
-
-
-def _has_code(answer: dict[str, Any], *codes: str) -> bool:
-    return any(one["code"] in codes for one in answer.get("diagnostics", ()))
 
 
 def _wait(follower: Follower, name: str, options: argparse.Namespace) -> int:

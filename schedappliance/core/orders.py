@@ -148,10 +148,10 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
-    """The order, or that of the line which the client gives too: if the first one runs no job, or is not allowed.
+    """The order, or the one that the client means otherwise, by its second line. So it need not try both.
 
-    Thus a client need not try both, and the log shows one command. An answer rejects two lines of other forms: whether a line
-    writes rows, and whose jobs it runs, is judged by the first line alone.
+    The second one is meant if it is allowed, and the first one runs no job or is not allowed. Lines of other forms are
+    rejected: whether a request writes rows, and whose jobs it runs, is judged by its first line alone.
     """
     other, bare = read_command(line).command, order.command.bare
     if other is None or other.bare.form != "run" or bare.form != "sched_run":
