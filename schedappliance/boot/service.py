@@ -74,11 +74,11 @@ def status_text(state: State) -> str:
         parts.append("held")
     if state.stopping:
         parts.append("stopping")
-    # During a stop or a hold, the next due job will not run.
-    following = 0 if state.stopping or state.status.hold is not None else 1
+    # Due jobs that are named. During a stop or a hold, the next one will not run.
+    most = 0 if state.stopping or state.status.hold is not None else 1
     try:
         jobs = [counted(state.store.jobs.count(), "job")]
-        due = state.store.jobs.page(BEFORE_ALL, following)
+        due = state.store.jobs.page(BEFORE_ALL, most)
     except StoreFailed:
         jobs, due = [], []
     parts += [*jobs, f"{len(state.running)} running"]
