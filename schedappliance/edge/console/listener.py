@@ -223,7 +223,12 @@ def _make_way(path: Path) -> None:
 
 
 def _new_socket(path: Path, mode: int, group: int | None) -> socket.socket:
-    """Creates the socket. At first nobody else may connect, since chmod(2) comes later than bind(2)."""
+    """Creates the socket under another name and renames it: who sees the file can connect.
+
+    At first nobody else may connect, since chmod(2) comes later than bind(2).
+    """
+    aside = path.with_name(f"{path.name}.new")
+    _make_way(aside)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -233,13 +238,14 @@ def _new_socket(path: Path, mode: int, group: int | None) -> socket.socket:
         try:
             # The socket file gets the mode of the socket. The umask would also apply to the files of other threads.
             os.fchmod(listener.fileno(), 0o600 & mode)
-            listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+            listener.bind(f"/proc/self/fd/{directory}/{aside.name}")
         finally:
             os.close(directory)
-        if group is not None:
-            os.chown(path, -1, group)
-        path.chmod(mode)
         listener.listen(512)
+        if group is not None:
+            os.chown(aside, -1, group)
+        aside.chmod(mode)
+        aside.rename(path)
     except OSError as error:
         listener.close()
         remedy = "use a shorter file name and a writable directory"

@@ -66,6 +66,25 @@ def test_a_client_reaches_the_socket(path: Path) -> None:
         assert works(listening)
 
 
+def test_the_file_appears_only_when_clients_can_connect(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Listener(socket.socket):
+        def listen(self, *backlog: int) -> None:
+            assert not path.exists()
+            super().listen(*backlog)
+
+    monkeypatch.setattr(socket, "socket", Listener)
+    with closing(listen(path)) as listening:
+        assert works(listening)
+        assert sorted(file.name for file in path.parent.iterdir()) == ["console.sock", "console.sock.lock"]
+
+
+def test_what_a_killed_appliance_left_aside_is_replaced(path: Path) -> None:
+    with foreign_socket(path.with_name("console.sock.new"), listening=False):
+        pass
+    with closing(listen(path)) as listening:
+        assert works(listening)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 10])
 def test_a_path_may_be_longer_than_an_address(tmp_path: Path, depth: int) -> None:
     directory = tmp_path.joinpath(*["d" * 100] * depth)
