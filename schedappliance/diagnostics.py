@@ -139,6 +139,8 @@ CODES: dict[str, str] = {
     "E624": "a program cannot have its priority or its limits",
     "W625": "programs cannot outlive process 1",
     "W626": "a process belongs to a run that the store does not know",
+    "W627": "an executable gains no privileges",
+    "E628": "the appliance does not see a path of a program",
 }
 
 

@@ -60,11 +60,11 @@ def run(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
     file, loaded = _load(options)
     # The core takes long to load, and reports of mistakes in the files do not need it.
-    from schedappliance.doctor.access import foreign_users
-    from schedappliance.doctor.observe import observe_users
+    from schedappliance.doctor.needs import unmet_needs
+    from schedappliance.doctor.observe import observe_needs
     from schedappliance.preview.opening import open_simulation
 
-    for diagnostic in foreign_users(*observe_users(file, loaded)):
+    for diagnostic in unmet_needs(observe_needs(file, loaded)):
         print_note(diagnostic.brief())
     try:
         with open_simulation(file, loaded) as (simulation, note):

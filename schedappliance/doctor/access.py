@@ -10,28 +10,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
-from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
-from schedappliance.edge.programs.cgroups import NOT_DELEGATED
+from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
 from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
-# Capabilities, from linux/capability.h.
-CAP_SYS_NICE, CAP_SYS_RESOURCE = 1 << 23, 1 << 24
-UNLIMITED = -1
-# The names of limits in systemd units.
-SYSTEMD = {"nofile": "NOFILE", "memory": "AS", "cpu": "CPU", "nproc": "NPROC", "fsize": "FSIZE", "core": "CORE"}
 
 
 def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _written_by_others(facts)
     yield from _owned_by_others(facts)
-    for executable in facts.executables:
+    for executable in facts.needs.executables:
         yield from _executable(facts, executable)
-    yield from foreign_users(facts.user, facts.program_users)
-    yield from _denied_resources(facts)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _open_store(facts)
@@ -50,41 +42,6 @@ def may(user: Credentials, step: Step, bits: int) -> bool:
         return True
     shift = 6 if user.uid == step.uid else 3 if step.gid in user.gids else 0
     return (step.mode >> shift) & bits == bits
-
-
-def foreign_users(appliance: Credentials, programs: Iterable[ProgramUser]) -> Iterator[Diagnostic]:
-    """Programs that name a user or a group that the appliance cannot change to, since it does not run as root."""
-    for program in programs:
-        wanted = program.user
-        if appliance.uid != ROOT and (wanted.uid, wanted.gid) != (appliance.uid, appliance.gid):
-            message = (
-                f"program `{program.program}` cannot run as this user or group: the appliance does not run as root"
-            )
-            remedy = "run the appliance as root, or remove `user` and `group`; every run of the program fails"
-            yield Diagnostic("E619", message, remedy, program.source, program.span)
-
-
-def _denied_resources(facts: Facts) -> Iterator[Diagnostic]:
-    """Priorities and limits that the daemon may not give to a program."""
-    rights, fails = facts.rights, "every run of the program fails"
-    for program in facts.restrained if rights else ():
-        assert rights is not None
-        if program.nice is not None and program.nice < rights.nice and not rights.capabilities & CAP_SYS_NICE:
-            message = (
-                f"program `{program.program}` cannot have this nice value: the appliance may give {rights.nice} or more"
-            )
-            remedy = f"set `Nice=` of its systemd unit, or raise `nice`; {fails}"
-            yield Diagnostic("E624", message, remedy, *program.places["nice"])
-        for option in {"memory_max", "cpu_weight"} & program.places.keys() if not rights.has_cgroup else ():
-            message = f"program `{program.program}` cannot have `{option}`: {NOT_DELEGATED}"
-            remedy = f"set both in its systemd unit, or remove the option; {fails}"
-            yield Diagnostic("E624", message, remedy, *program.places[option])
-        for limit in program.limits:
-            most = rights.limits[limit.name]
-            if limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:
-                message = f"program `{program.program}` cannot have the limit `{limit.name}`: the appliance may give {most} at most"
-                remedy = f"raise `Limit{SYSTEMD[limit.name]}=` of its systemd unit, or lower the limit; {fails}"
-                yield Diagnostic("E624", message, remedy, *program.places["limits"])
 
 
 def _homes(facts: Facts) -> list[tuple[Step, ...]]:

@@ -76,13 +76,14 @@ class Way:
 class Rights(NamedTuple):
     """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value.
 
-    `has_cgroup`: it may make cgroups.
+    `has_cgroup`: it may make cgroups. `no_new_privileges`: its programs gain nothing by set-user-ID or file capabilities.
     """
 
     capabilities: int
     limits: Mapping[str, int]
     nice: int
     has_cgroup: bool
+    no_new_privileges: bool = False
 
 
 class Restrained(NamedTuple):
@@ -94,15 +95,45 @@ class Restrained(NamedTuple):
     places: Mapping[str, tuple[Source, Span]]
 
 
+class Hidden(NamedTuple):
+    """A path of a program that exists, and that the daemon does not see. `option` names it, `first`: its first hidden part."""
+
+    program: str
+    option: str
+    path: Path
+    first: Path
+    source: Source
+    span: Span
+
+
 @dataclass(frozen=True, slots=True)
 class Executable:
-    """The executable of a program, and its user. `is_checked`: the linter asked the kernel for the same user."""
+    """The executable of a program, and its user. `is_checked`: the linter asked the kernel for the same user.
+
+    `has_capabilities`: the file gives capabilities to its process. `place`: that of `argv` in the files.
+    """
 
     program: str
     way: Way
     user: Credentials
     is_script: bool = False
     is_checked: bool = False
+    has_capabilities: bool = False
+    place: tuple[Source, Span] | None = None
+
+
+class Needs(NamedTuple):
+    """What the programs need that an appliance, or its systemd unit, may not give them.
+
+    `user`: that of the appliance. `rights`: None without a daemon, or if they cannot be read.
+    """
+
+    user: Credentials
+    executables: tuple[Executable, ...] = ()
+    users: tuple[ProgramUser, ...] = ()
+    rights: Rights | None = None
+    restrained: tuple[Restrained, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,20 +211,16 @@ class Facts:
     says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`:
     the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a
     part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the
-    store now. `strangers`: the processes of runs that the store does not know. `rights`: None without a daemon, or if
-    they cannot be read. `names`, `groups` and `members` are of the users and groups that occur in the other facts.
+    store now. `strangers`: the processes of runs that the store does not know. `names`, `groups` and `members` are of
+    the users and groups that occur in the other facts.
     """
 
-    user: Credentials
+    needs: Needs
     sqlite: tuple[int, ...]
     files: tuple[Way, ...]
     listed: tuple[Way, ...] = ()
     loaded: tuple[Diagnostic, ...] = ()
     programs: int = 0
-    executables: tuple[Executable, ...] = ()
-    program_users: tuple[ProgramUser, ...] = ()
-    rights: Rights | None = None
-    restrained: tuple[Restrained, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[RelativePath, ...] = ()
@@ -222,3 +249,8 @@ class Facts:
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     members: Mapping[int, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def user(self) -> Credentials:
+        """The user of the appliance."""
+        return self.needs.user

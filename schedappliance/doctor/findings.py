@@ -8,6 +8,7 @@ from schedappliance.diagnostics import Diagnostic, counted, in_order
 from schedappliance.doctor.access import access_mistakes
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.machine import machine_mistakes
+from schedappliance.doctor.needs import unmet_needs
 
 # The linter's warnings about the machine. The others are about texts, and `lint` shows them.
 ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407", "W422"})
@@ -15,7 +16,7 @@ ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407", "W422"})
 
 def findings(facts: Facts) -> list[Diagnostic]:
     loaded = [d for d in facts.loaded if d.is_error or d.code in ABOUT_THE_MACHINE]
-    return in_order([*loaded, *machine_mistakes(facts), *access_mistakes(facts)])
+    return in_order([*loaded, *machine_mistakes(facts), *access_mistakes(facts), *unmet_needs(facts.needs)])
 
 
 def checked(facts: Facts) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import resource
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,28 +16,23 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
-    Executable,
     Facts,
     Folder,
     Holding,
     Lost,
-    ProgramUser,
+    Needs,
     RelativePath,
-    Restrained,
-    Rights,
     Step,
     Way,
 )
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
+from schedappliance.doctor.programs import credentials_of, needs_of
 from schedappliance.doctor.running import Summary, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
-from schedappliance.edge.programs.cgroups import service_of
-from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.outputs import output_directory
-from schedappliance.edge.programs.restraints import RLIMITS, limits_of
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_of
@@ -47,8 +41,7 @@ from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
-from schedappliance.model.configuration import Configuration, Program
-from schedappliance.model.files import interpreter
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
@@ -63,11 +56,11 @@ def observe(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts
     return _Observer(file, loaded, paths).facts()
 
 
-def observe_users(file: ApplianceFile, loaded: Loaded) -> tuple[Credentials, tuple[ProgramUser, ...]]:
-    """The user of the appliance, and the users that its programs name."""
+def observe_needs(file: ApplianceFile, loaded: Loaded) -> Needs:
+    """What the programs need, and what the appliance can give them."""
     observer = _Observer(file, loaded, ())
-    user = observer.user(tuple(observer.holdings()))
-    return user, tuple(observer.program_users(user))
+    holdings = tuple(observer.holdings())
+    return observer.needs(observer.user(holdings), observer.daemon(holdings))
 
 
 @dataclass(slots=True)
@@ -92,24 +85,20 @@ class _Observer:
         zone = zones.to_show(self.loaded.configuration.zone)
         says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
-        executables = tuple(self.executables(user))
+        needs = self.needs(user, daemon)
         folders = tuple(self.folders())
         ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
-        ways += [executable.way for executable in executables]
+        ways += [executable.way for executable in needs.executables]
         steps = [*(step for way in ways for step in way.steps), *(folder.step for folder in folders)]
-        uids = {user.uid, *(step.uid for step in steps), *(executable.user.uid for executable in executables)}
+        uids = {user.uid, *(step.uid for step in steps), *(executable.user.uid for executable in needs.executables)}
         gids = {step.gid for step in steps if step.mode & stat.S_IWGRP}
         return Facts(
-            user=user,
+            needs=needs,
             sqlite=SQLITE[:3],
             files=files,
             listed=listed,
             loaded=tuple(self.loaded_diagnostics()),
             programs=len(self.loaded.configuration.programs),
-            executables=executables,
-            program_users=tuple(self.program_users(user)),
-            rights=rights_of(daemon) if daemon else None,
-            restrained=tuple(self.restrained()),
             watch_failure=watch_failure(self.watched(), user),
             mounts=parse_mounts(mount_table()),
             relative=tuple(self.relative(files)),
@@ -198,8 +187,8 @@ class _Observer:
                 owned.append(self.store.parent)
         for path in owned:
             if step := step_at(path):
-                return _credentials(step.uid)
-        return _credentials(os.geteuid())
+                return credentials_of(step.uid)
+        return credentials_of(os.geteuid())
 
     def console(self) -> ConsoleSocket | None:
         if self.file.listen is None:
@@ -209,29 +198,8 @@ class _Observer:
             way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None
         )
 
-    def executables(self, user: Credentials) -> Iterator[Executable]:
-        """The existing executables. The linter reports missing ones; a path that contains an option is not checked."""
-        for program in self.loaded.configuration.programs.values():
-            executed, runs_as = Path(program.argv[0] if program.argv else ""), _runs_as(program, user)
-            if runs_as and executed.is_absolute() and "%" not in program.argv[0]:
-                way = way_to(executed)
-                if way.exists and stat.S_ISREG(way.last.mode):
-                    is_checked = runs_as == _credentials(os.geteuid())
-                    yield Executable(program.name, way, runs_as, interpreter(executed) is not None, is_checked)
-
-    def program_users(self, user: Credentials) -> Iterator[ProgramUser]:
-        """The users of the programs that name one. The linter reports those that the system does not know."""
-        for program in self.loaded.configuration.programs.values():
-            if program.accounts and (runs_as := _runs_as(program, user)):
-                account = program.accounts[0]
-                yield ProgramUser(program.name, runs_as, account.source, account.span)
-
-    def restrained(self) -> Iterator[Restrained]:
-        for program in self.loaded.configuration.programs.values():
-            if program.resource_places:
-                places = {name: (source, span) for name, source, span in program.resource_places}
-                limits = tuple(limits_of(program.resources, program.kill_after_ms))
-                yield Restrained(program.name, program.resources.nice, limits, places)
+    def needs(self, user: Credentials, daemon: int | None) -> Needs:
+        return needs_of(self.loaded.configuration.programs.values(), user, daemon)
 
     def folders(self) -> Iterator[Folder]:
         for name, mode in modes(self.file.spool_group is not None).items():
@@ -318,31 +286,6 @@ def _text(source: Source, span: Span) -> str:
     return source.text[span.start : span.end].strip("\"'`")
 
 
-def _credentials(uid: int) -> Credentials:
-    if uid == os.geteuid():
-        return Credentials(uid, os.getegid(), frozenset({os.getegid(), *os.getgroups()}))
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return Credentials(uid, uid, frozenset({uid}))
-    return Credentials(uid, entry.pw_gid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
-
-
-def _runs_as(program: Program, user: Credentials) -> Credentials | None:
-    """The credentials of a program; None if the system does not know its user or group."""
-    try:
-        if program.user is not None:
-            is_number = program.user.isdigit()
-            user = _credentials(int(program.user) if is_number else pwd.getpwnam(program.user).pw_uid)
-        if program.group is None:
-            return user
-        gid = int(program.group) if program.group.isdigit() else grp.getgrnam(program.group).gr_gid
-        others = os.getgrouplist(pwd.getpwuid(user.uid).pw_name, gid) if program.user is not None else ()
-        return Credentials(user.uid, gid, frozenset({gid, *others}))
-    except KeyError:
-        return None
-
-
 def _has_group(name: str) -> bool:
     try:
         grp.getgrnam(name)
@@ -382,27 +325,6 @@ def _free(store: Way | None) -> tuple[int | None, int | None]:
     except OSError:
         return None, None
     return system.f_bavail * system.f_frsize, system.f_favail if system.f_files else None
-
-
-def rights_of(pid: int) -> Rights | None:
-    """What a process may give to its programs; None if it cannot be read, as for a process of another user."""
-    try:
-        status = read_head(Path(f"/proc/{pid}/status"), LARGEST_OF_KERNEL).decode()
-        capabilities = int(status.partition("CapEff:\t")[2].partition("\n")[0], 16)
-        limits = {name: resource.prlimit(pid, number)[1] for name, number in RLIMITS.items()}
-        # Without a capability, 20 minus the limit is the lowest value to which the priority can be raised.
-        nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
-    except (OSError, ValueError):
-        return None
-    return Rights(capabilities, limits, nice, _has_cgroup(pid))
-
-
-def _has_cgroup(pid: int) -> bool:
-    try:
-        service_of(pid)
-    except Unfit:
-        return False
-    return True
 
 
 def _hides_boot_id(daemon: int | None) -> bool:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from schedappliance.diagnostics import Source, Span
-from schedappliance.doctor.access import CAP_SYS_NICE, CAP_SYS_RESOURCE, ENTER, READ, WRITE, access_mistakes, may
-from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Restrained, Rights, Way
-from schedappliance.doctor.observe import rights_of
-from schedappliance.edge.programs.cgroups import NOT_DELEGATED
-from schedappliance.edge.programs.restraints import Limit
+from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Way
 from tests.support.machine_facts import SOCKET, STORE, machine, step
 
 SCHED = Credentials(500, 500, frozenset({500, 600}))
@@ -245,47 +239,3 @@ def test_a_script_must_also_be_readable() -> None:
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
     assert of_program(line, is_script=True, is_checked=True) == [], "lint reports it already"
-
-
-PLACE = Source("sched.conf", "nice limits"), Span(0, 4)
-UNLIMITED = dict.fromkeys(("nofile", "memory", "cpu", "nproc", "fsize", "core"), -1)
-
-
-@pytest.mark.parametrize(
-    ("rights", "messages"),
-    [
-        (Rights(0, UNLIMITED, 0, True), ["cannot have this nice value: the appliance may give 0 or more"]),
-        (
-            Rights(0, UNLIMITED | {"nofile": 98}, -5, True),
-            ["cannot have the limit `nofile`: the appliance may give 98 at most"],
-        ),
-        (Rights(0, UNLIMITED | {"nofile": 99}, -5, True), []),
-        (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED | {"nofile": 9}, 0, True), []),
-        (None, []),
-    ],
-)
-def test_priorities_and_limits_that_the_appliance_may_not_give_are_findings(
-    rights: Rights | None, messages: list[str]
-) -> None:
-    program = Restrained("p", -5, (Limit("nofile", 7, 99, 99),), {"nice": PLACE, "limits": PLACE})
-    findings = list(access_mistakes(machine("", rights=rights, restrained=(program,))))
-    assert [(finding.code, finding.message) for finding in findings] == [
-        ("E624", f"program `p` {message}") for message in messages
-    ]
-
-
-def test_cgroups_that_are_not_delegated_are_a_finding() -> None:
-    program = Restrained("p", None, (), {"cpu_weight": PLACE})
-    for has_cgroup in (True, False):
-        facts = machine("", rights=Rights(0, UNLIMITED, 0, has_cgroup), restrained=(program,))
-        messages = [finding.message for finding in access_mistakes(facts)]
-        assert messages == ([] if has_cgroup else [f"program `p` cannot have `cpu_weight`: {NOT_DELEGATED}"])
-
-
-def test_the_rights_of_a_process_are_read() -> None:
-    rights = rights_of(os.getpid())
-    assert rights is not None
-    assert rights.limits["nofile"] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert -20 <= rights.nice <= os.getpriority(os.PRIO_PROCESS, 0)
-    assert (rights.capabilities != 0) == (os.geteuid() == 0)
-    assert rights_of(2**22 + 1) is None

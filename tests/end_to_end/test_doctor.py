@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -458,3 +459,70 @@ def test_a_user_of_a_program_that_only_root_could_change_to_is_found_by_doctor_a
     for options in ("", f'user = "{name}"', f"user = {NOBODY} group = {group}"):
         doctor, findings, _, notes = outputs(options)
         assert (doctor, "E619" in notes) == (0, False), (findings, notes)
+
+
+# A permitted capability of a file, in version 2 of its format; see capabilities(7).
+CAP_NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_an_executable_that_gains_no_privileges_under_the_unit_is_found(
+    daemon: Daemon, doctor: Doctor, tmp_path: Path
+) -> None:
+    by_bit, by_capability = tmp_path / "sudo", tmp_path / "ping"
+    for file in (by_bit, by_capability):
+        shutil.copy("/bin/true", file)
+    by_bit.chmod(0o4755)
+    os.setxattr(by_capability, "security.capability", CAP_NET_RAW)
+    needed = "".join(f'program "{f.name}" {{ user = nobody\n  argv = ( "{f}" ) }}\n' for f in (by_bit, by_capability))
+    daemon.conf.write_text(daemon.conf.read_text() + needed)
+    wanted = ["W627 etc/sched.conf:7:12", "W627 etc/sched.conf:9:12"]
+    daemon.start()
+    assert not set(wanted) & set(doctor()[1])
+    daemon.stop()
+    daemon.wrapper = ["setpriv", "--no-new-privs"]
+    daemon.start()
+    assert set(wanted) <= set(doctor()[1])
+    assert "W627 program `sudo` gains no privileges by the set-user-ID of" in previewed(daemon)
+
+
+def previewed(daemon: Daemon) -> str:
+    """The notes of `preview`."""
+    return command("preview", "--config", str(daemon.etc / "appliance.yaml")).stderr
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_a_user_to_whom_root_without_capabilities_cannot_change_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.conf.write_text(daemon.conf.read_text() + 'program "x" {\n  argv = ( "/bin/true" )\n  user = nobody\n}\n')
+    daemon.wrapper = ["setpriv", "--inh-caps=-setuid", "--bounding-set=-setuid"]
+    daemon.start()
+    assert doctor() == (1, ["E619 etc/sched.conf:8:10"])
+    assert daemon.run("run x")["state"] == "failed", "the finding is true"
+
+
+# Starts a daemon with mounts of its own, as systemd does for `ProtectHome=tmpfs` and `PrivateTmp=`.
+HIDING = 'mount -t tmpfs none "$1" && shift && exec "$@"'
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_paths_that_the_service_hides_are_found(daemon: Daemon, doctor: Doctor, tmp_path: Path) -> None:
+    home, link = tmp_path / "home", tmp_path / "link"
+    (home / "alice").mkdir(parents=True)
+    executable, variables = home / "alice" / "report", home / "alice" / "variables"
+    shutil.copy("/bin/true", executable)
+    variables.touch(0o600)
+    link.symlink_to(executable)
+    needed = f'program "a" {{\n  argv = ( "{link}" )\n  cwd = "{home}/alice"\n  env_file = "{variables}"\n}}\n'
+    daemon.conf.write_text(daemon.conf.read_text() + needed)
+    daemon.start()
+    assert doctor() == (0, [])
+    daemon.stop()
+    daemon.wrapper = ["unshare", "--mount", "sh", "-c", HIDING, "sh", str(home)]
+    daemon.start()
+    assert doctor() == (1, [f"E628 etc/sched.conf:{place}" for place in ("7:12", "8:9", "9:14")])
+    notes = previewed(daemon)
+    assert f"E628 program `a` cannot use its `cwd`: the appliance does not see {home}/alice; change " in notes
+    assert daemon.run("run a")["state"] == "failed", "the finding is true"

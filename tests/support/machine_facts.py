@@ -14,10 +14,13 @@ from schedappliance.diagnostics import Source, Span
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
+    Executable,
     Facts,
     Folder,
+    Hidden,
     Holding,
     Lost,
+    Needs,
     ProgramUser,
     Reader,
     RelativePath,
@@ -34,6 +37,8 @@ NAMES = {0: "root", 500: "sched", 1000: "alice"}
 NUMBERS = {name: number for number, name in NAMES.items()}
 ETC, VAR, SPOOL = Path("/etc/schedappliance"), Path("/var/lib/schedappliance"), Path("/var/spool/schedappliance")
 STORE, SOCKET = VAR / "sched.db", Path("/run/schedappliance/console.sock")
+
+CONF = Source(str(ETC / "sched.conf"), "")
 
 HEALTHY = """\
 drwxr-xr-x root root /
@@ -59,7 +64,7 @@ MOUNTS = """\
 23 22 0:25 / /run rw - tmpfs tmpfs rw
 """
 _KINDS = {"d": stat.S_IFDIR, "-": stat.S_IFREG, "s": stat.S_IFSOCK, "l": stat.S_IFLNK}
-_STAT = re.compile(r"([d\-sl])([rwxt-]{9}) (\w+) (\w+) (/.*)")
+_STAT = re.compile(r"([d\-sl])([rwxts-]{9}) (\w+) (\w+) (/.*)")
 _MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
 _LINK = re.compile(r"(/\S+) -> (\S+)")
 _PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
@@ -71,6 +76,8 @@ _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
 _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
 _RUNS_AS = re.compile(r"program (\w+) runs as (\w+)")
 _GETS = re.compile(r"program (\w+) gets (\d+) open files of at most (\d+)")
+_RUNS_FILE = re.compile(r"program (\w+) runs (-\S{9} \w+ \w+ /\S+); NoNewPrivs: ([01])")
+_USES = re.compile(r"program (\w+) uses (/\S+), of which the appliance (?:sees all|does not see (/\S+))")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
@@ -84,7 +91,22 @@ _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 _STRANGER = re.compile(r"process (\d+) \((.+)\) of run (\S+) is (not )?in the store, and writes to (\S+)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _HELD, _PROTECTED, _HIDDEN_BOOT, _ZONE, _LOSS, _LOG, _RUNS_AS, _GETS, _FIRST, _STRANGER),
+    *(
+        _LOST,
+        _DEGRADED,
+        _HELD,
+        _PROTECTED,
+        _HIDDEN_BOOT,
+        _ZONE,
+        _LOSS,
+        _LOG,
+        _RUNS_AS,
+        _GETS,
+        _RUNS_FILE,
+        _USES,
+        _FIRST,
+        _STRANGER,
+    ),
 )
 
 
@@ -94,8 +116,9 @@ def step(line: str) -> Step:
     assert match, line
     kind, letters, owner, group, path = match.groups()
     bits = sum(1 << (8 - place) for place, letter in enumerate(letters) if letter != "-")
-    sticky = stat.S_ISVTX if letters.endswith("t") else 0
-    return Step(Path(path), _KINDS[kind] | sticky | bits, NUMBERS[owner], NUMBERS[group])
+    special = stat.S_ISVTX if letters.endswith("t") else 0
+    special |= (stat.S_ISUID if letters[2] == "s" else 0) | (stat.S_ISGID if letters[5] == "s" else 0)
+    return Step(Path(path), _KINDS[kind] | special | bits, NUMBERS[owner], NUMBERS[group])
 
 
 def machine(text: str = "", **changes: Any) -> Facts:
@@ -108,8 +131,29 @@ def machine(text: str = "", **changes: Any) -> Facts:
     mounts = parse_mounts(MOUNTS + "".join(f"{line}\n" for line in lines if _MOUNT.fullmatch(line)))
     links = tuple((Path(link), Path(target)) for link, target in _found(_LINK, lines))
     facts = _facts(steps, links)
-    facts = replace(facts, mounts=mounts, **_others(lines, facts))
-    return replace(facts, **changes)
+    facts = replace(facts, mounts=mounts, needs=_needs(lines, facts.needs), **_others(lines, facts))
+    needs = facts.needs._replace(**{name: changes.pop(name) for name in Needs._fields if name in changes})
+    return replace(facts, needs=needs, **changes)
+
+
+def _needs(lines: list[str], needs: Needs) -> Needs:
+    """What the programs need, and what the appliance gives them."""
+    for program, name in _found(_RUNS_AS, lines):
+        user = Credentials(NUMBERS[name], NUMBERS[name], frozenset())
+        needs = needs._replace(users=(ProgramUser(program, user, CONF, None),))
+    for program, wanted, most in _found(_GETS, lines):
+        limit = Limit("nofile", resource.RLIMIT_NOFILE, int(wanted), int(wanted))
+        restrained = (Restrained(program, None, (limit,), {"limits": (CONF, Span(0, 0))}),)
+        needs = needs._replace(rights=Rights(0, {"nofile": int(most)}, 0, False), restrained=restrained)
+    for program, file, is_closed in _found(_RUNS_FILE, lines):
+        way = Way(step(file).path, (step("drwxr-xr-x root root /"), step(file)), True)
+        executable = Executable(program, way, needs.user, is_checked=True, place=(CONF, Span(0, 0)))
+        rights = Rights(0, {}, 0, False, no_new_privileges=is_closed == "1")
+        needs = needs._replace(rights=rights, executables=(executable,))
+    for program, path, first in _found(_USES, lines):
+        hidden = Hidden(program, "argv", Path(path), Path(first), CONF, Span(0, 0)) if first else None
+        needs = needs._replace(hidden=(hidden,) if hidden else ())
+    return needs
 
 
 def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Facts:
@@ -118,7 +162,7 @@ def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Fac
         return Way(path, tuple(on_the_way), path in steps, links)
 
     return Facts(
-        user=Credentials(500, 500, frozenset({500})),
+        needs=Needs(Credentials(500, 500, frozenset({500}))),
         sqlite=(3, 40, 1),
         files=(way(ETC / "appliance.yaml"), way(ETC / "sched.conf")),
         listed=(way(ETC / "conf.d"),),
@@ -148,15 +192,6 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     for version in _found(_SQLITE, lines):
         changes["sqlite"] = tuple(map(int, version))
     changes["missing"] = tuple(Path(path) for (path,) in _found(_MISSING, lines))
-    conf = Source(str(ETC / "sched.conf"), "")
-    changes["program_users"] = tuple(
-        ProgramUser(program, Credentials(NUMBERS[name], NUMBERS[name], frozenset()), conf, None)
-        for program, name in _found(_RUNS_AS, lines)
-    )
-    for program, wanted, most in _found(_GETS, lines):
-        changes["rights"] = Rights(0, {"nofile": int(most)}, 0, False)
-        limit = Limit("nofile", resource.RLIMIT_NOFILE, int(wanted), int(wanted))
-        changes["restrained"] = (Restrained(program, None, (limit,), {"limits": (conf, Span(0, 0))}),)
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
     changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))
