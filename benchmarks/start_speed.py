@@ -38,7 +38,7 @@ class Keeper:
     """A keeper of its own, and starts by it."""
 
     def __init__(self, directory: Path) -> None:
-        self._output = os.open(os.devnull, os.O_WRONLY)
+        self._output, self._count = os.open(os.devnull, os.O_WRONLY), 0
         self._keeper = KeeperLink(Outputs(directory), 1024, on_open=self._open)
         self.own()
         self.other()
@@ -58,7 +58,8 @@ class Keeper:
         self._start(credentials("nobody", None))
 
     def _start(self, account: Credentials | None) -> None:
-        effect = StartProgram(AttemptKey(RunKey(1, 1), 1), PROGRAM, (), "/", 0o022, 0, started_ms=1)
+        self._count += 1
+        effect = StartProgram(AttemptKey(RunKey(1, self._count), 1), PROGRAM, (), "/", 0o022, 0, started_ms=1)
         self._keeper.start(request_of(effect, {}, account), [self._output], lambda _link: None)
         while not any(isinstance(report, Ended) for report in reports(self._link.receive() or "")):
             continue

@@ -54,10 +54,10 @@ RESERVED = {
     "socket": {"edge", "client", "doctor"},
     "time": {"clock"},
 }
-KEEPER = "schedappliance.edge.programs.keeper"
-# These are imported by single modules. The keeper runs alone and cannot import the modules with ctypes and the clock.
+KEEPER, SPAWNER = "schedappliance.edge.programs.keeper", "schedappliance.edge.programs.spawner"
+# These are imported by single modules. The keeper and the spawner run alone and cannot import the modules with ctypes and the clock.
 RESERVED_FOR_MODULES = {
-    "ctypes": {"schedappliance.edge.linux", KEEPER},
+    "ctypes": {"schedappliance.edge.linux", KEEPER, SPAWNER},
     "holidays": {"schedappliance.cli.holidays"},
     "zoneinfo": {"schedappliance.model.calendars.zones"},
 }

@@ -12,7 +12,7 @@ Rule: a program starts after the commit that claims its run, once for each attem
 # What can go wrong, and what then happens:
 #
 #   there is no place       `_queue` records the run as `queued`. `start_queued` starts it in a later turn.
-#   the program is unknown  `_prepare` returns CannotStart, and the run ends as `failed` when it is claimed.
+#   the program is unknown  `prepare` returns CannotStart, and the run ends as `failed` when it is claimed.
 #   the attempt fails       `conclude` (engine/attempts.py) decides; `_queue_again` lets the next attempt wait for its time.
 #   the timeout passes      `send_signals` sends TERM, then KILL after `kill_after`. The end comes by `program_ended`.
 #
@@ -40,6 +40,7 @@ from schedappliance.engine.attempts import (
     Cause,
     Ending,
     Exit,
+    Launch,
     Lost,
     NotStarted,
     Running,
@@ -101,8 +102,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     first = AttemptKey(key, FIRST_ATTEMPT)
     # The jobs that deliver alerts are like this; see `_add_alert` in alerts.py.
     may_deliver = job.kind == "run" and job.origin == "stanza"
-    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of, may_deliver), CannotStart):
-        not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
+    if isinstance(launch := prepare(state.options, command), CannotStart):
+        not_started(state, job, key, due_ms, RunState.FAILED, launch.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
     if admission is Admission.REPLACE:
@@ -111,7 +112,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
-        _launch(state, *prepared, waited_ms=0)
+        effect = _start_program(state, first, due_ms, launch, job.on_failure_of, may_deliver)
+        _launch(state, launch.program, effect, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
 
@@ -238,18 +240,19 @@ def _start(state: State, waiter: Waiter) -> None:
         state.queue.release_program(program)
         return
     attempt = AttemptKey(key, run.attempts + 1)
-    prepared: tuple[Program, StartProgram] | CannotStart = CannotStart(UNREADABLE)
+    launch: Launch | CannotStart = CannotStart(UNREADABLE)
     if command is not None and (reason := why_forbidden(state, run.user, run.origin, command)):
-        prepared = CannotStart(reason)
+        launch = CannotStart(reason)
     elif command is not None:
-        prepared = _prepare(state, attempt, run.due_ms, command, run.on_failure_of, run.origin == "stanza")
-    if isinstance(prepared, CannotStart):
-        end_run(state, key, RunState.FAILED, prepared.reason, state.moment.wall)
+        launch = prepare(state.options, command)
+    if isinstance(launch, CannotStart):
+        end_run(state, key, RunState.FAILED, launch.reason, state.moment.wall)
         state.queue.release_program(program)
         answer_failure(state, key, program, RunState.FAILED)
     else:
+        effect = _start_program(state, attempt, run.due_ms, launch, run.on_failure_of, run.origin == "stanza")
         state.store.runs.start(attempt)
-        _launch(state, *prepared, waited_ms=state.moment.wall - run.claimed_ms if run.is_first else None)
+        _launch(state, launch.program, effect, state.moment.wall - run.claimed_ms if run.is_first else None)
 
 
 def has_place(state: State) -> bool:
@@ -271,21 +274,18 @@ def _program_has_room(state: State, name: str) -> bool:
     return most is None or state.running.count(name) < most
 
 
-def _prepare(
-    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None, may_deliver: bool
-) -> tuple[Program, StartProgram] | CannotStart:
-    """The program and the effect that starts it, or the reason why it cannot be started.
+def _start_program(
+    state: State, key: AttemptKey, due_ms: int, launch: Launch, on_failure_of: RunKey | None, may_deliver: bool
+) -> StartProgram:
+    """The effect that starts an attempt.
 
     `may_deliver`: the run may deliver an alert, so a query looks for it. Any other run saves that query.
     """
-    launch = prepare(state.options, command)
-    if isinstance(launch, CannotStart):
-        return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
     env, stdin = launch.env + own + _failed_environment(state, on_failure_of), launch.stdin
     if may_deliver and (message := message_of(state, key.run.job)):
         env, stdin = env + message.env, message.stdin
-    return program, StartProgram(
+    return StartProgram(
         key,
         argv=launch.argv,
         env=env,

@@ -27,8 +27,8 @@ from schedappliance.doctor.facts import (
 )
 from schedappliance.doctor.paths import way_to
 from schedappliance.edge.programs.cgroups import service_of
-from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.restraints import RLIMITS, limits_of
+from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter

@@ -13,7 +13,7 @@ import pwd
 from typing import NamedTuple
 
 from schedappliance.edge import linux
-from schedappliance.edge.programs.keeper import Unfit
+from schedappliance.edge.programs.spawner import Unfit
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
 

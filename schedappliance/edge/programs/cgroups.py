@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedappliance.edge.programs.keeper import Unfit
+from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.kinds import read_head
 
 if TYPE_CHECKING:

@@ -42,50 +42,10 @@ _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 _STRUCT_BYTES = 1024
 # Signals that a program must not inherit as ignored: Python ignores the first two, and the C library may ignore 32 to 34.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# The number of the system call ioprio_set, which no C library offers.
-_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282, "armv7l": 314, "i686": 289}
+# For the interpreter of the keeper and of the spawner: with -I -S, the environment cannot make it load anything.
+PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Unfit(Exception):
-    """A program cannot get its user, its priorities or its limits; the message says why."""
-
-
-def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Changes the credentials for good. `wanted`: how errors name them. Without root, only the present ones work."""
-    if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
-        return
-    try:
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    except PermissionError as error:
-        what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
-        raise Unfit(f"cannot run as {wanted}: {what}") from None
-    except OSError as error:
-        # Unfit has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
-        raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
-    is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
-    # To become root again must fail, unless the program is root.
-    if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _libc.seteuid(0) == 0):
-        raise Unfit(f"cannot run as {wanted}: the program could regain the appliance's rights")
-
-
-def restrain(name: str, words: str) -> None:
-    """Gives this process a nice value, a priority for the disk, a cgroup (its path), or a limit (number, soft, hard)."""
-    try:
-        if name == "nice":
-            os.setpriority(os.PRIO_PROCESS, 0, int(words))
-        elif name == "cgroup":
-            os.write(os.open(f"{words}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), b"0")
-        elif name != "ionice":
-            number, soft, hard = map(int, words.split())
-            resource.setrlimit(number, (soft, hard))
-        elif _libc.syscall(_IOPRIO_SET.get(os.uname().machine, -1), 1, 0, int(words)):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    except (OSError, ValueError) as error:
-        raise Unfit(f"cannot set `{name}` of the program: {getattr(error, 'strerror', error)}") from None
 
 
 def _texts(texts: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
@@ -105,89 +65,67 @@ def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
     return attributes
 
 
+def posix_spawn(
+    argv: list[bytes],
+    variables: list[bytes],
+    pairs: tuple[tuple[int, int], ...],
+    attributes: ctypes.Array[ctypes.c_char],
+) -> int:
+    """Starts a process, in which the second descriptor of each pair is a copy of the first one; returns its pid.
+
+    `os.posix_spawn` would hold the interpreter's lock, and cannot reset the signals of the C library.
+    """
+    pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
+    texts, environment = _texts(argv), _texts(variables)
+    _libc.posix_spawn_file_actions_init(actions)
+    for source, target in pairs:
+        _libc.posix_spawn_file_actions_adddup2(actions, source, target)
+    number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, texts, environment)
+    _libc.posix_spawn_file_actions_destroy(actions)
+    if number:
+        raise OSError(number, os.strerror(number))
+    return pid.value
+
+
 class Program:
     """A program: requested (keeper_link.py has the format), running, or ended while its descendants must end too.
 
-    `identity`: uid, gid, groups, `user` in errors; empty: those of the keeper. `why`: why it is being ended, or empty.
+    `is_plain`: the keeper starts it itself, with its own credentials and limits. `why`: why it is being ended, or empty.
     In boot ms, 0 for never: `term_at`, TERM is due; `kill_at`, KILL is due; `sure_at`, no descendant is overlooked.
     """
 
     def __init__(self, data: bytes) -> None:
-        head, user, cwd, *texts = data.split(b"\0")
+        head, _, cwd, *texts = data.split(b"\0")
         self.id, term_at, kill_after, tree, umask, identity, restraints, count, *rest = head.decode().split(" ")
         # When its daemon decided to start it. A daemon of an earlier version does not send that.
         self.started_at = int(rest[0]) if rest else boot_ms()
         self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
-        self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
-        self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
-        self.restraints = [os.fsdecode(text).split(" ", 1) for text in texts[: int(restraints)]]
+        self.whole_tree, self.cwd, self.is_plain = tree == "all", os.fsdecode(cwd), identity == "-"
         texts = texts[int(restraints) :]
         self.argv, self.variables = texts[: int(count)], texts[int(count) :]
         self.names = {text for text in self.variables if text.startswith(_NAMES)}
         self.pid, self.why, self.kill_at, self.sure_at, self.has_ended = 0, "", 0, 0, False
 
     def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
-        """Starts the program as the user of the keeper; returns its pid. `os.posix_spawn` would hold the interpreter's lock."""
-        pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
-        argv, variables = _texts(self.argv), _texts(self.variables)
+        """Starts the program as the user of the keeper; returns its pid."""
         os.umask(self.umask)
         os.chdir(self.cwd)
-        _libc.posix_spawn_file_actions_init(actions)
         try:
-            for source, target in ((stdin, 0), (output, 1), (output, 2)):
-                _libc.posix_spawn_file_actions_adddup2(actions, source, target)
-            number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, argv, variables)
+            return posix_spawn(self.argv, self.variables, ((stdin, 0), (output, 1), (output, 2)), attributes)
         finally:
-            _libc.posix_spawn_file_actions_destroy(actions)
             os.chdir("/")  # So that the file system of the directory can be unmounted.
-        if number:
-            raise OSError(number, os.strerror(number))
-        return pid.value
 
-    def fork(self, output: int, stdin: int, failures: int) -> int:
-        """Starts the program as another user, by a copy of the keeper. A copy that fails writes its pid and the reason."""
-        keeper = os.getpid()
-        if pid := os.fork():
-            return pid
-        try:
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGALRM):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            os.setsid()
-            self.execute(output, stdin, keeper)
-        except Exception as error:
-            os.write(failures, b"%d %s\n" % (os.getpid(), start_failure(error, self.cwd)))
-        finally:
-            os._exit(127)
-
-    def execute(self, output: int, stdin: int, keeper: int) -> None:
-        """Turns this process into the program. Returns only if the keeper has ended. Raises the error that prevents the start."""
-        uid, gid, *groups = self.identity
-        # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
-        _libc.fchown(output, uid, -1)
-        for source, target in ((stdin, 0), (output, 1), (output, 2)):
-            os.dup2(source, target)
-        variables = dict(pair.split(b"=", 1) for pair in self.variables)
-        for name, words in self.restraints:
-            restrain(name, words)
-        become(uid, gid, groups, self.user)
-        os.umask(self.umask)
-        os.chdir(self.cwd)
-        if os.getppid() == keeper:  # Without the keeper, nobody would know of this program.
-            os.execve(self.argv[0], self.argv, variables)
+    def failure(self, error: Exception) -> bytes:
+        """The line that reports why its start failed."""
+        number, text = (
+            (error.errno or 0, error.strerror or error) if isinstance(error, OSError) else (0, "the appliance failed")
+        )
+        part = "directory" if getattr(error, "filename", None) == self.cwd else "program"
+        return f"unstarted {self.id} {number} {part} {text}".encode(errors="backslashreplace")
 
     def running_line(self) -> bytes:
         ticks = int(fields[_START]) if (fields := stat_of(self.pid)) else 0
         return f"running {self.id} {self.pid} {ticks} {self.why or '-'}".encode()
-
-
-def start_failure(error: Exception, cwd: str) -> bytes:
-    """Why a start failed: the error number, or 0; what failed; and the error in words."""
-    text = f"0 user {error}" if isinstance(error, Unfit) else "0 program the appliance itself failed"
-    if isinstance(error, OSError):
-        part = "directory" if error.filename == cwd else "program"
-        text = f"{error.errno or 0} {part} {error.strerror or error}"
-    return text.replace("\n", " ").encode(errors="backslashreplace")[:2048]
 
 
 def boot_ms() -> int:
@@ -248,6 +186,48 @@ class Processes:
         return next((item for item in self._programs.values() if item.names and item.names <= variables), None)
 
 
+class SpawnerLink:
+    """The process of spawner.py, for one starter. It runs from the first program on that the keeper cannot start itself."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self.channel: socket.socket | None = None
+
+    def start(self, name: str, message: bytes, descriptors: list[int]) -> int:
+        """Returns the pid of a program, which is a child of this process already. Raises OSError.
+
+        If the spawner was killed, the request is made again: a copy that has not answered never becomes the program.
+        """
+        for _ in range(2):
+            channel = self.channel or self.launch()
+            try:
+                socket.send_fds(channel, [message], descriptors, socket.MSG_NOSIGNAL)
+                while words := channel.recv(MESSAGE_BYTES).decode().split():
+                    if words[0] == name:
+                        number = int(words[1])
+                        if number < 0:
+                            raise OSError(-number, f"cannot start a process: {os.strerror(-number)}")
+                        return number
+            except ConnectionError:
+                pass
+            self.leave()
+        raise OSError(errno.EAGAIN, "the spawner was killed")
+
+    def launch(self) -> socket.socket:
+        self.channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with peer:
+            # The last two words are for `ps`.
+            command = (sys.executable, *PYTHON_OPTIONS, "/proc/self/fd/3", sys.argv[-1], "spawner")
+            pairs = ((peer.fileno(), 0), (self.keeper.failures[1], 1), (self.keeper.source, 3))
+            posix_spawn([*map(os.fsencode, command)], [b"LC_ALL=C"], pairs, self.keeper.attributes)
+        return self.channel
+
+    def leave(self) -> None:
+        if self.channel:
+            self.channel.close()
+            self.channel = None
+
+
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
@@ -260,6 +240,7 @@ class Starter:
         self.starting, self.alive = keeper.starting, _thread.allocate_lock()
         self.current: Program | None = None
         self.is_outdated = False
+        self.spawner = SpawnerLink(keeper)
         self.alive.acquire()
         _thread.start_new_thread(self.run, ())
 
@@ -273,13 +254,15 @@ class Starter:
                 if self.keeper.is_behind or self.keeper.early or self.keeper.failed:
                     os.write(self.keeper.wakes[1], b"\0")
         finally:
+            self.spawner.leave()
             self.alive.release()
             os.write(self.keeper.wakes[1], b"\0")
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
         keeper, (output, *others) = self.keeper, descriptors  # The standard input, if any; the file of a long request.
-        if data == b"\0":
-            data = os.pread(file := others.pop(), os.fstat(file).st_size, 0)
+        message, file = data, others[-1:] if data == b"\0" else []
+        if file:
+            data = os.pread(others.pop(), os.fstat(file[0]).st_size, 0)
         stdin = others[0] if others else keeper.null
         program = Program(data)
         with keeper.asking:
@@ -294,17 +277,16 @@ class Starter:
             if program.id in keeper.early:
                 raise OSError(errno.EAGAIN, "a signal came before the start")
             with self.starting:
-                if program.identity:
-                    program.pid = program.fork(output, stdin, keeper.failures[1])
-                else:
+                if program.is_plain:
                     program.pid = program.spawn(output, stdin, keeper.attributes)
+                else:
+                    program.pid = self.spawner.start(program.id, message, [output, stdin, *file])
                 keeper.programs[program.pid] = keeper.unreported[program.pid] = program
             if not keeper.is_alarm_set:
                 keeper.is_alarm_set = True
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
-            words = program.id.encode(), start_failure(error, program.cwd)
-            keeper.failed.append((program.id, b"unstarted %s %s" % words))
+            keeper.failed.append((program.id, program.failure(error)))
         program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
@@ -314,7 +296,8 @@ class Keeper:
     descendants. `early`: signals that came before the start. `asked`: the latest requests, which started at `asked_at`.
     """
 
-    def __init__(self, since: int) -> None:
+    def __init__(self, since: int, source: int) -> None:
+        self.source = source
         self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
         self.programs: dict[int, Program] = {}
         self.ending, self.lingering = list[Program](), list[Program]()
@@ -498,7 +481,7 @@ class Keeper:
     def keep_end_of(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
         """Keeps the end of a program. A copy of the keeper that did not become the program has written the reason."""
         code = os.waitstatus_to_exitcode(status)
-        if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
+        if not program.is_plain and code == 127 and (reason := self.reason_of(program.pid)):
             self.keep_end(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
             return
         figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
@@ -587,7 +570,9 @@ def main() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     if sys.argv[0].startswith("/proc/self/fd/"):
         os.close(int(sys.argv[0].rpartition("/")[2]))
-    keeper = Keeper(int(sys.argv[-2]))
+    since, source = map(int, sys.argv[-3:-1])
+    os.set_inheritable(source, False)
+    keeper = Keeper(since, source)
     signal.set_wakeup_fd(keeper.wakes[1], warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, lambda _number, _frame: None)

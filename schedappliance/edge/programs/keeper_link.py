@@ -68,7 +68,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
-from schedappliance.edge.programs import keeper
+from schedappliance.edge.programs import keeper, spawner
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.engine.attempts import Exit, NotStarted
@@ -84,8 +84,6 @@ END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 # How much is read of the errors of a keeper, and the longest request that is sent in a message and not in a file.
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 UNREQUESTED = "the appliance ended before the start"
-# -I -S: the environment cannot make this interpreter load anything.
-PYTHON = (sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8")
 
 
 class RunsNow(NamedTuple):
@@ -358,11 +356,11 @@ class KeeperLink:
     # Every attempt that was requested of another keeper started before this boot instant. At first it is the present:
     # the earlier daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
-    # The program of the keeper, open from the start: an upgrade may replace the file.
-    _source: int = -1
+    # The programs of the keeper and of its spawner, open from the start: an upgrade may replace the files.
+    _sources: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        self._source = os.open(keeper.__file__, os.O_RDONLY | os.O_CLOEXEC)
+        self._sources = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in (keeper.__file__, spawner.__file__)]
 
     def take_over(self) -> list[Report]:
         """Connects with the keeper of an earlier daemon. Returns the last report about each program that it knows.
@@ -474,7 +472,8 @@ class KeeperLink:
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
         if not_a_file(directory / ENDS):
             (directory / ENDS).unlink()
-        command = self.command or (*PYTHON, f"/proc/self/fd/{self._source}")
+        source, spawner_source = self._sources
+        command = self.command or (sys.executable, *keeper.PYTHON_OPTIONS, f"/proc/self/fd/{source}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             always.callback(os.close, ends)
@@ -484,13 +483,13 @@ class KeeperLink:
             always.enter_context(listener)
             after_failure.enter_context(control)
             popen = subprocess.Popen(
-                [*command, str(self._since), str(directory)],  # The directory is for `ps`.
+                [*command, str(self._since), str(spawner_source), str(directory)],  # The directory is for `ps`.
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,
                 cwd="/",
                 start_new_session=True,
-                pass_fds=(self._source,),
+                pass_fds=self._sources,
             )
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
@@ -504,7 +503,8 @@ class KeeperLink:
     def close(self) -> None:
         """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
         link, self.link, is_done = self.link, None, not self.is_needed()
-        os.close(self._source)
+        for source in self._sources:
+            os.close(source)
         if link is not None:
             link.leave(END_SECONDS if is_done else 0)
         if is_done:

@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs.accounts import Credentials, LookUpFailed, credentials, variables
 from schedappliance.edge.programs.cgroups import make_cgroup, remove_cgroups, service_of
-from schedappliance.edge.programs.keeper import Unfit
 from schedappliance.edge.programs.keeper_link import attempt_id
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.restraints import restraints_of
+from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.edge.programs.start_failures import request_failure
 from schedappliance.edge.programs.supervisor import Process
 from schedappliance.edge.threads import NO_THREAD

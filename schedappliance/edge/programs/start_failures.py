@@ -9,7 +9,7 @@ import errno
 import os
 
 from schedappliance.edge.programs.accounts import LookUpFailed
-from schedappliance.edge.programs.keeper import Unfit
+from schedappliance.edge.programs.spawner import Unfit
 
 INVALID = "its arguments, its variables or its directory hold a null byte or another invalid character"
 

@@ -13,7 +13,7 @@ import pytest
 from schedappliance.edge import linux
 from schedappliance.edge.programs import accounts
 from schedappliance.edge.programs.accounts import LookUpFailed, credentials, variables
-from schedappliance.edge.programs.keeper import Unfit
+from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.edge.programs.start_failures import INVALID, request_failure
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.programs import cgroups
+from schedappliance.edge.programs import cgroups, spawner
 from schedappliance.edge.programs.cgroups import NOT_DELEGATED, make_cgroup, remove_cgroups, service_of
-from schedappliance.edge.programs.keeper import Unfit
+from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.engine.events import ProgramNotStarted
 from schedappliance.model.resources import Resources
 from tests.edge.programs.test_inputs import began
-from tests.edge.programs.test_keeper import PROGRAM
 from tests.edge.programs.test_launcher import Edge, edge, make
 
 __all__ = ["edge", "make"]
@@ -109,9 +108,9 @@ def test_a_copy_of_the_keeper_enters_a_cgroup_which_stays_until_it_is_empty(real
     directory = make_cgroup(real, "1", Resources())
     script = f"""
 import sys
-sys.path.insert(0, {str(PROGRAM.parent)!r})
-import keeper
-keeper.restrain("cgroup", {str(directory)!r})
+sys.path.insert(0, {str(Path(spawner.__file__).parent)!r})
+import spawner
+spawner.restrain("cgroup", {str(directory)!r})
 print(open("/proc/self/cgroup").read().rpartition("0::")[2].strip(), flush=True)
 sys.stdin.read()
 """

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge.programs import keeper, supervisor
+from schedappliance.edge.programs import keeper, spawner, supervisor
 from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, RunsNow, Unstarted, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
@@ -29,50 +30,23 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 __all__ = ["edge", "make"]
 
-PROGRAM = Path(keeper.__file__)
-
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script with the functions of the keeper in a process of its own, which may change its credentials."""
-    text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {str(PROGRAM.parent)!r})\nimport keeper\n{script}"
+    """Runs a script with the functions of the keeper and the spawner in a process of its own."""
+    place = str(Path(keeper.__file__).parent)
+    text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {place!r})\nimport keeper, spawner\n{script}"
     command = [sys.executable, "-I", "-S", "-c", text]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
-def test_the_keeper_loads_few_modules_and_none_of_the_package() -> None:
-    imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
+@pytest.mark.parametrize("program", [keeper, spawner])
+def test_they_load_few_modules_and_none_of_the_package(program: ModuleType) -> None:
+    text = Path(str(program.__file__)).read_text()
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
     assert {node.module for node in imports} == {"__future__"}
     done = run("print(*sys.modules)")
     assert "keeper" in done.stdout.split(), done.stderr
     assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
-
-
-@as_root
-def test_root_cannot_be_regained() -> None:
-    done = run(f"""
-keeper.become({NOBODY}, 4242, [4242, 4243, 4244], "user `nobody`")
-print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))
-for regain in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setegid(0), lambda: os.setgroups([0])):
-    try:
-        regain()
-        print("regained")
-    except PermissionError:
-        pass
-""")
-    assert done.stdout == f"({NOBODY}, {NOBODY}, {NOBODY}) (4242, 4242, 4242) [4242, 4243, 4244]\n", done.stderr
-
-
-@as_root
-def test_credentials_that_could_be_reversed_are_unusable() -> None:
-    """SECBIT_NO_SETUID_FIXUP keeps the capabilities when the user changes, as a misconfigured container may do."""
-    done = run(f"""
-assert keeper._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
-try:
-    keeper.become({NOBODY}, {NOBODY}, [], "user `nobody`")
-except keeper.Unfit as error:
-    print(error)
-""")
-    assert done.stdout == "cannot run as user `nobody`: the program could regain the appliance's rights\n", done.stderr
 
 
 def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
@@ -80,7 +54,7 @@ def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
     done = run(f"""
 import resource
 os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-keeper.BYTES_PER_END, one = 0, keeper.Keeper(0)
+keeper.BYTES_PER_END, one = 0, keeper.Keeper(0, -1)
 for name in ("1-1-1-5", "2-1-1-5"):
     one.keep_end(name, b"ended " + name.encode())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -89,30 +63,6 @@ one.keep_end("3-1-1-5", b"ended 3-1-1-5")
 print(*one.ends, file=sys.stderr)
 """)
     assert done.stderr == "2-1-1-5 3-1-1-5\n"
-
-
-NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid(*[{NOBODY}] * 3)\n"
-
-
-@as_root
-@pytest.mark.parametrize(
-    ("uid", "gid", "output"),
-    [
-        (NOBODY, NOBODY, "[4242]"),
-        (0, NOBODY, "cannot run as it: the appliance needs root for it"),
-        (NOBODY, 0, "cannot run as it: the appliance needs root for it"),
-    ],
-)
-def test_without_root_only_the_own_credentials_are_possible(uid: int, gid: int, output: str) -> None:
-    done = run(f"""
-{NOT_ROOT}
-try:
-    keeper.become({uid}, {gid}, [], "it")
-    print(os.getgroups())
-except keeper.Unfit as error:
-    print(error)
-""")
-    assert done.stdout == output + "\n", done.stderr
 
 
 def left(edge: Edge) -> None:
@@ -402,7 +352,7 @@ def test_the_last_lines_of_a_daemon_that_was_killed_with_reports_unread_are_read
     done = run("""
 import socket
 os.dup2(os.memfd_create("ends"), 1)
-one = keeper.Keeper(0)
+one = keeper.Keeper(0, -1)
 end, daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 one.greet(end)
 one.flush()
@@ -431,7 +381,7 @@ class Completes:
     @property
     def current(self):
         {completion}
-one, program = keeper.Keeper(0), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
+one, program = keeper.Keeper(0, -1), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
 one.starters = [Completes()]
 one.greet(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0])
 print(*one.outbox, sep="\\n", file=sys.stderr)

@@ -56,6 +56,28 @@ def patched(change: str) -> Sequence[str]:
     return (sys.executable, "-I", "-S", "-c", script)
 
 
+def patch_spawner(edge: Edge, change: str) -> None:
+    """Makes each spawner of the next keeper run `change` before it serves."""
+    place, file = str(Path(keeper.__file__).parent), edge.directory / "spawner.py"
+    file.write_text(f"import os, signal, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()")
+    source, old = edge.keeper._sources
+    os.close(old)
+    edge.keeper._sources = [source, os.open(file, os.O_RDONLY | os.O_CLOEXEC)]
+
+
+def spawners(edge: Edge) -> list[int]:
+    """The spawners of this keeper that run."""
+    words = [bytes(edge.directory), b"spawner", b""]
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return [pid for pid in pids if _command(pid)[-3:] == words and is_running(pid)]
+
+
+def _command(pid: int) -> list[bytes]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
+
+
 class Edge:
     """Launcher and supervisor with all their threads, and a loop that turns while a test waits."""
 
@@ -331,21 +353,21 @@ def test_a_failed_look_up_can_be_retried_for_a_bounded_time(
     assert edge.output("echo well", OWN) == ["well"]
 
 
-# Each copy loses the rights of root, as if the keeper had none.
+# Each copy loses the rights of root, as if the spawner had none.
 NOT_ROOT = f"""
-become = keeper.become
+become = spawner.become
 def become_without_root(*wanted):
     os.setgroups([])
     os.setresgid(*[{NOBODY}] * 3)
     os.setresuid(*[{NOBODY}] * 3)
     become(*wanted)
-keeper.become = become_without_root
+spawner.become = become_without_root
 """
 
 
 @as_root
-def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
-    edge = make(patched(NOT_ROOT))
+def test_without_root_only_the_own_user_may_be_named(edge: Edge) -> None:
+    patch_spawner(edge, NOT_ROOT)
     needs_root = "cannot run as user `root`: the appliance needs root for it"
     assert edge.reason(edge.start("true", "root")) == needs_root
     assert edge.reason(edge.start("true", "4242", "4242")) == needs_root.replace("root`", "4242`")
@@ -375,7 +397,7 @@ def test_programs_outlive_a_killed_keeper_and_their_end_is_unknown(
     os.mkfifo(gate)
     keys = [edge.start(f"echo a; read line < {gate}; exit 5", user) for user in (None, OWN)]
     pids = [edge.heard(ProgramStarted, key).process.pid for key in keys]
-    # Until then, a copy of the keeper may not have become the program, and ends with the keeper.
+    # Until then, a copy of the spawner may not have become the program, and ends with the keeper.
     eventually(lambda: all((edge.directory / f"{number}-1-1").read_text() for number in (1, 2)), "the programs")
     first = killed(edge)
     assert edge.output("echo more", OWN) == ["more"], "another keeper is made"
@@ -530,17 +552,16 @@ def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> N
         assert event == ProgramEnded(key, Exit(signal=signal.SIGTERM), b"", 0)
 
 
-NO_PROCESS = """
-def fork(*_):
-    raise OSError(11, os.strerror(11))
-keeper.Program.fork = fork
-"""
+NO_PROCESS = "spawner.Spawner.clone = lambda self: -11"
 
 
-def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
-    edge = make(patched(NO_PROCESS))
+def test_a_start_at_the_limit_of_processes_can_be_retried(edge: Edge) -> None:
+    patch_spawner(edge, NO_PROCESS)
     event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
-    assert (event.reason, event.exhausted) == ("cannot start /bin/sh: Resource temporarily unavailable", True)
+    assert (event.reason, event.exhausted) == (
+        "cannot start /bin/sh: cannot start a process: Resource temporarily unavailable",
+        True,
+    )
 
 
 def test_a_keeper_that_ends_at_once_is_the_reason(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

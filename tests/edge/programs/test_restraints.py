@@ -11,8 +11,9 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.model.resources import IDLE, Resources
 from tests.edge.programs.test_inputs import began, written
-from tests.edge.programs.test_keeper import NOT_ROOT, run
+from tests.edge.programs.test_keeper import run
 from tests.edge.programs.test_launcher import Edge, as_root, edge, make
+from tests.edge.programs.test_spawner import NOT_ROOT
 
 __all__ = ["edge", "make"]
 
@@ -56,8 +57,8 @@ def test_the_rights_of_root_count_not_those_of_the_user_of_the_program(edge: Edg
     assert written(edge, "nobody", "nice; id -un", resources=Resources(-3)) == "-3\nnobody\n"
 
 
-def test_too_little_memory_for_the_keeper_is_a_matter_of_the_program(edge: Edge) -> None:
-    """A copy of the keeper has the limit before it becomes the program, which then cannot load its libraries."""
+def test_too_little_memory_for_a_copy_is_a_matter_of_the_program(edge: Edge) -> None:
+    """A copy of the spawner has the limit before it becomes the program, which then cannot load its libraries."""
     key = began(edge, "posix_spawn", "exit 3", resources=Resources(limits=(("memory", 1 << 20),)))
     assert edge.heard(ProgramEnded, key).exit in (Exit(status=127), Exit(signal=9), Exit(signal=11))
 
@@ -77,12 +78,12 @@ import resource
 resource.setrlimit(7, (64, 64))
 {NOT_ROOT}
 try:
-    keeper.restrain({words})
-except keeper.Unfit as error:
+    spawner.restrain({words})
+except spawner.Unfit as error:
     print(error)
 """)
     assert done.stdout.startswith(reason), (done.stdout, done.stderr)
 
 
-def test_a_program_without_restraints_needs_no_copy_of_the_keeper() -> None:
+def test_a_program_without_restraints_needs_no_copy() -> None:
     assert restraints_of(Resources(), 1000) == []
