@@ -1,11 +1,12 @@
 """The keeper: a small process that is the parent of all programs of an appliance, and outlives the daemon.
 
-It starts programs for its daemon, and keeps how each ended, in memory and in a file, until a daemon has stored it. While no
-daemon is there, it enforces timeouts. It ends when it has no program, and no daemon will come or has come for 10 seconds.
-Descriptor 0 is the socket on which it listens (a connection, if there are no sockets), 1 the file of ends, 2 takes its errors.
+It starts programs for its daemon. It keeps how each ended, in memory and in a file, until a daemon has stored it. While no
+daemon is there, it enforces timeouts. Without a program and a daemon it ends: at once if the last daemon has said that no other
+one comes, else after 10 seconds. Descriptor 0 is the socket on which it listens, or a connection with a daemon that cannot make
+a socket. Descriptor 1 is the file of ends, and 2 takes its errors.
 
-Rule: it imports nothing of this package, to need little memory and to survive an upgrade, and talks only to its daemon. A
-newer daemon must understand its messages: keeper_link.py describes them, and tells the story of a program.
+Rule: it imports nothing of this package, to need little memory and to survive an upgrade. It talks only to its daemon, which
+may be newer: keeper_link.py describes the messages, and tells the story of a program.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import socket
 import sys
 import time
 
-# The version of the messages; the largest message; the most lines in it; the most bytes of the file of ends for each end.
-VERSION, MESSAGE_BYTES, MOST_LINES, BYTES_PER_END = 1, 65_536, 200, 10_000
+# Of the messages: their version, the most bytes of one, and the most lines in one.
+VERSION, MESSAGE_BYTES, MOST_LINES = 1, 65_536, 200
+# The file of ends is written again when it has more bytes than this for each end that is still needed.
+BYTES_PER_END = 10_000
 # A start may bring three descriptors: the output, the standard input, and a file with a long request.
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
 # The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
@@ -31,11 +34,11 @@ REPORT_AFTER_SECONDS = 0.01
 LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
 # How long the keeper waits for a start that hangs: before it serves a new daemon, and before it reaps its children.
 HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
-# The longest wait for a daemon, and of one poll(), which does not count the time of a suspend as timeouts do.
+# The longest wait for another daemon, and the longest poll(): it does not count the time of a suspend, but timeouts do.
 LONGEST_MS = 10_000
-# Variables that name the attempt. A process that has left the session of its program is recognized by them.
+# The variables that name the attempt. They show whose process an orphan is if it has left the session of its program.
 _NAMES = (b"SCHED_STORE=", b"SCHED_RUN_ID=", b"SCHED_ATTEMPT=", b"SCHED_STARTED_MS=")
-_STATE, _PARENT, _GROUP, _SESSION, _START = 0, 1, 2, 3, 19  # Of /proc/PID/stat, from the third field on.
+_STATE, _PARENT, _GROUP, _SESSION, _START = 0, 1, 2, 3, 19  # Places in the fields that `stat_of` returns.
 # Numbers from sys/prctl.h and spawn.h; glibc and musl agree on them.
 _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
@@ -44,6 +47,7 @@ _STRUCT_BYTES = 1024
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
 # For the interpreter of the keeper and of the spawner: with -I -S, the environment cannot make it load anything.
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
+# Signals that somebody may send to the daemon and all its processes. They do not end the keeper.
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,16 +92,17 @@ def posix_spawn(
 
 
 class Program:
-    """A program: requested (keeper_link.py has the format), running, or ended while its descendants must end too.
+    """A program that is requested, runs, or has ended while some of its descendants must still end.
 
-    `is_plain`: the keeper starts it itself, with its own credentials and limits. `why`: why it is being ended, or empty.
-    In boot ms, 0 for never: `term_at`, TERM is due; `kill_at`, KILL is due; `sure_at`, no descendant is overlooked.
+    It is read from the data of its request; keeper_link.py has the format. `is_plain`: it has the credentials and the limits
+    of the keeper, which starts it itself. `why`: why it is being ended, or empty. Instants are in boot ms, 0 for never. TERM is
+    due at `term_at`, KILL at `kill_at`. A look at its descendants before `sure_at` may miss one.
     """
 
     def __init__(self, data: bytes) -> None:
         head, _, cwd, *texts = data.split(b"\0")
         self.id, term_at, kill_after, tree, umask, identity, restraints, count, *rest = head.decode().split(" ")
-        # When its daemon decided to start it. A daemon of an earlier version does not send that.
+        # When its daemon decided to start it. A daemon of an earlier version does not tell.
         self.started_at = int(rest[0]) if rest else boot_ms()
         self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
         self.whole_tree, self.cwd, self.is_plain = tree == "all", os.fsdecode(cwd), identity == "-"
@@ -163,10 +168,10 @@ class Processes:
         return [pid for pid, inside in pairs if (program.whole_tree or inside) and not (outside and inside)]
 
     def _owner(self, pid: int) -> Program | None:
-        """The first running program on the way from a process to its parents.
+        """The program that a process belongs to: the process itself or the nearest of its parents that is a running program.
 
-        If the way ends at the keeper, the process is an orphan: it belongs to the program whose session or variables it has.
-        (The pid of an ended program may be that of another process by now, but not its session.)
+        If the keeper comes first, the process is an orphan. It belongs to the program whose session or variables it has.
+        (The pid of a program that has ended may be that of another process by now. Its session cannot.)
         """
         while fields := self._stats.get(pid):
             if (program := self._programs.get(pid)) and not program.has_ended:
@@ -182,21 +187,22 @@ class Processes:
                 variables = set(file.read().split(b"\0"))
         except OSError:
             return None
-        self.is_unsure |= variables == {b""}  # In the middle of its exec, a process has no variables.
+        self.is_unsure |= variables == {b""}  # In the middle of its exec, a process shows no variables.
         return next((item for item in self._programs.values() if item.names and item.names <= variables), None)
 
 
 class SpawnerLink:
-    """The process of spawner.py, for one starter. It runs from the first program on that the keeper cannot start itself."""
+    """The process of spawner.py, for one starter. The first program that the keeper cannot start itself launches it."""
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper = keeper
         self.channel: socket.socket | None = None
 
     def start(self, name: str, message: bytes, descriptors: list[int]) -> int:
-        """Returns the pid of a program, which is a child of this process already. Raises OSError.
+        """Starts a program as a child of this process, and returns its pid. Raises OSError.
 
-        If the spawner was killed, the request is made again: a copy that has not answered never becomes the program.
+        If the spawner was killed before an answer came, the request is made once more. The program cannot start twice: a copy
+        of the spawner becomes the program only after it has answered.
         """
         for _ in range(2):
             channel = self.channel or self.launch()
@@ -231,8 +237,9 @@ class SpawnerLink:
 class Starter:
     """A thread that starts the programs that one daemon requests, since a start may hang with a file system.
 
-    `starting` is locked during a start, until the child is in `programs`. `alive` is locked until the thread ends.
-    `is_outdated`: its daemon is gone, but a start hangs. Requests behind it are dropped; the next daemon learns that.
+    `starting` is locked during a start, until the child is in `programs`. `alive` is locked until the thread ends. `current`
+    is the program that is being started. `is_outdated`: the daemon is gone, but a start hangs. Requests behind it are dropped,
+    and are not among those that the keeper reports as `asked`.
     """
 
     def __init__(self, keeper: Keeper, channel: socket.socket) -> None:
@@ -259,7 +266,8 @@ class Starter:
             os.write(self.keeper.wakes[1], b"\0")
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
-        keeper, (output, *others) = self.keeper, descriptors  # The standard input, if any; the file of a long request.
+        # After the output come the standard input, if there is one, and the file of a long request.
+        keeper, (output, *others) = self.keeper, descriptors
         message, file = data, others[-1:] if data == b"\0" else []
         if file:
             data = os.pread(others.pop(), os.fstat(file[0]).st_size, 0)
@@ -291,31 +299,32 @@ class Starter:
 
 
 class Keeper:
-    """Serves one daemon after the other. `programs`: by pid. `ends`: lines that no daemon has stored yet, by id.
-    `ending`: programs that got a signal, or that the daemon does not know. `lingering`: those that have ended, but have
-    descendants. `early`: signals that came before the start. `asked`: the latest requests, which started at `asked_at`.
-    """
+    """Serves one daemon after the other, on the main thread. Starters add to the fields that are marked with `+`."""
 
     def __init__(self, since: int, source: int) -> None:
         self.source = source
+        # + The ids of the latest requests, and the one boot instant at which they were decided. The lock is for both.
         self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
-        self.programs: dict[int, Program] = {}
-        self.ending, self.lingering = list[Program](), list[Program]()
+        self.programs: dict[int, Program] = {}  # + By pid: those that run.
+        self.ending = list[Program]()  # They run, and were sent a signal, or the daemon does not know them.
+        self.lingering = list[Program]()  # They have ended, but some of their descendants are left.
         self.next_kill_ms, self.await_ms = 0, LONGEST_MS
-        self.outbox: list[bytes] = []
+        self.outbox: list[bytes] = []  # Lines that the daemon has not got yet.
         self.daemon: socket.socket | None = None
-        self.early: dict[str, tuple[int, int, str]] = {}
-        self.starters: list[Starter] = []  # They fill `failed` and `unreported`.
+        self.early: dict[str, tuple[int, int, str]] = {}  # By id: signals that came before the start.
+        self.starters: list[Starter] = []
         self.starting = _thread.allocate_lock()
-        self.failed: list[tuple[str, bytes]] = []
-        self.unreported: dict[int, Program] = {}
-        self.is_alarm_set = self.is_behind = False
-        self.reasons: dict[bytes, bytes] = {}
+        self.failed: list[tuple[str, bytes]] = []  # + The starts that failed.
+        self.unreported: dict[int, Program] = {}  # + By pid: programs whose starts are not reported yet.
+        self.is_alarm_set = False  # + The alarm that reports them is set.
+        self.is_behind = False  # Children may have ended that are not reaped yet.
+        self.reasons: dict[bytes, bytes] = {}  # By pid: why copies of the spawner failed.
         self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
         self.null, self.attributes = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), spawn_attributes()
         self.poll = select.poll()
         self.poll.register(self.wakes[0], select.POLLIN)
         lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
+        # By id: the lines about ends that no daemon has stored yet.
         self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
 
     def serve(self, listener: socket.socket) -> None:
@@ -361,7 +370,7 @@ class Keeper:
     def greet(self, connection: socket.socket) -> None:
         """Reports everything to a new daemon: what runs, and the ends. A start that hangs has no pid."""
         hanging = [program for starter in self.starters if (program := starter.current)]
-        self.reap()  # After that look, since a start that hangs may complete or fail at any moment.
+        self.reap()  # After `hanging`: a start that has failed since then is among the ends, so that none is left out.
         self.unreported.clear()
         programs = [*hanging, *self.programs.values()]
         lines = [*(b"asked " + name.encode() for name in self.asked), *(program.running_line() for program in programs)]
@@ -395,14 +404,14 @@ class Keeper:
                     elif verb == "enforce":
                         self.ending += [program for program in list(self.programs.values()) if program.id in words]
         except ConnectionResetError:
-            self.hear()  # The daemon was killed with reports unread. What it has sent follows.
+            self.hear()  # The daemon was killed with reports unread. This error comes once, before what the daemon has sent.
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.leave()
         self.send_signals(signals)
 
     def forget(self, names: list[str]) -> None:
-        """Forgets ends that are stored. The file is written again when most of it is not needed any more."""
+        """Forgets ends that a daemon has stored. If the file has become too large for those left, it is written again."""
         for name in names:
             self.ends.pop(name, None)
             self.early.pop(name, None)
@@ -411,7 +420,7 @@ class Keeper:
             write_end(*self.ends.values())
 
     def send_signals(self, signals: dict[str, tuple[int, int, str]]) -> None:
-        """Sends signals by the ids of programs, to the group and the processes outside it. KILL follows later."""
+        """Sends signals (number, milliseconds until KILL, why) to programs: to their groups, and to processes outside these."""
         started = {program.id: program for program in list(self.programs.values())} if signals else {}
         self.early |= {name: words for name, words in signals.items() if name not in started and name not in self.ends}
         programs = [started[name] for name in signals if name in started]
@@ -441,11 +450,12 @@ class Keeper:
         self.reap()
 
     def reap(self) -> None:
-        """Keeps failed starts, and reaps children that have ended; while a start hangs, only those known as programs."""
+        """Keeps the failures of starts, and the ends of children. While a start lasts, only of those in `programs`."""
         while self.failed:
             self.keep_end(*self.failed.pop())
         hangs = any(starter.is_outdated for starter in self.starters)
-        is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)  # Else the end of a new child may be lost.
+        # Otherwise the end of a child could be lost: the thread that started it may not have added its program yet.
+        is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
             self.is_behind = True  # From here on, a starter wakes this thread after its start.
             is_free = not hangs and self.starting.acquire(blocking=False)
@@ -463,7 +473,7 @@ class Keeper:
         self.note_ends(ended)
 
     def note_ends(self, ended: list[tuple[int, int, resource.struct_rusage]]) -> None:
-        """Keeps the ends of children that are programs. Programs that were ended linger if descendants are left."""
+        """Keeps the ends of children that are programs. A program that was ended by a signal lingers if descendants are left."""
         programs = [(self.programs.pop(pid), status, usage) for pid, status, usage in ended if pid in self.programs]
         for program, _, _ in programs:
             program.has_ended = True
@@ -479,7 +489,7 @@ class Keeper:
             self.keep_end_of(program, status, usage, lingers)
 
     def keep_end_of(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
-        """Keeps the end of a program. A copy of the keeper that did not become the program has written the reason."""
+        """Keeps the end of a program, or the reason why a copy of the spawner could not become the program."""
         code = os.waitstatus_to_exitcode(status)
         if not program.is_plain and code == 127 and (reason := self.reason_of(program.pid)):
             self.keep_end(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
@@ -489,7 +499,7 @@ class Keeper:
         self.keep_end(program.id, words.encode())
 
     def reason_of(self, pid: int) -> bytes:
-        """The reason that a copy of the keeper has written; empty if the copy did become the program."""
+        """The reason that a copy of the spawner has written; empty if the copy has become the program."""
         try:
             lines = os.read(self.failures[0], MESSAGE_BYTES).splitlines()
             self.reasons |= dict(line.split(b" ", 1) for line in lines)
@@ -519,7 +529,7 @@ class Keeper:
             self.poll.modify(self.daemon, select.POLLIN | (select.POLLOUT if self.outbox else 0))
 
     def next_signals(self) -> list[tuple[int, Program]]:
-        """The programs with the boot times of their next signals. The daemon sends TERM itself, while it is there."""
+        """The programs with the boot times of their next signals. While a daemon is there, it sends TERM itself."""
         self.ending = [program for program in self.ending if not program.has_ended]
         programs = self.ending if self.daemon else list(self.programs.values())
         times = [(program.kill_at if program.why else program.term_at, program) for program in programs]
@@ -539,7 +549,7 @@ class Keeper:
             self.kill_lingering(now)
 
     def kill_lingering(self, now: int) -> None:
-        """Kills the descendants that are left, again and again: each of them may have started others meanwhile."""
+        """Kills the descendants that are left. This is repeated, since each of them may have started others meanwhile."""
         self.next_kill_ms = now + LOOK_AGAIN_MS
         processes = Processes([*self.programs.values(), *self.lingering])
         for program in list(self.lingering):
@@ -552,7 +562,7 @@ class Keeper:
 
 
 def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
-    """A message and its descriptors. With socket.recv_fds(), which ignores its flags, programs would inherit them."""
+    """A message and its descriptors. Not by socket.recv_fds(): it ignores its flags, so programs would inherit them."""
     data, items, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
     return data, memoryview(items[0][2]).cast("i").tolist() if items else []
 
