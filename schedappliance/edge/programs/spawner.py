@@ -1,14 +1,23 @@
 """The spawner: a small process that starts programs as other users, or with limits, for the keeper.
 
-For each request, it makes a copy of itself that changes its credentials and becomes the program. The copy is a child of the
-keeper. A copy of the keeper would take longer: after each copy, both of its threads must copy the memory that they write to.
+For each request, it makes a copy of itself. The copy changes its credentials and limits, and becomes the program. It is a child
+of the keeper, as all programs are. A copy of the keeper would take longer: after it, both threads of the keeper would have to copy
+the pages of memory that they write to.
 
-Descriptor 0 is a socket of the keeper. A request is that of the daemon (keeper_link.py has its format) with two descriptors
-for the output and the standard input, and perhaps a third one for a long request. The answer is the id and the pid, or the
-id and a negative error number. Descriptor 1 takes the reasons of copies that fail, 2 the errors of the spawner.
+Descriptor 0 is a socket of the keeper, which passes requests of the daemon on; keeper_link.py has their format. Each comes with
+the descriptors of the output, of the standard input, and perhaps of the file of a long request. The answer is the id with the
+pid, or with a negative error number. Descriptor 1 takes the reasons of copies that fail, 2 the errors of the spawner.
 
-Rule: it imports nothing of this package, as the keeper, and only copies touch what may hang.
+Rule: it imports nothing of this package, for the reasons of the keeper. Only copies do what may hang.
 """
+
+# The way of a start:
+#
+#   serve    A request has arrived and is parsed. `clone` makes the copy.
+#   live     The copy answers with its own pid, and `execute` turns it into the program.
+#   serve    The spawner answers with the same pid, in case that the copy was killed before it could.
+#
+# If `execute` fails, the copy writes the reason to descriptor 1 and exits with 127.
 
 from __future__ import annotations
 
@@ -21,7 +30,7 @@ import socket
 
 _MESSAGE_BYTES = 65_536
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
-# Numbers from sched.h and unistd.h. Where a container's filter hides clone3, each processor has its own number of clone.
+# Numbers from sched.h and unistd.h. Where a container hides clone3, the older clone is used: its number depends on the processor.
 _CLONE_PARENT, _CLONE3 = 0x8000, 435
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220, "ppc64le": 120, "armv7l": 120, "i686": 120}
 # The number of the system call ioprio_set, which no C library offers.
@@ -35,7 +44,10 @@ class Unfit(Exception):
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Changes the credentials for good. `wanted`: how errors name them. Without root, only the present ones work."""
+    """Changes the credentials of this process for good. Without root, only those that it has already are possible.
+
+    `wanted`: the user or group as errors name it.
+    """
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return
     try:
@@ -46,7 +58,7 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
         raise Unfit(f"cannot run as {wanted}: {what}") from None
     except OSError as error:
-        # Unfit has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
+        # Not Unfit, which has no error number: EAGAIN means too many processes of the user, and a later start may succeed.
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     # To become root again must fail, unless the program is root.
@@ -71,7 +83,7 @@ def restrain(name: str, words: str) -> None:
 
 
 class SpawnRequest:
-    """A start that the keeper requests. Everything is read before the copy is made: what the copy writes, it must copy."""
+    """A start that the keeper requests. It is parsed before the copy is made, since memory that a copy writes to costs time."""
 
     def __init__(self, data: bytes) -> None:
         head, user, cwd, *texts = data.split(b"\0")
@@ -84,7 +96,7 @@ class SpawnRequest:
         self.variables = dict(text.split(b"=", 1) for text in texts[int(count) :])
 
     def execute(self, output: int, stdin: int, keeper: int) -> None:
-        """Turns this process into the program. Returns only if the keeper has ended. Raises the error that prevents it."""
+        """Turns this process into the program, or raises the error that prevents it. Returns only if the keeper has ended."""
         # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
         _libc.fchown(output, self.uid, -1)
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
@@ -124,7 +136,7 @@ class Spawner:
             pid = self.clone()
             if pid == 0:
                 self.live(request, output, stdin)
-            # A second time, since the copy may have been killed.
+            # The copy has answered too, unless it was killed before.
             self.answer(request, pid)
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -132,7 +144,7 @@ class Spawner:
     def receive(self) -> tuple[bytes, list[int]] | None:
         """A request and its descriptors; None if the keeper has left."""
         try:
-            # With socket.recv_fds(), which ignores its flags, programs would inherit the descriptors.
+            # Not socket.recv_fds(): it ignores its flags, so programs would inherit the descriptors.
             data, items, _, _ = self.channel.recvmsg(_MESSAGE_BYTES, _DESCRIPTOR_BYTES, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:  # It was killed with answers unread.
             return None
@@ -156,7 +168,7 @@ class Spawner:
         return pid if pid >= 0 else -ctypes.get_errno()
 
     def live(self, request: SpawnRequest, output: int, stdin: int) -> None:
-        """The life of a copy. It answers before it becomes the program, so no program runs that the keeper does not know."""
+        """The life of a copy. It answers before it becomes the program, so the keeper knows of each program that runs."""
         try:
             self.answer(request, os.getpid())
             os.setsid()
