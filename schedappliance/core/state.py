@@ -62,7 +62,7 @@ class Parked(NamedTuple):
 
 
 class WaitingOrder(NamedTuple):
-    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: however long)."""
+    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: without limit)."""
 
     order: Order
     until: int | None
@@ -102,7 +102,7 @@ class State:
     store: Store
     # This boot of the machine. Its name is stored with each attempt, since a pid means nothing after the next boot.
     boot: ThisBoot
-    # How many programs may run at once unless `max_running` says so.
+    # How many programs may run at once if no stanza sets `max_running`.
     places: int
     # Asks the devices for what they measure: numbers, by the names that `metrics` shows.
     measure_devices: Callable[[], Mapping[str, float]] = dict
@@ -154,7 +154,8 @@ class State:
     running: RunningPrograms = field(default_factory=RunningPrograms)
     # Until this boot instant nothing starts, since the machine ran out of a resource.
     short_until: int = 0
-    # The boot instant from which a running program may be late. The end of a run does not move it, so it may come too early.
+    # The boot instant from which a running program may be late. The end of a run does not change it, so it may be too early:
+    # then `note_late_runs` finds nothing to do.
     late_from: int | None = None
     # The `notify` stanzas that have told something since their alerts were limited.
     alerted: frozenset[str] = frozenset()
@@ -167,24 +168,30 @@ class State:
     next_number: int = 1
     # The orders of the clients that wait for the end of a run.
     awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
-    # The boot instant at which the first of these waits is over; None if no wait has a limit. The end of a run does not move
-    # it, so it may come too early: then `end_waits` finds nothing to do.
+    # The boot instant at which the first of these waits is over; None if no wait has a limit. The end of a run does not change
+    # it, so it may be too early: then `end_waits` finds nothing to do.
     wait_until: int | None = None
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
 
     # What is counted and compared over many turns.
 
-    # A moment since which the wall clock was not set.
+    # A moment. Since then, the wall clock was not set.
     steady: Moment
     pruning: Pruning
     statistics: Statistics
     metrics: Metrics = field(default_factory=Metrics)
-    # Whether a client watches, and the troubles that the news have told.
+    # Whether a client watches, and which troubles it was told last.
     is_watched: bool = False
     troubles_in_news: str | None = None
-    # The troubles that the incidents have noted. None: there were none. Empty: not known yet, after a start.
+    # The troubles for which incidents were opened last; None if there were none. Empty after a start: not known yet.
     troubles_in_incidents: str | None = ""
+
+    # What decisions ask
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.options.configuration
 
     @property
     def zone(self) -> Zone:
@@ -204,7 +211,7 @@ class State:
 
     @property
     def is_short(self) -> bool:
-        """Whether every start would fail now: the machine ran out of a resource a moment ago, or outputs cannot be written."""
+        """Whether every start would fail now: the machine has run out of a resource, or outputs cannot be written."""
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
@@ -217,31 +224,27 @@ class State:
         """Whether a program may start if there is a place for it."""
         return self.may_claim and not self.is_short
 
-    @property
-    def configuration(self) -> Configuration:
-        return self.options.configuration
-
     def unclaimable_jobs(self) -> UnclaimableJobs:
-        """The jobs that are not claimed although they are due: their users are looked up, or their calendars are unknown."""
+        """The jobs that are not claimed although they are due: their user is being looked up, or their calendar is unknown."""
         jobs = self.users.unclaimable_jobs() if self.users.jobs else NONE_UNCLAIMABLE
         return jobs._replace(numbers=[*jobs.numbers, *self.unclaimable]) if self.unclaimable else jobs
+
+    def runs_in_parallel(self, name: str) -> bool:
+        """Whether two runs of one job may run this program at the same time. False for a program that is not declared."""
+        program = self.configuration.programs.get(name)
+        return program is not None and program.overlap == "parallel"
+
+    def waiting_drops(self) -> list[WaitingDrop]:
+        """The drops that are not carried out yet: in the spool, until their users are looked up, and until they are stored."""
+        spool = self.status.spool
+        return [*(spool.held if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
 
     def counts(self) -> Counts:
         return Counts(len(self.running), len(self.queue), self.statistics)
 
-    def park(self, order: Order) -> int:
-        """Keeps an order until the event with its answer arrives; returns the number that the event will contain."""
-        number = self.next_number
-        self.next_number += 1
-        self.parked[number] = Parked(order, self.options)
-        return number
-
-    def close_transaction(self, connection: int) -> Transaction | None:
-        """Ends the transaction of a connection and returns it; None if it has none."""
-        transaction = self.transactions.get(connection)
-        if transaction is not None:
-            self.transactions = {key: open_ for key, open_ in self.transactions.items() if key != connection}
-        return transaction
+    def named(self, key: RunKey) -> str:
+        """The id of a run, as users see it."""
+        return run_id(self.store.node, key)
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run waits now.
@@ -266,15 +269,38 @@ class State:
             return reasons.SHORT
         return reasons.no_place(len(self.running), waits.number)
 
-    def waiting_drops(self) -> list[WaitingDrop]:
-        """The drops that are not carried out yet: in the spool, until their users are looked up, and until they are stored."""
-        spool = self.status.spool
-        return [*(spool.held if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
+    # Orders and transactions
 
-    def runs_in_parallel(self, name: str) -> bool:
-        """Whether runs of one job of this program may run side by side. False for a program that is not declared."""
-        program = self.configuration.programs.get(name)
-        return program is not None and program.overlap == "parallel"
+    def park(self, order: Order) -> int:
+        """Keeps an order until the event with its answer arrives; returns the number that the event will contain."""
+        number = self.next_number
+        self.next_number += 1
+        self.parked[number] = Parked(order, self.options)
+        return number
+
+    def close_transaction(self, connection: int) -> Transaction | None:
+        """Ends the transaction of a connection and returns it; None if it has none."""
+        transaction = self.transactions.get(connection)
+        if transaction is not None:
+            self.transactions = {key: open_ for key, open_ in self.transactions.items() if key != connection}
+        return transaction
+
+    # Effects
+
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        """Logs a line. `fields`: what it is about, for programs that read the log. Those that are None are left out."""
+        known = tuple([(name, value) for name, value in fields.items() if value is not None]) if fields else ()
+        self.effects.append(LogMessage(level, message, fields=known))
+
+    def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
+        """Answers a console line. `as_json`: it was `json COMMAND`, so errors are data. `is_repeatable`: see Reply."""
+        assert line.reply_to is not None
+        if as_json and answer.error is not None:
+            answer = answer._replace(is_json=True)
+        size = getsizeof(answer.output) if isinstance(answer.output, str) else 0
+        self.answered += size
+        in_transaction = line.connection in self.transactions
+        self.effects.append(Reply(line.reply_to, answer, in_transaction, size, is_repeatable))
 
     def watch(self, is_watched: bool) -> None:
         """Starts or stops collecting news for the clients that watch."""
@@ -289,20 +315,7 @@ class State:
         if self.is_watched:
             self.news.append({"kind": kind, **data})
 
-    def log(self, level: str, message: str, **fields: Any) -> None:
-        """Logs a line. `fields`: what it is about, for programs that read the log; those that are None are left out."""
-        known = tuple([(name, value) for name, value in fields.items() if value is not None]) if fields else ()
-        self.effects.append(LogMessage(level, message, fields=known))
-
-    def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
-        """Answers a console line. `as_json`: it was `json COMMAND`, so errors are data. `is_repeatable`: see Reply."""
-        assert line.reply_to is not None
-        if as_json and answer.error is not None:
-            answer = answer._replace(is_json=True)
-        size = getsizeof(answer.output) if isinstance(answer.output, str) else 0
-        self.answered += size
-        in_transaction = line.connection in self.transactions
-        self.effects.append(Reply(line.reply_to, answer, in_transaction, size, is_repeatable))
+    # Metrics
 
     def count(self, name: str, *labels: str, number: int = 1) -> None:
         """Adds to a counter of `metrics`."""
@@ -332,15 +345,14 @@ class State:
         histogram[bisect_left(bounds, seconds)] += times
         histogram[-1] += seconds * times
 
+    # Runs
+
     def remember_tick(self) -> None:
         """Stores the time of this decision, in the transaction that stores the decision."""
         settings = self.store.settings
         settings.set_meta("last_wall_ms", self.moment.wall)
         settings.set_meta("last_boot_ms", self.moment.boot)
         settings.set_meta("last_boot_id", self.boot.name)
-
-    def named(self, key: RunKey) -> str:
-        return run_id(self.store.node, key)
 
     def note_claim(self, key: RunKey, how: RunState) -> None:
         """Counts a run that was claimed. It may have ended already: `skipped`, for example."""
@@ -357,20 +369,19 @@ class State:
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]
-        # `live` counts the blocked runs too. If only they are left, the first of them goes on. (Several runs may have
-        # run side by side while `overlap` was `parallel`.)
+        # `live` counts the blocked runs too. If only these are left, the first of them goes on. Before that, several others may
+        # have to end: `overlap` may have been `parallel` when they started.
         if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.ended[how] += 1
         if self.awaited:
             self._answer_waiting(key)
 
-    def _answer_waiting(self, key: RunKey) -> None:
-        """Answers the clients that wait for a run, in the transaction that records the end of the run."""
-        for order, _ in self.awaited.get(key, ()):
-            if order.reply_to is not None:
-                self.reply(order, outcome(self.store, key, order), order.as_json)
-        self.set_waiting(key, ())
+    def prune_history(self, stored_before: int) -> None:
+        """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
+        prune_history(self.pruning, self.store.runs, self.configuration.history, self.live, stored_before)
+
+    # Clients that wait for the end of a run
 
     def await_run(self, order: Order, pending: AfterRun) -> None:
         """Lets an order wait for the end of a run."""
@@ -388,9 +399,14 @@ class State:
         if not self.awaited:
             self.wait_until = None
 
-    def prune_history(self, stored_before: int) -> None:
-        """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
-        prune_history(self.pruning, self.store.runs, self.configuration.history, self.live, stored_before)
+    def _answer_waiting(self, key: RunKey) -> None:
+        """Answers the clients that wait for a run, in the transaction that records the end of the run."""
+        for order, _ in self.awaited.get(key, ()):
+            if order.reply_to is not None:
+                self.reply(order, outcome(self.store, key, order), order.as_json)
+        self.set_waiting(key, ())
+
+    # The begin and the end of a turn
 
     def remember(self) -> StateSnapshot:
         """The snapshot that `restore` needs to undo a turn.
@@ -411,7 +427,7 @@ class State:
         )
 
     def restore(self, before: StateSnapshot) -> None:
-        """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
+        """Undoes everything since a snapshot, except in the mirrors of rows. `read_back` must follow before the next decision."""
         vars(self).update(before.fields)
         self.store.watch(self.is_watched)
         self.statistics, self.pruning, self.handled = before.statistics, before.pruning, before.handled
@@ -423,7 +439,7 @@ class State:
             undoable.undo(changes)
 
     def settle(self) -> list[Effect]:
-        """Ends a turn, so that it cannot be undone any more. Returns its effects."""
+        """Ends a turn after its commit, so that it cannot be undone any more. Returns its effects."""
         effects, self.effects, self.handled, self.is_tick_over = self.effects, [], set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
@@ -454,6 +470,8 @@ class State:
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
         return self.running, self.parked, self.awaited
+
+    # Mirrors of rows
 
     def read_back(self) -> None:
         """Makes the mirrors of rows and the overrides agree with the store."""
