@@ -19,6 +19,7 @@ from schedappliance.engine.records import NO_UID, Job, KnownUser, User
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
+    from schedappliance.commands.view import Order
     from schedappliance.core.state import State
 
 # Momentum's text.
@@ -125,6 +126,25 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
     if denied is None:
         return None
     return _unauthorized(state, user, f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
+
+
+def denial_of_order(state: State, order: Order) -> Answer | None:
+    """The rejection of an order; None if roles allow it: those of its user, and those of the delegate who gave it."""
+    denied = denial(state, order.user, order.command, order.text)
+    if denied is None and order.by is not None:
+        denied = denial(state, order.by, order.command, order.text)
+    return denied or _transaction_of_another(state, order)
+
+
+def _transaction_of_another(state: State, order: Order) -> Answer | None:
+    """The rejection of a command while a transaction of another user is open on its connection; else None."""
+    transaction = state.transactions.get(order.connection) if order.connection is not None else None
+    if transaction is None or transaction.user.uid == order.user.uid:
+        return None
+    message = f"a transaction of user `{transaction.user.name}` is open on this connection"
+    return rejection(
+        [command_diagnostic("E510", message, "use another connection, or end the transaction first", order.text)]
+    )
 
 
 def rejection_of_stranger(state: State, user: User, line: str) -> Answer | None:

@@ -1,7 +1,7 @@
 """Orders: carries out the commands of lines, drops, signals and due jobs, all in one way. Also claims due jobs.
 
-Both are here, since each calls the other: a due job can carry out a command, and a command can claim a job, or change
-the options and with them the declared jobs.
+Commands and jobs share this file, since each calls the other. A due job can carry out a command. A command can claim a job. It
+can also change the options, and with them the declared jobs.
 
 Rule: only this module performs commands. A rejected command gives an answer, never an exception.
 """
@@ -9,18 +9,18 @@ Rule: only this module performs commands. A rejected command gives an answer, ne
 # The way of a command. Example: the line `sched run nightly`.
 #
 #   line_typed      The line is read. With roles, it waits until its user is looked up. It becomes an Order.
-#   carry_out       The roles are asked (`_authorize`). The command writes its rows and returns an Outcome (`_perform`).
-#   _apply_outcome  Makes the other changes: here, it claims the job (`_claim_now`). The answer names the run.
-#   _audit_order    The log gets the line. Then `line_typed` replies.
+#   carry_out       Asks the roles (`_authorize`). The command writes its rows and returns an Outcome (`_perform`).
+#   _apply_outcome  Makes the changes that the Outcome wants: here, it claims the job (`_claim_now`). The answer names the run.
+#   _audit_order    Logs the line. Then `line_typed` replies.
 #
 # Other ways to the same functions:
 #
 #   a job is due          `tick` (core/turn.py) calls `claim_runs`. `_begin_run` starts a program (core/runs.py), or
 #                         calls `carry_out`.
 #   a drop, a signal      core/drops.py and core/reload.py call `carry_out`.
-#   the answer is late    `_park` keeps the order and asks a device. The handler of the event with the answer replies,
+#   a device must answer  `_park` keeps the order and asks the device. The handler of the event with the answer replies,
 #                         for example `answer_parked`.
-#   options have changed  `take_options` makes them active. `take_jobs` makes the stored jobs agree with the declared.
+#   options have changed  `take_options` makes them active. `take_jobs` makes the stored jobs agree with the declared ones.
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from schedappliance.core.alerts import close_outdated_incidents, note_acknowledg
 from schedappliance.core.audit import audit, audit_rollback, is_change
 from schedappliance.core.authorization import (
     defer_for_users,
-    denial,
+    denial_of_order,
     rejection_of_stranger,
     represented_user,
     user_now,
@@ -73,12 +73,12 @@ from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYT
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
 from schedappliance.engine.records import Job, NewJob, RunKey, User
 from schedappliance.engine.schedule import (
-    CatchUp,
     Claim,
     Due,
     Missed,
     MissedOccurrences,
     Schedules,
+    catch_up_of,
     claim,
     claim_now,
     what_is_due,
@@ -93,10 +93,13 @@ from schedappliance.store.runs import NewRun
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
+# The most characters of an answer that the store keeps.
 MAX_STORED_ANSWER = 64 * 1024
-# The most bytes of answers of one turn; the last one may exceed it.
+# When the answers of a turn have more bytes than this, the other lines wait for the next turn.
 MAX_ANSWERED = 1024 * 1024
-FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
+
+
+# Lines
 
 
 def line_typed(state: State, event: LineTyped) -> None:
@@ -118,27 +121,31 @@ def line_typed(state: State, event: LineTyped) -> None:
         mistake = command_diagnostic("E505", "the appliance is stopping", remedy, line)
         _reject_line(state, event, line, rejection([mistake]))
         return
+
+    # For whom the line is
     if guarded:
         event = event._replace(user=user_now(state, event.user))
     by = None
     if event.on_behalf_of is not None:
         by, user = event.user, represented_user(state, event.user, event.on_behalf_of, line)
         if isinstance(user, Answer):
-            _reject_line(state, event, line, rejection_of_stranger(state, by, line) or user)
+            _reject_line(state, event, line, user)
             return
         event = event._replace(user=user)
+
+    # What it orders
     if read.command is None:
-        _reject_line(
-            state, event, line, rejection_of_stranger(state, event.user, line) or rejection(read.diagnostics), by
-        )
+        _reject_line(state, event, line, rejection(read.diagnostics), by)
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection, by=by)
     if event.instead is not None:
         meant = _meant(state, order, event.instead)
         if isinstance(meant, Answer):
-            _reject_line(state, event, line, rejection_of_stranger(state, event.user, line) or meant, by)
+            _reject_line(state, event, line, meant, by)
             return
         order = meant
+
+    # Its answer
     answer = carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
     state.count("commands_total", FORMS[order.command.bare.form].name, outcome)
@@ -148,10 +155,10 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
-    """The order, or the one that the client means otherwise, by its second line. So it need not try both.
+    """The order that the client means: the one of its first line, or that of its second `line`. So it need not try both.
 
-    The second one is meant if it is allowed, and the first one runs no job or is not allowed. Lines of other forms are
-    rejected: whether a request writes rows, and whose jobs it runs, is judged by its first line alone.
+    The first one is meant if it runs a job that exists, and is allowed. Otherwise the second one is, if it is allowed. Only
+    `run` beside `sched run` is accepted: whether a request writes rows, and whose jobs it runs, is judged by its first line alone.
     """
     other, bare = read_command(line).command, order.command.bare
     if other is None or other.bare.form != "run" or bare.form != "sched_run":
@@ -168,6 +175,9 @@ def _meant(state: State, order: Order, line: str) -> Order | Answer:
 
 
 def _reject_line(state: State, event: LineTyped, line: str, answer: Answer, by: User | None = None) -> None:
+    """Rejects a line that became no order. A user without any role does not learn why."""
+    if not state.stopping:
+        answer = rejection_of_stranger(state, event.user, line) or answer
     state.count("commands_total", "", "rejected")
     audit(state, event.user, "console", line, answer, by)
     state.reply(event, answer, is_json(line))
@@ -185,92 +195,26 @@ def connection_closed(state: State, event: ConnectionClosed) -> None:
         audit_rollback(state, transaction.user, transaction.by)
 
 
+# Orders
+
+
 def carry_out(state: State, order: Order) -> Answer | None:
     """Carries out an order in the current transaction. Returns None if an event answers the order later.
 
     The command of a due job is not authorized here: `_begin_run` did that for its run.
     """
-    # The order matters. Permission comes first: without it, a command must neither read nor write. The changes come before
-    # the audit line: they may claim a run, whose result is the answer that the line shows. A stop comes last: the log shows
-    # the command before its effect.
     view = _view(state, order)
+    # Permission comes first: without it, a command must neither read nor write.
     outcome = _authorize(state, order) or _perform(view)
+    # The changes come before the audit line: they may claim a run, whose result is the answer that the line shows.
     answer = _apply_outcome(state, view, outcome)
     if answer is None:
         return None
     _audit_order(state, view, outcome, answer)
     if outcome.stops:
+        # The stop comes last: the log shows the command before its effect.
         stop(state, _who(state, order), keeps=outcome.keeps)
     return answer if outcome.pending is None else None
-
-
-def _authorize(state: State, order: Order) -> Outcome | None:
-    """The rejection of a command that no role of its user allows; None if the command is allowed.
-
-    The roles of a delegate must allow the command too.
-    """
-    if order.arrived_ms is None or state.options.configuration.authorization is None:
-        return None
-    denied = denial(state, order.user, order.command, order.text)
-    if denied is None and order.by is not None:
-        denied = denial(state, order.by, order.command, order.text)
-    denied = denied or _transaction_of_another(state, order)
-    return Outcome(denied) if denied else None
-
-
-def _transaction_of_another(state: State, order: Order) -> Answer | None:
-    """The rejection of a command while a transaction of another user is open on its connection; else None."""
-    transaction = state.transactions.get(order.connection) if order.connection is not None else None
-    if transaction is None or transaction.user.uid == order.user.uid:
-        return None
-    message = f"a transaction of user `{transaction.user.name}` is open on this connection"
-    return rejection(
-        [command_diagnostic("E510", message, "use another connection, or end the transaction first", order.text)]
-    )
-
-
-def _perform(view: View) -> Outcome:
-    """Performs a command, which writes its own rows. The other changes are in the outcome."""
-    order = view.order
-    bare = order.command.bare
-    try:
-        if order.reply_to is not None:
-            _check_programs(view, bare)
-        return PERFORM[bare.form](view, bare)
-    except Rejected as error:
-        return Outcome(error.answer)
-
-
-def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
-    order = view.order
-    # Not `answer.error`: `sched wait` for a run that has failed gives an error, although it was not rejected.
-    if answer.diagnostics or is_change(order.command):
-        is_pending = view.transaction is not None and outcome.transaction is not None
-        audit(state, order.user, order.source, order.text, answer, order.by, is_pending)
-
-
-def _check_programs(view: View, command: Command) -> None:
-    """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
-    command = command.inner or command
-    if _all_declared(view, command):
-        return
-    tree = read_command(command.text).tree
-    assert tree is not None
-    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
-    raise Rejected([mistake for mistake in mistakes if mistake.is_error])
-
-
-def _all_declared(view: View, command: Command) -> bool:
-    """Whether all programs are declared and their arguments fit. If not, the command is parsed again, for places."""
-    programs = view.options.configuration.programs
-    for level in command.nest():
-        if level.form == "run":
-            name, *arguments = level.words
-            program = programs.get(name)
-            # Most programs declare no arguments and are given none.
-            if program is None or ((arguments or program.args) and program.wrong_arguments(tuple(arguments))):
-                return False
-    return True
 
 
 def _view(state: State, order: Order) -> View:
@@ -296,54 +240,52 @@ def _view(state: State, order: Order) -> View:
     )
 
 
-def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
-    """Answers the order that waits for this event: a `preview`, or a `sched output`."""
-    parked = state.parked.pop(event.reply_to, None)
-    if parked is None:
-        return
-    order = parked.order
-    view = _view(state, order)
+def _authorize(state: State, order: Order) -> Outcome | None:
+    """The rejection of a command that no role of its user allows; None if the command is allowed."""
+    if order.arrived_ms is None or state.options.configuration.authorization is None:
+        return None
+    denied = denial_of_order(state, order)
+    return Outcome(denied) if denied else None
+
+
+def _perform(view: View) -> Outcome:
+    """Performs a command, which writes its own rows. The other changes are in the outcome."""
+    order = view.order
+    bare = order.command.bare
     try:
-        outcome = (
-            preview_answer(view, event)
-            if isinstance(event, PreviewMade)
-            else show_output(view, order.command.bare, event)
-        )
+        if order.reply_to is not None:
+            _check_programs(view, bare)
+        return PERFORM[bare.form](view, bare)
     except Rejected as error:
-        outcome = Outcome(error.answer)
-    if isinstance(outcome.pending, AfterReading):
-        _park(state, order, outcome.pending)
+        return Outcome(error.answer)
+
+
+def _check_programs(view: View, command: Command) -> None:
+    """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
+    command = command.inner or command
+    if _all_declared(view, command):
         return
-    _audit_order(state, view, outcome, outcome.answer)
-    state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
+    tree = read_command(command.text).tree
+    assert tree is not None
+    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
+    raise Rejected([mistake for mistake in mistakes if mistake.is_error])
 
 
-def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading | AfterPreview) -> None:
-    """Lets an order wait for its answer, and asks a device for it."""
-    number = state.park(order)
-    effect: Effect
-    match pending:
-        case AfterPreview():
-            effect = MakePreview(number, *pending, (state.version, state.store.writes))
-        case AfterReading():
-            # The more orders wait, the shorter is a part: a client may ask for many parts before it reads one.
-            most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
-            effect = ReadOutput(number, pending.attempt, pending.begin, most)
-        case AfterReload():
-            effect = ReadFiles(number, pending.typed)
-        case AfterRetry():
-            effect = PutBack(number, pending.name, pending.uid)
-    state.effects.append(effect)
-
-
-def _who(state: State, order: Order) -> str:
-    if order.run is None:
-        return f"user {order.user.name} at the console"
-    return f"job {state.named(order.run)} of user {order.user.name}"
+def _all_declared(view: View, command: Command) -> bool:
+    """Whether all programs are declared, and their arguments fit. This does not find the places of mistakes, but is fast."""
+    programs = view.options.configuration.programs
+    for level in command.nest():
+        if level.form == "run":
+            name, *arguments = level.words
+            program = programs.get(name)
+            # Most programs declare no arguments and are given none.
+            if program is None or ((arguments or program.args) and program.wrong_arguments(tuple(arguments))):
+                return False
+    return True
 
 
 def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
-    """Makes the changes that a command returned: options, transactions, statistics, and runs to claim or call off.
+    """Makes the changes that a command wants: to options, transactions, statistics, and runs.
 
     Returns the answer, which may depend on a claimed run; None if the order was parked until an event answers it.
     """
@@ -391,7 +333,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
 
 
 def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> None:
-    """Cancels the waiting runs of jobs (None: of all), which this turn does not claim any more."""
+    """Cancels the waiting runs of jobs (None: of all). This turn claims these jobs no more."""
     for number in state.queue.jobs() if jobs is None else jobs:
         call_off(state, number, reason)
     if jobs is None:
@@ -410,27 +352,68 @@ def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
     state.handled.add(number)
 
 
-def _miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
-    """Records due times that will not run as one row, and advances the job."""
-    count = (due.missed.count if due.missed else 0) + 1
-    since = due.missed.since_ms if due.missed else due.due_ms
-    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
-    record_missed(state, job, passed)
-    state.handled.add(job.number)
-    _advance(state, job, passed.occurrence, due.next_ms)
+def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
+    order = view.order
+    # Diagnostics show a rejection. An error does not: `sched wait` for a run that has failed gives one, and was carried out.
+    if answer.diagnostics or is_change(order.command):
+        is_pending = view.transaction is not None and outcome.transaction is not None
+        audit(state, order.user, order.source, order.text, answer, order.by, is_pending)
 
 
-def catch_up_of(configuration: Configuration, job: Job) -> CatchUp:
-    """What becomes of due times that passed: as the files say for a declared job, else as `sched` says."""
-    declared = configuration.jobs.get(job.declared) if job.declared is not None else None
-    policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
-    if declared is None:
-        return CatchUp(policy, within_ms)
-    return CatchUp(declared.catch_up or policy, declared.catch_up_within_ms or within_ms)
+def _who(state: State, order: Order) -> str:
+    if order.run is None:
+        return f"user {order.user.name} at the console"
+    return f"job {state.named(order.run)} of user {order.user.name}"
+
+
+# Answers of devices
+
+
+def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterReading | AfterPreview) -> None:
+    """Lets an order wait for its answer, and asks a device for it."""
+    number = state.park(order)
+    effect: Effect
+    match pending:
+        case AfterPreview():
+            effect = MakePreview(number, *pending, (state.version, state.store.writes))
+        case AfterReading():
+            # The more orders wait, the shorter is a part: a client may ask for many parts before it reads one.
+            most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))
+            effect = ReadOutput(number, pending.attempt, pending.begin, most)
+        case AfterReload():
+            effect = ReadFiles(number, pending.typed)
+        case AfterRetry():
+            effect = PutBack(number, pending.name, pending.uid)
+    state.effects.append(effect)
+
+
+def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
+    """Answers the order that waits for this event: a `preview`, or a `sched output`."""
+    parked = state.parked.pop(event.reply_to, None)
+    if parked is None:
+        return
+    order = parked.order
+    view = _view(state, order)
+    try:
+        outcome = (
+            preview_answer(view, event)
+            if isinstance(event, PreviewMade)
+            else show_output(view, order.command.bare, event)
+        )
+    except Rejected as error:
+        outcome = Outcome(error.answer)
+    if isinstance(outcome.pending, AfterReading):
+        _park(state, order, outcome.pending)
+        return
+    _audit_order(state, view, outcome, outcome.answer)
+    state.reply(order, outcome.answer, order.as_json, outcome.answer.ok)
+
+
+# Due jobs
 
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
-    """Records the runs of a due job and advances it. One transaction: each occurrence is claimed exactly once."""
+    """Advances a due job and records its runs. Both are in one transaction, so each occurrence is claimed exactly once."""
     _advance_by_claim(state, job, decision)
     _begin_runs(state, job, decision)
 
@@ -443,10 +426,14 @@ def _advance_by_claim(state: State, job: Job, decision: Claim) -> None:
     _advance(state, job, decision.last, decision.next_run_ms)
 
 
-def _begin_runs(state: State, job: Job, decision: Claim) -> None:
-    catching_up = len(decision.runs) > 1
-    for occurrence in decision.runs:
-        _begin_run(state, job, RunKey(job.number, occurrence.number), occurrence.due_ms, catching_up)
+def _miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
+    """Records due times that will not run as one row, and advances the job."""
+    count = (due.missed.count if due.missed else 0) + 1
+    since = due.missed.since_ms if due.missed else due.due_ms
+    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
+    record_missed(state, job, passed)
+    state.handled.add(job.number)
+    _advance(state, job, passed.occurrence, due.next_ms)
 
 
 def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
@@ -457,19 +444,25 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
         state.store.jobs.advance(job.number, last, next_run_ms)
 
 
+def _begin_runs(state: State, job: Job, decision: Claim) -> None:
+    catching_up = len(decision.runs) > 1
+    for occurrence in decision.runs:
+        _begin_run(state, job, RunKey(job.number, occurrence.number), occurrence.due_ms, catching_up)
+
+
 def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bool) -> None:
     """Begins a run: starts or queues a program, or carries out an internal command at once."""
     command = job.command
     if command is None:
-        not_started(state, job, key, due_ms, FAILED, UNREADABLE)
+        not_started(state, job, key, due_ms, RunState.FAILED, UNREADABLE)
         return
     bare = command.bare
     state.measure("run_lateness_seconds", state.moment.wall - due_ms)
     guarded = state.options.configuration.authorization is not None
     if guarded and (reason := why_forbidden(state, job.user, job.origin, command)):
-        not_started(state, job, key, due_ms, FAILED, reason)
+        not_started(state, job, key, due_ms, RunState.FAILED, reason)
         if bare.form == "run":
-            answer_failure(state, key, bare.words[0], FAILED)
+            answer_failure(state, key, bare.words[0], RunState.FAILED)
     elif bare.form == "run":
         claim_program(state, job, key, due_ms, bare, catching_up)
     else:
@@ -482,13 +475,13 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
     answer = carry_out(state, order)
     if answer is None:
-        # An event answers it later and ends the run, as for `config reload`.
+        # An event will answer it and end the run, as for `config reload`.
         run = NewRun(key, due_ms, RunState.STARTED)
     elif answer.error is None:
-        run = NewRun(key, due_ms, SUCCEEDED, ended_ms=now, answer=stored_output(answer) or None)
+        run = NewRun(key, due_ms, RunState.SUCCEEDED, ended_ms=now, answer=stored_output(answer) or None)
     else:
         why = rejected(answer.error)
-        run = NewRun(key, due_ms, FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
+        run = NewRun(key, due_ms, RunState.FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
         state.log("warning", f"sched: command: {command.text} returned: {why}")
     state.store.runs.record(job, run, now)
     state.note_claim(key, run.state)
@@ -501,6 +494,9 @@ def stored_output(answer: Answer) -> str:
     if isinstance(answer.output, str):
         return answer.output[:MAX_STORED_ANSWER]
     return "".join(islice(answer.output, 1000))[:MAX_STORED_ANSWER]
+
+
+# Options and declared jobs
 
 
 def take_options(state: State, options: Options) -> None:
@@ -552,7 +548,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
 
 
 def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
-    """Records the due times that passed before the files removed a job or switched it off.
+    """Records the due times that passed before the files removed a job or switched it off. They do not run.
 
     `new`: its new declaration.
     """
@@ -587,8 +583,9 @@ def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> No
 
 
 def _why_not_now(state: State, change: Change) -> Reason | None:
-    """Why the passed due times of a changed job are missed; None if they can be claimed now. Only programs can wait."""
+    """Why the passed due times of a changed job are missed; None if they can be claimed now."""
     if change.job.paused:
         return WHILE_PAUSED
     hold = state.status.hold
+    # During a hold, the run of a program can be claimed and then waits. A command cannot wait.
     return None if hold is None or change.new.command.bare.form == "run" else held(hold.reason)

@@ -235,7 +235,7 @@ class State:
         return program is not None and program.overlap == "parallel"
 
     def waiting_drops(self) -> list[WaitingDrop]:
-        """The drops that are not carried out yet: in the spool, until their users are looked up, and until they are stored."""
+        """The drops that are not carried out yet: in the spool, waiting for a look-up of their user, or waiting for the store."""
         spool = self.status.spool
         return [*(spool.held if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
 

@@ -36,7 +36,7 @@ from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import answer_parked, catch_up_of, claim_runs, connection_closed, line_typed
+from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -70,7 +70,7 @@ from schedappliance.engine.events import (
     ZonesChanged,
 )
 from schedappliance.engine.records import job_id
-from schedappliance.engine.schedule import NoSchedule, claim
+from schedappliance.engine.schedule import NoSchedule, catch_up_of, claim
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:

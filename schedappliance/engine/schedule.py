@@ -6,7 +6,7 @@ Rule: times are integer milliseconds. A decision asks a schedule, and never walk
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.reasons import (
     NO_SHUTDOWN,
@@ -26,6 +26,9 @@ from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import UNREADABLE, read_rule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.schedules import Every, Once, Schedule
+
+if TYPE_CHECKING:
+    from schedappliance.model.configuration import Configuration
 
 
 class NoSchedule(Exception):
@@ -127,6 +130,15 @@ class CatchUp(NamedTuple):
 
     policy: str = "once"
     within_ms: int | None = None
+
+
+def catch_up_of(configuration: Configuration, job: Job) -> CatchUp:
+    """What becomes of due times that passed. The `sched` stanza says it, unless the stanza of a declared job says otherwise."""
+    declared = configuration.jobs.get(job.declared) if job.declared is not None else None
+    policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
+    if declared is None:
+        return CatchUp(policy, within_ms)
+    return CatchUp(declared.catch_up or policy, declared.catch_up_within_ms or within_ms)
 
 
 class Occurrence(NamedTuple):
