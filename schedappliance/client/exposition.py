@@ -17,7 +17,7 @@ OF_PROCESS = "process_"
 HELP = {
     "up": "Whether the daemon answered.",
     "build_info": "The versions of the daemon, of Python and of SQLite.",
-    "start_time_seconds": "When the daemon started; counters begin at 0 then.",
+    "start_time_seconds": "When the daemon started; histograms begin at 0 then.",
     "last_turn_timestamp_seconds": "When the daemon decided last.",
     "degraded": "Whether the daemon works with a trouble, by its reason.",
     "held": "Whether `sched hold` is in force.",

@@ -127,7 +127,9 @@ def _job_rows(view: View) -> str:
     if census != metrics.census:
         numbers = jobs.declared_numbers()
         metrics.forget_jobs(numbers)
-        metrics.ends |= view.store.runs.last_ends(numbers - metrics.ends.keys())
+        asked = numbers - metrics.ends.keys()
+        metrics.job_runs |= view.store.counters.ended_runs(asked)
+        metrics.ends |= view.store.runs.last_ends(asked)
         metrics.census = census
     texts = metrics.texts
     for number in metrics.ends.keys() - texts.keys():

@@ -531,6 +531,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         call_off(state, removed.number, REMOVED)
         _miss_overdue(state, removed, before, REMOVED)
         jobs.delete(removed.number)
+        state.store.counters.forget_job(removed.number)
         state.handled.add(removed.number)
     for change in changes.changed:
         if not change.new.enabled:

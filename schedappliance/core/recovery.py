@@ -13,6 +13,7 @@ from schedappliance.commands.view import ReloadResult
 from schedappliance.core.alerts import expect_late_end, reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
+from schedappliance.core.counters import read_counters
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
@@ -41,6 +42,7 @@ def recover(state: State, event: Started) -> None:
     end_hold(state)
     state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()
+    read_counters(state)
     for key, value in event.remains.settings.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)

@@ -14,7 +14,8 @@ Rule: a turn that fails can be undone; see State.
 # No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 #
 # The metrics: `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
-# nothing. `observe` adds a time at once. The states of runs: `note_claim` and `note_end` keep `live`, the queue and the
+# nothing. What survives a restart is in `counted`, and goes into rows before the commit (counters.py). `observe` adds a
+# time at once. The states of runs: `note_claim` and `note_end` keep `live`, the queue and the
 # statistics.
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
-from schedappliance.engine.metrics import HISTOGRAMS, Labels, Metrics
+from schedappliance.engine.metrics import HISTOGRAMS, PASSING, CounterKey, Labels, Metrics, sums
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
@@ -81,7 +82,7 @@ class StateSnapshot(NamedTuple):
     effects: int
     news: int
     noted: int
-    ended_jobs: int
+    counted: int
     waiting_events: int
     # How many changes each Undoable had.
     changes: tuple[int, ...]
@@ -137,8 +138,8 @@ class State:
     answered: int = 0
     # What the turn adds to the metrics: name, labels, and a number or seconds.
     noted: list[tuple[str, Labels, float]] = field(default_factory=list)
-    # The ends of runs of declared jobs, for the metrics.
-    ended_jobs: list[tuple[int, str]] = field(default_factory=list)
+    # What the turn adds to the counters that survive a restart.
+    counted: list[tuple[CounterKey, int]] = field(default_factory=list)
 
     # Mirrors of rows. `read_back` reads them again.
 
@@ -319,7 +320,10 @@ class State:
 
     def count(self, name: str, *labels: str, number: int = 1) -> None:
         """Adds to a counter of `metrics`."""
-        self.noted.append((name, labels, number))
+        if name in PASSING:
+            self.noted.append((name, labels, number))
+        else:
+            self.counted.append(((name, labels), number))
 
     def measure(self, name: str, milliseconds: int, *labels: str) -> None:
         """Adds a time to a histogram. One that is negative, since the clock was set back, counts as zero."""
@@ -327,9 +331,9 @@ class State:
 
     def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
         """Counts a run that has ended."""
-        self.noted.append(("runs_total", (str(ending), origin), 1))
+        self.counted.append((("runs_total", (str(ending), origin)), 1))
         if is_declared:
-            self.ended_jobs.append((job, str(ending)))
+            self.store.counters.count_end(job, str(ending))
             if job in self.metrics.ends:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
@@ -421,7 +425,7 @@ class State:
             effects=len(self.effects),
             news=len(self.news),
             noted=len(self.noted),
-            ended_jobs=len(self.ended_jobs),
+            counted=len(self.counted),
             waiting_events=len(self.users.events),
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
@@ -432,7 +436,7 @@ class State:
         self.store.watch(self.is_watched)
         self.statistics, self.pruning, self.handled = before.statistics, before.pruning, before.handled
         del self.effects[before.effects :], self.news[before.news :]
-        del self.noted[before.noted :], self.ended_jobs[before.ended_jobs :]
+        del self.noted[before.noted :], self.counted[before.counted :]
         self.users.undo_events(before.waiting_events)
         self.metrics.forget_ends()
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
@@ -450,10 +454,10 @@ class State:
                 self.observe(name, value, labels, times)
             else:
                 self.metrics.counters[name, labels] += int(value) * times
-        for job, ending in self.ended_jobs:
-            self.metrics.count_job_run(job, ending)
+        if self.counted:
+            self.metrics.counters.update(sums(self.counted))
         self.noted.clear()
-        self.ended_jobs.clear()
+        self.counted.clear()
 
         if self.is_watched:
             effects = [*effects, *self._take_news()]

@@ -1,4 +1,4 @@
-"""What the daemon has counted and measured since its start, for the command `metrics`.
+"""What the daemon counts and measures, for the command `metrics`.
 
 Rule: a turn that is undone counts nothing, and a label never holds a command, a user, a run or the text of an exit.
 """
@@ -12,6 +12,8 @@ from typing import NamedTuple
 from schedappliance.engine.states import FAILURES, RunState
 
 Labels = tuple[str, ...]
+# The name of a counter and the values of its labels.
+CounterKey = tuple[str, Labels]
 
 # The upper bounds of histograms, in seconds. Larger values are counted in one more range.
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -28,6 +30,8 @@ COUNTERS: dict[str, Labels] = {
     "reloads_total": ("outcome",),
     "alerts_total": ("notify", "outcome"),
 }
+# The counters that begin at 0 with the daemon. Most commands write nothing, so there is no transaction for their count.
+PASSING = frozenset({"commands_total"})
 
 # The names of the labels of each histogram, and its bounds.
 HISTOGRAMS: dict[str, tuple[Labels, tuple[float, ...]]] = {
@@ -36,6 +40,14 @@ HISTOGRAMS: dict[str, tuple[Labels, tuple[float, ...]]] = {
     "run_duration_seconds": (("program",), RUNS),
     "turn_duration_seconds": ((), TURNS),
 }
+
+
+def sums(counted: list[tuple[CounterKey, int]]) -> Counter[CounterKey]:
+    """What a turn has counted, by counter: a turn with many runs counts few different things."""
+    numbers: Counter[CounterKey] = Counter()
+    for (key, number), times in Counter(counted).items():
+        numbers[key] += number * times
+    return numbers
 
 
 class JobEnds(NamedTuple):
@@ -60,32 +72,31 @@ class JobEnds(NamedTuple):
 class Metrics:
     """What the turns so far have counted and measured. State adds what each turn notes.
 
-    `histograms`: how often a measurement was at most each of the bounds, and larger than all; then the sum in seconds.
-    `ends`: mirrors rows of the declared jobs once somebody has asked, by number; after a failed turn they are read again.
-    `texts`: the row of each job in the answer, until one of its runs ends. `census`: number and sum of the numbers of the
-    jobs in `ends`; numbers only grow, so other jobs have another one.
+    `counters`: mirrors rows, except those in PASSING. `histograms`: how often a measurement was at most each of the bounds,
+    and larger than all; then the sum in seconds. `ends`, `job_runs`: mirror rows of the declared jobs once somebody has
+    asked, by number; after a failed turn they are read again. `job_runs`: how many runs ended in each state. `texts`: the
+    row of each job in the answer, until one of its runs ends. `census`: number and sum of the numbers of the jobs in
+    `ends`; numbers only grow, so other jobs have another one.
     """
 
-    counters: Counter[tuple[str, Labels]] = field(default_factory=Counter)
+    counters: Counter[CounterKey] = field(default_factory=Counter)
     histograms: dict[tuple[str, Labels], list[float]] = field(default_factory=dict)
     job_runs: dict[int, Counter[str]] = field(default_factory=dict)
     ends: dict[int, JobEnds] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
     census: tuple[int, int] | None = None
 
-    def count_job_run(self, job: int, state: str) -> None:
-        self.job_runs.setdefault(job, Counter())[state] += 1
-        self.texts.pop(job, None)
-
     def note_end(self, job: int, state: RunState, end_ms: int, duration_ms: int | None) -> None:
         """Follows the row of a run that has just ended, of a job in `ends`."""
         self.ends[job] = self.ends[job].after(state, end_ms, duration_ms)
+        self.job_runs[job][state] += 1
         self.texts.pop(job, None)
 
     def forget_ends(self) -> None:
         """Forgets the mirrors of rows after a failed turn."""
         self.census = None
         self.ends.clear()
+        self.job_runs.clear()
         self.texts.clear()
 
     def forget_jobs(self, present: set[int]) -> None:

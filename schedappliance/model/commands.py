@@ -217,9 +217,7 @@ FORMS: dict[str, CommandForm] = {
     ),
     "summary": CommandForm("summary", "show the statistics"),
     "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
-    "metrics": CommandForm(
-        "metrics", "show what is counted and measured since the start; `json metrics` is for monitoring programs"
-    ),
+    "metrics": CommandForm("metrics", "show what is counted and measured; `json metrics` is for monitoring programs"),
     "preview": CommandForm(
         "preview [DURATION] [job ID|PATTERN] [limit NUMBER]",
         "show which jobs will run in the next DURATION, and which will not; by default for 24h, and at most 100 rows",

@@ -448,7 +448,7 @@ def storable(text: str | None) -> str | None:
 
 
 class Table:
-    """A group of queries on one database: the base of Jobs, Runs, Incidents, Settings and Drops."""
+    """A group of queries on one database: the base of Jobs, Runs, Incidents, Settings, Drops and Counters."""
 
     file = ""
 

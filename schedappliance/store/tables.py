@@ -1,4 +1,4 @@
-"""Store: opens the database, and groups the tables Jobs, Runs, Incidents, Drops and Settings.
+"""Store: opens the database, and groups the tables Jobs, Runs, Incidents, Drops, Settings and Counters.
 
 Rule: the name and the identity of a store are set when it is created, and never change.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlite3 import sqlite_version
 
 from schedappliance.engine.records import RunKey
+from schedappliance.store.counters import Counters
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.files import LOG
@@ -44,6 +45,7 @@ class Store:
         self.incidents = Incidents(database)
         self.settings = Settings(database)
         self.drops = Drops(database)
+        self.counters = Counters(database)
         self.node = str(self.settings.meta("node") or "")
         self.identity = str(self.settings.meta("identity") or "")
 

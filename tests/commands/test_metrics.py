@@ -1,4 +1,4 @@
-"""`metrics`: what is counted and measured since the start."""
+"""`metrics`: what is counted and measured, before and after a restart."""
 
 from __future__ import annotations
 
@@ -77,8 +77,7 @@ def test_a_declared_job_shows_its_ends_also_after_a_restart(appliance: Appliance
     assert (shown["interval_ms"], shown["next_run_ms"]) == (60 * SECOND, START_MS + 220 * SECOND)
     appliance.restart(stanzas=NIGHTLY)
     again = job(appliance.data("metrics"))
-    assert {**again, "runs": shown["runs"]} == shown
-    assert again["runs"] == {}, "counters begin with the daemon, as `start_time_seconds` says"
+    assert again == shown
 
 
 def test_a_job_that_is_removed_is_forgotten(either: Appliance) -> None:
@@ -129,20 +128,70 @@ def test_too_many_declared_jobs_have_no_rows(either: Appliance) -> None:
     assert values(data, "jobs")["waiting",] == 1001
 
 
-def test_counters_begin_again_with_the_daemon_and_its_start_is_told(appliance: Appliance) -> None:
-    """A monitor takes a counter that is smaller than before for one of a new process, and adds what it counts from 0 on."""
+def counters(data: dict[str, Any]) -> dict[str, dict[tuple[str, ...], Any]]:
+    names = [family["name"] for family in data["families"] if family["type"] == "counter"]
+    return {name: values(data, name) for name in names if not name.startswith("process_")}
+
+
+def test_counters_survive_a_restart_and_go_on(appliance: Appliance) -> None:
+    appliance.restart(stanzas=NIGHTLY)
     appliance.say("run hello")
     appliance.turn(ended(appliance.history()[-1].key))
-    before = appliance.data("metrics")
-    assert values(before, "runs_total") == {("succeeded", "console"): 1}
-    assert values(before, "start_time_seconds") == {(): START_MS / SECOND}
+    appliance.drop("sched in 60 pid\n")
+    appliance.turn(appliance.read("sched {"))
+    before = counters(appliance.data("metrics"))
+    assert before["runs_total"] == {("succeeded", "console"): 1}
+    assert before["attempts_total"] == {("hello", "succeeded"): 1}
+    assert (before["drops_total"], before["reloads_total"]) == ({("accepted",): 1}, {("rejected",): 1})
+    appliance.restart(after_ms=5 * SECOND, stanzas=NIGHTLY)
+    after = counters(appliance.data("metrics"))
+    assert after.pop("commands_total") == {}, "no row is written for a command that writes none"
+    del before["commands_total"]
+    assert after == before
+    appliance.say("run hello")
+    appliance.turn(ended(appliance.history()[-1].key, 3))
+    assert values(appliance.data("metrics"), "runs_total") == {("succeeded", "console"): 1, ("failed", "console"): 1}
+
+
+def test_histograms_begin_again_with_the_daemon_and_its_start_is_told(appliance: Appliance) -> None:
+    appliance.say("run hello")
+    appliance.turn(ended(appliance.history()[-1].key))
+    assert values(appliance.data("metrics"), "start_time_seconds") == {(): START_MS / SECOND}
     appliance.restart(after_ms=5 * SECOND)
     after = appliance.data("metrics")
-    counted = [name for family in after["families"] if family["type"] == "counter" for name in [family["name"]]]
-    assert {name: sum(values(after, name).values()) for name in counted} == dict.fromkeys(counted, 0)
     assert all(family["samples"] == [] for family in after["families"] if family["type"] == "histogram")
     assert values(after, "start_time_seconds") == {(): START_MS / SECOND + 5}
     assert after["started_ms"] == START_MS + 5 * SECOND
+
+
+def test_counters_of_what_is_not_declared_any_more_are_forgotten_at_the_next_start(appliance: Appliance) -> None:
+    appliance.restart(stanzas=NIGHTLY)
+    appliance.after(60 * SECOND)
+    appliance.turn(ended(appliance.history()[-1].key))
+    assert appliance.database.rows("SELECT state, number FROM ended_runs") == [("succeeded", 1)]
+    appliance.turn(appliance.read('program "other" { argv = ( "/bin/true" ) }\n'))
+    assert appliance.database.rows("SELECT * FROM ended_runs") == []
+    assert values(appliance.data("metrics"), "attempts_total") == {("hello", "succeeded"): 1}
+    appliance.restart(stanzas='program "other" { argv = ( "/bin/true" ) }\n')
+    data = appliance.data("metrics")
+    assert (values(data, "attempts_total"), values(data, "runs_total")) == ({}, {("succeeded", "stanza"): 1})
+
+
+def test_the_rows_of_counters_are_what_is_shown(appliance: Appliance) -> None:
+    """Also after a turn whose commit failed, and one that was tried again."""
+    appliance.restart(stanzas=NIGHTLY)
+    appliance.data("metrics")
+    for failing in (0, 1, 2):
+        appliance.after(60 * SECOND)
+        key = appliance.history()[-1].key
+        appliance.database.failing_commits = failing
+        appliance.turn(ended(key, failing))
+        appliance.after(5 * SECOND)
+    assert appliance.state.metrics.counters == appliance.state.store.counters.all() | {
+        key: number for key, number in appliance.state.metrics.counters.items() if key[0] == "commands_total"
+    }
+    assert job(appliance.data("metrics"))["runs"] == {"succeeded": 1, "failed": 2}
+    assert sorted(appliance.database.rows("SELECT state, number FROM ended_runs")) == [("failed", 2), ("succeeded", 1)]
 
 
 def test_the_ends_of_each_job_are_read_together(appliance: Appliance) -> None:

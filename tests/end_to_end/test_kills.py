@@ -18,6 +18,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     evidence = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
     assert len(evidence.lines) > 20, "the kills must interrupt real work"
     assert evidence.confirmed
+    assert evidence.counters
 
 
 Row = TypeVar("Row")
@@ -63,6 +64,7 @@ def with_run(number: int, **other: Any) -> Evidence:
 
 WRONG: dict[str, Callable[[], Evidence]] = {
     "a damaged store": lambda: replace(CORRECT, integrity="row 1 missing from index"),
+    "a counter that counted a run twice": lambda: replace(CORRECT, counters={"succeeded": 2}, counted={"succeeded": 1}),
     "a line twice": lambda: replace(CORRECT, lines=[*CORRECT.lines, CORRECT.lines[0]]),
     "a line without an attempt": lambda: replace(CORRECT, lines=[*CORRECT.lines, "example.com-000000001/2 1"]),
     "a line of an attempt that was not made": lambda: replace(

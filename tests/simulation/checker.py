@@ -9,7 +9,7 @@ from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED, stopped_by
 from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
-from tests.simulation import alerts, invariants, promises
+from tests.simulation import alerts, counting, invariants, promises
 from tests.simulation.journal import LIVE, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
 from tests.simulation.processes import NOT_LOOKED_UP
 from tests.simulation.view import Past, View
@@ -39,6 +39,7 @@ class Checker:
             self._change(view, change)
             self._note(view, change)
             _hold("alerts_follow_the_runs", alerts.follow(view, change))
+            _hold("a_counter_never_goes_back", counting.follow(self.past, self.rows, change))
             self.rows.apply(change)
         _hold("each_event_is_told_once", alerts.each_event_is_told_once(view))
         _hold("late_runs_are_told", alerts.late_runs_are_told(view) if view.settled else ())
@@ -92,6 +93,8 @@ class Checker:
             hold("what_was_committed_is_there", bool(wrong), f"{table}: {wrong}")
         left = connection.execute(LEFT_OUTPUTS).fetchall()
         hold("outputs_go_with_their_runs", bool(left), f"{left}")
+        for invariant in counting.OF_THE_STORE:
+            _hold(invariant.__name__, invariant(connection, self.past))
 
     def set_back(self, milliseconds: int) -> None:
         """The wall clock was set back, and the appliance can know it. The part beyond whole periods delays a job.

@@ -159,7 +159,13 @@ class AlertRow(NamedTuple):
         return bool(json.loads(self.event)["reminder"])
 
 
-Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow | IncidentRow | AlertRow
+class CounterRow(NamedTuple):
+    name: str
+    labels: str
+    value: int
+
+
+Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow | IncidentRow | AlertRow | CounterRow
 TABLES: dict[str, type[Row]] = {
     "jobs": JobRow,
     "runs": RunRow,
@@ -168,6 +174,7 @@ TABLES: dict[str, type[Row]] = {
     "overrides": OverrideRow,
     "incidents": IncidentRow,
     "alerts": AlertRow,
+    "counters": CounterRow,
 }
 
 
@@ -214,6 +221,7 @@ class Rows:
     overrides: dict[Place, OverrideRow] = field(default_factory=dict)
     incidents: dict[int, IncidentRow] = field(default_factory=dict)
     alerts: dict[int, AlertRow] = field(default_factory=dict)
+    counters: dict[tuple[str, str], CounterRow] = field(default_factory=dict)
     live: dict[RunKey, RunRow] = field(default_factory=dict)
     started: dict[AttemptKey, AttemptRow] = field(default_factory=dict)
 
@@ -248,6 +256,10 @@ class Rows:
                 self.alerts[row.sequence] = row
             case Change(AlertRow() as row, None):
                 del self.alerts[row.sequence]
+            case Change(_, CounterRow() as row):
+                self.counters[row.name, row.labels] = row
+            case Change(CounterRow() as row, None):
+                del self.counters[row.name, row.labels]
 
     def _lives(self, run: RunRow, lives: bool) -> None:
         if lives:
@@ -293,4 +305,5 @@ def followed(rows: Rows) -> dict[str, set[Row]]:
         "overrides": set(rows.overrides.values()),
         "incidents": set(rows.incidents.values()),
         "alerts": set(rows.alerts.values()),
+        "counters": set(rows.counters.values()),
     }

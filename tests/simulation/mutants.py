@@ -18,6 +18,7 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.incidents import Incident
+from schedappliance.engine.metrics import sums
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
@@ -167,6 +168,30 @@ def a_start_in_a_hidden_boot_is_a_boot(patch: MonkeyPatch) -> None:
     patch.setattr(boots, "_may_be_one_boot", lambda _last, _now: False)
 
 
+def a_failed_commit_is_counted(patch: MonkeyPatch) -> None:
+    """What a turn that is undone has counted stays, and the next commit stores it."""
+    restore = State.restore
+
+    def forgetful(state: State, before: Any) -> None:
+        counted = list(state.counted)
+        restore(state, before)
+        state.counted[:] = counted
+
+    patch.setattr(State, "restore", forgetful)
+
+
+def a_counter_is_stored_after_its_commit(patch: MonkeyPatch) -> None:
+    """A crash between the two commits loses it."""
+    late: list[Any] = []
+
+    def store_later(state: State) -> None:
+        earlier, late[:] = late[:], state.counted
+        if earlier:
+            state.store.counters.add(sums(earlier))
+
+    patch.setattr(core, "store_counts", store_later)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -184,6 +209,8 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,
     a_start_in_a_hidden_boot_is_a_boot,
+    a_failed_commit_is_counted,
+    a_counter_is_stored_after_its_commit,
 )
 
 

@@ -45,6 +45,7 @@ class Past:
       each incident; `due_alerts`, `alerts`: the alerts of this step by job and kind, as they must be and as they are
     - `left_out`: how many events the alerts of this step stand for; `given_up`: how many were removed
     - `late`: the runs that were told as late; `lasted`: how long the successful attempts of a job took
+    - `ended_attempts`: how many attempts of each program ended in each state; `ended_of`: how many runs of each declared job did
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
     - `was_set_forward`: whether the clock was set forward since the last turn that was committed
@@ -75,6 +76,8 @@ class Past:
     alerts: Counter[tuple[int, str]] = field(default_factory=Counter)
     left_out: int = 0
     given_up: int = 0
+    ended_attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    ended_of: Counter[tuple[int, str]] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0

@@ -20,6 +20,23 @@ NODE = "example.com"
 MAKER, MADE = "sched in 0.3 run made", "run made"
 
 
+# What the counters must be. A run may have lost its row only by `history`, which keeps all runs here.
+OF_ROWS = """
+SELECT state, count(*) FROM runs WHERE state NOT IN ('queued', 'started') GROUP BY state
+UNION ALL SELECT 'due times', sum(missed_count) FROM runs WHERE missed_count IS NOT NULL HAVING count(*) > 0
+UNION ALL SELECT 'attempts ' || program, count(*) FROM attempts WHERE state != 'started' GROUP BY program
+UNION ALL SELECT 'job ' || j.declared || ' ' || r.state, count(*) FROM runs r JOIN jobs j ON j.number = r.job
+WHERE j.declared IS NOT NULL AND r.state NOT IN ('queued', 'started') GROUP BY j.declared, r.state
+"""
+OF_COUNTERS = """
+SELECT json_extract(labels, '$[0]'), sum(value) FROM counters WHERE name = 'runs_total' GROUP BY 1
+UNION ALL SELECT 'due times', value FROM counters WHERE name = 'due_times_missed_total'
+UNION ALL SELECT 'attempts ' || json_extract(labels, '$[0]'), sum(value) FROM counters
+WHERE name = 'attempts_total' AND json_extract(labels, '$[1]') != 'not_started' GROUP BY 1
+UNION ALL SELECT 'job ' || j.declared || ' ' || e.state, e.number FROM ended_runs e JOIN jobs j ON j.number = e.job
+"""
+
+
 class Job(NamedTuple):
     number: int
     occurrence: int
@@ -61,7 +78,7 @@ class Attempt(NamedTuple):
 class Evidence:
     """`lines`: what the programs wrote, each run and attempt. `confirmed`: by command, the job that an answer named.
 
-    Every command ends in a unique word.
+    Every command ends in a unique word. `counters`: how often what happened by the counters, and `counted`: by the rows.
     """
 
     jobs: list[Job]
@@ -70,6 +87,8 @@ class Evidence:
     integrity: str
     lines: list[str]
     confirmed: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         states = Counter(run.state for run in self.runs)
@@ -81,6 +100,7 @@ class Evidence:
         """The broken promises, of those that hold at every instant."""
         return [
             *([] if self.integrity == "ok" else [f"integrity check: {self.integrity}"]),
+            *([] if self.counters == self.counted else [f"the counters say {self.counters}, the rows {self.counted}"]),
             *self._lines_without_cause(),
             *self._occurrences(),
             *self._attempts(),
@@ -185,9 +205,10 @@ def gather(store: Path, lines: Path, confirmed: dict[str, int]) -> Evidence:
         integrity = "; ".join(row[0] for row in database.execute("PRAGMA integrity_check"))
         jobs = [Job(*row) for row in database.execute(f"SELECT {_columns(Job._fields)} FROM jobs")]
         runs = [Run(*row) for row in database.execute(f"SELECT {_columns(Run._fields)} FROM runs")]
+        counters, counted = (dict(database.execute(sql).fetchall()) for sql in (OF_COUNTERS, OF_ROWS))
         attempts = [Attempt(*row) for row in database.execute(f"SELECT {_columns(Attempt._fields)} FROM attempts")]
     written = lines.read_text().splitlines() if lines.exists() else []
-    return Evidence(jobs, runs, attempts, integrity, written, dict(confirmed))
+    return Evidence(jobs, runs, attempts, integrity, written, dict(confirmed), counters, counted)
 
 
 def _columns(names: Iterable[str]) -> str:
