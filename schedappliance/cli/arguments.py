@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+_Value = TypeVar("_Value")
 # No command line can hold this word.
 _PARSER_WANTED = "\0"
 
@@ -71,6 +72,12 @@ def positive_duration(text: str) -> int:
     return _converted(values.positive_duration, text)
 
 
+def job_or_pattern(text: str) -> str:
+    from schedappliance.model import listings
+
+    return _converted(listings.job_or_pattern, text)
+
+
 def count(text: str) -> int:
     return whole_number(text, 0, 10**12)
 
@@ -92,7 +99,7 @@ def drop_name(text: str) -> str:
     return text
 
 
-def _converted(read: Callable[[str], int], text: str) -> int:
+def _converted(read: Callable[[str], _Value], text: str) -> _Value:
     """Reads a value. On an error, argparse prints the message with the name of the argument."""
     from schedappliance.diagnostics import InvalidValue
 

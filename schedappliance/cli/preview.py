@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
-from schedappliance.cli.arguments import add_format, count, parser, positive_duration
+from schedappliance.cli.arguments import add_format, count, job_or_pattern, parser, positive_duration
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, Failure, print_note
 from schedappliance.cli.streams import has_reader
 from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
-from schedappliance.model.command_words import is_pattern
+from schedappliance.model.listings import is_pattern
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
 from schedappliance.preview.simulation import CopyFailed, Simulation
@@ -47,6 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     preview.add_argument(
         "--job",
         metavar="ID|NAME|PATTERN",
+        type=job_or_pattern,
         help="show one job, or the declared jobs whose name or id a shell pattern matches; default: all jobs",
     )
     add_format(preview, table="for people", json="an array")

@@ -18,8 +18,9 @@ from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import PAUSED
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedule import Due, NoSchedule, what_is_due
-from schedappliance.model.command_words import ALL, is_pattern
+from schedappliance.model.command_words import ALL
 from schedappliance.model.commands import Command
+from schedappliance.model.listings import is_pattern
 from schedappliance.store.jobs import NamedJob
 
 # `sched resume --all` resumes at most this many jobs whose due times have passed: each of them gets a row `missed`,

@@ -11,9 +11,8 @@ from schedappliance.commands.view import View
 from schedappliance.diagnostics import shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.events import PreviewMade
-from schedappliance.model.command_words import is_pattern
 from schedappliance.model.commands import Command
-from schedappliance.model.listings import read_wanted_preview
+from schedappliance.model.listings import is_pattern, read_wanted_preview
 from schedappliance.syntax.command import Word
 
 

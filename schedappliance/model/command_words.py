@@ -11,6 +11,7 @@ from functools import partial
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.listings import (
     FILTERS,
+    job_or_pattern,
     read_listing,
     read_wanted_incidents,
     read_wanted_output,
@@ -27,9 +28,12 @@ KEEP = "--keep"
 ALL = "--all"
 
 
-def is_pattern(word: str) -> bool:
-    """Whether a word after `sched pause` and `sched resume` is a shell pattern."""
-    return any(character in "*?[" for character in word)
+def _check_job(words: Sequence[Word]) -> None:
+    for word in words:
+        try:
+            job_or_pattern(word.value)
+        except InvalidValue as invalid:
+            raise invalid.at(word.span) from None
 
 
 def _check_wait(words: Sequence[Word]) -> None:
@@ -99,6 +103,8 @@ CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     "preview": read_wanted_preview,
     "sched_wait": _check_wait,
     "watch": _check_number,
+    "sched_pause": _check_job,
+    "sched_resume": _check_job,
     "sched_hold": read_hold,
     "shutdown": _check_keep,
 }

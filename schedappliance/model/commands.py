@@ -14,8 +14,8 @@ from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.command_words import CHECKS, is_pattern, spelled
-from schedappliance.model.listings import FILTERS, read_listing
+from schedappliance.model.command_words import CHECKS, spelled
+from schedappliance.model.listings import FILTERS, is_pattern, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS

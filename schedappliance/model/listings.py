@@ -144,6 +144,23 @@ def _states(text: str) -> tuple[str, ...]:
     return names
 
 
+def is_pattern(word: str) -> bool:
+    """Whether a word that names jobs is a shell pattern."""
+    return any(character in "*?[" for character in word)
+
+
+# Names of jobs have at most 200 characters. The translation of a pattern takes time that grows with the square of its
+# length: `[` is searched for its `]` to the end, and each `[` begins another search.
+LONGEST_PATTERN = 400
+
+
+def job_or_pattern(word: str) -> str:
+    """A word that names a job, or jobs by a shell pattern. Raises InvalidValue for a pattern that is too long."""
+    if is_pattern(word) and len(word) > LONGEST_PATTERN:
+        raise InvalidValue(f"the pattern has {len(word):,} characters", f"write at most {LONGEST_PATTERN}")
+    return word
+
+
 def _limit(text: str) -> int:
     return integer(text, 1, MAX_LIMIT)
 
@@ -178,7 +195,7 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "limit": _Filter("limit NUMBER", _limit),
     },
     "preview": {
-        "job": _Filter("job ID|PATTERN", str),
+        "job": _Filter("job ID|PATTERN", job_or_pattern),
         "limit": _Filter("limit NUMBER", lambda text: integer(text, 1, MAX_PREVIEW_ROWS)),
     },
     "sched_output": {

@@ -104,6 +104,13 @@ def test_a_table_shows_all_instants_in_one_zone(
     assert all(row["due"].endswith("Z") for row in rows(files, capsys, "--for", "2h"))
 
 
+def test_a_pattern_that_is_too_long_is_wrong_usage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        preview(files, "--job", "[" * 401)
+    assert end.value.code == 2
+    assert "--job: the pattern has 401 characters; write at most 400" in capsys.readouterr().err
+
+
 def test_the_rows_of_one_job_or_of_those_that_match(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["tidy-a", "tidy-b", "report"]
     jobs = "".join(f'job "{name}" {{ every = 10 command = pid }}\n' for name in names)

@@ -59,6 +59,18 @@ def test_a_pattern_without_a_match_is_rejected(declared: Appliance, verb: str) -
     )
 
 
+@pytest.mark.parametrize("command", ["sched pause", "sched resume", "preview job", "sched in 5 sched pause"])
+def test_a_pattern_has_at_most_400_characters(declared: Appliance, command: str) -> None:
+    """Each `[` is searched for its `]` to the end: the time grows with the square of the length."""
+    assert declared.error(f"{command} {'[' * 401}") == "the pattern has 401 characters; write at most 400"
+
+
+def test_a_pattern_of_400_characters_is_searched(declared: Appliance) -> None:
+    pattern = "[" * 400
+    assert declared.error(f"sched pause {pattern}").startswith(f"no declared job matches `{pattern[:37]}")
+    assert declared.error(f"sched pause {'n' * 401}").startswith("no job has the id or name `nnn")
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_all_of_no_jobs_is_rejected(either: Appliance, verb: str) -> None:
     assert either.error(f"sched {verb} --all") == "there are no jobs; nothing is to be done"
