@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
-from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, USAGE, Failure
 from schedappliance.client.exposition import exposition
 
 DESCRIPTION = """\
@@ -59,8 +59,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replaces a file at once, so that nobody reads a part of it. Raises Failure."""
+    """Replaces a file at once, so that nobody reads a part of it. Raises Failure.
+
+    Nothing but a file is replaced: as root, `--to /dev/null` would take the device from all programs.
+    """
     try:
+        if kind := _other_kind(path):
+            raise Failure(f"{path} is {kind}, and only a file is replaced; name a file", USAGE)
         # The node exporter reads only *.prom, so it passes over this file.
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -73,3 +78,13 @@ def _replace(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}", FAILED) from error
+
+
+def _other_kind(path: Path) -> str | None:
+    """What is at a path, if it is not a file. Raises OSError."""
+    from schedappliance.kinds import other_kind
+
+    try:
+        return other_kind(path.lstat().st_mode)
+    except FileNotFoundError:
+        return None
