@@ -125,23 +125,27 @@ def zone(name: str) -> str:
 
 
 def check_options(entry: Entry) -> None:
-    """Removes the jobs of an entry, and says why, if an option of one of them rejects its value."""
+    """Removes the jobs of an entry, and says why, if an option or a variable of one of them cannot be written."""
     for job in entry.jobs:
-        for name, value in job.options.items():
-            try:
+        try:
+            environment(job.variables)
+            for name, value in job.options.items():
                 _check_option(name, value)
-            except InvalidValue as invalid:
-                entry.failure = f"`{name}` cannot be written: {invalid}"
-                entry.jobs = []
-                return
+        except NotPossible as mistake:
+            entry.failure = str(mistake)
+            entry.jobs = []
+            return
 
 
 @lru_cache(maxsize=1024)
 def _check_option(name: str, written_value: str) -> None:
-    """Raises InvalidValue for a value that the option rejects."""
+    """Raises NotPossible for a value that the option rejects."""
     spec, value = STANZAS["job"].options.get(name), parse_value(written_value)
     if spec and value:
-        spec.read(value)
+        try:
+            spec.read(value)
+        except InvalidValue as invalid:
+            raise NotPossible(f"`{name}` cannot be written: {invalid}") from None
 
 
 def give_unique_names(inputs: Iterable[Imported]) -> None:

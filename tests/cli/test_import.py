@@ -49,6 +49,16 @@ def test_stdin_is_a_crontab(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert "\n# <stdin>:1\n" in capsys.readouterr().out
 
 
+def test_a_variable_that_no_stanza_can_hold_fails_its_line_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tab").write_text("0 5 * * * /bin/true\nA=x\x0by\n0 6 * * * /bin/false\n")
+    assert main(["import", "crontab", "--user", "root", str(tmp_path / "tab")]) == 1
+    output, errors = capsys.readouterr()
+    assert 'job "true"' in output and 'job "false"' not in output
+    assert "tab:3: a value contains the character U+000B, which no stanza file may contain" in errors
+
+
 @pytest.mark.parametrize("kind", ["timer", "at"])
 def test_units_and_at_jobs_are_not_read_from_stdin(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", kind, "-"]) == 2
