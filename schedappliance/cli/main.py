@@ -67,9 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
     try:
-        status = _run(words)
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(words)
+        finally:
+            # Also after SystemExit, by which argparse ends a help: Python would report an error of the output as a bug.
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:

@@ -71,6 +71,20 @@ def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("usage: schedappliance ")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["lint", "--help"], ["explain"]])
+def test_an_output_that_cannot_be_written_is_status_1(words: list[str]) -> None:
+    """Python itself flushes stdout too late: it reports a bug, and ends with status 120."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "schedappliance", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+
+
 def test_a_console_command_imports_little(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom schedappliance.cli.main import main\nstatus = main(sys.argv[1:])\n"
