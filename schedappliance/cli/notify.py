@@ -115,8 +115,10 @@ def _message(options: argparse.Namespace) -> Message | None:
 
 
 def _secret(path: Path) -> str:
+    from schedappliance.kinds import read_head
+
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_head(path, _MOST_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"cannot read {path}: {error}", UNUSABLE) from None
 

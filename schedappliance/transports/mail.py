@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schedappliance.transports.message import Message, NotDelivered, body, header_text
 
@@ -50,15 +50,51 @@ def _id(message: Message, key: str) -> str:
     return f"<{left}@{right}>"
 
 
+# How much all answers of a server may have. smtplib keeps all lines of an answer until its last one has come.
+_MOST_ANSWERS = 1 << 20
+
+
+class _Answers:
+    """What a server sends, up to _MOST_ANSWERS. It stands in for the file that smtplib reads."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._left = file, _MOST_ANSWERS
+
+    def readline(self, size: int) -> bytes:
+        line: bytes = self._file.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise NotDelivered(f"the answers of the server have more than {_MOST_ANSWERS:,} bytes", True)
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Plain(smtplib.SMTP):
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Answers(self.sock.makefile("rb"))
+        try:
+            return super().getreply()
+        except NotDelivered:
+            self.close()
+            raise
+
+
+class _Encrypted(_Plain, smtplib.SMTP_SSL):
+    """Encrypted from the first byte."""
+
+
 def send(email: EmailMessage, server: Server, seconds: float) -> None:
     """Sends a mail to a server. Raises NotDelivered."""
     try:
         # It reads all certificates of the machine, which takes a tenth of a second.
         context = None if server.security == "none" else ssl.create_default_context()
         if server.security == "tls":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=seconds, context=context)
+            connection: smtplib.SMTP = _Encrypted(server.host, server.port, timeout=seconds, context=context)
         else:
-            connection = smtplib.SMTP(server.host, server.port, timeout=seconds)
+            connection = _Plain(server.host, server.port, timeout=seconds)
         with connection:
             if server.security == "starttls":
                 connection.starttls(context=context)

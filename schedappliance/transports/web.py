@@ -30,8 +30,12 @@ _RUNS = uuid.UUID("5b0a3b7e-6a0b-4a58-9d0c-5d3c2f3f7a11")
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_arguments: Any) -> None:
+    """Leaves each redirect to the handler of errors. The reason of this one may hold the new URL."""
+
+    def http_error_302(self, *_arguments: Any, **_named: Any) -> None:
         return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:

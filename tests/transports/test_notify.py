@@ -111,12 +111,13 @@ class Site(BaseHTTPRequestHandler):
 
     requests: ClassVar[list[tuple[str, dict[str, str], bytes]]] = []
     status: ClassVar[int] = 200
+    scheme: ClassVar[str] = "https"
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, content))
         self.send_response(self.status)
-        self.send_header("Location", f"https://example.org{self.path}")
+        self.send_header("Location", f"{self.scheme}://example.org{self.path}")
         self.end_headers()
 
     def log_message(self, *_words: object) -> None:
@@ -126,7 +127,7 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site() -> Iterator[str]:
     Site.requests.clear()
-    Site.status = 200
+    Site.status, Site.scheme = 200, "https"
     with serving(HTTPServer(("127.0.0.1", 0), Site)) as place:
         yield f"http://{place}/hook"
 
@@ -269,6 +270,28 @@ def test_no_reason_tells_a_secret(
     assert SECRET not in err
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_scheme_tells_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], site: str, status: int
+) -> None:
+    """The error of urllib for such a redirect holds the new URL."""
+    Site.status, Site.scheme = status, "gopher"
+    assert notify(monkeypatch, "webhook", f"{site}/{SECRET}") == UNAVAILABLE
+    err = capsys.readouterr().err
+    assert err.endswith(" and redirects to gopher://example.org/...\n") and SECRET not in err
+
+
+@pytest.mark.parametrize("option", ["--url-file", "--header-file"])
+def test_a_secret_is_read_from_a_file_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], site: str, option: str
+) -> None:
+    """A device has no end."""
+    assert (
+        notify(monkeypatch, "webhook", *([site] if option == "--header-file" else []), option, "/dev/zero") == UNUSABLE
+    )
+    assert "error: cannot read /dev/zero: [Errno 22] not a regular file" in capsys.readouterr().err
+
+
 def test_a_file_of_headers_with_another_line_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, site: str
 ) -> None:
@@ -353,6 +376,23 @@ def test_a_server_that_never_ends_its_answer_ends_at_the_deadline(
         finally:
             Trickle.is_over.set()
     assert "the deadline has passed" in capsys.readouterr().err
+
+
+class Flood(socketserver.StreamRequestHandler):
+    """A mail server whose answer has lines without end."""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"220-" + b"a" * 1000 + b"\r\n")
+
+
+def test_the_answers_of_a_mail_server_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(socketserver.TCPServer(("127.0.0.1", 0), Flood)) as place:
+        assert notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", place) == STILL_QUEUED
+    assert "not delivered: the answers of the server have more than 1,048,576 bytes" in capsys.readouterr().err
 
 
 def test_a_look_up_that_hangs_ends_at_the_deadline(
