@@ -1,4 +1,4 @@
-"""`schedappliance store`: checks the store or copies it, even while the appliance runs. Rule: it never changes the store."""
+"""`schedappliance store`: checks or copies the store, even while the appliance runs. Rule: it never changes the store."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from schedappliance.store import maintenance
 from schedappliance.store.loss import loss_of, remedy_for
 
 DESCRIPTION = """\
-Check the store of an appliance, or back it up. The store is not changed, and
-the appliance may run meanwhile."""
+Check the store of an appliance, back it up, or print the version of its schema. The
+store is not changed, and the appliance may run meanwhile."""
 
 STATUSES = {
     OK: "the store has no errors; the backup is complete",
@@ -39,7 +39,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     backup = actions.add_parser("backup", help="copy the store, as it is at one instant, to a new file")
     backup.add_argument("target", metavar="FILE", type=Path, help="the new file; it appears whole or not at all")
     backup.set_defaults(act=_back_up)
-    for action in (check, backup):
+    schema = actions.add_parser("schema", help="print the version of the schema, which newer versions may raise")
+    schema.set_defaults(act=_print_schema)
+    for action in (check, backup, schema):
         add_config(action)
     return store.parse_args(arguments)
 
@@ -67,6 +69,11 @@ def _back_up(options: argparse.Namespace) -> int:
         maintenance.backup(path, options.target, lambda left, total: show(f"{total - left:,} of {total:,} pages"))
     print(options.target)
     _note_loss(path)
+    return OK
+
+
+def _print_schema(options: argparse.Namespace) -> int:
+    print(maintenance.schema(_store_path(options)))
     return OK
 
 

@@ -61,6 +61,19 @@ def original(path: Path) -> str | None:
     return None if row is None or row[0] == place_of(path) else str(row[0])
 
 
+def schema(path: Path) -> int:
+    """The version of the schema. Raises Unusable."""
+
+    def version(store: sqlite3.Connection) -> int:
+        _check_owner(store, path)
+        return int(store.execute("PRAGMA user_version").fetchone()[0])
+
+    try:
+        return read_only(path, version)
+    except SQLITE_ERRORS as error:
+        raise _cannot_read(path, error) from error
+
+
 def check_in_use(path: Path) -> None:
     """Runs the check that was too slow for the start. Raises Unusable for a damaged store, StoreFailed if it cannot check."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.store.files import log_readers
+from schedappliance.store.schema import migrations
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -32,6 +33,17 @@ def contents(path: Path) -> dict[str, bytes]:
     """The content of a store and its log. An empty log counts as none; the index of the log holds no data."""
     files = [path, Path(f"{path}-wal")]
     return {file.name: file.read_bytes() for file in files if file.exists() and file.stat().st_size}
+
+
+def test_the_schema_of_a_store_and_of_none(daemon: Daemon) -> None:
+    daemon.start()
+    newest = migrations()[-1][0]
+    done = daemon.store("schema")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{newest}\n", "")
+    daemon.stop()
+    (daemon.var / "sched.db").unlink()
+    done = daemon.store("schema")
+    assert (done.returncode, done.stdout) == (78, "")
 
 
 def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) -> None:
