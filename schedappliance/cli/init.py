@@ -40,13 +40,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
     folder = SYSTEM if options.system else (options.directory or Path()) / "etc"
-    texts = {name: _adapted((_samples() / name).read_text("utf-8"), options) for name in (APPLIANCE_FILE, STANZA_FILE)}
-    for name in texts:
+    contents = texts(options)
+    for name in contents:
         if (folder / name).exists():
             raise Failure(f"{folder / name} exists already; nothing was written", FAILED)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
+        for name, text in contents.items():
             with (folder / name).open("x", encoding="utf-8") as file:
                 file.write(text)
             print(f"wrote {folder / name}")
@@ -54,6 +54,11 @@ def run(options: argparse.Namespace) -> int:
         raise Failure(f"cannot write {error.filename}: {error.strerror}", FAILED) from error
     print(f"start it: schedappliance serve --config {folder / APPLIANCE_FILE}")
     return OK
+
+
+def texts(options: argparse.Namespace) -> dict[str, str]:
+    """The contents of the two files, by their names."""
+    return {name: _adapted((_samples() / name).read_text("utf-8"), options) for name in (APPLIANCE_FILE, STANZA_FILE)}
 
 
 def _samples() -> Path:

@@ -1,10 +1,11 @@
-"""A machine that systemd has booted: namespaces on this machine, with a layer over its files that takes all changes.
+"""A machine that systemd has booted: namespaces on this machine, with a layer over its files, or others, for all changes.
 
 Rule: nothing of it stays behind. Its processes end with it, and so does the layer.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import uuid
@@ -18,7 +19,12 @@ set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
-mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+if [ -f "$LOWER" ]; then
+  mkdir /mnt/lower
+  tar --extract --file "$LOWER" --directory /mnt/lower
+  LOWER=/mnt/lower
+fi
+mount -t overlay overlay -o lowerdir=$LOWER,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 cd /mnt/root
 # No service of this machine starts: no mounts, no devices, no settings, nobody who empties /tmp.
 rm -rf etc/systemd/system/* usr/lib/systemd/system/*.wants run/*
@@ -40,9 +46,9 @@ NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kil
 
 
 class Machine:
-    """`root`: its files, as this machine sees them. Raises NotBooted."""
+    """`lower`: the directory or the archive with which it begins. `root`: its files, as this machine sees them. Raises NotBooted."""
 
-    def __init__(self) -> None:
+    def __init__(self, lower: Path = Path("/")) -> None:
         # The hierarchy of version 2, which is a second one where version 1 is in use.
         top = Path("/sys/fs/cgroup/unified")
         self._cgroup = (top if top.is_dir() else top.parent) / f"machine-{uuid.uuid4().hex[:8]}"
@@ -56,6 +62,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=os.environ | {"LOWER": str(lower)},
                 preexec_fn=self._enter,
             )
         except (OSError, subprocess.SubprocessError) as error:

@@ -1,0 +1,71 @@
+"""The Dockerfile and the Ansible play, as their own tools judge them. No image is built and no machine is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from packages.build import build_wheel
+from tests.support.documents import CHECKOUT
+
+DOCKERFILE = CHECKOUT / "Dockerfile"
+
+
+def instructions(name: str) -> list[list[str]]:
+    """The words of each instruction of this name."""
+    lines = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
+    return [line.split()[1:] for line in lines if line.startswith(f"{name} ")]
+
+
+def test_hadolint_accepts_the_dockerfile() -> None:
+    done = subprocess.run([tool("hadolint"), DOCKERFILE], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    assert instructions("USER") == [["10001:10001"]]
+    assert instructions("ENTRYPOINT") == [['["schedappliance"]']]
+
+
+@pytest.mark.slow
+def test_the_dockerfile_copies_what_the_wheel_needs(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for *names, target in instructions("COPY"):
+        for name in names if not names[0].startswith("--from=") else ():
+            copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+            source.mkdir(exist_ok=True)
+            copy(CHECKOUT / name, source / target / (name if target == "./" else ""))
+    of_image = build_wheel(tmp_path / "image", source)
+    of_checkout = build_wheel(tmp_path / "checkout")
+    assert contents(of_image) == contents(of_checkout)
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """The names and the checksums of the files of a wheel. RECORD lists them."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {entry.filename: entry.CRC for entry in archive.infolist() if not entry.filename.endswith("/RECORD")}
+
+
+def test_ansible_accepts_the_play(tmp_path: Path) -> None:
+    command: list[str | Path] = [
+        tool("ansible-playbook"),
+        "--syntax-check",
+        CHECKOUT / "etc/ansible/schedappliance.yml",
+    ]
+    env = os.environ | {"ANSIBLE_HOME": str(tmp_path), "ANSIBLE_LOCALHOST_WARNING": "false"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done
+
+
+def tool(name: str) -> Path:
+    """A tool of the extra `test`."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        pytest.skip(f"needs {name}")
+    return path
