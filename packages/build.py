@@ -73,7 +73,7 @@ def build_system_package(tree: Path, kind: str, arch: str, target: Path) -> Path
     """Builds a package of the staged files in the directory `target`. `kind`: deb or rpm."""
     version = _version(tree)
     env = os.environ | {"VERSION": version, "ARCH": arch}
-    command = ["nfpm", "package", "--config", str(HERE / "nfpm.yaml"), "--packager", kind, "--target"]
+    command = [_tool("nfpm"), "package", "--config", str(HERE / "nfpm.yaml"), "--packager", kind, "--target"]
     name = (
         f"schedappliance_{version}_{arch}.deb"
         if kind == "deb"
@@ -91,9 +91,14 @@ def build_pyz(modules: list[Path], target: Path) -> Path:
         merged = shutil.copytree(first, Path(name) / "modules")
         for other in others:
             shutil.copytree(other / "re2", merged / "re2", dirs_exist_ok=True)
-        command = ["shiv", "--site-packages", str(merged), *entry, "--compressed", "--reproducible"]
+        command = [_tool("shiv"), "--site-packages", str(merged), *entry, "--compressed", "--reproducible"]
         subprocess.run([*command, "--output-file", str(target)], check=True)
     return target
+
+
+def _tool(name: str) -> str:
+    """A tool of the extra `package`, which is beside this Python. Its directory need not be in PATH."""
+    return str(Path(sys.executable).parent / name)
 
 
 def _version(tree: Path) -> str:
