@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.clock import span_text
 from schedappliance.core.reload import is_reloading
-from schedappliance.core.runs import LEAVE_AFTER_MS
+from schedappliance.core.stopping import LEAVE_AFTER_MS
 from schedappliance.diagnostics import counted
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.engine.records import job_id

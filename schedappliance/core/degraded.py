@@ -36,6 +36,7 @@ from schedappliance.core.authorization import rejection_of_stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import answer_parked, line_typed
 from schedappliance.core.reload import reload_failed
+from schedappliance.core.stopping import finish_stopping, send_signals, stop
 from schedappliance.core.waits import end_waits
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
@@ -220,11 +221,11 @@ class Degraded:
     def _continue_without_rows(self, stops: list[StopRequested]) -> None:
         """Sends signals, ends waits and stops the appliance, although the store cannot record it."""
         state, ended = self._state, _ended_runs(self.backlog)
-        for stop in stops:
-            runs.stop(state, stop.reason, ended, stop.on_stop and state.configuration.on_stop == "keep")
-        runs.send_signals(state, ended)
+        for request in stops:
+            stop(state, request.reason, ended, request.on_stop and state.configuration.on_stop == "keep")
+        send_signals(state, ended)
         end_waits(state)
-        if runs.finish_stopping(state, ended):
+        if finish_stopping(state, ended):
             text = "stopping without the store: the next start records how its runs ended"
             # Before the effect Stop, which is the last one.
             state.effects.insert(-1, LogMessage("error", text))

@@ -57,12 +57,12 @@ from schedappliance.core.runs import (
     answer_failure,
     call_off,
     claim_program,
-    count_run,
+    count_end_at_claim,
     not_started,
     record_missed,
-    stop,
     stop_run,
 )
+from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
@@ -486,7 +486,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     state.store.runs.record(job, run, now)
     state.note_claim(key, run.state)
     if run.ended_ms is not None:
-        count_run(state, job, run)
+        count_end_at_claim(state, job, run)
 
 
 def stored_output(answer: Answer) -> str:

@@ -17,7 +17,8 @@ from schedappliance.core.counters import read_counters
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
-from schedappliance.core.runs import count_end, finish_attempt, terminate
+from schedappliance.core.runs import count_end, finish_attempt
+from schedappliance.core.stopping import terminate
 from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started

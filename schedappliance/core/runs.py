@@ -1,4 +1,4 @@
-"""Runs of programs: how they are claimed, queued, started, signalled and ended; `on_failure`; the orderly stop of the daemon.
+"""Runs of programs: how they are claimed, queued, started and ended, and what `on_failure` adds.
 
 Rule: a program starts after the commit that claims its run, once for each attempt.
 """
@@ -7,23 +7,21 @@ Rule: a program starts after the commit that claims its run, once for each attem
 #
 #   claim_program    The job is due, and there is a place: the run is recorded as `started`, and `_launch` returns StartProgram.
 #   program_started  The keeper has started the process: its pid is stored.
-#   program_ended    `finish_attempt` records the end of the attempt, and `end_run` that of the run.
+#   program_ended    The process has ended: `finish_attempt` records the end of the attempt, and `end_run` that of the run.
 #
 # What can go wrong, and what then happens:
 #
 #   there is no place       `_queue` records the run as `queued`. `start_queued` starts it in a later turn.
 #   the program is unknown  `prepare` returns CannotStart, and the run ends as `failed` when it is claimed.
 #   the attempt fails       `conclude` (engine/attempts.py) decides; `_queue_again` lets the next attempt wait for its time.
-#   the timeout passes      `send_signals` sends TERM, then KILL after `kill_after`. The end comes by `program_ended`.
+#   the timeout passes      `send_signals` (stopping.py) sends TERM, then KILL after `kill_after`. `program_ended` follows.
 #
-# The words for ends: a program is terminated, an attempt is finished, a run is ended. A run that waits is called off.
+# One verb for each end: a program is terminated, an attempt is finished, a run is ended, a run that waits is called off.
 #
 # docs/architecture.md, "A due job", follows one job through all files.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +29,7 @@ from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter
-from schedappliance.core.waits import answer_all_waits
+from schedappliance.core.stopping import terminate
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
     Admission,
@@ -46,12 +44,11 @@ from schedappliance.engine.attempts import (
     Running,
     Siblings,
     admit,
-    after_term,
     conclude,
     failure_environment,
     prepare,
 )
-from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
+from schedappliance.engine.effects import DiscardOutput, StartProgram
 from schedappliance.engine.events import (
     OutputEmptied,
     OutputsChecked,
@@ -84,12 +81,13 @@ if TYPE_CHECKING:
     from schedappliance.store.runs import PastRun
 
 FIRST_ATTEMPT = 1
-# After KILL, an appliance that stops waits this long for the end of a program.
-LEAVE_AFTER_MS = 5000
+
+
+# Claims
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
-    """Claims the run of a due job, and starts it if a place is free, else queues it. `overlap` may skip it."""
+    """Claims the run of a due job: starts it if a place is free, else queues it. `overlap` may skip it instead."""
     program = state.configuration.programs.get(command.words[0])
     overlap = program.overlap if program else "skip"
     admission, reason = admit(overlap, _siblings(state, job.number), catching_up)
@@ -97,11 +95,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
     if admission is Admission.REPLACE and not state.may_claim:
-        # What runs goes on, since the run that replaces it would not start.
+        # The earlier program goes on, since the run that replaces it could not start now.
         admission, reason = Admission.BLOCK, AFTER_EARLIER
-    first = AttemptKey(key, FIRST_ATTEMPT)
-    # The jobs that deliver alerts are like this; see `_add_alert` in alerts.py.
-    may_deliver = job.kind == "run" and job.origin == "stanza"
     if isinstance(launch := prepare(state.options, command), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, launch.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
@@ -112,6 +107,9 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
+        first = AttemptKey(key, FIRST_ATTEMPT)
+        # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
+        may_deliver = job.kind == "run" and job.origin == "stanza"
         effect = _start_program(state, first, due_ms, launch, job.on_failure_of, may_deliver)
         _launch(state, launch.program, effect, waited_ms=0)
     else:
@@ -124,12 +122,26 @@ def _siblings(state: State, job: int) -> Siblings:
     return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
 
+def _queue(
+    state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
+) -> None:
+    why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
+    run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
+    waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
+    state.note_claim(key, RunState.QUEUED)
+    # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
+    if admission is Admission.START or state.live[job.number] == 1:
+        state.queue.add(waiter)
+    else:
+        state.queue.block(waiter)
+
+
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
     """Records a run that ends when it is claimed, with the reason."""
     run = NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall)
     state.store.runs.record(job, run, state.moment.wall)
     state.note_claim(key, how)
-    count_run(state, job, run)
+    count_end_at_claim(state, job, run)
     text = f"run {state.named(key)} {how.value}: {reason}"
     state.log(
         "warning",
@@ -139,82 +151,20 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
     )
 
 
-def count_run(state: State, job: Job, run: NewRun) -> None:
-    """Counts a run that ended when it was claimed."""
-    state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
-    if _concerns_alerts(state, job.origin, job.declared):
-        past = state.store.runs.past(run.key)
-        assert past is not None, run.key
-        run_ended(state, past)
-
-
-def _concerns_alerts(state: State, origin: str, declared: str | None) -> bool:
-    """Whether alerts must hear of the end of a run: a stanza may watch it, or it may be a delivery."""
-    return bool(state.configuration.notify) or (origin == "stanza" and declared is None)
-
-
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     """Records one row for all due times that passed; returns its key."""
     key, missed = RunKey(job.number, passed.occurrence), passed.missed
     now = state.moment.wall
     run = NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now)
     state.store.runs.record(job, run, now)
-    count_run(state, job, run)
+    count_end_at_claim(state, job, run)
     state.count("due_times_missed_total", number=missed.count)
     state.pruning.stored_runs += 1
     state.statistics.ended[RunState.MISSED] += missed.count
     return key
 
 
-def _queue(
-    state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
-) -> None:
-    why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
-    run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
-    waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
-    state.note_claim(key, RunState.QUEUED)
-    # The replaced run may have been waiting too. Then this run is the only one of its job, and waits for a place.
-    if admission is Admission.START or state.live[job.number] == 1:
-        state.queue.add(waiter)
-    else:
-        state.queue.block(waiter)
-
-
-def call_off(state: State, job: int, reason: Reason) -> None:
-    """Cancels the job's waiting runs. Its running programs continue."""
-    for key in state.queue.remove_job(job):
-        end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
-
-
-def stop_run(state: State, key: RunKey, user: str) -> None:
-    """Cancels a run that waits, or ends its program. If TERM was sent before, the instant of KILL stays."""
-    if state.queue.remove(key):
-        end_run(state, key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
-        return
-    running = state.running[key]
-    if running.ending is Ending.CANCELLED:
-        return
-    state.store.runs.mark_stopped(running.key, user)
-    terminate(state, replace(running, stopped_by=user), Ending.CANCELLED)
-
-
-def _replace_siblings(state: State, job: int) -> None:
-    """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
-    for key in state.queue.remove_job(job):
-        end_run(state, key, RunState.REPLACED, NEWER, state.moment.wall)
-    for running in state.running.of_job(job):
-        if running.ending in (Ending.REPLACED, Ending.CANCELLED):
-            continue
-        state.store.runs.mark_replaced(running.key)
-        terminate(state, running, Ending.REPLACED)
-
-
-def terminate(state: State, running: Running, why: Ending) -> None:
-    """Sends TERM to a program whose run was replaced or stopped. If it was sent before, the instant of KILL stays."""
-    if running.ending is None:
-        state.effects.append(_term_signal(running, why))
-        running = after_term(running, why, state.moment.boot)
-    state.running[running.key.run] = replace(running, ending=why)
+# Starts
 
 
 def start_queued(state: State) -> None:
@@ -232,7 +182,7 @@ def start_queued(state: State) -> None:
 
 
 def _start(state: State, waiter: Waiter) -> None:
-    """Starts a run that has waited. It may have to wait for its user, or fail: programs and roles may have changed."""
+    """Starts a run that has waited. It may have to wait for its user. It may fail: programs and roles may have changed."""
     key, program, run = waiter.key, waiter.program, state.store.runs.next_start(waiter.key)
     command = run.command
     if ask_for_user_of_run(state, run.user, run.origin):
@@ -319,6 +269,12 @@ def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[
     )
 
 
+def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str, str], ...]:
+    """The variables that describe the failed run to a program that answers it; none for other programs."""
+    ended = state.store.runs.ended(failed) if failed is not None else None
+    return failure_environment(state.store.node, ended) if ended is not None else ()
+
+
 def _launch(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
     """Starts an attempt: counts its program as running, stores the attempt, and adds the effect.
 
@@ -340,6 +296,9 @@ def _launch(state: State, program: Program, start: StartProgram, waited_ms: int 
             run_started(state, start.key.run)
 
 
+# Events of programs
+
+
 def _is_running(state: State, key: AttemptKey) -> bool:
     """Whether this attempt is the running one. An event that waited for the store may be about an earlier attempt."""
     running = state.running.get(key.run)
@@ -354,26 +313,6 @@ def program_started(state: State, event: ProgramStarted) -> None:
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
     if _is_running(state, event.key):
         _finish(state, event.key.run, NotStarted(event.reason, event.exhausted, event.is_alone))
-
-
-def outputs_checked(state: State, event: OutputsChecked) -> None:
-    """Degrades the appliance while outputs cannot be written: no program starts, since the machine would fail each one."""
-    if event.problem and event.problem != state.status.outputs:
-        state.log("error", f"degraded: {event.problem}; programs wait; trying again every second")
-    elif state.status.outputs and event.problem is None:
-        state.log("info", "outputs can be written again")
-    state.status = replace(state.status, outputs=event.problem)
-
-
-def output_emptied(state: State, event: OutputEmptied) -> None:
-    name, remedy = state.named(event.key.run), "stop it, or redirect its output"
-    state.log(
-        "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
-    )
-
-
-def output_unreadable(state: State, event: OutputUnreadable) -> None:
-    state.log("warning", f"the output of run {state.named(event.key.run)} cannot be read: {event.reason}")
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
@@ -391,6 +330,29 @@ def output_kept(state: State, event: ProgramOutput) -> None:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
 
 
+def output_emptied(state: State, event: OutputEmptied) -> None:
+    name, remedy = state.named(event.key.run), "stop it, or redirect its output"
+    state.log(
+        "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
+    )
+
+
+def output_unreadable(state: State, event: OutputUnreadable) -> None:
+    state.log("warning", f"the output of run {state.named(event.key.run)} cannot be read: {event.reason}")
+
+
+def outputs_checked(state: State, event: OutputsChecked) -> None:
+    """Degrades the appliance while outputs cannot be written. No program starts meanwhile, since each start would fail."""
+    if event.problem and event.problem != state.status.outputs:
+        state.log("error", f"degraded: {event.problem}; programs wait; trying again every second")
+    elif state.status.outputs and event.problem is None:
+        state.log("info", "outputs can be written again")
+    state.status = replace(state.status, outputs=event.problem)
+
+
+# Ends of attempts
+
+
 def _finish(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
     finish_attempt(state, running, cause)
@@ -403,13 +365,13 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     key, runs = running.key, state.store.runs
     program = state.configuration.programs.get(running.program)
     if program and cause == Lost(PERHAPS_NOT_STARTED) and state.store.incidents.is_alert(key.run.job):
-        # An alert must not be lost.
+        # Whether the alert was delivered is not known. Twice is better than never.
         program = replace(program, on_interrupt="rerun")
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     result = conclude(running, cause, program, failed_before, seed)
     state.count("attempts_total", running.program, _metrics_result(result.state, cause, result.began))
-    # One line for a shortage, not one for each of the programs that cannot start for it.
+    # A shortage is logged once, not again for each program that cannot start.
     is_logged = result.began or not state.is_short
     if result.began:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
@@ -449,6 +411,9 @@ def _queue_again(state: State, running: Running, again: Again, is_logged: bool) 
     state.log(level, text, **_run_fields(state, key, RunState.QUEUED), program=running.program)
 
 
+# Ends of runs
+
+
 def end_run(state: State, key: RunKey, how: RunState, reason: Reason | None, ended_ms: int) -> None:
     """Records, counts and logs the end of a run."""
     state.store.runs.end(key, how, reason, ended_ms)
@@ -482,6 +447,20 @@ def count_end(state: State, key: RunKey, how: RunState) -> tuple[PastRun, int | 
     return run, duration_ms
 
 
+def count_end_at_claim(state: State, job: Job, run: NewRun) -> None:
+    """Counts a run that ended when it was claimed."""
+    state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
+    if _concerns_alerts(state, job.origin, job.declared):
+        past = state.store.runs.past(run.key)
+        assert past is not None, run.key
+        run_ended(state, past)
+
+
+def _concerns_alerts(state: State, origin: str, declared: str | None) -> bool:
+    """Whether alerts.py must be told of the end of a run: a stanza may watch it, or it may deliver an alert."""
+    return bool(state.configuration.notify) or (origin == "stanza" and declared is None)
+
+
 def _run_fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:
     """The fields of a log line about a run."""
     job = job_id(state.store.node, key.job)
@@ -490,73 +469,6 @@ def _run_fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:
 
 def _job_fields(job: Job) -> dict[str, Any]:
     return {"job_name": job.declared, "user": job.user.name, "origin": job.origin}
-
-
-def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
-    """Sends TERM to programs whose timeout has passed, and KILL to those that did not end in time.
-
-    `ended`: runs whose programs have ended already, although the store could not record it.
-    """
-    for running in state.running.overdue(state.moment.boot):
-        if running.key.run in ended:
-            continue
-        why = running.ending or Ending.TIMEOUT
-        if running.ending is None:
-            state.running[running.key.run] = after_term(running, why, state.moment.boot)
-            number = signal.SIGTERM
-        else:
-            state.running[running.key.run] = replace(running, kill_at=None, killed_at=state.moment.boot)
-            number = signal.SIGKILL
-        state.effects.append(SignalProgram(running.key, number, running.kill_after_ms, why.value))
-
-
-def _term_signal(running: Running, why: Ending) -> SignalProgram:
-    return SignalProgram(running.key, signal.SIGTERM, running.kill_after_ms, why.value)
-
-
-def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: bool = False) -> None:
-    """Begins to stop: no run starts any more, and every running program gets TERM, then KILL after its `kill_after`.
-
-    `keeps`: the programs run on, and the next daemon takes them over. With a store in memory they end: it is lost.
-    """
-    if not state.stopping:
-        state.stopping, state.keeps_programs = True, keeps and state.store.path is not None
-        how = "run on" if state.keeps_programs else "are running"
-        state.log("info", f"stopping: {reason}; {len(state.running)} programs {how}")
-        if state.keeps_programs:
-            return
-        for running in list(state.running.values()):
-            if running.ending is None and running.key.run not in ended:
-                state.running[running.key.run] = after_term(running, Ending.SHUTDOWN, state.moment.boot)
-                state.effects.append(_term_signal(running, Ending.SHUTDOWN))
-
-
-def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
-    """Ends the stop if there is no program left to wait for. Returns whether it has. `ended`: as in `send_signals`."""
-    ends_at = stop_ends_at(state, ended)
-    if not state.stopping or state.stopped or ends_at is None or state.moment.boot < ends_at:
-        return False
-    state.stopped = True
-    for key in () if state.keeps_programs else state.running.keys() - ended:
-        state.log(
-            "error", f"run {state.named(key)} does not end, although it was killed; the next start adopts its process"
-        )
-    answer_all_waits(state)
-    state.effects.append(Stop())
-    return True
-
-
-def stop_ends_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
-    """The boot instant at which the stop gives up waiting for programs. 0: there is none to wait for.
-
-    None: one has not got KILL yet. After KILL, the stop waits only LEAVE_AFTER_MS, since not even KILL ends a program
-    that waits for a broken disk.
-    """
-    if state.keeps_programs:
-        return 0
-    killed = [running.killed_at for key, running in state.running.items() if key not in ended]
-    ends = [at + LEAVE_AFTER_MS for at in killed if at is not None]
-    return max(ends, default=0) if len(ends) == len(killed) else None
 
 
 def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:
@@ -578,7 +490,33 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
     state.log("info", f"on failure of run {state.named(key)}: job {job_id(state.store.node, number)}: {command.text}")
 
 
-def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str, str], ...]:
-    """The variables that describe the failed run to a program that answers it; none for other programs."""
-    ended = state.store.runs.ended(failed) if failed is not None else None
-    return failure_environment(state.store.node, ended) if ended is not None else ()
+# Runs that are called off, stopped or replaced
+
+
+def call_off(state: State, job: int, reason: Reason) -> None:
+    """Cancels the job's waiting runs. Its running programs continue."""
+    for key in state.queue.remove_job(job):
+        end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
+
+
+def stop_run(state: State, key: RunKey, user: str) -> None:
+    """Cancels a run that waits, or ends its program. If TERM was sent before, the instant of KILL stays."""
+    if state.queue.remove(key):
+        end_run(state, key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
+        return
+    running = state.running[key]
+    if running.ending is Ending.CANCELLED:
+        return
+    state.store.runs.mark_stopped(running.key, user)
+    terminate(state, replace(running, stopped_by=user), Ending.CANCELLED)
+
+
+def _replace_siblings(state: State, job: int) -> None:
+    """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
+    for key in state.queue.remove_job(job):
+        end_run(state, key, RunState.REPLACED, NEWER, state.moment.wall)
+    for running in state.running.of_job(job):
+        if running.ending in (Ending.REPLACED, Ending.CANCELLED):
+            continue
+        state.store.runs.mark_replaced(running.key)
+        terminate(state, running, Ending.REPLACED)

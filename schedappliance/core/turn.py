@@ -41,6 +41,7 @@ from schedappliance.core.orders import answer_parked, claim_runs, connection_clo
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
+from schedappliance.core.stopping import finish_stopping, send_signals, stop, stop_ends_at
 from schedappliance.core.waits import end_waits
 from schedappliance.engine.effects import EndWatches
 from schedappliance.engine.events import (
@@ -244,7 +245,7 @@ class Core:
                 # Nothing is due any more: the loop only waits for its devices.
                 return None, None
             if state.stopping:
-                ends_at = runs.stop_ends_at(state)
+                ends_at = stop_ends_at(state)
                 return None, min(deadlines if ends_at is None else [*deadlines, ends_at], default=None)
             try:
                 return _next_due(state), min(deadlines + _next_steps(state), default=None)
@@ -317,13 +318,13 @@ def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozense
     if state.queue.number and state.may_claim:
         runs.start_queued(state)
     if state.running.deadlines:
-        runs.send_signals(state, ended)
+        send_signals(state, ended)
 
     # Clients that wait, and the stop
     if state.wait_until is not None:
         end_waits(state)
     if state.stopping:
-        runs.finish_stopping(state)
+        finish_stopping(state)
 
     # Old rows
     pruning = state.pruning
@@ -385,7 +386,7 @@ def _nobody_watches(state: State, _event: NobodyWatches) -> None:
 
 
 def _stop_requested(state: State, event: StopRequested) -> None:
-    runs.stop(state, event.reason, keeps=event.on_stop and state.configuration.on_stop == "keep")
+    stop(state, event.reason, keeps=event.on_stop and state.configuration.on_stop == "keep")
 
 
 # The events whose order a user can see.

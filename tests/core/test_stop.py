@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from schedappliance.core.runs import LEAVE_AFTER_MS
+from schedappliance.core.stopping import LEAVE_AFTER_MS
 from schedappliance.engine.effects import Effect, StartProgram, Stop
 from schedappliance.engine.events import Event, StopRequested
 from schedappliance.engine.records import RunKey
