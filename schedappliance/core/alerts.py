@@ -12,9 +12,9 @@ Rule: an event, its incident and the job that delivers the alert are one transac
 #   remind         After an hour, `_add_alert` tells the incident once more.
 #   run_ended      A run succeeds. `_recover` closes the incident and tells that.
 #
-# An incident of the appliance itself begins in `follow_troubles` or `reload_ended`, and one of a run that takes too
-# long in `note_late_runs`. An event that opens no incident, such as `output`, is told each time. So is every event of a
-# stanza without incidents.
+# Incidents begin elsewhere too: of the appliance itself in `follow_troubles` or `reload_ended`, of a run that takes too long
+# in `note_late_runs`. An event that opens no incident, such as `output`, is told each time. So is every event of a stanza
+# without incidents.
 
 from __future__ import annotations
 
@@ -61,16 +61,19 @@ if TYPE_CHECKING:
     from schedappliance.store.runs import PastRun
 
 STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
-# The ends of runs that open an incident.
+# The events of runs that open an incident.
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
 APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
-# In place of the instant from which a run is late: it never is.
+# For a run that is never late, in place of the boot instant from which it is late.
 NEVER = sys.maxsize
-# The event `output` tells this much of the output: as much as `output_limit` keeps by default. Others tell its end.
+# The most bytes of output in the event `output`: as many as `output_limit` keeps by default. Other events have TAIL_BYTES.
 WHOLE_BYTES = 64 * 1024
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
+
+
+# The starts and ends of runs
 
 
 def run_started(state: State, key: RunKey) -> None:
@@ -100,9 +103,10 @@ def run_ended(state: State, run: PastRun) -> None:
 
 
 def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
-    """Tells a run to a stanza, at most once. `kinds`: the events that it is, such as `failed` and then `output`.
+    """Tells one event of a run to a stanza. `kinds`: the possible ones, such as `failed` and then `output`.
 
-    An incident may only count its event: it waits for more (`after`), or was told already. Then the next kind is tried.
+    An event that an incident only counts is not told: the incident waits for more (`after`), or was told before. Then the next
+    kind is tried.
     """
     for kind in kinds:
         if kind in WITH_INCIDENT and notify.has_incidents:
@@ -114,12 +118,31 @@ def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reas
             return
 
 
+def _end_delivery(state: State, run: PastRun, notify: str) -> None:
+    """Counts how a delivery ended. A failed one causes no other alert, only a line in the log."""
+    is_delivered = run.state == RunState.SUCCEEDED
+    state.store.incidents.end_alert(run.key.job)
+    state.count("alerts_total", notify, "delivered" if is_delivered else "failed")
+    if not is_delivered:
+        state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
+
+
+# Runs that take too long
+
+
 def expect_late_end(state: State, running: Running) -> None:
-    """Makes a turn check a program that has run for LATE_MS, if a stanza watches this. Most programs end before."""
+    """Plans the first check whether a run takes too long, LATE_MS after its start. Does nothing if no stanza watches this."""
     if not any(LATE in notify.when for notify in state.configuration.notify.values()):
         return
     check_at = running.started_at + LATE_MS
     state.late_from = check_at if state.late_from is None else min(state.late_from, check_at)
+
+
+def _expect_late_ends(state: State) -> None:
+    """Works out again when runs are late, after the stanzas may have changed."""
+    for key, running in list(state.running.items()):
+        state.running[key] = replace(running, late_at=None)
+        expect_late_end(state, running)
 
 
 def note_late_runs(state: State, ended: Set[RunKey]) -> None:
@@ -137,7 +160,10 @@ def note_late_runs(state: State, ended: Set[RunKey]) -> None:
 
 
 def _note_late(state: State, running: Running) -> int:
-    """Notes a run for each stanza for which it is late now. Returns when it will be late for the next one, or NEVER."""
+    """Notes a run for each stanza for which it is late now.
+
+    Returns the boot instant from which it will be late for the next stanza, or NEVER.
+    """
     key, incidents = running.key.run, state.store.incidents
     watching = [one for one in state.configuration.notify.values() if LATE in one.when]
     usual = usual_duration(state.store.runs.durations(key, USUAL_RUNS)) if watching else None
@@ -157,6 +183,9 @@ def _note_late(state: State, running: Running) -> int:
     return min(later)
 
 
+# The appliance itself
+
+
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
     state.troubles_in_incidents = troubles = state.status.troubles
@@ -170,15 +199,8 @@ def reload_ended(state: State, mistake: str | None) -> None:
     _follow_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
 
 
-def _expect_late_ends(state: State) -> None:
-    """Works out again when runs are late, after the stanzas may have changed."""
-    for key, running in list(state.running.items()):
-        state.running[key] = replace(running, late_at=None)
-        expect_late_end(state, running)
-
-
 def _follow_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
-    """Opens incidents for what is wrong with the appliance itself. None: nothing is wrong now, so it closes them."""
+    """Opens incidents for a trouble of the appliance itself. None: there is no trouble now, so the incidents are closed."""
     if trouble is None:
         if state.open_incidents:
             _recover(state, subject, None)
@@ -188,18 +210,21 @@ def _follow_trouble(state: State, subject: Subject, kind: str, trouble: str | No
             _count_in_incident(state, notify, subject, kind, None, trouble)
 
 
-def _end_delivery(state: State, run: PastRun, notify: str) -> None:
-    is_delivered = run.state == RunState.SUCCEEDED
-    state.store.incidents.end_alert(run.key.job)
-    state.count("alerts_total", notify, "delivered" if is_delivered else "failed")
-    if not is_delivered:
-        state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
+def _trouble_now(state: State, kind: str) -> str | None:
+    """What is wrong with the appliance itself now, for a reminder."""
+    if kind == DEGRADED:
+        return state.status.troubles
+    mistakes = state.status.last_reload.lines
+    return mistakes[0] if kind == RELOAD_REFUSED and mistakes else None
+
+
+# Incidents
 
 
 def _count_in_incident(
     state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None
 ) -> bool:
-    """Opens an incident or counts one more event of it. Returns whether it is told."""
+    """Opens an incident, or counts one more event in it. Returns whether the event is told."""
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
@@ -211,7 +236,7 @@ def _count_in_incident(
 
 
 def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
-    """Closes the incidents of a subject that has recovered. Returns the names of the stanzas that tell it."""
+    """Closes the incidents of a subject that has recovered. Returns the names of the stanzas that tell the recovery."""
     stanzas: set[str] = set()
     for incident in state.store.incidents.of(subject):
         _close(state, incident, "recovered")
@@ -223,7 +248,7 @@ def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
 
 
 def remind(state: State) -> None:
-    """Tells the incidents again whose reminder is due, unless their stanza wants no reminders any more."""
+    """Tells again the incidents whose reminders are due, unless their stanzas want no reminders any more."""
     now = state.moment.wall
     for incident in state.store.incidents.due(now, MOST_REMINDERS):
         notify = _notify_of(state, incident)
@@ -244,25 +269,6 @@ def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
     """Adds to the news that a user has acknowledged incidents, whose rows the command has changed."""
     for incident in incidents:
         _after_change(state, "acknowledged", incident)
-
-
-def _close(state: State, incident: Incident, change: str) -> None:
-    state.store.incidents.close(incident)
-    _after_change(state, change, incident)
-
-
-def _after_change(state: State, change: str, incident: Incident) -> None:
-    """Reads the mirror of the incidents again after the row of one has changed, and adds the change to the news."""
-    state.read_incidents()
-    if state.is_watched:
-        state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
-
-
-def _trouble_now(state: State, kind: str) -> str | None:
-    if kind == DEGRADED:
-        return state.status.troubles
-    mistakes = state.status.last_reload.lines
-    return mistakes[0] if kind == RELOAD_REFUSED and mistakes else None
 
 
 def close_outdated_incidents(state: State, jobs: Iterable[int] | None = None) -> None:
@@ -286,6 +292,18 @@ def _close_if_outdated(state: State, incidents: list[Incident]) -> None:
             _close(state, incident, "ended")
 
 
+def _close(state: State, incident: Incident, change: str) -> None:
+    state.store.incidents.close(incident)
+    _after_change(state, change, incident)
+
+
+def _after_change(state: State, change: str, incident: Incident) -> None:
+    """Follows the change of an incident's row: reads the mirror of the incidents again, and adds the change to the news."""
+    state.read_incidents()
+    if state.is_watched:
+        state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
+
+
 def _notify_of(state: State, incident: Incident) -> Notify | None:
     """The stanza of an incident; None if it is gone or no longer watches the job, or if the job is gone or switched off."""
     notify = state.configuration.notify.get(incident.notify)
@@ -305,10 +323,13 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
     return job is not None and job.enabled and notify.watches(job.declared, _program_in(job.command))
 
 
-def _subject_of(state: State, run: PastRun) -> Subject | None:
-    """The subject of a run's incident: its job or its program.
+# What an event is about
 
-    None for a command without a program in a job that runs once.
+
+def _subject_of(state: State, run: PastRun) -> Subject | None:
+    """The subject of a run's incident: its job if that is declared or recurs, else its program.
+
+    None for a job that runs a command without a program once.
     """
     if run.name is not None:
         return Subject(run.name, run.key.job)
@@ -325,7 +346,7 @@ def _name_of(state: State, run: PastRun) -> str:
 
 
 def _program_of(run: PastRun) -> str | None:
-    """The program of a run. One that did not start has none in its row."""
+    """The program of a run. The row of a run that did not start has none, so its command tells."""
     return run.program or _program_in(read_command(run.command).command)
 
 
@@ -333,39 +354,11 @@ def _program_in(command: Command | None) -> str | None:
     return command.bare.words[0] if command is not None and command.bare.form == "run" else None
 
 
-def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
-    event = _plain_event(state, incident.subject.name, kind, run, reason)
-    return {**event, "incident": incident.number, "count": incident.times, "since_ms": incident.since_ms}
-
-
-def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
-    """An event that belongs to no incident."""
-    now = state.moment.wall
-    return {
-        "kind": kind,
-        "at_ms": now,
-        "subject": name,
-        "reason": reason,
-        "incident": None,
-        "count": 1,
-        "since_ms": now,
-        "reminder": False,
-        "run": run_data(state.store.node, run) if run else None,
-        "output": _output_of(state, run, WHOLE_BYTES if kind == OUTPUT else TAIL_BYTES) if run else None,
-    }
-
-
-def _output_of(state: State, run: PastRun, most: int) -> str | None:
-    """The end of the output of a program, or the beginning of the answer of a command: at most so many bytes."""
-    output = state.store.runs.output(run.key)
-    if output is not None:
-        return tail(output[0], most).decode(errors="replace")
-    answer = state.store.runs.answer(run.key)
-    return answer and answer[:most]
+# Alerts
 
 
 def _add_alert(state: State, notify: Notify, event: AlertEvent) -> None:
-    """Adds the job that delivers an event, or adds the event to the alert that waits for more."""
+    """Adds the job that delivers an event. If an alert of the stanza still collects events, adds the event to it instead."""
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
         event["output"] = end_of_output(event)
@@ -395,6 +388,38 @@ def _due(state: State, notify: Notify) -> int:
         return state.schedules.calendar(rule.text(state.schedules.days)).next_after(now) or now
     except NoSchedule:
         return now
+
+
+def _event_of(state: State, incident: Incident, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
+    """An event of an incident."""
+    event = _plain_event(state, incident.subject.name, kind, run, reason)
+    return {**event, "incident": incident.number, "count": incident.times, "since_ms": incident.since_ms}
+
+
+def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason: str | None) -> AlertEvent:
+    """An event that belongs to no incident."""
+    now = state.moment.wall
+    return {
+        "kind": kind,
+        "at_ms": now,
+        "subject": name,
+        "reason": reason,
+        "incident": None,
+        "count": 1,
+        "since_ms": now,
+        "reminder": False,
+        "run": run_data(state.store.node, run) if run else None,
+        "output": _output_of(state, run, WHOLE_BYTES if kind == OUTPUT else TAIL_BYTES) if run else None,
+    }
+
+
+def _output_of(state: State, run: PastRun, most: int) -> str | None:
+    """The end of the output of a program, or the beginning of the answer of a command: at most so many bytes."""
+    output = state.store.runs.output(run.key)
+    if output is not None:
+        return tail(output[0], most).decode(errors="replace")
+    answer = state.store.runs.answer(run.key)
+    return answer and answer[:most]
 
 
 class Message(NamedTuple):
