@@ -18,6 +18,8 @@ Rule: a worker prepares a start, and another thread looks up its user. A file sy
 #   the output cannot be opened      OutputsChecked: no program starts until a check of the directory succeeds.
 #   a signal comes before the start  A start in `_awaiting` is cancelled. Otherwise the signal is sent after the start.
 #   the daemon stops                 The starts in `_awaiting` are cancelled (`leave`), and the next daemon starts them.
+#
+# docs/architecture.md, "A due job", follows a start through all files.
 
 from __future__ import annotations
 
@@ -59,8 +61,9 @@ if TYPE_CHECKING:
 
 # The interval of the checks while outputs cannot be written.
 CHECK_AGAIN_MS = 1000
-# How long a failing look-up of a program's user is repeated: an error does not mean that there is no such user.
+# How long a failing look-up of a program's user is repeated: a failure does not mean that there is no such user.
 LOOK_UP_PATIENCE_MS = 120_000
+# The search path of programs.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CANCELLED = "a signal came before the start"
 LEFT = "the appliance was stopped before the start"
@@ -73,8 +76,7 @@ Account = tuple[str | None, str | None]
 class Launcher:
     """Performs StartProgram and SignalProgram.
 
-    docs/architecture.md, "A due job", follows a start through this class. The deciding thread calls `start`; the worker, or a
-    thread for the look-up of the user, does the rest.
+    The deciding thread calls `start` and `signal`. The worker, or a thread for the look-up of the user, does the rest.
     """
 
     loop: Loop
@@ -88,18 +90,20 @@ class Launcher:
     _environment: dict[str, bytes] = field(init=False)
     # Outputs could not be written at the last try.
     _outputs_fail: bool = False
-    # The starts that wait for the look-up of their account, one look-up for each account. The lock is for these.
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # By account: the starts that wait for its look-up. Several threads use this, each with the lock.
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
-    # For each account whose look-up fails: when it failed first since its last success.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # By account: when its look-up failed first after the last success.
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
-    # Starts were cancelled for a stop, and no turn has them yet.
+    # Starts were cancelled for a stop, and no turn has stored that yet.
     _has_cancelled_starts: bool = False
-    # Cgroups of the last daemon may be left.
+    # Cgroups that no program needs any more may be left: at first, those of the last daemon.
     _has_cgroups: bool = True
 
     def __post_init__(self) -> None:
         self._environment = _encoded(base_environment())
+
+    # Starts
 
     def start(self, effect: StartProgram) -> None:
         """Performs the effect StartProgram. An event reports the end of the attempt, or why it could not begin."""
@@ -145,19 +149,8 @@ class Launcher:
                 # A look-up that failed prevents only the starts of this account.
                 self.loop.inbox.post(ProgramNotStarted(effect.key, reason, is_exhausted, is_alone=may_repeat))
 
-    def _cancel(self, effect: SignalProgram) -> bool:
-        """Cancels a start that waits for the look-up of its account. Returns whether there is one."""
-        with self._lock:
-            for effects in self._awaiting.values():
-                if waiting := [start for start in effects if start.key == effect.key]:
-                    effects.remove(waiting[0])
-                    break
-            else:
-                return False
-        self.loop.inbox.put(ProgramNotStarted(effect.key, CANCELLED, exhausted=True, is_alone=True))
-        return True
-
     def _start_on_worker(self, effect: StartProgram, account: Credentials | None) -> None:
+        """Makes everything that a program needs, and requests its start. Reports a failure."""
         try:
             output = self.outputs.open(effect.key)
         except OSError as error:
@@ -186,7 +179,10 @@ class Launcher:
         return make_cgroup(service_of(), attempt_id(effect.key, effect.started_ms), effect.resources)
 
     def _request(self, effect: StartProgram, request: bytes, descriptors: list[int]) -> None:
-        """Adds the program, since its end may be reported at once, and requests its start. Raises OSError."""
+        """Adds the program to the supervisor, and requests its start from the keeper. Raises OSError.
+
+        The program is added first, since its end may be reported at once.
+        """
         env = dict(effect.env)
         names = "SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT"
         attempt_names = (*(env.get(variable, "") for variable in names), str(effect.started_ms))
@@ -204,11 +200,34 @@ class Launcher:
             self.supervisor.remove(effect.key)
             raise
 
-    def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
-        """Reports a start that the directory of the outputs prevented.
+    # Signals
 
-        It is tried again: the program is not the cause.
-        """
+    def signal(self, effect: SignalProgram) -> None:
+        """Performs the effect SignalProgram, at once or as soon as the program is requested."""
+        if not self._try_signal(effect):
+            # The start is queued or running on the worker, so the signal is tried again after it. If that fails too, the program
+            # has ended or was never started, and needs no signal.
+            self.worker.submit(lambda: self.loop.inbox.post(partial(self._try_signal, effect)))
+
+    def _try_signal(self, effect: SignalProgram) -> bool:
+        return self.supervisor.signal(effect) or self._cancel(effect)
+
+    def _cancel(self, effect: SignalProgram) -> bool:
+        """Cancels a start that waits for the look-up of its account. Returns whether there is one."""
+        with self._lock:
+            for effects in self._awaiting.values():
+                if waiting := [start for start in effects if start.key == effect.key]:
+                    effects.remove(waiting[0])
+                    break
+            else:
+                return False
+        self.loop.inbox.put(ProgramNotStarted(effect.key, CANCELLED, exhausted=True, is_alone=True))
+        return True
+
+    # Outputs that cannot be written, and audits. All of these but `audit_outputs` run on the worker.
+
+    def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
+        """Reports a start that the directory of the outputs prevented. It is tried again, since the program is not the cause."""
         if error.errno in EXHAUSTED:
             self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
             return
@@ -216,8 +235,22 @@ class Launcher:
         self._note_outputs(reason)
         self.loop.inbox.post(ProgramNotStarted(effect.key, reason, exhausted=True))
 
+    def _note_outputs(self, problem: str | None) -> None:
+        """Reports whether outputs can be written. While they cannot, the directory is checked at short intervals."""
+        if problem and self._outputs_fail:
+            return
+        self.loop.inbox.post(OutputsChecked(problem))
+        if problem:
+            self._outputs_fail = True
+            again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
+            self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
+
+    def _check_outputs(self) -> None:
+        self._outputs_fail = False
+        self._note_outputs(self.outputs.problem())
+
     def audit_outputs(self) -> None:
-        """Looks at the directory of the outputs and at the keeper, now and at each interval; mends what can be mended."""
+        """Looks at the directory of the outputs and at the keeper, and mends what can be mended. Repeats this forever."""
         self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self.audit_outputs)
         self.worker.submit(self._audit_outputs)
         self.supervisor.check_keeper()
@@ -232,25 +265,13 @@ class Launcher:
             self._note_outputs(self.outputs.why_unwritable(error))
 
     def _remove_cgroups(self) -> None:
-        """Runs on the worker, as all starts: no start is about to use a cgroup that is removed."""
+        """Removes the cgroups that no program needs. Starts run on the worker too, so none is about to use one of these."""
         try:
             remove_cgroups(service_of(), self.supervisor.names())
         except Unfit:
             self._has_cgroups = False
 
-    def _check_outputs(self) -> None:
-        self._outputs_fail = False
-        self._note_outputs(self.outputs.problem())
-
-    def _note_outputs(self, problem: str | None) -> None:
-        """Runs on the worker. While there is a problem, the directory is checked at short intervals."""
-        if problem and self._outputs_fail:
-            return
-        self.loop.inbox.post(OutputsChecked(problem))
-        if problem:
-            self._outputs_fail = True
-            again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
-            self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
+    # The stop of the daemon
 
     def leave(self) -> None:
         """Cancels the starts that still wait for the look-up of their account, when the daemon stops.
@@ -271,18 +292,11 @@ class Launcher:
         self._has_cancelled_starts = False
 
     def is_busy(self) -> bool:
-        """Whether the daemon cannot end yet: descendants must end before, or cancelled starts must be stored."""
+        """Whether the daemon cannot end yet: descendants of programs must end first, or cancelled starts must be stored."""
         return self._has_cancelled_starts or self.supervisor.is_busy()
 
-    def signal(self, effect: SignalProgram) -> None:
-        """Performs the effect SignalProgram, at once or as soon as the program is requested."""
-        if not self._try_signal(effect):
-            # The start is queued or running on the worker, so the signal is tried again after it. If this fails too, the program
-            # has ended or was never started: no signal is needed.
-            self.worker.submit(lambda: self.loop.inbox.post(partial(self._try_signal, effect)))
 
-    def _try_signal(self, effect: SignalProgram) -> bool:
-        return self.supervisor.signal(effect) or self._cancel(effect)
+# What the request of a start contains
 
 
 def request_of(
@@ -296,7 +310,7 @@ def request_of(
     restraints = [] if is_unrestrained else restraints_of(effect.resources, effect.kill_after_ms)
     restraints += [f"cgroup {cgroup}"] if cgroup else []
     if account is None and restraints:
-        # Only a copy of the keeper can restrain itself before it becomes the program.
+        # The keeper cannot restrain a program that it starts itself. A copy of the spawner can, and needs credentials.
         account = Credentials(os.geteuid(), os.getegid(), os.getgroups(), {})
     identity = "-" if account is None else ",".join(map(str, (account.uid, account.gid, *account.groups)))
     user = f"user `{effect.user}`" if effect.user is not None else f"group `{effect.group}`"
