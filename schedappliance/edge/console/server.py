@@ -15,12 +15,12 @@ Rule: it runs on the deciding thread and never blocks; a client that hangs or le
 #
 #   a client sends many lines        At most MAX_OUTSTANDING of them are read. The rest stays in its socket.
 #   a client reads no answers        Above MAX_ANSWERED bytes of answers, its next lines are not carried out.
-#   many clients read no answers     The bytes count for their user and for all, too. Example: 64 clients of user 1000 with
-#                                    256 KB each fill MAX_ANSWERED_OF_USER. Other users go on.
-#   then root asks for `summary`     Nobody may keep a trusted user out, so its line is *tried* without room. A short answer is
-#                                    sent. A long one is discarded, and its line waits for room (`is_long`).
+#   many clients read no answers     The bytes also count for their user, and for all clients. Example: 64 clients of user 1000
+#                                    with 256 KB each fill MAX_ANSWERED_OF_USER. Other users go on.
+#   then root asks for `summary`     Nobody may keep a trusted user out, so this line is *tried* without room. A short answer is
+#                                    sent. A long one is discarded, and the line waits for room (`is_long`).
 #   a turn has made enough answers   The core returns PutOff for the other lines: they come again in the next turn.
-#   a client leaves                  Its lines are carried out all the same; nobody gets the answers.
+#   a client leaves                  Its lines are carried out all the same, but nobody gets the answers.
 
 from __future__ import annotations
 
@@ -56,12 +56,11 @@ if TYPE_CHECKING:
 # The most lines of one client that wait for an answer, and their most bytes. Further lines stay in the socket.
 MAX_OUTSTANDING = 256
 MAX_ASKED = 256 * 1024
-# The most bytes of answers that wait for one client. Above it, its next lines are not carried out. A single answer
-# may be longer.
+# The most bytes of answers that wait for one client. Above it, its next lines are not carried out. One answer may be longer.
 MAX_ANSWERED = 1024 * 1024
-# The same for all clients of a user.
+# The most bytes of answers that wait for all clients of one user who is not trusted.
 MAX_ANSWERED_OF_USER = 16 * 1024 * 1024
-# The same for all clients that are not trusted, and for all clients of each trusted user.
+# The most bytes of answers that wait for all clients of users who are not trusted, and for all clients of one trusted user.
 MAX_ANSWERED_OF_ALL = 64 * 1024 * 1024
 # The most bytes of an answer that a trusted user gets without room for it.
 MAX_SHORT = 64 * 1024
@@ -69,10 +68,10 @@ MAX_SHORT = 64 * 1024
 MAX_DEPARTED = 1024
 # The most bytes that are received or sent for one client before the next client has its turn.
 CHUNK = 64 * 1024
-# A transaction is not discarded while a person thinks.
+# A client with an open transaction may be idle for this time, since a person may be thinking.
 THINKING_MS = 600_000
 NOTHING = memoryview(b"")
-# The most pieces of answers that are made at once. The search of a long list gives empty ones, which have no bytes.
+# The most pieces of answers that are made at once. CHUNK does not limit these: the search of a long list gives empty ones.
 PIECES = 2000
 WATCH_REQUEST = 'send `{"v": 1, "id": 1, "command": "watch"}`'
 
@@ -91,7 +90,7 @@ class _Slot:
         self.number = number
         # The event for the core; None while the core has it.
         self.line: LineTyped | None = None
-        # The core has got the line although there was no room for a long answer.
+        # The core has got the line, although there was no room for a long answer.
         self.is_tried = False
         # Its answer was long, so it was discarded. The line waits until there is room.
         self.is_long = False
@@ -104,7 +103,7 @@ class _Slot:
         self._pieces: Iterator[bytes] | None = None
 
     def ask(self, connection: _Connection) -> None:
-        """Makes the event for the core."""
+        """Makes the event for the core, for the first time or again."""
         request = self.request
         who = connection.user, self.number, connection.number
         self.line = LineTyped(request.command, *who, request.on_behalf_of, request.instead)
@@ -128,7 +127,7 @@ class _Connection:
     number: int
     socket: socket.socket
     user: User
-    # The boot time of the last line, or of the last byte sent.
+    # The boot time of the last line that arrived, or of the last byte that was sent.
     active_ms: int
     # The client has sent everything.
     has_ended: bool = False
@@ -137,7 +136,7 @@ class _Connection:
     # The bytes of the lines, and of the answers, in the slots.
     asked_bytes: int = 0
     answered_bytes: int = 0
-    # How many of these bytes of answers the server has counted for the user.
+    # How many of the bytes of answers the server has counted for the user.
     counted_bytes: int = 0
     # A number that grows with each reply of the server.
     last_reply: int = 0
@@ -188,7 +187,7 @@ class _Connection:
             else:
                 pieces.append(piece)
                 size += len(piece)
-        # A view: cutting off what was sent copies nothing, however long the answer is.
+        # With a view, cutting off what was sent copies nothing, however long the answer is.
         self.unsent = memoryview(b"".join(pieces))
         return bool(self.unsent)
 
@@ -231,7 +230,7 @@ class _Lines:
         return self._has_room(connection) or self._may_try(connection)
 
     def _may_try(self, connection: _Connection) -> bool:
-        """Whether the next line may be tried without room for a long answer: nobody may keep a trusted user out."""
+        """Whether the next line of a client may be tried without room for its answer: nobody may keep a trusted user out."""
         first = connection.slots[0]
         return first.line is not None and not first.is_long and self._is_trusted(connection)
 
@@ -253,8 +252,8 @@ class _Lines:
     def _take(self, limit: int) -> list[Event]:
         """The lines for one turn, at most `limit`.
 
-        A turn may put off all but the first line. Therefore the first place goes to present and to departed clients in
-        turn, and among the present ones to the client whose last reply is the oldest.
+        A turn may put off all lines but the first one. So the first place is given fairly: to present and departed clients
+        alternately, and among the present ones to the client whose last reply is the oldest.
         """
         self._is_offered = False
         self._is_turn_of_departed = not self._is_turn_of_departed
@@ -271,7 +270,7 @@ class _Lines:
         """Adds lines of a client to the events, until there are `limit` events."""
         del self._clients[connection]
         has_room = self._has_room(connection)
-        # A line that is tried may come again, and must come before the next one of its client: so only one is tried.
+        # Only one line of a client is tried at a time. It may come again, and must then come before the next one.
         most = limit if has_room else min(limit, len(events) + 1)
         for slot in connection.slots:
             if slot.line is not None and len(events) < most:
@@ -290,13 +289,11 @@ class _Lines:
 
 @dataclass(slots=True)
 class ConsoleServer:
-    """Passes the lines of clients to the core, and sends the core's replies.
-
-    The names of users are looked up on another thread, since a directory service may be slow.
-    """
+    """Passes the lines of clients to the core, and sends the core's replies."""
 
     listener: ListeningSocket
     loop: Loop
+    # Looks up the names of users on threads of its own, since a directory service may be slow.
     names: LookUps
     idle_timeout_ms: int
     max_clients: int
@@ -342,71 +339,12 @@ class ConsoleServer:
         """How many clients there are, and how many of them watch."""
         return {"console_clients": len(self._connections), "watchers": len(self.watchers.clients())}
 
-    def reply(self, effect: Reply) -> None:
-        """Sends the answer to a line, unless the client has left."""
-        if effect.reply_to in self._unanswered:
-            connection, slot = self._unanswered[effect.reply_to]
-            if self._must_wait(connection, slot, effect):
-                slot.is_long = True
-                slot.ask(connection)
-                self._lines.add(connection)
-                return
-            del self._unanswered[effect.reply_to]
-            answer = effect.answer
-            if answer.events_after is not None:
-                answer = self._begin_watch(connection, slot, answer, answer.events_after)
-            slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
-            connection.last_reply = next(self._numbers)
-            connection.answered_bytes += slot.size
-            self._send(connection)
-
-    def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
-        """Whether there is no room for an answer, although its line was tried.
-
-        Only an answer that can be made again waits.
-        """
-        is_long = slot.is_tried and effect.size > MAX_SHORT
-        return is_long and effect.is_repeatable and not self._has_room(connection)
-
-    def put_off(self, effect: PutOff) -> None:
-        """Performs the effect PutOff: passes the line again when there is room for its answer."""
-        event = effect.event
-        if isinstance(event, LineTyped) and event.reply_to in self._unanswered:
-            connection, slot = self._unanswered[event.reply_to]
-            slot.line = event
-            self._lines.add(connection)
-        else:
-            self._lines.put_off(event)
-        self._lines.offer()
-
-    def _is_trusted(self, connection: _Connection) -> bool:
-        return connection.user.uid in self.trusted
-
-    def _has_room(self, connection: _Connection) -> bool:
-        """Whether there is room for the answer to the next line of a client, however long it is."""
-        if connection.answered_bytes > MAX_ANSWERED:
-            return False
-        of_user = self._answered[connection.user.uid]
-        if self._is_trusted(connection):
-            return of_user <= MAX_ANSWERED_OF_ALL
-        return of_user <= MAX_ANSWERED_OF_USER and self._answered_of_all <= MAX_ANSWERED_OF_ALL
-
-    def _count(self, connection: _Connection) -> None:
-        """Counts the bytes of the answers that wait for a client, and lets others ask if there are fewer."""
-        change = connection.answered_bytes - connection.counted_bytes
-        connection.counted_bytes = connection.answered_bytes
-        self._answered[connection.user.uid] += change
-        if not self._is_trusted(connection):
-            self._answered_of_all += change
-        if change < 0:
-            self._lines.offer()
-
     # New clients
 
     def _why_full(self, uid: int) -> str:
         """Why there is no place for another client of a user; empty if there is one.
 
-        Nobody can keep root, or the user of the appliance, from the console.
+        A user who is not trusted gets at most a quarter of the places. An eighth of them is kept for trusted users.
         """
         places = self.max_clients
         if uid not in self.trusted:
@@ -422,7 +360,7 @@ class ConsoleServer:
         self._clients[uid] += 1
         self._check_idle_at(now + self.idle_timeout_ms, connection)
         if connection.user.name:
-            self._watch(connection, select.EPOLLIN)
+            self._watch_socket(connection, select.EPOLLIN)
         else:
             self._look_up(connection, uid)
 
@@ -437,20 +375,20 @@ class ConsoleServer:
             self._set_user(connection, connection.user, NO_THREAD)
 
     def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
-        """Goes on with a client whose user is known. One whose look-up failed is turned away: it may come again."""
+        """Goes on with a client whose user is known. A client whose look-up failed is turned away, and may come again."""
         if problem is None:
             self._users[user.uid] = user
         if connection not in self._connections:
             return
         if problem is None:
             connection.user = user
-            self._watch(connection, select.EPOLLIN)
+            self._watch_socket(connection, select.EPOLLIN)
             return
         with contextlib.suppress(OSError):
             connection.socket.send(f"error: your user cannot be looked up: {problem}; try again later\n".encode())
         self._end(connection)
 
-    def _watch(self, connection: _Connection, events: int) -> None:
+    def _watch_socket(self, connection: _Connection, events: int) -> None:
         connection.interest = events
         self.loop.watch(connection.socket.fileno(), events, partial(self._on_ready, connection))
 
@@ -477,7 +415,7 @@ class ConsoleServer:
 
     def _read_requests(self, connection: _Connection) -> None:
         for request in connection.reader.read(connection.room):
-            # Only a line counts as activity: empty lines and parts of lines do not keep a place.
+            # Only a line counts as activity. With empty lines and parts of lines, a client is still idle.
             connection.active_ms = self.loop.clock.moment().boot
             if request.mistake is not None:
                 connection.add(_Slot(request, 0, rejection([request.mistake])))
@@ -488,6 +426,51 @@ class ConsoleServer:
             self._unanswered[slot.number] = (connection, slot)
             self._lines.add(connection)
         self._lines.offer()
+
+    # Effects of the core
+
+    def reply(self, effect: Reply) -> None:
+        """Sends the answer to a line, unless the client has left."""
+        if effect.reply_to not in self._unanswered:
+            return
+        connection, slot = self._unanswered[effect.reply_to]
+        if self._must_wait(connection, slot, effect):
+            slot.is_long = True
+            slot.ask(connection)
+            self._lines.add(connection)
+            return
+        del self._unanswered[effect.reply_to]
+        answer = effect.answer
+        if answer.events_after is not None:
+            answer = self._begin_watch(connection, slot, answer, answer.events_after)
+        slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
+        connection.last_reply = next(self._numbers)
+        connection.answered_bytes += slot.size
+        self._send(connection)
+
+    def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
+        """Whether the answer to a tried line is discarded for want of room, so that the line waits.
+
+        This is done only with an answer that can be made again.
+        """
+        is_long = slot.is_tried and effect.size > MAX_SHORT
+        return is_long and effect.is_repeatable and not self._has_room(connection)
+
+    def put_off(self, effect: PutOff) -> None:
+        """Performs the effect PutOff: passes the line again when there is room for its answer."""
+        event = effect.event
+        if isinstance(event, LineTyped) and event.reply_to in self._unanswered:
+            connection, slot = self._unanswered[event.reply_to]
+            slot.line = event
+            self._lines.add(connection)
+        else:
+            self._lines.put_off(event)
+        self._lines.offer()
+
+    def end_watches(self, _effect: EndWatches) -> None:
+        """Performs the effect EndWatches."""
+        for connection in self.watchers.clients():
+            self._end(connection)
 
     # Answers out
 
@@ -503,28 +486,32 @@ class ConsoleServer:
                 connection.active_ms = self.loop.clock.moment().boot
                 budget -= sent
             if not connection.unsent:
-                # Lines that were received while there was no room are read now. Otherwise they would wait for the next byte.
+                # Lines that came while there was no room are read now. Otherwise they would wait for the client's next byte.
                 self._read_waiting_lines(connection)
         except BlockingIOError:
             pass
         except OSError:
             self._end(connection)
             return
-        self._count(connection)
+        self._count_answers(connection)
         if connection.slots and connection.slots[0].line is not None:
             self._lines.offer()
         self._settle(connection)
 
     def _fill(self, connection: _Connection) -> bool:
-        """Fills `unsent`: with answers, also to lines that had no room before, or with events.
-
-        Returns False if there are none.
-        """
+        """Fills `unsent` with answers, also to lines that had no room before, or with events. Returns False if there are none."""
         is_filled = connection.fill_with_answers() or self._read_waiting_lines(connection)
         return is_filled or self._fill_with_events(connection)
 
+    def _read_waiting_lines(self, connection: _Connection) -> bool:
+        """Reads lines that waited for a free slot. Returns True if one of them has filled `unsent` with its answer."""
+        if connection.reader.is_empty or connection.room <= 0:
+            return False
+        self._read_requests(connection)
+        return connection.fill_with_answers()
+
     def _settle(self, connection: _Connection) -> None:
-        """Ends a client that is done, or watches for what it needs next."""
+        """Ends a client that is done. For any other, watches its socket for what is needed next."""
         if connection.is_done and not connection.is_watching:
             self._end(connection)
             return
@@ -532,12 +519,33 @@ class ConsoleServer:
         if connection.is_watching and self.watchers.is_behind(connection):
             events |= select.EPOLLOUT
         if events != connection.interest:
-            self._watch(connection, events)
+            self._watch_socket(connection, events)
 
-    def end_watches(self, _effect: EndWatches) -> None:
-        """Performs the effect EndWatches."""
-        for connection in self.watchers.clients():
-            self._end(connection)
+    # Room for answers
+
+    def _is_trusted(self, connection: _Connection) -> bool:
+        return connection.user.uid in self.trusted
+
+    def _has_room(self, connection: _Connection) -> bool:
+        """Whether the next line of a client may be carried out, however long its answer is."""
+        if connection.answered_bytes > MAX_ANSWERED:
+            return False
+        of_user = self._answered[connection.user.uid]
+        if self._is_trusted(connection):
+            return of_user <= MAX_ANSWERED_OF_ALL
+        return of_user <= MAX_ANSWERED_OF_USER and self._answered_of_all <= MAX_ANSWERED_OF_ALL
+
+    def _count_answers(self, connection: _Connection) -> None:
+        """Counts the bytes of the answers that wait for a client. If there are fewer now, waiting lines may have room."""
+        change = connection.answered_bytes - connection.counted_bytes
+        connection.counted_bytes = connection.answered_bytes
+        self._answered[connection.user.uid] += change
+        if not self._is_trusted(connection):
+            self._answered_of_all += change
+        if change < 0:
+            self._lines.offer()
+
+    # Clients that watch
 
     def _begin_watch(self, connection: _Connection, slot: _Slot, answer: Answer, after: int) -> Answer:
         if not slot.request.structured:
@@ -553,13 +561,6 @@ class ConsoleServer:
             return False
         connection.unsent = memoryview(self.watchers.next_bytes(connection, CHUNK))
         return bool(connection.unsent)
-
-    def _read_waiting_lines(self, connection: _Connection) -> bool:
-        """Reads lines that waited for a free slot. Returns True if one of them has filled `unsent` with its answer."""
-        if connection.reader.is_empty or connection.room <= 0:
-            return False
-        self._read_requests(connection)
-        return connection.fill_with_answers()
 
     # Clients that leave
 
@@ -579,10 +580,7 @@ class ConsoleServer:
             self._end(connection)
 
     def _end(self, connection: _Connection) -> None:
-        """Forgets a client at once, with its buffers and its answers.
-
-        Lines that the core has received are carried out.
-        """
+        """Forgets a client at once, with its buffers and its answers. `_Lines` keeps the lines that the core has not got."""
         if connection not in self._connections:
             return
         self._connections.discard(connection)
@@ -590,7 +588,7 @@ class ConsoleServer:
         self._lines.leave(connection)
         self.watchers.leave(connection)
         connection.answered_bytes = 0
-        self._count(connection)
+        self._count_answers(connection)
         self._lines.offer()
         self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()
