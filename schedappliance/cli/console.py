@@ -118,11 +118,11 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO, user: s
     return status
 
 
-def say(session: Session, line: str, show_error: bool) -> int:
-    """Sends a line of a prompt and shows the answer, or the error if it is wanted; returns the exit status."""
+def say(session: Session, line: str, is_typed: bool) -> int:
+    """Sends a line of a prompt and shows the answer, or the error if a person typed it; returns the exit status."""
     try:
-        response = session.ask(line)
-        return show(response, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED
+        response = session.ask(line, quiet=not is_typed)
+        return show(response, sys.stdout, sys.stderr) if response["ok"] or is_typed else FAILED
     except Unavailable as unavailable:
         print_error(str(unavailable))
         return UNAVAILABLE

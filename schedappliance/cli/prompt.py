@@ -1,6 +1,6 @@
 """The prompt of `schedappliance console`: its history, its completion, and the lines that a person types.
 
-Rule: completion asks on a connection of its own, and never changes anything. A history that cannot be kept stops nobody.
+Rule: completion asks on a connection of its own, and changes nothing, not even the log. A history that cannot be kept stops nobody.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Say = Callable[[Session, str, bool], int]
 def prompt(endpoint: Path, say: Say, user: str | None = None) -> int:
     """A prompt for people. It survives a restart of the appliance, and an appliance that closes an idle connection.
 
-    `say`: sends a line and shows the answer, or the error if it is wanted; returns the exit status. `user`: on whose
+    `say`: sends a line and shows the answer, or the error if a person typed the line; returns the exit status. `user`: on whose
     behalf; None: that of the user of this process.
     """
     with (
@@ -117,7 +117,7 @@ class Completion:
     def _names(self, kind: str) -> list[str]:
         line = f"json sched list limit {MOST_NAMES}" if kind == "job" else "json config show"
         try:
-            response = self._session.ask(line)
+            response = self._session.ask(line, quiet=True)
         except Unavailable:
             self._session.close()
             return []

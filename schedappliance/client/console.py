@@ -75,15 +75,16 @@ class Connection:
 class Session(Connection):
     """A connection whose calls wait."""
 
-    def ask(self, line: str, instead: str | None = None) -> dict[str, Any]:
+    def ask(self, line: str, instead: str | None = None, quiet: bool = False) -> dict[str, Any]:
         """The response to a line; raises Unavailable. After that, the next line opens a new connection.
 
-        `instead`: the `run` line that is meant if the first one, a `sched run`, runs no job or is not allowed.
+        `instead`: the `run` line that is meant if the first one, a `sched run`, runs no job or is not allowed. `quiet`:
+        nobody typed the line, so the appliance does not log that no role allows it.
         """
         connection = self._open()
         try:
             try:
-                connection.sendall(self._wire.request(line, instead))
+                connection.sendall(self._wire.request(line, instead, quiet))
             except OSError as error:
                 raise lost(self._endpoint, error) from error
             response = self.next_message()

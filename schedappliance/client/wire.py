@@ -29,8 +29,8 @@ class Wire:
         # No newline is before this place, so that each byte of a long answer is searched once.
         self._searched = 0
 
-    def request(self, command: str, instead: str | None = None) -> bytes:
-        """The bytes that ask for a command, or for the other one; see `or` in docs/protocol.md.
+    def request(self, command: str, instead: str | None = None, quiet: bool = False) -> bytes:
+        """The bytes that ask for a command, or for the other one; see `or` and `quiet` in docs/protocol.md.
 
         An argument that is not UTF-8 is passed on as it is.
         """
@@ -39,6 +39,8 @@ class Wire:
             request["as"] = self._on_behalf_of
         if instead is not None:
             request["or"] = instead
+        if quiet:
+            request["quiet"] = True
         return json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
 
     def add(self, data: bytes) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Momentum's text.
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
+# What a client asks although nobody typed it: a greeting, and the names that complete a word. Nothing else can be tried
+# without a line in the log.
+QUIET = {"version": "`version`", "sched_list": "`sched list`", "config_show": "`config show`"}
 
 
 def defer_for_users(state: State, event: Input, *commands: Command) -> bool:
@@ -115,6 +118,14 @@ def represented_user(state: State, by: User, name: str, line: str) -> User | Ans
     else:
         return known.user
     return rejection([command_diagnostic("E512", message, remedy, line)])
+
+
+def mistake_of_quiet(order: Order) -> Answer | None:
+    """The rejection of a quiet line that must be logged if no role allows it; None if the line may be quiet."""
+    if order.command.bare.form in QUIET:
+        return None
+    message, remedy = f"`quiet` is allowed only for {', '.join(QUIET.values())}", "send the request without it"
+    return rejection([command_diagnostic("E507", message, remedy, order.text)])
 
 
 def denial(state: State, user: User, command: Command, line: str) -> Answer | None:

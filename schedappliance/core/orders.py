@@ -48,6 +48,7 @@ from schedappliance.core.audit import audit, audit_rollback, is_change
 from schedappliance.core.authorization import (
     defer_for_users,
     denial_of_order,
+    mistake_of_quiet,
     rejection_of_stranger,
     represented_user,
     user_now,
@@ -145,8 +146,13 @@ def line_typed(state: State, event: LineTyped) -> None:
             return
         order = meant
 
+    if event.quiet and (too_loud := mistake_of_quiet(order)):
+        _reject_line(state, event, line, too_loud, by)
+        return
+
     # Its answer
-    answer = carry_out(state, order)
+    unlogged = _authorize(state, order) if event.quiet else None
+    answer = unlogged.answer if unlogged else carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
     state.count("commands_total", FORMS[order.command.bare.form].name, outcome)
     if answer:

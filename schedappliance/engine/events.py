@@ -26,6 +26,7 @@ class LineTyped(NamedTuple):
 
     `on_behalf_of`: the name of the user for whom `user` gives the line, as the client writes it; None: for itself.
     `instead`: the `run` line that is meant if `line`, a `sched run`, runs no job or is not allowed; None: there is none.
+    `quiet`: nobody typed the line, so the log does not hold that no role allows it.
     """
 
     line: str
@@ -34,6 +35,7 @@ class LineTyped(NamedTuple):
     connection: int = 0
     on_behalf_of: str | None = None
     instead: str | None = None
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,32 @@ def test_a_client_that_gives_two_lines_has_one_of_them_carried_out_and_logged(
     assert commands == [repr(carried_out)]
 
 
+@pytest.mark.parametrize("line", ["version", "json sched list limit 1000", "json config show"])
+def test_what_nobody_typed_is_rejected_without_a_line_in_the_log(guarded: Appliance, line: str) -> None:
+    """Each Tab at a prompt would otherwise look like an attack."""
+    event = guarded.typed(line, EVE)
+    guarded.turn(event._replace(quiet=True))
+    assert guarded.reply_to(event).error == ERROR
+    assert "origin=console" not in guarded.logged()
+    guarded.turn(guarded.typed(line, EVE))
+    assert "warning: user=eve uid=1002 origin=console" in guarded.logged()
+
+
+def test_what_nobody_typed_is_answered_if_a_role_allows_it(guarded: Appliance) -> None:
+    event = guarded.typed("version", OPERATOR)
+    guarded.turn(event._replace(quiet=True))
+    assert str(guarded.reply_to(event).output).startswith("# schedappliance version: ")
+
+
+@pytest.mark.parametrize("line", ["run hello", "sched show tick", "sched in 5 sched list", "authz may sched list"])
+def test_other_commands_cannot_be_tried_without_a_line_in_the_log(guarded: Appliance, line: str) -> None:
+    event = guarded.typed(line, BOB)
+    guarded.turn(event._replace(quiet=True))
+    (mistake,) = guarded.reply_to(event).diagnostics
+    assert (mistake.code, mistake.message[:27]) == ("E507", "`quiet` is allowed only for")
+    assert "origin=console" in guarded.logged() and guarded.started() == []
+
+
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize(
     ("first", "second"),

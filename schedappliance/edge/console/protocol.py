@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
     `mistake`: why the line is invalid, None if it is valid. An invalid line has no command. `on_behalf_of`: the name of
-    the user on whose behalf the client asks; None: it asks for itself. `instead`: see LineTyped.
+    the user on whose behalf the client asks; None: it asks for itself. `instead`, `quiet`: see LineTyped.
     """
 
     command: str
@@ -35,6 +35,7 @@ class Request(NamedTuple):
     mistake: Diagnostic | None = None
     on_behalf_of: str | None = None
     instead: str | None = None
+    quiet: bool = False
 
 
 class RequestReader:
@@ -152,17 +153,28 @@ def _structured(members: dict[str, Any]) -> Request:
         return _mistaken(True, "E507", f"the `id` is longer than {MAX_ID:,} bytes", "send a number, or a short string")
     if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", request_id)
-    if unknown := sorted(set(members) - {"v", "id", "command", "as", "or"}):
+    if unknown := sorted(set(members) - {"v", "id", "command", "as", "or", "quiet"}):
         message = f"the request has an unknown key `{unknown[0]}`"
-        remedy = "send `v`, `id` and `command`; `as` names another user, `or` another command"
+        remedy = (
+            "send `v`, `id` and `command`; `as` names another user, `or` another command, `quiet` logs no rejection"
+        )
         return _mistaken(True, "E507", message, remedy, request_id)
     if not isinstance(members.get("command"), str):
         return _mistaken(True, "E507", "the request has no `command`", "send it as a string", request_id)
     if not isinstance(members.get("or", ""), str):
         return _mistaken(True, "E507", "the `or` is not a command", "send it as a string", request_id)
+    if type(members.get("quiet", True)) is not bool:
+        return _mistaken(True, "E507", "the `quiet` is neither true nor false", "send one of them", request_id)
     if "as" in members and not _is_name(members["as"]):
         return _mistaken(True, "E507", "the `as` is not the name of a user", "send the name as a string", request_id)
-    return Request(members["command"], True, request_id, on_behalf_of=members.get("as"), instead=members.get("or"))
+    return Request(
+        members["command"],
+        True,
+        request_id,
+        on_behalf_of=members.get("as"),
+        instead=members.get("or"),
+        quiet=members.get("quiet", False),
+    )
 
 
 def _is_name(value: Any) -> bool:

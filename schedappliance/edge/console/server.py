@@ -106,7 +106,7 @@ class _Slot:
         """Makes the event for the core, for the first time or again."""
         request = self.request
         who = connection.user, self.number, connection.number
-        self.line = LineTyped(request.command, *who, request.on_behalf_of, request.instead)
+        self.line = LineTyped(request.command, *who, request.on_behalf_of, request.instead, request.quiet)
 
     def next_piece(self, in_transaction: bool) -> bytes | None:
         """The next piece of the answer, None after the last one."""

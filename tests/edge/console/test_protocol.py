@@ -118,6 +118,8 @@ def test_every_structured_request_is_answered_under_its_id(key: Any, command: st
         (b'{"v": 1, "command": ["pid"]}', "the request has no `command`"),
         (b'{"v": 1, "command": "pid", "zeal": 1, "more": 2}', "the request has an unknown key `more`"),
         (b'{"v": 1, "command": "pid", "or": null}', "the `or` is not a command"),
+        (b'{"v": 1, "command": "pid", "quiet": 1}', "the `quiet` is neither true nor false"),
+        (b'{"v": 1, "command": "pid", "quiet": null}', "the `quiet` is neither true nor false"),
         *(
             (b'{"v": 1, "command": "pid", "as": %b}' % name, "the `as` is not the name of a user")
             for name in (
@@ -150,6 +152,12 @@ def test_a_request_has_another_command_that_may_be_meant() -> None:
     assert read_request(b'{"v": 1, "command": "sched run a", "or": "run a"}').instead == "run a"
     mistake = read_request(b'{"v": 1, "command": "sched run a", "Or": "run a"}').mistake
     assert mistake and "`or`" in mistake.help
+
+
+def test_a_request_can_be_quiet() -> None:
+    assert read_request(b'{"v": 1, "command": "version", "quiet": true}').quiet
+    assert not read_request(b'{"v": 1, "command": "version", "quiet": false}').quiet
+    assert not read_request(b'{"v": 1, "command": "version"}').quiet
 
 
 def test_an_id_of_the_maximum_length_is_accepted() -> None:
