@@ -7,7 +7,7 @@ Rule: an event, its incident and the job that delivers the alert are one transac
 #
 #   run_ended      The run has failed. `_count_in_incident` opens an incident of `nightly` for the stanza.
 #   _add_alert     adds a job `run tell`, which is due now, and stores the event for it.
-#   message_of     When that job starts, its program gets the event. `_end_delivery` counts how it ended.
+#   message_of     That job starts, and its program gets the event. At its end, `_end_delivery` counts whether it succeeded.
 #   run_ended      The next run fails too. The incident counts it, and nobody is told again.
 #   remind         After an hour, `_add_alert` tells the incident once more.
 #   run_ended      A run succeeds. `_recover` closes the incident and tells that.

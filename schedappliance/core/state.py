@@ -13,10 +13,12 @@ Rule: a turn that fails can be undone; see State.
 #
 # No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 #
-# The metrics: `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
-# nothing. What survives a restart is in `counted`, and goes into rows before the commit (counters.py). `observe` adds a
-# time at once. The states of runs: `note_claim` and `note_end` keep `live`, the queue and the
-# statistics.
+# What is counted on the way:
+#
+#   metrics         `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
+#                   nothing. What survives a restart is in `counted`, and goes into rows before the commit (counters.py).
+#                   Only `observe` adds a time at once.
+#   states of runs  `note_claim` and `note_end` keep `live`, the queue and the statistics.
 
 from __future__ import annotations
 

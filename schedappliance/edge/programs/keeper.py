@@ -273,6 +273,7 @@ class Starter:
             data = os.pread(others.pop(), os.fstat(file[0]).st_size, 0)
         stdin = others[0] if others else keeper.null
         program = Program(data)
+        # Noted before the start, which may hang: the next daemon must learn of this request. See Asked in keeper_link.py.
         with keeper.asking:
             if self.is_outdated:
                 return

@@ -15,7 +15,7 @@ Rule: it imports nothing of this package, for the reasons of the keeper. Only co
 #
 #   serve    A request has arrived and is parsed. `clone` makes the copy.
 #   live     The copy answers with its own pid, and `execute` turns it into the program.
-#   serve    The spawner answers with the same pid, in case that the copy was killed before it could.
+#   serve    The spawner answers with the same pid, in case the copy was killed before it could.
 #
 # If `execute` fails, the copy writes the reason to descriptor 1 and exits with 127.
 
