@@ -98,7 +98,7 @@ class Installed(Daemon):
         return [str(self.program)]
 
 
-# Each program ends when the file exists. The second one is started by a copy of the spawner, with limits.
+# Each program ends when the file exists. The second one has limits, so the spawner starts it.
 NEXT = "9.9.9"
 PROGRAMS = """\
 sched {{ backing_store = "../var/sched.db" on_stop = keep }}

@@ -5,8 +5,8 @@ daemon is there, it enforces timeouts. Without a program and a daemon it ends: a
 one comes, else after 10 seconds. Descriptor 0 is the socket on which it listens, or a connection with a daemon that cannot make
 a socket. Descriptor 1 is the file of ends, and 2 takes its errors.
 
-Rule: it imports nothing of this package, to need little memory and to survive an upgrade. It talks only to its daemon, which
-may be newer: keeper_link.py describes the messages, and tells the story of a program.
+Rule: beside spawner.py, it imports nothing of this package, to need little memory and to survive an upgrade. It talks only to
+its daemon, which may be newer: keeper_link.py describes the messages, and tells the story of a program.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ import socket
 import sys
 import time
 
-# Of the messages: their version, the most bytes of one, and the most lines in one.
-VERSION, MESSAGE_BYTES, MOST_LINES = 1, 65_536, 200
-# The file of ends is written again when it has more bytes than this for each end that is still needed.
-BYTES_PER_END = 10_000
-# A start may bring three descriptors: the output, the standard input, and a file with a long request.
-_DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
+if __name__ == "__main__":  # It runs without the package. The file of the spawner comes with a descriptor.
+    sys.modules["schedappliance.edge.programs.spawner"] = module = type(sys)("spawner")
+    # All daemons and keepers share the position in the file, so it is read from its beginning.
+    text = os.pread(number := int(sys.argv[-2]), os.fstat(number).st_size, 0)
+    exec(compile(text, "spawner.py", "exec"), module.__dict__)
+    os.close(number)
+
+from schedappliance.edge.programs.spawner import MESSAGE_BYTES, Request, SpawnerLink, receive, request_in
+
+# The version of the messages; the most lines in one; the most bytes of the file of ends for each end.
+VERSION, MOST_LINES, BYTES_PER_END = 1, 200, 10_000
 # The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
 REPORT_AFTER_SECONDS = 0.01
 # The interval at which the descendants of a program that was ended are looked for, and for how long after KILL.
@@ -45,9 +50,6 @@ _PR_SET_CHILD_SUBREAPER, _SETSIGDEF, _SETSIGMASK, _SETSID = 36, 0x04, 0x08, 0x80
 _STRUCT_BYTES = 1024
 # Signals that a program must not inherit as ignored: Python ignores the first two, and the C library may ignore 32 to 34.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# For the interpreter of the keeper and of the spawner: with -I -S, the environment cannot make it load anything.
-PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
-# Signals that somebody may send to the daemon and all its processes. They do not end the keeper.
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -69,64 +71,35 @@ def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
     return attributes
 
 
-def posix_spawn(
-    argv: list[bytes],
-    variables: list[bytes],
-    pairs: tuple[tuple[int, int], ...],
-    attributes: ctypes.Array[ctypes.c_char],
-) -> int:
-    """Starts a process, in which the second descriptor of each pair is a copy of the first one; returns its pid.
+class Program(Request):
+    """A program: requested, running, or ended while its descendants must end too. `why`: why it is being ended, or empty.
 
-    `os.posix_spawn` would hold the interpreter's lock, and cannot reset the signals of the C library.
-    """
-    pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
-    texts, environment = _texts(argv), _texts(variables)
-    _libc.posix_spawn_file_actions_init(actions)
-    for source, target in pairs:
-        _libc.posix_spawn_file_actions_adddup2(actions, source, target)
-    number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, texts, environment)
-    _libc.posix_spawn_file_actions_destroy(actions)
-    if number:
-        raise OSError(number, os.strerror(number))
-    return pid.value
-
-
-class Program:
-    """A program that is requested, runs, or has ended while some of its descendants must still end.
-
-    It is read from the data of its request; keeper_link.py has the format. `is_plain`: it has the credentials and the limits
-    of the keeper, which starts it itself. `why`: why it is being ended, or empty. Instants are in boot ms, 0 for never. TERM is
-    due at `term_at`, KILL at `kill_at`. A look at its descendants before `sure_at` may miss one.
+    In boot ms, 0 for never: `term_at`, TERM is due; `kill_at`, KILL is due; `sure_at`, no descendant is overlooked.
     """
 
     def __init__(self, data: bytes) -> None:
-        head, _, cwd, *texts = data.split(b"\0")
-        self.id, term_at, kill_after, tree, umask, identity, restraints, count, *rest = head.decode().split(" ")
-        # When its daemon decided to start it. A daemon of an earlier version does not tell.
-        self.started_at = int(rest[0]) if rest else boot_ms()
-        self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
-        self.whole_tree, self.cwd, self.is_plain = tree == "all", os.fsdecode(cwd), identity == "-"
-        texts = texts[int(restraints) :]
-        self.argv, self.variables = texts[: int(count)], texts[int(count) :]
+        super().__init__(data)
+        self.started_at = self.started_at or boot_ms()
         self.names = {text for text in self.variables if text.startswith(_NAMES)}
         self.pid, self.why, self.kill_at, self.sure_at, self.has_ended = 0, "", 0, 0, False
 
     def spawn(self, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
-        """Starts the program as the user of the keeper; returns its pid."""
+        """Starts the program as the user of the keeper; returns its pid. `os.posix_spawn` would hold the interpreter's lock."""
+        pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
+        argv, variables = _texts(self.argv), _texts(self.variables)
         os.umask(self.umask)
         os.chdir(self.cwd)
+        _libc.posix_spawn_file_actions_init(actions)
         try:
-            return posix_spawn(self.argv, self.variables, ((stdin, 0), (output, 1), (output, 2)), attributes)
+            for source, target in ((stdin, 0), (output, 1), (output, 2)):
+                _libc.posix_spawn_file_actions_adddup2(actions, source, target)
+            number = _libc.posix_spawn(ctypes.byref(pid), argv[0], actions, attributes, argv, variables)
         finally:
+            _libc.posix_spawn_file_actions_destroy(actions)
             os.chdir("/")  # So that the file system of the directory can be unmounted.
-
-    def failure(self, error: Exception) -> bytes:
-        """The line that reports why its start failed."""
-        number, text = (
-            (error.errno or 0, error.strerror or error) if isinstance(error, OSError) else (0, "the appliance failed")
-        )
-        part = "directory" if getattr(error, "filename", None) == self.cwd else "program"
-        return f"unstarted {self.id} {number} {part} {text}".encode(errors="backslashreplace")
+        if number:
+            raise OSError(number, os.strerror(number))
+        return pid.value
 
     def running_line(self) -> bytes:
         ticks = int(fields[_START]) if (fields := stat_of(self.pid)) else 0
@@ -151,7 +124,7 @@ def stat_of(pid: int) -> list[bytes]:
 
 
 class Processes:
-    """The processes of programs, as /proc shows them at one instant."""
+    """The processes of programs, as /proc shows them at one instant. Of two programs with one pid, the last one runs."""
 
     def __init__(self, programs: list[Program]) -> None:
         self._programs = {program.pid: program for program in programs}
@@ -170,14 +143,15 @@ class Processes:
     def _owner(self, pid: int) -> Program | None:
         """The program that a process belongs to: the process itself or the nearest of its parents that is a running program.
 
-        If the keeper comes first, the process is an orphan. It belongs to the program whose session or variables it has.
-        (The pid of a program that has ended may be that of another process by now. Its session cannot.)
+        If the way ends at the keeper, the process is an orphan: it belongs to the program whose session or variables it has.
+        (A process that has got the pid of an ended program leads a session of its own.)
         """
         while fields := self._stats.get(pid):
             if (program := self._programs.get(pid)) and not program.has_ended:
                 return program
             if int(fields[_PARENT]) == os.getpid():
-                return self._programs.get(int(fields[_SESSION])) or self._named(pid)
+                session = int(fields[_SESSION])
+                return (self._programs.get(session) if session != pid else None) or self._named(pid)
             pid = int(fields[_PARENT])
         return None
 
@@ -189,49 +163,6 @@ class Processes:
             return None
         self.is_unsure |= variables == {b""}  # In the middle of its exec, a process shows no variables.
         return next((item for item in self._programs.values() if item.names and item.names <= variables), None)
-
-
-class SpawnerLink:
-    """The process of spawner.py, for one starter. The first program that the keeper cannot start itself launches it."""
-
-    def __init__(self, keeper: Keeper) -> None:
-        self.keeper = keeper
-        self.channel: socket.socket | None = None
-
-    def start(self, name: str, message: bytes, descriptors: list[int]) -> int:
-        """Starts a program as a child of this process, and returns its pid. Raises OSError.
-
-        If the spawner was killed before an answer came, the request is made once more. The program cannot start twice: a copy
-        of the spawner becomes the program only after it has answered.
-        """
-        for _ in range(2):
-            channel = self.channel or self.launch()
-            try:
-                socket.send_fds(channel, [message], descriptors, socket.MSG_NOSIGNAL)
-                while words := channel.recv(MESSAGE_BYTES).decode().split():
-                    if words[0] == name:
-                        number = int(words[1])
-                        if number < 0:
-                            raise OSError(-number, f"cannot start a process: {os.strerror(-number)}")
-                        return number
-            except ConnectionError:
-                pass
-            self.leave()
-        raise OSError(errno.EAGAIN, "the spawner was killed")
-
-    def launch(self) -> socket.socket:
-        self.channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with peer:
-            # The last two words are for `ps`.
-            command = (sys.executable, *PYTHON_OPTIONS, "/proc/self/fd/3", sys.argv[-1], "spawner")
-            pairs = ((peer.fileno(), 0), (self.keeper.failures[1], 1), (self.keeper.source, 3))
-            posix_spawn([*map(os.fsencode, command)], [b"LC_ALL=C"], pairs, self.keeper.attributes)
-        return self.channel
-
-    def leave(self) -> None:
-        if self.channel:
-            self.channel.close()
-            self.channel = None
 
 
 class Starter:
@@ -247,7 +178,7 @@ class Starter:
         self.starting, self.alive = keeper.starting, _thread.allocate_lock()
         self.current: Program | None = None
         self.is_outdated = False
-        self.spawner = SpawnerLink(keeper)
+        self.spawner = SpawnerLink(keeper.failures[1])
         self.alive.acquire()
         _thread.start_new_thread(self.run, ())
 
@@ -266,13 +197,8 @@ class Starter:
             os.write(self.keeper.wakes[1], b"\0")
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
-        # After the output come the standard input, if there is one, and the file of a long request.
-        keeper, (output, *others) = self.keeper, descriptors
-        message, file = data, others[-1:] if data == b"\0" else []
-        if file:
-            data = os.pread(others.pop(), os.fstat(file[0]).st_size, 0)
-        stdin = others[0] if others else keeper.null
-        program = Program(data)
+        keeper, (output, stdin, *_) = self.keeper, descriptors
+        program = Program(request_in(data, descriptors))
         # Noted before the start, which may hang: the next daemon must learn of this request. See Asked in keeper_link.py.
         with keeper.asking:
             if self.is_outdated:
@@ -286,25 +212,24 @@ class Starter:
             if program.id in keeper.early:
                 raise OSError(errno.EAGAIN, "a signal came before the start")
             with self.starting:
-                if program.is_plain:
+                if not program.identity:
                     program.pid = program.spawn(output, stdin, keeper.attributes)
                 else:
-                    program.pid = self.spawner.start(program.id, message, [output, stdin, *file])
+                    program.pid = self.spawner.start(program.id, data, descriptors)
                 keeper.programs[program.pid] = keeper.unreported[program.pid] = program
             if not keeper.is_alarm_set:
                 keeper.is_alarm_set = True
                 signal.setitimer(signal.ITIMER_REAL, REPORT_AFTER_SECONDS)
         except Exception as error:
-            keeper.failed.append((program.id, program.failure(error)))
+            words = program.id.encode(), program.failure(error)
+            keeper.failed.append((program.id, b"unstarted %s %s" % words))
         program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
 
 
 class Keeper:
     """Serves one daemon after the other, on the main thread. Starters add to the fields that are marked with `+`."""
 
-    def __init__(self, since: int, source: int) -> None:
-        self.source = source
-        # + The ids of the latest requests, and the one boot instant at which they were decided. The lock is for both.
+    def __init__(self, since: int) -> None:
         self.asked_at, self.asked, self.asking = since, set[str](), _thread.allocate_lock()
         self.programs: dict[int, Program] = {}  # + By pid: those that run.
         self.ending = list[Program]()  # They run, and were sent a signal, or the daemon does not know them.
@@ -321,7 +246,7 @@ class Keeper:
         self.is_behind = False  # Children may have ended that are not reaped yet.
         self.reasons: dict[bytes, bytes] = {}  # By pid: why copies of the spawner failed.
         self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
-        self.null, self.attributes = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), spawn_attributes()
+        self.attributes = spawn_attributes()
         self.poll = select.poll()
         self.poll.register(self.wakes[0], select.POLLIN)
         lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
@@ -427,7 +352,7 @@ class Keeper:
         programs = [started[name] for name in signals if name in started]
         if not programs:
             return
-        processes = Processes([*started.values(), *self.lingering])
+        processes = Processes([*self.lingering, *started.values()])
         for program in programs:
             number, kill_after, why = signals[program.id]
             self.early.pop(program.id, None)
@@ -437,8 +362,10 @@ class Keeper:
             if number == signal.SIGKILL:
                 program.kill_at = 0
             program.why = why
-            for pid in (-program.pid, *processes.of(program, outside=True)):
-                _libc.kill(pid, number)  # A negative pid is a group. Its failure, if nobody is left, is no mistake.
+            if _libc.kill(-program.pid, number):  # The group does not exist yet, or nobody is left.
+                _libc.kill(program.pid, number)
+            for pid in processes.of(program, outside=True):
+                _libc.kill(pid, number)
 
     def wake(self) -> None:
         """Handles what a signal or a starter has reported."""
@@ -479,7 +406,7 @@ class Keeper:
         for program, _, _ in programs:
             program.has_ended = True
         signalled = [program for program, _, _ in programs if program.why]
-        processes = Processes([*signalled, *self.programs.values(), *self.lingering]) if signalled else None
+        processes = Processes([*signalled, *self.lingering, *self.programs.values()]) if signalled else None
         for program, status, usage in programs:
             self.unreported.pop(program.pid, None)
             lingers = bool(processes and (processes.of(program) or processes.is_unsure))
@@ -490,9 +417,9 @@ class Keeper:
             self.keep_end_of(program, status, usage, lingers)
 
     def keep_end_of(self, program: Program, status: int, usage: resource.struct_rusage, lingers: bool) -> None:
-        """Keeps the end of a program, or the reason why a copy of the spawner could not become the program."""
+        """Keeps the end of a program. A copy of the spawner that did not become the program has written the reason."""
         code = os.waitstatus_to_exitcode(status)
-        if not program.is_plain and code == 127 and (reason := self.reason_of(program.pid)):
+        if program.identity and code == 127 and (reason := self.reason_of(program.pid)):
             self.keep_end(program.id, b"unstarted %s %s" % (program.id.encode(), reason))
             return
         figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
@@ -500,7 +427,7 @@ class Keeper:
         self.keep_end(program.id, words.encode())
 
     def reason_of(self, pid: int) -> bytes:
-        """The reason that a copy of the spawner has written; empty if the copy has become the program."""
+        """The reason that a copy of the spawner has written; empty if the copy did become the program."""
         try:
             lines = os.read(self.failures[0], MESSAGE_BYTES).splitlines()
             self.reasons |= dict(line.split(b" ", 1) for line in lines)
@@ -552,7 +479,7 @@ class Keeper:
     def kill_lingering(self, now: int) -> None:
         """Kills the descendants that are left. This is repeated, since each of them may have started others meanwhile."""
         self.next_kill_ms = now + LOOK_AGAIN_MS
-        processes = Processes([*self.programs.values(), *self.lingering])
+        processes = Processes([*self.lingering, *self.programs.values()])
         for program in list(self.lingering):
             rest = processes.of(program)
             for pid in rest if program.kill_at <= now else ():
@@ -560,12 +487,6 @@ class Keeper:
             if (not rest and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
-
-
-def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
-    """A message and its descriptors. Not by socket.recv_fds(): it ignores its flags, so programs would inherit them."""
-    data, items, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
-    return data, memoryview(items[0][2]).cast("i").tolist() if items else []
 
 
 def write_end(*lines: bytes) -> None:
@@ -580,10 +501,9 @@ def main() -> None:
     """Becomes the parent of orphans, and serves. Signals that are meant for the daemon do not end the keeper."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     if sys.argv[0].startswith("/proc/self/fd/"):
-        os.close(int(sys.argv[0].rpartition("/")[2]))
-    since, source = map(int, sys.argv[-3:-1])
-    os.set_inheritable(source, False)
-    keeper = Keeper(since, source)
+        # Not closed: with another file under this number, a traceback would show lines of that file, or wait for them.
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), int(sys.argv[0].rpartition("/")[2]), inheritable=False)
+    keeper = Keeper(int(sys.argv[-3]))
     signal.set_wakeup_fd(keeper.wakes[1], warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, lambda _number, _frame: None)

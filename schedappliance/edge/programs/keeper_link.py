@@ -28,8 +28,8 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #   gone ID                         a program that lingered has no process any more, or the keeper gives up
 #   ready                           a new daemon has got everything that it does not know
 #
-# A request brings the descriptors of the output and, if there is one, of the standard input. It consists of texts with
-# null bytes between them: the head, the user as errors name it, the directory, the restraints (`nice 5`), the
+# A request brings the descriptors of the output and of the standard input. It consists of texts with null bytes between
+# them: the head, the user as errors name it, the directory, the restraints (`nice 5`), the
 # arguments, and the variables (`NAME=VALUE`). The head consists of words:
 #
 #   ID TERM_AT KILL_AFTER TREE UMASK IDENTITY RESTRAINTS ARGUMENTS STARTED_AT
@@ -83,6 +83,8 @@ if TYPE_CHECKING:
 END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 # How much is read of the errors of a keeper, and the longest request that is sent in a message and not in a file.
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
+# With -I -S, the environment cannot make the interpreter load anything.
+PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
 UNREQUESTED = "the appliance ended before the start"
 
 
@@ -269,7 +271,7 @@ class Link:
     def receive(self) -> str | None:
         """The next lines, empty if there are none yet; None at the end of the connection. Raises TimeoutError."""
         try:
-            text = self.control.recv(keeper.MESSAGE_BYTES).decode(errors="replace")
+            text = self.control.recv(spawner.MESSAGE_BYTES).decode(errors="replace")
         except BlockingIOError:
             return ""
         except TimeoutError:
@@ -316,7 +318,7 @@ class Link:
             self.channel.close()
             self.control.settimeout(seconds)
             self.control.shutdown(socket.SHUT_WR)
-            while self.control.recv(keeper.MESSAGE_BYTES):
+            while self.control.recv(spawner.MESSAGE_BYTES):
                 continue
         if self.popen is not None and seconds:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -356,10 +358,13 @@ class KeeperLink:
     # Every attempt that was requested of another keeper started before this boot instant. At first it is the present:
     # the earlier daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
-    # The programs of the keeper and of its spawner, open from the start: an upgrade may replace the files.
+    # The source files of the keeper and of its spawner, open from the start: an upgrade may replace the files.
     _sources: Sequence[int] = ()
+    # What programs without a standard input read.
+    _null: int = -1
 
     def __post_init__(self) -> None:
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._sources = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in (keeper.__file__, spawner.__file__)]
 
     def take_over(self) -> list[Report]:
@@ -414,7 +419,11 @@ class KeeperLink:
         return ends_in(self.outputs.directory)
 
     def start(self, data: bytes, descriptors: list[int], on_link: Callable[[Link], None]) -> None:
-        """Requests a start. Calls `on_link` before the link can be lost. Runs on the worker. Raises OSError."""
+        """Requests a start. Calls `on_link` before the link can be lost. Runs on the worker. Raises OSError.
+
+        `descriptors`: those of the output and, if there is one, of the standard input.
+        """
+        descriptors = [*descriptors, self._null][:2]
         with self.lock:
             try:
                 link = self._link_to_keeper()
@@ -473,7 +482,7 @@ class KeeperLink:
         if not_a_file(directory / ENDS):
             (directory / ENDS).unlink()
         source, spawner_source = self._sources
-        command = self.command or (sys.executable, *keeper.PYTHON_OPTIONS, f"/proc/self/fd/{source}")
+        command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{source}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             always.callback(os.close, ends)
@@ -503,8 +512,8 @@ class KeeperLink:
     def close(self) -> None:
         """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
         link, self.link, is_done = self.link, None, not self.is_needed()
-        for source in self._sources:
-            os.close(source)
+        for descriptor in (*self._sources, self._null):
+            os.close(descriptor)
         if link is not None:
             link.leave(END_SECONDS if is_done else 0)
         if is_done:

@@ -1,6 +1,6 @@
-"""The priorities and limits of a program in the words of the keeper.
+"""The priorities and limits of a program in the words of the spawner.
 
-Rule: the keeper sets them as they are, so every decision about them is made here.
+Rule: the spawner sets them as they are, so every decision about them is made here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _cpu_limit(limit: Limit, kill_after_ms: int) -> Limit:
 
 
 def restraints_of(resources: Resources, kill_after_ms: int) -> list[str]:
-    """What the keeper sets for a program before it starts."""
+    """What the spawner sets for a program before it starts."""
     texts = [] if resources.nice is None else [f"nice {resources.nice}"]
     if resources.ionice is not None:
         texts.append(f"ionice {_IDLE if resources.ionice == IDLE else _BEST_EFFORT | resources.ionice}")

@@ -1,14 +1,15 @@
-"""The spawner: a small process that starts programs as other users, or with limits, for the keeper.
+"""Starts of programs as other users, or with priorities and limits: by the spawner, a child of the keeper.
 
-For each request, it makes a copy of itself. The copy changes its credentials and limits, and becomes the program. It is a child
-of the keeper, as all programs are. A copy of the keeper would take longer: after it, both threads of the keeper would have to copy
-the pages of memory that they write to.
+The keeper forks the spawner for the first such start. For each start, the spawner makes a copy of itself that changes its
+credentials and becomes the program. The copy is a child of the keeper, too. Copies of the keeper itself would take longer: it
+has two threads, and after each copy both must copy the pages of memory that they write to.
 
-Descriptor 0 is a socket of the keeper, which passes requests of the daemon on; keeper_link.py has their format. Each comes with
-the descriptors of the output, of the standard input, and perhaps of the file of a long request. The answer is the id with the
-pid, or with a negative error number. Descriptor 1 takes the reasons of copies that fail, 2 the errors of the spawner.
+A request to the spawner is the daemon's message, unchanged (keeper_link.py has the format), with descriptors for the output,
+the standard input and, if the request is long, a file. Its answer is the id and the pid, or a negative error number. The copy
+answers before it becomes the program, and the spawner answers too, since the copy may have been killed. So the keeper knows
+each program, and may make a request again if nobody answers.
 
-Rule: it imports nothing of this package, for the reasons of the keeper. Only copies do what may hang.
+Rule: as keeper.py, this file imports nothing of the package. Only copies touch what may hang.
 """
 
 # The way of a start:
@@ -28,11 +29,13 @@ import resource
 import signal
 import socket
 
-_MESSAGE_BYTES = 65_536
+# The largest message. A start may bring three descriptors: the output, the standard input, and a file with a long request.
+MESSAGE_BYTES = 65_536
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
-# Numbers from sched.h and unistd.h. Where a container hides clone3, the older clone is used: its number depends on the processor.
+# From sched.h and unistd.h. Some filters hide clone3 (also RestrictNamespaces= of systemd); then clone has this number.
 _CLONE_PARENT, _CLONE3 = 0x8000, 435
-_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220, "ppc64le": 120, "armv7l": 120, "i686": 120}
+_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220} if ctypes.sizeof(ctypes.c_void_p) == 8 else {}
+_UNAVAILABLE = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
 # The number of the system call ioprio_set, which no C library offers.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282, "armv7l": 314, "i686": 289}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,32 +85,36 @@ def restrain(name: str, words: str) -> None:
         raise Unfit(f"cannot set `{name}` of the program: {getattr(error, 'strerror', error)}") from None
 
 
-class SpawnRequest:
-    """A start that the keeper requests. It is parsed before the copy is made, since memory that a copy writes to costs time."""
+class Request:
+    """A requested start. `identity`: uid, gid, groups; empty for those of the keeper. `user`: its name in errors."""
 
     def __init__(self, data: bytes) -> None:
         head, user, cwd, *texts = data.split(b"\0")
-        self.id, _, _, _, umask, identity, restraints, count, *_ = head.split(b" ")
-        self.umask, self.user, self.cwd = int(umask), os.fsdecode(user), os.fsdecode(cwd)
-        self.uid, self.gid, *self.groups = map(int, identity.split(b","))
+        self.id, term_at, kill_after, tree, umask, identity, restraints, count, *rest = head.decode().split(" ")
+        # When its daemon decided to start it. A daemon of an earlier version does not send that.
+        self.started_at = int(rest[0]) if rest else 0
+        self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
+        self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
+        self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
         self.restraints = [os.fsdecode(text).split(" ", 1) for text in texts[: int(restraints)]]
         texts = texts[int(restraints) :]
-        self.argv = texts[: int(count)]
-        self.variables = dict(text.split(b"=", 1) for text in texts[int(count) :])
+        self.argv, self.variables = texts[: int(count)], texts[int(count) :]
 
     def execute(self, output: int, stdin: int, keeper: int) -> None:
-        """Turns this process into the program, or raises the error that prevents it. Returns only if the keeper has ended."""
-        # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
-        _libc.fchown(output, self.uid, -1)
+        """Turns this process into the program. Returns only if the keeper has ended. Raises the error that prevents it."""
+        uid, gid, *groups = self.identity
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
+        _libc.fchown(1, uid, -1)
+        variables = dict(pair.split(b"=", 1) for pair in self.variables)
         for name, words in self.restraints:
             restrain(name, words)
-        become(self.uid, self.gid, self.groups, self.user)
+        become(uid, gid, groups, self.user)
         os.umask(self.umask)
         os.chdir(self.cwd)
         if os.getppid() == keeper:  # Without the keeper, nobody would know of this program.
-            os.execve(self.argv[0], self.argv, self.variables)
+            os.execve(self.argv[0], self.argv, variables)
 
     def failure(self, error: Exception) -> bytes:
         """Why the start failed: the error number, or 0; what failed; and the error in words."""
@@ -118,75 +125,138 @@ class SpawnRequest:
         return text.replace("\n", " ").encode(errors="backslashreplace")[:2048]
 
 
-class Spawner:
-    """Starts programs for the keeper, which is the parent of this process."""
+def receive(connection: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
+    """A message and its descriptors. With socket.recv_fds(), which ignores its flags, programs would inherit them."""
+    data, items, _, _ = connection.recvmsg(MESSAGE_BYTES, _DESCRIPTOR_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
+    return data, memoryview(items[0][2]).cast("i").tolist() if items else []
 
-    def __init__(self) -> None:
-        self.keeper, self.processor = os.getppid(), os.uname().machine
-        self.channel, self.failures = socket.socket(fileno=0), os.dup(1)
+
+def request_in(data: bytes, descriptors: list[int]) -> bytes:
+    """The request of a message: the message itself or, if the request is long, the file of the last descriptor."""
+    return os.pread(descriptors[-1], os.fstat(descriptors[-1]).st_size, 0) if data == b"\0" else data
+
+
+class SpawnerLink:
+    """The keeper's side of a spawner. `failures`: the pipe for the reasons of copies that fail."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.channel: socket.socket | None = None
+
+    def start(self, name: str, message: bytes, descriptors: list[int]) -> int:
+        """Starts a program, and returns its pid. Raises OSError.
+
+        If the spawner was killed and nobody has answered, the request is made again.
+        """
+        for _ in range(2):
+            channel = self.channel or self.launch()
+            try:
+                socket.send_fds(channel, [message], descriptors)
+                while words := channel.recv(MESSAGE_BYTES).decode().split():
+                    if words[0] == name:  # Otherwise it is the second answer to an earlier request.
+                        return _pid_in(words[1])
+            except ConnectionError:
+                pass
+            self.leave()
+        raise OSError(errno.EAGAIN, "the process that starts programs as other users was killed")
+
+    def launch(self) -> socket.socket:
+        """Forks the spawner."""
+        keeper = os.getpid()
+        channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with peer:
+            if os.fork() == 0:
+                Spawner(peer, self.failures, keeper).live()
+        self.channel = channel
+        return channel
+
+    def leave(self) -> None:
+        if self.channel:
+            self.channel.close()
+            self.channel = None
+
+
+def _pid_in(text: str) -> int:
+    """The pid in an answer. Raises OSError if it is an error number."""
+    if (number := int(text)) < 0:
+        raise OSError(-number, f"cannot start a process: {os.strerror(-number)}")
+    return number
+
+
+class Spawner:
+    """The spawner itself."""
+
+    def __init__(self, channel: socket.socket, failures: int, keeper: int) -> None:
+        self.channel, self.failures, self.keeper = channel, failures, keeper
+        self.clone_number = _CLONE.get(os.uname().machine)
+
+    def live(self) -> None:
+        """Serves the keeper until it leaves. Does not return."""
+        try:
+            self.settle()
+            self.serve()
+        except ConnectionError:  # The keeper was killed with answers unread.
+            pass
+        finally:
+            os._exit(0)
+
+    def settle(self) -> None:
+        """Handles signals as programs must, and keeps no descriptor of the keeper but its own two and the errors."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGALRM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.chdir("/")
+        own = {2, self.channel.fileno(), self.failures}
+        for descriptor in {int(name) for name in os.listdir("/proc/self/fd")} - own:
+            try:
+                os.close(descriptor)
+            except OSError:  # It was open only for the list.
+                continue
+        os.open(os.devnull, os.O_RDWR)  # 0
+        os.open(os.devnull, os.O_RDWR)  # 1
 
     def serve(self) -> None:
-        """Makes a copy for each request, until the keeper leaves."""
-        while message := self.receive():
+        while (message := receive(self.channel))[0]:
             data, descriptors = message
-            output, stdin, *others = descriptors
-            if data == b"\0":
-                data = os.pread(others[0], os.fstat(others[0]).st_size, 0)
-            request = SpawnRequest(data)
-            pid = self.clone()
-            if pid == 0:
-                self.live(request, output, stdin)
-            # The copy has answered too, unless it was killed before.
+            request = Request(request_in(data, descriptors))
+            output, stdin, *_ = descriptors
+            try:
+                pid = self.clone()
+            except OSError as error:
+                pid = -(error.errno or errno.EAGAIN)
+            if pid == 0 or pid in map(int.__neg__, _UNAVAILABLE):
+                # Where no copy can be made, this process becomes the program. It is a child of the keeper too, which forks
+                # another spawner for the next start.
+                self.become_program(request, output, stdin)
             self.answer(request, pid)
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def receive(self) -> tuple[bytes, list[int]] | None:
-        """A request and its descriptors; None if the keeper has left."""
-        try:
-            # Not socket.recv_fds(): it ignores its flags, so programs would inherit the descriptors.
-            data, items, _, _ = self.channel.recvmsg(_MESSAGE_BYTES, _DESCRIPTOR_BYTES, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionError:  # It was killed with answers unread.
-            return None
-        return (data, memoryview(items[0][2]).cast("i").tolist()) if data else None
-
-    def answer(self, request: SpawnRequest, number: int) -> None:
-        try:
-            self.channel.send(b"%s %d" % (request.id, number), socket.MSG_NOSIGNAL)
-        except ConnectionError:
-            return
+    def answer(self, request: Request, number: int) -> None:
+        self.channel.send(f"{request.id} {number}".encode(), socket.MSG_NOSIGNAL)
 
     def clone(self) -> int:
-        """As fork(), but the copy is a child of the keeper. Returns a negative error number if it fails.
+        """Like fork(), but the copy is a child of the keeper. Raises OSError.
 
         fork() would also prepare the copy for more threads, which takes 0.5 ms of processor time.
         """
         arguments = (ctypes.c_uint64 * 8)(_CLONE_PARENT)
         pid: int = _libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_long(64))
-        if pid < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EPERM) and self.processor in _CLONE:
-            pid = _libc.syscall(*map(ctypes.c_long, (_CLONE[self.processor], _CLONE_PARENT, 0, 0, 0, 0)))
-        return pid if pid >= 0 else -ctypes.get_errno()
+        if pid < 0 and ctypes.get_errno() in _UNAVAILABLE and self.clone_number:
+            pid = _libc.syscall(*map(ctypes.c_long, (self.clone_number, _CLONE_PARENT, 0, 0, 0, 0)))
+        if pid < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return pid
 
-    def live(self, request: SpawnRequest, output: int, stdin: int) -> None:
-        """The life of a copy. It answers before it becomes the program, so the keeper knows of each program that runs."""
+    def become_program(self, request: Request, output: int, stdin: int) -> None:
+        """Answers, and becomes the program. Does not return: if it fails, it writes its pid and the reason."""
         try:
             self.answer(request, os.getpid())
+            self.channel.close()  # If what follows hangs, the keeper must still notice the end of the spawner.
             os.setsid()
             request.execute(output, stdin, self.keeper)
         except Exception as error:
             os.write(self.failures, b"%d %s\n" % (os.getpid(), request.failure(error)))
         finally:
             os._exit(127)
-
-
-def main() -> None:
-    """Resets the signals that Python handles or ignores, so that a copy need not."""
-    spawner = Spawner()
-    os.close(3)  # This file.
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    spawner.serve()
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,17 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import DiscardOutput, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramStarted
 from schedappliance.engine.records import AttemptKey, RunKey
-from tests.edge.programs.test_launcher import NOBODY, Edge, Make, as_root, edge, make, patched, requested
+from tests.edge.programs.test_launcher import (
+    NOBODY,
+    Edge,
+    Make,
+    as_root,
+    edge,
+    make,
+    patched,
+    requested,
+    without_package,
+)
 from tests.support.daemon import group, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -32,10 +42,8 @@ __all__ = ["edge", "make"]
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script with the functions of the keeper and the spawner in a process of its own."""
-    place = str(Path(keeper.__file__).parent)
-    text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {place!r})\nimport keeper, spawner\n{script}"
-    command = [sys.executable, "-I", "-S", "-c", text]
+    """Runs a script with the modules of the keeper in a process of its own, which may change its credentials."""
+    command = without_package(script)
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
@@ -43,7 +51,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 def test_they_load_few_modules_and_none_of_the_package(program: ModuleType) -> None:
     text = Path(str(program.__file__)).read_text()
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    assert {node.module for node in imports} == {"__future__"}
+    assert {node.module for node in imports} <= {"__future__", spawner.__name__}
     done = run("print(*sys.modules)")
     assert "keeper" in done.stdout.split(), done.stderr
     assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
@@ -54,7 +62,7 @@ def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
     done = run(f"""
 import resource
 os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-keeper.BYTES_PER_END, one = 0, keeper.Keeper(0, -1)
+keeper.BYTES_PER_END, one = 0, keeper.Keeper(0)
 for name in ("1-1-1-5", "2-1-1-5"):
     one.keep_end(name, b"ended " + name.encode())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -352,7 +360,7 @@ def test_the_last_lines_of_a_daemon_that_was_killed_with_reports_unread_are_read
     done = run("""
 import socket
 os.dup2(os.memfd_create("ends"), 1)
-one = keeper.Keeper(0, -1)
+one = keeper.Keeper(0)
 end, daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 one.greet(end)
 one.flush()
@@ -381,7 +389,7 @@ class Completes:
     @property
     def current(self):
         {completion}
-one, program = keeper.Keeper(0, -1), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
+one, program = keeper.Keeper(0), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
 one.starters = [Completes()]
 one.greet(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0])
 print(*one.outbox, sep="\\n", file=sys.stderr)
@@ -423,3 +431,21 @@ def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_pat
     gate.write_text("")
     assert edge.heard(ProgramEnded, hung).exit == Exit(status=6)
     assert not (tmp_path / "begun").exists()
+
+
+def test_a_process_that_has_got_the_pid_of_an_ended_program_is_not_its_descendant() -> None:
+    done = run("""
+import time
+child = os.fork()
+if child == 0:
+    os.setsid()
+    time.sleep(600)
+while os.getsid(child) != child:
+    pass
+request = b"%d-1-1-5 0 0 all 18 - 0 1 1\\0user\\0/\\0/bin/true"
+ended, living = keeper.Program(request % 1), keeper.Program(request % 2)
+ended.pid, ended.has_ended, living.pid = child, True, child
+print(keeper.Processes([ended]).of(ended), keeper.Processes([ended, living]).of(living) == [child])
+os.kill(child, 9)
+""")
+    assert done.stdout == "[] True\n", done.stderr

@@ -14,7 +14,6 @@ import pytest
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs import keeper_link
-from schedappliance.edge.programs.keeper import MESSAGE_BYTES
 from schedappliance.edge.programs.keeper_link import (
     Asked,
     Ended,
@@ -25,6 +24,7 @@ from schedappliance.edge.programs.keeper_link import (
     restore_oom_score,
 )
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
+from schedappliance.edge.programs.spawner import MESSAGE_BYTES
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.store.runs import Attempt

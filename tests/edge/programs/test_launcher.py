@@ -22,7 +22,7 @@ from schedappliance.boot.process import reset_signals
 from schedappliance.clock import SystemClock
 from schedappliance.edge import linux
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.programs import accounts, keeper
+from schedappliance.edge.programs import accounts, keeper, spawner
 from schedappliance.edge.programs.accounts import Credentials
 from schedappliance.edge.programs.keeper_link import KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
@@ -49,33 +49,31 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a pr
 Kind = TypeVar("Kind", bound=Event)
 
 
+def without_package(script: str) -> Sequence[str]:
+    """The command of a Python that runs a script with the modules of the keeper, but without the package, as the keeper."""
+    place = str(Path(keeper.__file__).parent)
+    loaded = (
+        f"sys.path.insert(0, {place!r})\nimport spawner\nsys.modules[{spawner.__name__!r}] = spawner\nimport keeper"
+    )
+    return (sys.executable, "-I", "-S", "-c", f"import ctypes, errno, os, select, signal, sys\n{loaded}\n{script}")
+
+
 def patched(change: str) -> Sequence[str]:
     """The command of a keeper that runs `change` before it serves."""
-    place = str(Path(keeper.__file__).parent)
-    script = f"import os, select, signal, sys\nsys.path.insert(0, {place!r})\nimport keeper\n{change}\nkeeper.main()"
-    return (sys.executable, "-I", "-S", "-c", script)
-
-
-def patch_spawner(edge: Edge, change: str) -> None:
-    """Makes each spawner of the next keeper run `change` before it serves."""
-    place, file = str(Path(keeper.__file__).parent), edge.directory / "spawner.py"
-    file.write_text(f"import os, signal, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()")
-    source, old = edge.keeper._sources
-    os.close(old)
-    edge.keeper._sources = [source, os.open(file, os.O_RDONLY | os.O_CLOEXEC)]
+    return without_package(f"{change}\nkeeper.main()")
 
 
 def spawners(edge: Edge) -> list[int]:
-    """The spawners of this keeper that run."""
-    words = [bytes(edge.directory), b"spawner", b""]
-    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
-    return [pid for pid in pids if _command(pid)[-3:] == words and is_running(pid)]
+    """The spawners of this keeper that run. Each is a copy of it."""
+    pids = list(map(int, filter(str.isdigit, os.listdir("/proc"))))
+    command = _command(edge.process())
+    return [pid for pid in pids if pid != edge.process() and _command(pid) == command and is_running(pid)]
 
 
-def _command(pid: int) -> list[bytes]:
+def _command(pid: int) -> bytes:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return []
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 class Edge:
@@ -366,8 +364,8 @@ spawner.become = become_without_root
 
 
 @as_root
-def test_without_root_only_the_own_user_may_be_named(edge: Edge) -> None:
-    patch_spawner(edge, NOT_ROOT)
+def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
+    edge = make(patched(NOT_ROOT))
     needs_root = "cannot run as user `root`: the appliance needs root for it"
     assert edge.reason(edge.start("true", "root")) == needs_root
     assert edge.reason(edge.start("true", "4242", "4242")) == needs_root.replace("root`", "4242`")
@@ -552,11 +550,15 @@ def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> N
         assert event == ProgramEnded(key, Exit(signal=signal.SIGTERM), b"", 0)
 
 
-NO_PROCESS = "spawner.Spawner.clone = lambda self: -11"
+NO_PROCESS = """
+def clone(self):
+    raise OSError(11, os.strerror(11))
+spawner.Spawner.clone = clone
+"""
 
 
-def test_a_start_at_the_limit_of_processes_can_be_retried(edge: Edge) -> None:
-    patch_spawner(edge, NO_PROCESS)
+def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
+    edge = make(patched(NO_PROCESS))
     event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
     assert (event.reason, event.exhausted) == (
         "cannot start /bin/sh: cannot start a process: Resource temporarily unavailable",

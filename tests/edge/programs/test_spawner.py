@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from schedappliance.engine.attempts import Exit
+from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.edge.programs.test_keeper import run
-from tests.edge.programs.test_launcher import NOBODY, OWN, Edge, as_root, edge, make, patch_spawner, spawners
+from tests.edge.programs.test_launcher import NOBODY, OWN, Edge, Make, as_root, edge, make, patched, spawners
 from tests.support.daemon import is_running
 
 __all__ = ["edge", "make"]
@@ -90,6 +92,7 @@ def test_it_ends_with_the_keeper_and_its_programs_go_on(edge: Edge) -> None:
     assert not is_running(pid)
 
 
+# Each change is made to all spawners of a keeper. The mark says that a spawner was killed before.
 KILLED_BEFORE = """
 clone = spawner.Spawner.clone
 def die(self):
@@ -99,15 +102,6 @@ def die(self):
     return clone(self)
 spawner.Spawner.clone = die
 """
-
-
-def test_a_request_of_one_that_was_killed_is_made_again(edge: Edge, tmp_path: Path) -> None:
-    patch_spawner(edge, KILLED_BEFORE.format(mark=str(tmp_path / "mark")))
-    assert edge.output("echo a", OWN) == ["a"]
-    assert (tmp_path / "mark").exists()
-
-
-# The copy has answered: the program runs, and the keeper knows it.
 KILLED_AFTER = """
 clone = spawner.Spawner.clone
 def die(self):
@@ -116,43 +110,78 @@ def die(self):
     return pid
 spawner.Spawner.clone = die
 """
-
-
-def test_no_program_runs_twice_if_it_was_killed_after_the_start(edge: Edge) -> None:
-    patch_spawner(edge, KILLED_AFTER)
-    assert [edge.output(f"echo {number}", OWN) for number in range(5)] == [[str(number)] for number in range(5)]
-
-
-# The copy is killed before it has answered.
 COPY_KILLED = """
-live = spawner.Spawner.live
-def die(self, *words):
+def die(self, *_):
     os.kill(os.getpid(), 9)
-spawner.Spawner.live = die
+spawner.Spawner.become_program = die
+"""
+ALWAYS_KILLED = "spawner.Spawner.clone = lambda self: os.kill(os.getpid(), 9)"
+# As with a filter that hides clone3, and with one that hides clone too.
+NO_CLONE3 = "spawner._CLONE3 = 0xFFFF"
+NO_CLONE = "spawner._CLONE3, spawner._CLONE = 0xFFFF, {}"
+# The keeper is killed as soon as it has forked the spawner, which has a request to read then.
+ORPHAN = """
+settle = spawner.Spawner.settle
+def wait(self):
+    select.select([self.channel], [], [])
+    os.kill(self.keeper, 9)
+    while os.getppid() == self.keeper:
+        pass
+    settle(self)
+spawner.Spawner.settle = wait
 """
 
 
-def test_a_copy_that_was_killed_is_a_program_that_was_killed(edge: Edge) -> None:
-    patch_spawner(edge, COPY_KILLED)
+def test_a_request_is_made_again_if_nobody_has_answered(make: Make, tmp_path: Path) -> None:
+    edge = make(patched(KILLED_BEFORE.format(mark=str(tmp_path / "mark"))))
+    assert edge.output("echo a", OWN) == ["a"]
+    assert (tmp_path / "mark").exists()
+
+
+def test_no_request_is_made_again_if_a_copy_has_answered(make: Make) -> None:
+    edge = make(patched(KILLED_AFTER))
+    assert [edge.output(f"echo {number}", OWN) for number in range(5)] == [[str(number)] for number in range(5)]
+
+
+def test_a_copy_that_was_killed_is_a_program_that_was_killed(make: Make) -> None:
+    edge = make(patched(COPY_KILLED))
     assert edge.heard(ProgramEnded, edge.start("true", OWN)).exit == Exit(signal=signal.SIGKILL)
 
 
-ALWAYS_KILLED = "spawner.Spawner.clone = lambda self: os.kill(os.getpid(), 9)"
-
-
-def test_a_start_that_is_killed_again_and_again_can_be_retried(edge: Edge) -> None:
-    patch_spawner(edge, ALWAYS_KILLED)
+def test_a_start_whose_spawners_are_all_killed_can_be_retried(make: Make) -> None:
+    edge = make(patched(ALWAYS_KILLED))
     event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
-    assert (event.reason, event.exhausted) == ("cannot start /bin/sh: the spawner was killed", True)
+    reason = "cannot start /bin/sh: the process that starts programs as other users was killed"
+    assert (event.reason, event.exhausted) == (reason, True)
 
 
-# As in a container whose filter hides clone3.
-NO_CLONE3 = "spawner._CLONE3 = 0xFFFF"
+@pytest.mark.parametrize("change", [NO_CLONE3, NO_CLONE])
+def test_a_system_without_the_call_starts_programs_too(make: Make, change: str) -> None:
+    edge = make(patched(change))
+    keys = [edge.start("echo $0; exit 3", OWN) for _ in range(3)]
+    assert [edge.heard(ProgramEnded, key).exit for key in keys] == [Exit(status=3)] * 3
+    assert edge.heard(ProgramNotStarted, edge.start("", OWN, argv=("/nonexistent",))).reason
 
 
-def test_a_system_without_clone3_uses_clone(edge: Edge) -> None:
-    patch_spawner(edge, NO_CLONE3)
-    assert edge.output("echo a", OWN) == ["a"]
+def test_no_program_starts_after_the_end_of_the_keeper(make: Make, tmp_path: Path) -> None:
+    edge = make(patched(ORPHAN))
+    key = edge.start(f"touch {tmp_path}/begun", OWN)
+    assert edge.heard(ProgramEnded, key).exit == Exit()
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_spawner_keeps_no_descriptor_of_the_keeper(edge: Edge) -> None:
+    edge.output("true", OWN)
+    (one,) = spawners(edge)
+    targets = [str(path.readlink()) for path in Path(f"/proc/{one}/fd").iterdir()]
+    assert sorted(target.partition(":")[0] for target in targets) == [
+        "/dev/null",
+        "/dev/null",
+        "/memfd",
+        "pipe",
+        "socket",
+    ]
+    assert Path(f"/proc/{one}/cwd").readlink() == Path("/")
 
 
 def test_a_long_request_is_passed_on(edge: Edge) -> None:
@@ -160,3 +189,16 @@ def test_a_long_request_is_passed_on(edge: Edge) -> None:
     env = tuple((f"LONG_{number}", "x" * 60_000) for number in range(4))
     key = edge.start("echo $LONG_0$LONG_3 | wc -c", OWN, env=env)
     assert edge.heard(ProgramEnded, key).output == b"120001\n"
+
+
+def test_a_signal_before_the_copy_leads_its_group_is_not_lost(make: Make) -> None:
+    """Also if only the group of the program is signalled, which does not exist yet."""
+    edge = make(patched("setsid = os.setsid\nos.setsid = lambda: (select.select([], [], [], 0.5), setsid())"))
+    key = AttemptKey(RunKey(1, 1), 1)
+    start = StartProgram(
+        key, ("/bin/sleep", "60"), (), "/", 0o022, 65_536, user=OWN, tree="group", kill_after_ms=60_000
+    )
+    edge.launcher.start(start)
+    edge.heard(ProgramStarted, key)
+    edge.signal(key, signal.SIGTERM)
+    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
