@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from schedappliance.edge.programs.outputs import HELD_BYTES, REPLACED
 from tests.support.daemon import Daemon, is_running
+from tests.support.file_changes import remove_tree
 from tests.support.strace import traced
 from tests.support.waiting import eventually
 
@@ -27,11 +27,11 @@ def outputs(daemon: Daemon, runs: list[dict[str, Any]]) -> list[str]:
 
 def test_a_removed_directory_is_made_again(daemon: Daemon) -> None:
     daemon.start()
-    shutil.rmtree(directory(daemon))
+    remove_tree(directory(daemon))
     run = daemon.run("run hello")
     assert (run["state"], outputs(daemon, [run])) == ("succeeded", ["hello\n"])
     assert directory(daemon).stat().st_mode & 0o777 == 0o700
-    shutil.rmtree(directory(daemon))
+    remove_tree(directory(daemon))
     daemon.wait_for_log(f"the directory {directory(daemon)} was missing and was made again")
     daemon.assert_healthy()
 
@@ -44,7 +44,7 @@ def test_without_a_store_a_cleaned_temporary_directory_is_made_again(
     (daemon.etc / "appliance.yaml").write_text("config: sched.conf\nconsole: { listen: ../var/console.sock }\n")
     daemon.start()
     (temporary,) = tmp_path.glob("schedappliance-*")
-    shutil.rmtree(temporary)
+    remove_tree(temporary)
     run = daemon.run("run hello")
     assert (run["state"], outputs(daemon, [run])) == ("succeeded", ["hello\n"])
     assert daemon.stop() == 0
@@ -55,7 +55,7 @@ def test_the_output_of_a_program_that_lost_its_file_says_so(daemon: Daemon) -> N
     daemon.start()
     daemon.say("run sleep 1")
     daemon.wait_for_pid()
-    shutil.rmtree(directory(daemon))
+    remove_tree(directory(daemon))
     note = "cannot be read: No such file or directory"
     assert outputs(daemon, daemon.wait_for_state("succeeded")) == [f"[... the output {note} ...]\n"]
     assert daemon.log.count(f"warning the output of run example.com-000000001/1 {note}") == 1
@@ -119,7 +119,7 @@ def test_while_no_output_can_be_written_runs_wait_and_nothing_fails(daemon: Daem
 
 def test_a_file_in_the_place_of_the_directory_is_named(daemon: Daemon) -> None:
     daemon.start()
-    shutil.rmtree(directory(daemon))
+    remove_tree(directory(daemon))
     directory(daemon).write_text("")
     daemon.say("run hello")
     daemon.wait_for_log(f"degraded: outputs cannot be written to {directory(daemon)}: Not a directory")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.file_changes import remove_tree
 from tests.support.waiting import eventually
 
 
@@ -303,8 +304,7 @@ def test_without_the_directory_above_it_no_spool_is_made(daemon: Daemon) -> None
     """It may be the mount point of a missing file system."""
     (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace("../var/spool", "../mount/spool"))
     daemon.start()
-    # In one step: while a tree is removed piece by piece, the appliance makes its directories again.
-    (daemon.root / "mount").rename(daemon.root / "elsewhere")
+    remove_tree(daemon.root / "mount")
     reason = f"{daemon.root}/mount/spool is missing and cannot be made again: No such file or directory"
     daemon.wait_for_log(f"degraded: no drop is taken and no result is published: {reason}")
     assert reason in daemon.data("summary")["degraded"]

@@ -18,6 +18,13 @@ SAVES = 1000
 BURST = 500
 
 
+def remove_tree(path: Path) -> None:
+    """Removes a directory in one step: a process that adds a file meanwhile would find it, or keep it from being removed."""
+    aside = path.with_name(f"{path.name}.removed")
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
 class Place(NamedTuple):
     """A directory `etc` under `root`, with the stanza file `conf`; `text` is the wanted text after the change."""
 

@@ -29,7 +29,7 @@ if __name__ == "__main__":  # It runs without the package. The file of the spawn
     exec(compile(text, "spawner.py", "exec"), module.__dict__)
     os.close(number)
 
-from schedappliance.edge.programs.spawner import MESSAGE_BYTES, Request, SpawnerLink, receive, request_in
+from schedappliance.edge.programs.spawner import MESSAGE_BYTES, SpawnerLink, StartRequest, receive, request_in
 
 # The version of the messages; the most lines in one; the most bytes of the file of ends for each end.
 VERSION, MOST_LINES, BYTES_PER_END = 1, 200, 10_000
@@ -71,7 +71,7 @@ def spawn_attributes() -> ctypes.Array[ctypes.c_char]:
     return attributes
 
 
-class Program(Request):
+class Program(StartRequest):
     """A program: requested, running, or ended while its descendants must end too. `why`: why it is being ended, or empty.
 
     In boot ms, 0 for never: `term_at`, TERM is due; `kill_at`, KILL is due; `sure_at`, no descendant is overlooked.

@@ -85,7 +85,7 @@ def restrain(name: str, words: str) -> None:
         raise Unfit(f"cannot set `{name}` of the program: {getattr(error, 'strerror', error)}") from None
 
 
-class Request:
+class StartRequest:
     """A requested start. `identity`: uid, gid, groups; empty for those of the keeper. `user`: its name in errors."""
 
     def __init__(self, data: bytes) -> None:
@@ -219,7 +219,7 @@ class Spawner:
     def serve(self) -> None:
         while (message := receive(self.channel))[0]:
             data, descriptors = message
-            request = Request(request_in(data, descriptors))
+            request = StartRequest(request_in(data, descriptors))
             output, stdin, *_ = descriptors
             try:
                 pid = self.clone()
@@ -233,7 +233,7 @@ class Spawner:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def answer(self, request: Request, number: int) -> None:
+    def answer(self, request: StartRequest, number: int) -> None:
         self.channel.send(f"{request.id} {number}".encode(), socket.MSG_NOSIGNAL)
 
     def clone(self) -> int:
@@ -249,7 +249,7 @@ class Spawner:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return pid
 
-    def become_program(self, request: Request, output: int, stdin: int) -> None:
+    def become_program(self, request: StartRequest, output: int, stdin: int) -> None:
         """Answers, and becomes the program. Does not return: if it fails, it writes its pid and the reason."""
         try:
             self.answer(request, os.getpid())
