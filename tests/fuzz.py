@@ -21,6 +21,7 @@ from schedappliance.lint import report
 from schedappliance.lint.linter import Linter, lint_line
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.closure import read_closure
+from schedappliance.model.command_file import read_drop_line
 from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
 from schedappliance.model.stanzas import read_configuration
@@ -124,7 +125,14 @@ def check(kind: str, data: bytes) -> list[Diagnostic]:
     """Reads an input as its kind requires, and checks the diagnostics."""
     if kind == "command line":
         line = data.decode("utf-8", "replace")
-        diagnostics = list(lint_line(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
+        diagnostics = list(
+            lint_line(
+                read_drop_line(line),
+                line,
+                load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration,
+                True,
+            )
+        )
     else:
         name = {"stanza file": "sched.conf", "command file": "x.cmd", "appliance file": "appliance.yaml"}[kind]
         good = {"sched.conf": b"x = 1\n", "appliance.yaml": b"config: sched.conf\n"}

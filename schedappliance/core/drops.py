@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The store keeps every result. A command that answers more than this belongs at the console.
 MAX_RESULT_BYTES = 1024 * 1024
 # Answers of this size are not counted: an id, or the value that the line sets. So a drop of any permitted size may consist
-# of lines that schedule jobs or set options.
+# of lines that schedule jobs or set global options.
 UNCOUNTED_BYTES = 512
 # At most this many mistakes of a drop get a suggestion, since the deciding thread searches for it.
 MOST_SUGGESTIONS = 2

@@ -15,7 +15,15 @@ from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
+from schedappliance.model.command_file import (
+    command_lines,
+    is_costly,
+    read_drop_line,
+    token_mistakes,
+    too_costly,
+    wrong_number,
+)
+from schedappliance.model.commands import ReadCommand
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
@@ -232,21 +240,22 @@ def lint_commands(
     progress: Callable[[str, int], None] = lambda _name, _line: None,
 ) -> Iterator[Diagnostic]:
     """Every diagnostic for the text of a command file; without a configuration, references are not checked."""
-    count = number = 0
+    count = number = costly = 0
     yield from token_mistakes(source)
     for count, (offset, line) in enumerate(command_lines(source), 1):
         if count % PROGRESS_LINES == 0:
             progress(source.name, count)
-        for diagnostic in lint_line(line, configuration, number < MOST_SUGGESTIONS):
+        read = read_drop_line(line)
+        costly += read.command is not None and is_costly(read.command)
+        for diagnostic in lint_line(read, line, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield diagnostic.moved(source, partial(Span.shifted, by=offset))
-    if wrong := wrong_number(source, count):
+    if wrong := wrong_number(source, count) or too_costly(source, costly):
         yield wrong
 
 
-def lint_line(line: str, configuration: Configuration | None, suggest: bool = True) -> Iterator[Diagnostic]:
+def lint_line(read: ReadCommand, line: str, configuration: Configuration | None, suggest: bool) -> Iterator[Diagnostic]:
     """Every diagnostic for one line of a command file, with places in the line."""
-    read = read_drop_line(line)
     yield from read.diagnostics
     if read.tree is not None and configuration is not None:
         yield from command_mistakes(read.tree, Source.of_command(line), configuration, suggest)

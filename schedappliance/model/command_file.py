@@ -11,9 +11,14 @@ import re
 from collections.abc import Iterator
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic
-from schedappliance.model.commands import MAX_LINE_BYTES, ReadCommand, drop_mistakes, read_command
+from schedappliance.model.command_words import ALL
+from schedappliance.model.commands import MAX_LINE_BYTES, Command, ReadCommand, drop_mistakes, read_command
+from schedappliance.model.listings import is_pattern
 
 MAX_LINES = 20_000
+# Each of these takes milliseconds, since its work grows with the number of declared jobs. All lines of a drop are carried
+# out in one turn, during which no job starts.
+MAX_COSTLY = 100
 
 _ID_LINE = re.compile(r"#id:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 _TOKEN = re.compile(r"[!-~]{1,128}")
@@ -49,6 +54,22 @@ def wrong_number(source: Source, lines: int) -> Diagnostic | None:
         remedy = f"a drop has at most {MAX_LINES:,} commands; split it"
         return Diagnostic("E108", f"the file holds {lines:,} commands", remedy, source)
     return None
+
+
+def is_costly(command: Command) -> bool:
+    """Whether the work of a command grows with the number of declared jobs: an option of a stanza, or a pattern of jobs."""
+    form, words = command.bare.form, command.bare.words
+    if form in ("config_set", "config_unset"):
+        return bool(words[0])
+    return form in ("sched_pause", "sched_resume") and (words[0] == ALL or is_pattern(words[0]))
+
+
+def too_costly(source: Source, commands: int) -> Diagnostic | None:
+    """The mistake of a file that holds too many costly commands."""
+    if commands <= MAX_COSTLY:
+        return None
+    message = f"the file holds {commands:,} commands that set an option of a stanza, or pause or resume many jobs"
+    return Diagnostic("E108", message, f"a drop has at most {MAX_COSTLY} of them; split it", source)
 
 
 def token_of(source: Source) -> str | None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.edge.spool.reading import read_drop
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.model.command_file import MAX_LINES
+from schedappliance.lint.linter import lint_commands
+from schedappliance.model.command_file import MAX_COSTLY, MAX_LINES
 from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
 
 START_S = START_MS // 1000
@@ -216,6 +218,26 @@ def test_every_command_of_the_longest_drop_is_answered(appliance: Appliance) -> 
 def test_a_drop_that_sets_long_values_is_answered(either: Appliance, prefix: str, value: str) -> None:
     """A megabyte is the default of `spool.max_bytes`."""
     assert result_of(either.drop(f"{prefix}config set a {value}\n" * 17))["accepted"]
+
+
+COSTLY = (
+    "config set sched zone UTC",
+    "json config unset program hello",
+    "config set job tick every 60",
+    "sched pause --all",
+    "sched resume *",
+)
+
+
+@pytest.mark.parametrize("line", COSTLY)
+def test_commands_whose_work_grows_with_the_jobs_are_limited(line: str) -> None:
+    """20,000 of them with 1,000 declared jobs took minutes, in one turn."""
+    text = f"{line}\n" * MAX_COSTLY + "config set a 1\nsched pause tick\nsched in 5 sched pause --all\n" * 2
+    assert read_drop("a.cmd", text.encode()).mistakes == ()
+    (mistake,) = read_drop("a.cmd", f"{text}{line}\n".encode()).mistakes
+    what = "commands that set an option of a stanza, or pause or resume many jobs"
+    assert (mistake.code, mistake.message) == ("E108", f"the file holds 101 {what}")
+    assert [*lint_commands(mistake.source, None)] == [mistake]
 
 
 def test_long_answers_are_limited_together(either: Appliance) -> None:

@@ -20,7 +20,15 @@ from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
 from schedappliance.engine.events import DropClaimed, DropLine
 from schedappliance.engine.intake import Reject, Rules, SpoolEntry, WaitingDrop, decide_open, mistake, split_mark
 from schedappliance.engine.records import User
-from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of, wrong_number
+from schedappliance.model.command_file import (
+    command_lines,
+    is_costly,
+    read_drop_line,
+    token_mistakes,
+    token_of,
+    too_costly,
+    wrong_number,
+)
 from schedappliance.syntax.text import MAX_FAULTS, decode
 
 
@@ -69,6 +77,8 @@ def read_drop(name: str, data: bytes) -> DropText:
         mistakes += [d.moved(source, partial(Span.shifted, by=offset)) for d in read.diagnostics]
         if len(mistakes) >= MAX_FAULTS:
             break
+    if wrong := too_costly(source, sum(is_costly(line.command) for line in lines)):
+        mistakes.append(wrong)
     return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
 
 
