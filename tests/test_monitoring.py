@@ -69,8 +69,12 @@ def test_prometheus_understands_each_panel(tmp_path: Path) -> None:
     promtool("check", "rules", file)
 
 
+def named_metrics() -> set[str]:
+    """The metrics that the rules and the dashboard name."""
+    return {name for text in expressions() for name in re.findall(r"schedappliance_(\w+)", text)}
+
+
 def test_each_metric_that_is_named_exists() -> None:
     known = {f"{name}{part}" for name in HISTOGRAMS for part in ("_bucket", "_sum", "_count")} | set(HELP)
-    named = {name for text in expressions() for name in re.findall(r"schedappliance_(\w+)", text)}
-    assert named and named <= known
+    assert named_metrics() and named_metrics() <= known
     assert len(json.loads(DASHBOARD.read_text())["panels"]) == 12

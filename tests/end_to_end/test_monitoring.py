@@ -8,6 +8,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import Daemon, command
+from tests.support.waiting import eventually
+from tests.test_monitoring import named_metrics
 
 
 def asked(daemon: Daemon, name: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +34,27 @@ def test_metrics_replace_their_file_at_once(daemon: Daemon, tmp_path: Path) -> N
         1,
         f"error: cannot write {tmp_path}/missing/sched.prom: No such file or directory\n",
     )
+
+
+LOAD = """
+job "well" { every = 1  argv = ( "/bin/true" ) }
+job "ill" { every = 1  argv = ( "/bin/false" ) }
+program "tell" { argv = ( "/bin/true" )  timeout = 1m }
+notify "ops" { command = "run tell" }
+"""
+
+
+def test_each_metric_of_the_rules_and_of_the_dashboard_is_in_a_scrape_under_load(daemon: Daemon) -> None:
+    daemon.conf.write_text(daemon.conf.read_text() + LOAD)
+    daemon.start()
+    daemon.drop("a.cmd", "run hello\n")
+    daemon.result("a.cmd", "done")
+    daemon.wait_for_state("succeeded", 3)
+    daemon.wait_for_state("failed", 3)
+    eventually(lambda: not daemon.rows("SELECT job FROM alerts"), "the end of all deliveries")
+    families = text_string_to_metric_families(asked(daemon, "metrics").stdout)
+    scraped = {sample.name.removeprefix("schedappliance_") for family in families for sample in family.samples}
+    assert named_metrics() <= scraped, named_metrics() - scraped
 
 
 def test_a_file_has_only_the_format_of_prometheus(daemon: Daemon, tmp_path: Path) -> None:

@@ -9,15 +9,25 @@ import pytest
 
 from schedappliance.cli.main import main
 from tests.support.daemon import Daemon, command
+from tests.support.waiting import eventually
 
 
 def test_each_file_that_the_daemon_makes_is_named(daemon: Daemon) -> None:
-    daemon.start()
+    """Or it is in a directory that is named. The files of a daemon that was killed count too."""
+    file, log = daemon.etc / "appliance.yaml", daemon.var / "daemon.log"
+    file.write_text(file.read_text().replace("log: {", f"log: {{ file: {log},"))
+    daemon.launch()
+    eventually(lambda: log.exists() and " is ready" in log.read_text(), "the start")
+    daemon.run("run hello")
+    daemon.drop("a.cmd", "run hello\n")
+    daemon.result("a.cmd", "done")
     daemon.say("sched in 1h run hello")
-    done = command("paths", "--json", "--config", str(daemon.etc / "appliance.yaml"))
-    paths = {row["path"] for row in json.loads(done.stdout) if row["exists"]}
-    made = {str(path) for folder in (daemon.etc, daemon.var) for path in folder.iterdir()}
-    assert made <= paths
+    daemon.kill()
+    done = command("paths", "--json", "--config", str(file))
+    paths = {Path(row["path"]) for row in json.loads(done.stdout) if row["exists"]}
+    made = {path for folder in (daemon.etc, daemon.var) for path in folder.rglob("*")}
+    inside = {path for path in made if paths & {daemon.outputs, daemon.var / "spool"} & set(path.parents)}
+    assert len(inside) > 5 and made - inside <= paths
 
 
 def test_the_paths_are_printed_with_what_is_missing(
