@@ -5,6 +5,7 @@ Rule: everything happens in one transaction, before the first tick.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from schedappliance.commands.view import ReloadResult
 from schedappliance.core.alerts import expect_late_end, reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
-from schedappliance.core.counters import read_counters
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
@@ -43,7 +43,7 @@ def recover(state: State, event: Started) -> None:
     end_hold(state)
     state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()
-    read_counters(state)
+    _read_counters(state)
     for key, value in event.remains.settings.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)
@@ -64,6 +64,18 @@ def recover(state: State, event: Started) -> None:
     if hold := state.status.hold:
         state.log("warning", f"the appliance is held {hold_text(hold, state.zone)}; {nothing_starts(hold)}")
     state.log("info", f"configuration {generation} is active; {changes}")
+
+
+def _read_counters(state: State) -> None:
+    """Reads the counters of `metrics`, and removes those of programs and `notify` stanzas that are not declared any more."""
+    rows, configuration = state.store.counters.all(), state.configuration
+    declared = {"attempts_total": configuration.programs.keys(), "alerts_total": configuration.notify.keys()}
+    for key in list(rows):
+        name, labels = key
+        if name in declared and labels[0] not in declared[name]:
+            state.store.counters.delete(key)
+            del rows[key]
+    state.metrics.counters = Counter({**state.metrics.counters, **rows})
 
 
 def _recover_runs(state: State, remains: Remains) -> None:

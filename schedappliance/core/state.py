@@ -16,7 +16,7 @@ Rule: a turn that fails can be undone; see State.
 # What is counted on the way:
 #
 #   metrics         `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
-#                   nothing. What survives a restart is in `counted`, and goes into rows before the commit (counters.py).
+#                   nothing. What survives a restart is in `counted`, and goes into rows before the commit (`store_counts`).
 #                   Only `observe` adds a time at once.
 #   states of runs  `note_claim` and `note_end` keep `live`, the queue and the statistics.
 
@@ -45,7 +45,7 @@ from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
-from schedappliance.engine.metrics import HISTOGRAMS, PASSING, CounterKey, Labels, Metrics, sums
+from schedappliance.engine.metrics import HISTOGRAMS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
@@ -339,6 +339,14 @@ class State:
             if job in self.metrics.ends:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
+    def store_counts(self) -> None:
+        """Adds what the transaction has counted to the rows. Memory follows after the commit, in `settle`.
+
+        So a counter never goes back, and counts nothing twice, whenever the daemon is killed.
+        """
+        if self.counted:
+            self.store.counters.add(_sums(self.counted))
+
     def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
         """Adds a time to a histogram at once.
 
@@ -457,7 +465,7 @@ class State:
             else:
                 self.metrics.counters[name, labels] += int(value) * times
         if self.counted:
-            self.metrics.counters.update(sums(self.counted))
+            self.metrics.counters.update(_sums(self.counted))
         self.noted.clear()
         self.counted.clear()
 
@@ -550,3 +558,11 @@ def new_state(
     )
     state.set_hold(store.settings.hold())
     return state
+
+
+def _sums(counted: list[tuple[CounterKey, int]]) -> Counter[CounterKey]:
+    """What a turn has counted, by counter: a turn with many runs counts few different things."""
+    numbers: Counter[CounterKey] = Counter()
+    for (key, number), times in Counter(counted).items():
+        numbers[key] += number * times
+    return numbers

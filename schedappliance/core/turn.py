@@ -34,7 +34,6 @@ from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import defer_job_for_users
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
-from schedappliance.core.counters import store_counts
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
@@ -113,7 +112,7 @@ class Core:
         try:
             with self.state.store.transaction():
                 recover(self.state, event)
-                store_counts(self.state)
+                self.state.store_counts()
         except StoreFailed as failure:
             if not failure.passing:
                 raise
@@ -186,7 +185,7 @@ class Core:
             with self.state.store.transaction():
                 self._begin()
                 work()
-                store_counts(self.state)
+                self.state.store_counts()
         except StoreFailed:
             self.state.restore(before)
             self._stale = True

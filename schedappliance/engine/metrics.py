@@ -42,14 +42,6 @@ HISTOGRAMS: dict[str, tuple[Labels, tuple[float, ...]]] = {
 }
 
 
-def sums(counted: list[tuple[CounterKey, int]]) -> Counter[CounterKey]:
-    """What a turn has counted, by counter: a turn with many runs counts few different things."""
-    numbers: Counter[CounterKey] = Counter()
-    for (key, number), times in Counter(counted).items():
-        numbers[key] += number * times
-    return numbers
-
-
 class JobEnds(NamedTuple):
     """The last ends of the runs of a job, in wall milliseconds. `failures`: how many failed since the last one succeeded.
 

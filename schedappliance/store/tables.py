@@ -13,7 +13,6 @@ from pathlib import Path
 from sqlite3 import sqlite_version
 
 from schedappliance.engine.records import RunKey
-from schedappliance.store.counters import Counters
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.files import LOG
@@ -22,7 +21,7 @@ from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
 from schedappliance.store.runs import Runs
-from schedappliance.store.settings import Settings
+from schedappliance.store.settings import Counters, Settings
 
 # The keys of `meta` that each start sets: the path of the store, and the daemon that uses it.
 PLACE, DAEMON = "place", "daemon"

@@ -18,7 +18,6 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.incidents import Incident
-from schedappliance.engine.metrics import sums
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
@@ -183,13 +182,16 @@ def a_failed_commit_is_counted(patch: MonkeyPatch) -> None:
 def a_counter_is_stored_after_its_commit(patch: MonkeyPatch) -> None:
     """A crash between the two commits loses it."""
     late: list[Any] = []
+    store_counts = State.store_counts
 
     def store_later(state: State) -> None:
-        earlier, late[:] = late[:], state.counted
-        if earlier:
-            state.store.counters.add(sums(earlier))
+        counted, earlier = state.counted, late.copy()
+        late[:] = counted
+        state.counted = earlier
+        store_counts(state)
+        state.counted = counted
 
-    patch.setattr(core, "store_counts", store_later)
+    patch.setattr(State, "store_counts", store_later)
 
 
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
