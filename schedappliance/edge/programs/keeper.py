@@ -378,11 +378,23 @@ class Keeper:
         self.reap()
 
     def reap(self) -> None:
-        """Keeps the failures of starts, and the ends of children. While a start lasts, only of those in `programs`."""
+        """Keeps the failures of starts, and the ends of children."""
         while self.failed:
             self.keep_end(*self.failed.pop())
+        ended = []
+        while (child := ended_child()) in self.programs:
+            ended.append(os.wait4(child, os.WNOHANG))
+        # The child is a program that is being started, or no program: an orphan, or a spawner.
+        ended += self.reap_all() if child else []
+        self.is_behind &= child != 0
+        self.note_ends(ended)
+
+    def reap_all(self) -> list[tuple[int, int, resource.struct_rusage]]:
+        """Reaps the children that have ended. While a start lasts, only those in `programs`.
+
+        Otherwise the end of a child could be lost: the thread that started it may not have added its program yet.
+        """
         hangs = any(starter.is_outdated for starter in self.starters)
-        # Otherwise the end of a child could be lost: the thread that started it may not have added its program yet.
         is_free = not hangs and self.starting.acquire(timeout=BUSY_SECONDS)
         if not is_free:
             self.is_behind = True  # From here on, a starter wakes this thread after its start.
@@ -398,7 +410,7 @@ class Keeper:
             pass
         if is_free:
             self.starting.release()
-        self.note_ends(ended)
+        return ended
 
     def note_ends(self, ended: list[tuple[int, int, resource.struct_rusage]]) -> None:
         """Keeps the ends of children that are programs. A program that was ended by a signal lingers if descendants are left."""
@@ -487,6 +499,15 @@ class Keeper:
             if (not rest and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
+
+
+def ended_child() -> int:
+    """The pid of a child that has ended and was not reaped; 0 for none."""
+    try:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return result.si_pid if result else 0
 
 
 def write_end(*lines: bytes) -> None:
