@@ -16,15 +16,15 @@ from schedappliance.engine.metrics import COUNTERS, HISTOGRAMS
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from schedappliance.engine.metrics import JobEnds, Labels
+    from schedappliance.engine.metrics import Labels
     from schedappliance.store.tables import Store
 
 # With more declared jobs than this, there are no rows of single jobs.
 MOST_JOBS = 1000
 JOB_COLUMNS = ("number", "name", "paused", "next_run_ms", "interval_ms")
-# `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
+# `Metrics.write_row` writes them. `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
 END_COLUMNS = ("number", "failures", "last_success_ms", "last_end_ms", "last_duration_ms", "runs")
 NO_JOBS = '"jobs": null, "job_ends": null'
 
@@ -133,16 +133,8 @@ def _job_rows(view: View) -> str:
         metrics.census = census
     texts = metrics.texts
     for number in metrics.ends.keys() - texts.keys():
-        texts[number] = _ends_row(number, metrics.ends[number], metrics.job_runs[number])
+        metrics.write_row(number)
     return f'"jobs": {jobs.declared_times()}, "job_ends": [{", ".join(texts.values())}]'
-
-
-def _ends_row(number: int, ends: JobEnds, runs: Mapping[str, int]) -> str:
-    """A row of END_COLUMNS as JSON. Hundreds of jobs may have ended since the last answer, so it saves each µs."""
-    failures, success, end, duration = ends
-    counts = ", ".join([f'"{state}": {count}' for state, count in runs.items()])
-    text = f"[{number}, {failures}, {success}, {end}, {duration}, {{{counts}}}]"
-    return text if end is not None and success is not None and duration is not None else text.replace("None", "null")
 
 
 def _as_text(view: View, gauges: list[tuple[str, str, Labels, Samples]]) -> str:

@@ -67,7 +67,7 @@ class Metrics:
     `counters`: mirrors rows, except those in PASSING. `histograms`: how often a measurement was at most each of the bounds,
     and larger than all; then the sum in seconds. `ends`, `job_runs`: mirror rows of the declared jobs once somebody has
     asked, by number; after a failed turn they are read again. `job_runs`: how many runs ended in each state. `texts`: the
-    row of each job in the answer, until one of its runs ends. `census`: number and sum of the numbers of the jobs in
+    row of each job in the answer. `census`: number and sum of the numbers of the jobs in
     `ends`; numbers only grow, so other jobs have another one.
     """
 
@@ -82,7 +82,15 @@ class Metrics:
         """Follows the row of a run that has just ended, of a job in `ends`."""
         self.ends[job] = self.ends[job].after(state, end_ms, duration_ms)
         self.job_runs[job][state] += 1
-        self.texts.pop(job, None)
+        self.write_row(job)
+
+    def write_row(self, job: int) -> None:
+        """Writes the row of a job in `ends` as JSON, when a run ends, so that an answer needs not write hundreds at once."""
+        failures, success, end, duration = self.ends[job]
+        counts = ", ".join([f'"{state}": {count}' for state, count in self.job_runs[job].items()])
+        text = f"[{job}, {failures}, {success}, {end}, {duration}, {{{counts}}}]"
+        is_known = end is not None and success is not None and duration is not None
+        self.texts[job] = text if is_known else text.replace("None", "null")
 
     def forget_ends(self) -> None:
         """Forgets the mirrors of rows after a failed turn."""
