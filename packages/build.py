@@ -64,8 +64,12 @@ def stage(modules: Path, directory: Path) -> Path:
     for name, text in texts(Namespace(system=True, example=False)).items():
         _write(directory / "configuration" / name, text.encode())
     write_scripts(root, directory / "scripts")
+    # With this variable, nfpm and shiv make the same packages of the same sources. Both read it too.
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     for path in directory.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        if epoch:
+            os.utime(path, (int(epoch), int(epoch)))
     return directory
 
 

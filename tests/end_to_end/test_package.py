@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from packages.build import HERE, build_pyz, build_system_package
+from packages.build import HERE, build_pyz, build_system_package, stage
 from packages.modules import PYTHONS
 from schedappliance import __version__
 from tests.support.documents import DOCS, blocks
@@ -144,6 +144,14 @@ def test_the_packages_demand_a_python_for_which_they_have_re2(built: Built) -> N
     depends = subprocess.run(["dpkg-deb", "--field", built.deb, "Depends"], check=True, capture_output=True, text=True)
     assert f"python3 (>= 3.{first}), python3 (<< 3.{last + 1})," in depends.stdout
     assert f"python3 >= 3.{first}, python3 < 3.{last + 1}," in (HERE / "nfpm.yaml").read_text()
+
+
+def test_the_times_of_a_release_do_not_depend_on_its_build(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    tree = stage(built.modules, tmp_path / "package")
+    assert {path.stat().st_mtime for path in tree.rglob("*")} == {1_700_000_000}
 
 
 def test_the_single_file_lints_and_serves(built: Built, tmp_path: Path) -> None:
