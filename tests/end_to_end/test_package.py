@@ -83,7 +83,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An archive of a minimal Debian 12 with systemd, and nothing else. apt knows the lists of packages."""
     if os.getuid() != 0:
         pytest.skip("needs root for namespaces")
@@ -95,13 +95,17 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ("--mode=root", "--variant=minbase", "--include=systemd", "--skip=cleanup/apt/lists", "--quiet")
     # apt does not ask.
     answers = """--customize-hook=echo 'APT::Get::Assume-Yes "true";' >$1/etc/apt/apt.conf.d/90yes"""
-    # The mirror of this machine, if it is a Debian.
-    mirrors = [path for path in (Path("/etc/apt/sources.list.d/debian.sources"),) if path.exists()]
-    words = (*options, answers, "bookworm", "-", *map(str, mirrors))
-    with (place.parent / "bare.tar").open("wb") as archive:
+    # The mirrors of this machine, if it is a Debian 12.
+    sources = Path("/etc/apt/sources.list.d/debian.sources")
+    mirrors = [str(sources)] if sources.exists() and "bookworm" in sources.read_text() else []
+    words = (*options, answers, "bookworm", "-", *mirrors)
+    path = place.parent / "bare.tar"
+    with path.open("wb") as archive:
         command = ["unshare", "--mount", "sh", "-c", f'{script} "$@"', "sh", *words]
         subprocess.run(command, check=True, stdout=archive)
-    return place.parent / "bare.tar"
+    yield path
+    # It is large, and pytest keeps the directories of three runs.
+    path.unlink()
 
 
 @pytest.fixture(scope="module")
