@@ -105,12 +105,13 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         _replace_siblings(state, job.number)
     others_wait = state.queue.number and state.queue.has_ready
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
-        state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
-        state.note_claim(key, RunState.STARTED)
         first = AttemptKey(key, FIRST_ATTEMPT)
         # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
         may_deliver = job.kind == "run" and job.origin == "stanza"
+        # Before the rows: what it reads writes the deferred rows, and the row of a run must come before its attempt.
         effect = _start_program(state, first, due_ms, launch, job.on_failure_of, may_deliver)
+        state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
+        state.note_claim(key, RunState.STARTED)
         _launch(state, launch.program, effect, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)

@@ -66,6 +66,7 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
     (557439788, 6): "a job that changed and was switched off while overdue kept the next due time of its old schedule",
     (127165908, 11): "a job became a calendar after the clock was set back, and then waited for its old creation",
     (203081130, 23): "(of the simulation) the report of a failed start in an undone turn hid the end of the next start",
+    (512948358, 20): "the row of an attempt was written before that of its run, in the same transaction",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
 # The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
