@@ -12,8 +12,8 @@ from schedappliance.diagnostics import Unusable
 
 # For the appliance itself, the fewest clients, and a few programs and threads with a cache of their own.
 FEWEST_DESCRIPTORS = 48
-# Most of it is reserved for threads and never used.
-LEAST_ADDRESS_SPACE = 512 * 1024 * 1024
+# Most of it is reserved for threads and never used: the C library takes 72 MiB for each.
+LEAST_ADDRESS_SPACE = 1024 * 1024 * 1024
 
 
 def check_limits() -> None:

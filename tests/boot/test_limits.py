@@ -40,5 +40,5 @@ def test_too_few_descriptors_are_told_with_the_limit() -> None:
 def test_too_little_address_space_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {resource.RLIMIT_AS: (LEAST_ADDRESS_SPACE - 1, LEAST_ADDRESS_SPACE)}
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
-    with pytest.raises(Unusable, match="the limit on address space is 511 MiB, and the appliance needs 512 MiB"):
+    with pytest.raises(Unusable, match="the limit on address space is 1023 MiB, and the appliance needs 1024 MiB"):
         check_limits()

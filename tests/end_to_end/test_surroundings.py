@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.boot.limits import LEAST_ADDRESS_SPACE
 from tests.support.daemon import Daemon, begin, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -334,6 +335,17 @@ WITHOUT_DESCRIPTORS = {
     "metrics": "",
     "run hello": "",
 }
+
+
+def test_the_least_address_space_is_enough(daemon: Daemon) -> None:
+    """Threads for look-ups and all devices can be started."""
+    daemon.is_copy = False
+    daemon.wrapper = ["prlimit", f"--as={LEAST_ADDRESS_SPACE}"]
+    daemon.start()
+    assert daemon.ask("version").startswith("# schedappliance version")
+    assert daemon.run("run hello")["state"] == "succeeded"
+    assert daemon.data("summary")["degraded"] is None
+    daemon.assert_healthy()
 
 
 def test_nothing_ends_an_appliance_that_has_no_free_descriptor(daemon: Daemon) -> None:
