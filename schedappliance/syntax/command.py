@@ -25,7 +25,7 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BLANKS = " \t"
 _BLANK_OR_END = re.compile(r"[ \t]|$")
 # The parts of a word: bare text, a double-quoted string, a single-quoted string.
-_PARTS = re.compile(r"""[^ \t"'\\]+|\\|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
+_PARTS = re.compile(r"""[^ \t"'\\]+|\\|"((?:[^"\\]++|\\.)*+)"|'([^']*)'""")
 _ESCAPE = re.compile(r'\\(["\\])')
 _END = "$END"
 _WORDS = frozenset({"WORD", "WORDS"})

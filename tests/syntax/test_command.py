@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,3 +236,17 @@ def test_a_command_never_contains_a_surrogate(text: str) -> None:
         assert surrogates and error.diagnostic.code == "E106"
     else:
         assert not surrogates
+
+
+@pytest.mark.parametrize(
+    "word", ["a" * 60_000, f'"{"a" * 60_000}"', '"' + "\\n" * 30_000 + '"', "'" + "a" * 60_000 + "'"]
+)
+def test_a_long_word_takes_little_memory(word: str) -> None:
+    """A pattern that could go back at each character kept 1.5 KB for each, and 130 ms for the line."""
+    parse_command("sched in 1h run hello a")
+    tracemalloc.start()
+    try:
+        parse_command(f"sched in 1h run hello {word}")
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(word)
+    finally:
+        tracemalloc.stop()
