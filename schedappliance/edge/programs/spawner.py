@@ -22,6 +22,7 @@ Rule: as keeper.py, this file imports nothing of the package. Only copies touch 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -65,8 +66,16 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     # To become root again must fail, unless the program is root.
-    if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _libc.seteuid(0) == 0):
+    if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _can_become_root()):
         raise Unfit(f"cannot run as {wanted}: the program could regain the appliance's rights")
+
+
+def _can_become_root() -> bool:
+    try:
+        os.seteuid(0)
+    except PermissionError:
+        return False
+    return True
 
 
 def restrain(name: str, words: str) -> None:
@@ -100,14 +109,14 @@ class StartRequest:
         texts = texts[int(restraints) :]
         self.argv, self.variables = texts[: int(count)], texts[int(count) :]
 
-    def execute(self, output: int, stdin: int, keeper: int) -> None:
+    def execute(self, variables: dict[bytes, bytes], output: int, stdin: int, keeper: int) -> None:
         """Turns this process into the program. Returns only if the keeper has ended. Raises the error that prevents it."""
         uid, gid, *groups = self.identity
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
-        # As its owner, the program can open /dev/stdout. Without root, it is the owner already.
-        _libc.fchown(1, uid, -1)
-        variables = dict(pair.split(b"=", 1) for pair in self.variables)
+        # As its owner, the program can open /dev/stdout. Where that fails, it can still write to it.
+        with contextlib.suppress(OSError):
+            os.fchown(1, uid, -1)
         for name, words in self.restraints:
             restrain(name, words)
         become(uid, gid, groups, self.user)
@@ -209,10 +218,8 @@ class Spawner:
         os.chdir("/")
         own = {2, self.channel.fileno(), self.failures}
         for descriptor in {int(name) for name in os.listdir("/proc/self/fd")} - own:
-            try:
+            with contextlib.suppress(OSError):  # One was open only for the list.
                 os.close(descriptor)
-            except OSError:  # It was open only for the list.
-                continue
         os.open(os.devnull, os.O_RDWR)  # 0
         os.open(os.devnull, os.O_RDWR)  # 1
 
@@ -221,6 +228,8 @@ class Spawner:
             data, descriptors = message
             request = StartRequest(request_in(data, descriptors))
             output, stdin, *_ = descriptors
+            # Before the copy is made: the copy must copy each page of memory that it writes to.
+            variables = dict(pair.split(b"=", 1) for pair in request.variables)
             try:
                 pid = self.clone()
             except OSError as error:
@@ -228,13 +237,13 @@ class Spawner:
             if pid == 0 or pid in map(int.__neg__, _UNAVAILABLE):
                 # Where no copy can be made, this process becomes the program. It is a child of the keeper too, which forks
                 # another spawner for the next start.
-                self.become_program(request, output, stdin)
+                self.become_program(request, variables, output, stdin)
             self.answer(request, pid)
             for descriptor in descriptors:
                 os.close(descriptor)
 
     def answer(self, request: StartRequest, number: int) -> None:
-        self.channel.send(f"{request.id} {number}".encode(), socket.MSG_NOSIGNAL)
+        os.write(self.channel.fileno(), b"%s %d" % (request.id.encode(), number))
 
     def clone(self) -> int:
         """Like fork(), but the copy is a child of the keeper. Raises OSError.
@@ -249,13 +258,15 @@ class Spawner:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return pid
 
-    def become_program(self, request: StartRequest, output: int, stdin: int) -> None:
+    def become_program(self, request: StartRequest, variables: dict[bytes, bytes], output: int, stdin: int) -> None:
         """Answers, and becomes the program. Does not return: if it fails, it writes its pid and the reason."""
         try:
             self.answer(request, os.getpid())
-            self.channel.close()  # If what follows hangs, the keeper must still notice the end of the spawner.
+            os.close(
+                self.channel.fileno()
+            )  # If what follows hangs, the keeper must still notice the end of the spawner.
             os.setsid()
-            request.execute(output, stdin, self.keeper)
+            request.execute(variables, output, stdin, self.keeper)
         except Exception as error:
             os.write(self.failures, b"%d %s\n" % (os.getpid(), request.failure(error)))
         finally:
