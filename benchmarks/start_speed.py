@@ -38,7 +38,8 @@ class Keeper:
     """A keeper of its own, and starts by it."""
 
     def __init__(self, directory: Path) -> None:
-        self._output, self._count = os.open(os.devnull, os.O_WRONLY), 0
+        # A file of its own: it is given to the user of the program.
+        self._output, self._count = os.open(directory / "output", os.O_WRONLY | os.O_CREAT), 0
         self._keeper = KeeperLink(Outputs(directory), 1024, on_open=self._open)
         self.own()
         self.other()
