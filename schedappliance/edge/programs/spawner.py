@@ -14,11 +14,12 @@ Rule: as keeper.py, this file imports nothing of the package. Only copies touch 
 
 # The way of a start:
 #
-#   serve    A request has arrived and is parsed. `clone` makes the copy.
-#   live     The copy answers with its own pid, and `execute` turns it into the program.
-#   serve    The spawner answers with the same pid, in case the copy was killed before it could.
+#   serve            A request has arrived and is parsed. `clone` makes the copy.
+#   become_program   The copy answers with its own pid, and `execute` turns it into the program.
+#   serve            The spawner answers with the same pid, in case the copy was killed before it could.
 #
-# If `execute` fails, the copy writes the reason to descriptor 1 and exits with 127.
+# If `execute` fails, the copy writes the reason into the pipe `failures` and exits with 127. Where the system offers no
+# call that makes a copy, the spawner itself becomes the program, and the keeper forks another one for the next start.
 
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 
 # The largest message. A start may bring three descriptors: the output, the standard input, and a file with a long request.
 MESSAGE_BYTES = 65_536
@@ -206,6 +208,8 @@ class Spawner:
             self.serve()
         except ConnectionError:  # The keeper was killed with answers unread.
             pass
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(0)
 
@@ -230,15 +234,10 @@ class Spawner:
             output, stdin, *_ = descriptors
             # Before the copy is made: the copy must copy each page of memory that it writes to.
             variables = dict(pair.split(b"=", 1) for pair in request.variables)
-            try:
-                pid = self.clone()
-            except OSError as error:
-                pid = -(error.errno or errno.EAGAIN)
-            if pid == 0 or pid in map(int.__neg__, _UNAVAILABLE):
-                # Where no copy can be made, this process becomes the program. It is a child of the keeper too, which forks
-                # another spawner for the next start.
+            number = self.clone()
+            if number == 0 or -number in _UNAVAILABLE:
                 self.become_program(request, variables, output, stdin)
-            self.answer(request, pid)
+            self.answer(request, number)
             for descriptor in descriptors:
                 os.close(descriptor)
 
@@ -246,7 +245,7 @@ class Spawner:
         os.write(self.channel.fileno(), b"%s %d" % (request.id.encode(), number))
 
     def clone(self) -> int:
-        """Like fork(), but the copy is a child of the keeper. Raises OSError.
+        """Like fork(), but the copy is a child of the keeper. Returns a negative error number if it fails.
 
         fork() would also prepare the copy for more threads, which takes 0.5 ms of processor time.
         """
@@ -254,17 +253,14 @@ class Spawner:
         pid: int = _libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_long(64))
         if pid < 0 and ctypes.get_errno() in _UNAVAILABLE and self.clone_number:
             pid = _libc.syscall(*map(ctypes.c_long, (self.clone_number, _CLONE_PARENT, 0, 0, 0, 0)))
-        if pid < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return pid
+        return pid if pid >= 0 else -ctypes.get_errno()
 
     def become_program(self, request: StartRequest, variables: dict[bytes, bytes], output: int, stdin: int) -> None:
         """Answers, and becomes the program. Does not return: if it fails, it writes its pid and the reason."""
         try:
             self.answer(request, os.getpid())
-            os.close(
-                self.channel.fileno()
-            )  # If what follows hangs, the keeper must still notice the end of the spawner.
+            # If what follows hangs, the keeper must still notice the end of the spawner.
+            os.close(self.channel.fileno())
             os.setsid()
             request.execute(variables, output, stdin, self.keeper)
         except Exception as error:

@@ -550,11 +550,7 @@ def test_a_signal_before_the_start_prevents_or_ends_the_program(edge: Edge) -> N
         assert event == ProgramEnded(key, Exit(signal=signal.SIGTERM), b"", 0)
 
 
-NO_PROCESS = """
-def clone(self):
-    raise OSError(11, os.strerror(11))
-spawner.Spawner.clone = clone
-"""
+NO_PROCESS = "spawner.Spawner.clone = lambda self: -11"
 
 
 def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
