@@ -40,7 +40,7 @@ STATIONS = [
         "commands",
         "core",
     ),
-    *("edge", "client", "doctor", "transports", "preview", "boot", "cli", "__main__"),
+    *("edge", "client", "doctor", "transports", "preview", "web", "boot", "cli", "__main__"),
 ]
 # Which stations may import what comes from outside.
 RESERVED = {
@@ -51,7 +51,11 @@ RESERVED = {
     "watchdog": {"edge", "doctor", "boot"},
     "subprocess": {"edge", "doctor", "cli", "transports"},
     "select": {"edge", "boot", "client"},
-    "socket": {"edge", "client", "doctor"},
+    "socket": {"edge", "client", "doctor", "web"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "jinja2": {"web"},
+    "markupsafe": {"web"},
     "time": {"clock"},
 }
 KEEPER, SPAWNER = "schedappliance.edge.programs.keeper", "schedappliance.edge.programs.spawner"
