@@ -69,6 +69,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper, spawner
+from schedappliance.edge.programs.keeper_programs import boot_ms
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.engine.attempts import Exit, NotStarted
@@ -85,6 +86,8 @@ END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 # With -I -S, the environment cannot make the interpreter load anything.
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
+# The files that the keeper consists of beside keeper.py, each after those that it imports.
+PARTS = ("spawner", "keeper_programs", "keeper_starts")
 UNREQUESTED = "the appliance ended before the start"
 
 
@@ -357,15 +360,16 @@ class KeeperLink:
     asked: Asked | None = None
     # Every attempt that was requested of another keeper started before this boot instant. At first it is the present:
     # the earlier daemon has ended, and this one has requested nothing.
-    _since: int = field(default_factory=lambda: keeper.boot_ms() + 1)
-    # The source files of the keeper and of its spawner, open from the start: an upgrade may replace the files.
-    _sources: Sequence[int] = ()
+    _since: int = field(default_factory=lambda: boot_ms() + 1)
+    # The source files of the keeper and of its parts, open from the start: an upgrade may replace the files.
+    _sources: Mapping[str, int] = field(default_factory=dict)
     # What programs without a standard input read.
     _null: int = -1
 
     def __post_init__(self) -> None:
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._sources = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in (keeper.__file__, spawner.__file__)]
+        files = {name: Path(keeper.__file__).with_stem(name) for name in ("keeper", *PARTS)}
+        self._sources = {name: os.open(file, os.O_RDONLY | os.O_CLOEXEC) for name, file in files.items()}
 
     def take_over(self) -> list[Report]:
         """Connects with the keeper of an earlier daemon. Returns the last report about each program that it knows.
@@ -448,7 +452,7 @@ class KeeperLink:
     def _link_to_keeper(self) -> Link:
         """The connection with a keeper that runs. Starts one if there is none. Raises OSError."""
         if self.link is not None and self.link.is_lost:
-            self._since = keeper.boot_ms() + 1
+            self._since = boot_ms() + 1
         if self.link is None or self.link.is_lost:
             self._use(self._start_keeper())
         assert self.link is not None
@@ -481,8 +485,8 @@ class KeeperLink:
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
         if not_a_file(directory / ENDS):
             (directory / ENDS).unlink()
-        source, spawner_source = self._sources
-        command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{source}")
+        parts = ",".join(f"{name}={self._sources[name]}" for name in PARTS)
+        command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._sources['keeper']}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             always.callback(os.close, ends)
@@ -492,13 +496,13 @@ class KeeperLink:
             always.enter_context(listener)
             after_failure.enter_context(control)
             popen = subprocess.Popen(
-                [*command, str(self._since), str(spawner_source), str(directory)],  # The directory is for `ps`.
+                [*command, str(self._since), parts, str(directory)],  # The directory is for `ps`.
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,
                 cwd="/",
                 start_new_session=True,
-                pass_fds=self._sources,
+                pass_fds=self._sources.values(),
             )
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
@@ -512,7 +516,7 @@ class KeeperLink:
     def close(self) -> None:
         """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
         link, self.link, is_done = self.link, None, not self.is_needed()
-        for descriptor in (*self._sources, self._null):
+        for descriptor in (*self._sources.values(), self._null):
             os.close(descriptor)
         if link is not None:
             link.leave(END_SECONDS if is_done else 0)

@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge.programs import keeper, spawner, supervisor
-from schedappliance.edge.programs.keeper_link import Asked, Ended, Report, RunsNow, Unstarted, attempt_id
+from schedappliance.edge.programs import keeper, keeper_programs, keeper_starts, spawner, supervisor
+from schedappliance.edge.programs.keeper_link import PARTS, Asked, Ended, Report, RunsNow, Unstarted, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -47,11 +47,14 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
-@pytest.mark.parametrize("program", [keeper, spawner])
-def test_they_load_few_modules_and_none_of_the_package(program: ModuleType) -> None:
-    text = Path(str(program.__file__)).read_text()
+@pytest.mark.parametrize("part", [keeper, keeper_programs, keeper_starts, spawner])
+def test_they_load_few_modules_and_none_of_the_package(part: ModuleType) -> None:
+    text = Path(str(part.__file__)).read_text()
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    assert {node.module for node in imports} <= {"__future__", spawner.__name__}
+    assert {node.module for node in imports} <= {
+        "__future__",
+        *(f"schedappliance.edge.programs.{name}" for name in PARTS),
+    }
     done = run("print(*sys.modules)")
     assert "keeper" in done.stdout.split(), done.stderr
     assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
@@ -210,8 +213,8 @@ def test_the_keeper_tells_the_latest_requests_even_those_of_an_earlier_version(m
     edge, _ = next_daemon(make, [])
     assert edge.keeper.asked == Asked(now + 5, frozenset(attempt_id(starts[place].key, 0) for place in (1, 2)))
     done = run(r"""
-before, one = keeper.boot_ms(), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1\0user\0/\0/bin/true")
-print(before <= one.started_at <= keeper.boot_ms())
+before, one = keeper_programs.boot_ms(), keeper_programs.Program(b"1-1-1-5 0 0 all 18 - 0 1\0user\0/\0/bin/true")
+print(before <= one.started_at <= keeper_programs.boot_ms())
 """)
     assert done.stdout == "True\n", done.stderr
 
@@ -276,12 +279,12 @@ def test_a_signal_ends_all_descendants(edge: Edge, number: int) -> None:
 
 # Each orphan is in the middle of its exec while it is looked at for the first two times.
 IN_EXEC = """
-marked, looks = keeper.Processes._named, {}
+marked, looks = keeper_programs.Processes._named, {}
 def in_exec(processes, pid):
     looks[pid] = looks.get(pid, 0) + 1
     processes.is_unsure |= looks[pid] < 3
     return None if looks[pid] < 3 else marked(processes, pid)
-keeper.Processes._named = in_exec
+keeper_programs.Processes._named = in_exec
 """
 
 
@@ -376,8 +379,8 @@ print(one.ends, one.daemon, file=sys.stderr)
 @pytest.mark.parametrize(
     ("completion", "line"),
     [
-        ("one.programs[os.getpid()] = program", "running 1-1-1-5"),
-        ('one.failed.append(("1-1-1-5", b"unstarted 1-1-1-5 2 program No"))', "unstarted 1-1-1-5"),
+        ("one.starts.programs[os.getpid()] = program", "running 1-1-1-5"),
+        ('one.starts.failed.append(("1-1-1-5", b"unstarted 1-1-1-5 2 program No"))', "unstarted 1-1-1-5"),
     ],
 )
 def test_a_start_that_completes_while_a_daemon_is_greeted_is_reported(completion: str, line: str) -> None:
@@ -389,7 +392,7 @@ class Completes:
     @property
     def current(self):
         {completion}
-one, program = keeper.Keeper(0), keeper.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
+one, program = keeper.Keeper(0), keeper_programs.Program(b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true")
 one.starters = [Completes()]
 one.greet(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0])
 print(*one.outbox, sep="\\n", file=sys.stderr)
@@ -399,12 +402,12 @@ print(*one.outbox, sep="\\n", file=sys.stderr)
 
 # The start of a program hangs until the gate is opened, as with a file system that does not answer.
 HANGS = """
-spawn, gate = keeper.Program.spawn, sys.argv.pop(1)
+spawn, gate = keeper_starts.spawn, sys.argv.pop(1)
 def hang(program, *descriptors):
     if b"hang" in program.argv:
         open(gate).close()
     return spawn(program, *descriptors)
-keeper.Program.spawn = hang
+keeper_starts.spawn = hang
 """
 
 
@@ -443,9 +446,9 @@ if child == 0:
 while os.getsid(child) != child:
     pass
 request = b"%d-1-1-5 0 0 all 18 - 0 1 1\\0user\\0/\\0/bin/true"
-ended, living = keeper.Program(request % 1), keeper.Program(request % 2)
+ended, living = keeper_programs.Program(request % 1), keeper_programs.Program(request % 2)
 ended.pid, ended.has_ended, living.pid = child, True, child
-print(keeper.Processes([ended]).of(ended), keeper.Processes([ended, living]).of(living) == [child])
+print(keeper_programs.Processes([ended]).of(ended), keeper_programs.Processes([ended, living]).of(living) == [child])
 os.kill(child, 9)
 """)
     assert done.stdout == "[] True\n", done.stderr

@@ -22,9 +22,9 @@ from schedappliance.boot.process import reset_signals
 from schedappliance.clock import SystemClock
 from schedappliance.edge import linux
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.programs import accounts, keeper, spawner
+from schedappliance.edge.programs import accounts, keeper
 from schedappliance.edge.programs.accounts import Credentials
-from schedappliance.edge.programs.keeper_link import KeeperLink
+from schedappliance.edge.programs.keeper_link import PARTS, KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Collector, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
@@ -52,9 +52,8 @@ Kind = TypeVar("Kind", bound=Event)
 def without_package(script: str) -> Sequence[str]:
     """The command of a Python that runs a script with the modules of the keeper, but without the package, as the keeper."""
     place = str(Path(keeper.__file__).parent)
-    loaded = (
-        f"sys.path.insert(0, {place!r})\nimport spawner\nsys.modules[{spawner.__name__!r}] = spawner\nimport keeper"
-    )
+    parts = [f"import {part}; sys.modules['schedappliance.edge.programs.{part}'] = {part}" for part in PARTS]
+    loaded = "\n".join([f"sys.path.insert(0, {place!r})", *parts, "import keeper"])
     return (sys.executable, "-I", "-S", "-c", f"import ctypes, errno, os, select, signal, sys\n{loaded}\n{script}")
 
 
