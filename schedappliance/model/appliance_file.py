@@ -5,6 +5,7 @@ Rule: a relative path in the file is relative to the directory of the file.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,12 +26,47 @@ from schedappliance.diagnostics import (
 from schedappliance.model import values
 from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.syntax.text import decode
-from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml
+from schedappliance.syntax.yaml import YamlList, YamlMapping, YamlNode, YamlScalar, parse_yaml
 
 MAX_NUMBER = 10_000_000
 MAX_DROP_BYTES = 16 * 1024 * 1024
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of TCP. `host`: of IPv4 or IPv6, without brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSection:
+    """The section `web`, for `schedappliance web`. None: `listen`: 127.0.0.1:8385; `title`: the node.
+
+    `proxies`: users, by name or number. `hosts`: names beside those of the loopback address.
+    """
+
+    listen: Path | Address | None
+    mode: int
+    group: str | None
+    user_header: str | None
+    proxies: tuple[str, ...]
+    hosts: tuple[str, ...]
+    read_only: bool
+    url: str | None
+    title: str | None
+    history_ms: int
+    tokens: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +92,7 @@ class ApplianceFile:
     log_format: str
     log_fields: Mapping[str, str]
     log_programs: bool
+    web: WebSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +100,7 @@ class Key:
     """One key of the file. `read` turns its text into the value, and raises InvalidValue.
 
     `schema`: the JSON Schema of the value, with which editors check while typing. `is_mapping`: its value is a mapping of
-    any names to texts; `read` reads a name.
+    any names to texts; `read` reads a name. `is_list`: its value is a list of texts, or one text; `read` reads one.
     """
 
     read: Callable[[str], Any]
@@ -72,6 +109,7 @@ class Key:
     required: bool = False
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "string", "minLength": 1})
     is_mapping: bool = False
+    is_list: bool = False
 
 
 def _node(text: str) -> str:
@@ -114,6 +152,47 @@ def _number(text: str) -> int:
     return values.integer(text, 1, MAX_NUMBER)
 
 
+def _listen(text: str) -> str | Address:
+    """A path, or an address with a port. A name of a host could mean other addresses tomorrow."""
+    host, colon, port = text.rpartition(":")
+    if not colon or "/" in text:
+        return _path(text)
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    try:
+        return Address(str(ipaddress.ip_address(host)), values.integer(port, 1, 65_535))
+    except ValueError:
+        remedy = "write a path with `/`, or an address such as `127.0.0.1:8385`"
+        raise InvalidValue(f"invalid address `{text}`", remedy) from None
+
+
+def _header(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise InvalidValue(f"invalid name of a header `{text}`", "use letters, digits and `-`", "E208")
+    return text
+
+
+def _host(text: str) -> str:
+    """The name of a host as a browser writes it, without the port."""
+    name = text.lower().removesuffix(".")
+    if not _HOST.fullmatch(name):
+        remedy = "write the name in the address of the page, such as `sched.example.com`, without a port"
+        raise InvalidValue(f"invalid name of a host `{text}`", remedy, "E208")
+    return name
+
+
+def _url(text: str) -> str:
+    if not _URL.fullmatch(text):
+        remedy = "write `https://NAME` or `https://NAME:PORT`; the page has no path of its own"
+        raise InvalidValue(f"invalid URL `{text}`", remedy)
+    return text.lower().removesuffix("/")
+
+
+def _title(text: str) -> str:
+    if not text.isprintable() or not 1 <= len(text) <= 100:
+        raise InvalidValue("invalid title", "write at most 100 printable characters")
+    return text
+
+
 # The directories of a spool.
 SPOOL_FOLDERS = ("tmp", "new", "work", "done", "failed")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -124,11 +203,17 @@ LOG_KEYS = (
     *("user", "origin"),
 )
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
+_URL = re.compile(
+    r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?", re.ASCII | re.IGNORECASE
+)
 
 _DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
 _MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
 _SIZE = {"type": ["integer", "string"], "examples": [65536, "64k", "1m"]}
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
+_LIST = {"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}
 
 # The keys by their full name; a dot separates a section from its key.
 KEYS: dict[str, Key] = {
@@ -179,6 +264,23 @@ KEYS: dict[str, Key] = {
     "log.programs": Key(
         values.boolean, "whether the lines that programs write are logged too", False, schema={"type": "boolean"}
     ),
+    "web.listen": Key(_listen, "Unix socket or loopback address of the page; default: 127.0.0.1:8385"),
+    "web.mode": Key(values.octal, "permissions of the page's Unix socket", 0o660, schema=_MODE),
+    "web.group": Key(_word, "group that owns the page's Unix socket"),
+    "web.user_header": Key(_header, "header in which a proxy names the user"),
+    "web.proxies": Key(
+        _word, "users, by name or number, whose processes may send that header", (), schema=_LIST, is_list=True
+    ),
+    "web.hosts": Key(
+        _host, "names under which browsers reach the page, beside `localhost`", (), schema=_LIST, is_list=True
+    ),
+    "web.read_only": Key(values.boolean, "whether the page only shows", False, schema={"type": "boolean"}),
+    "web.url": Key(_url, "address of the page, for links in mails"),
+    "web.title": Key(_title, "title of the page; default: the node"),
+    "web.history": Key(
+        values.positive_duration, "how much of the past the page shows", 14 * 86_400_000, schema=_DURATION
+    ),
+    "web.tokens": Key(_path, "path of the file with the hashes of the API tokens", "web-tokens"),
 }
 
 
@@ -254,6 +356,9 @@ class _Reader:
         for name, key in KEYS.items():
             if key.required and name not in self.names and may_miss:
                 self.report("E205", f"missing key `{name}`", f"add `{name}: ...`; {key.help}", None)
+        for one, other in (("web.user_header", "web.proxies"), ("web.proxies", "web.user_header")):
+            if one in self.values and other not in self.names:
+                self.report("E205", f"missing key `{other}`", f"add it; {KEYS[other].help}", self.values[one][1])
 
     def mapping(self, mapping: YamlMapping, prefix: str) -> None:
         """The keys of the file, or of a section, whose names begin with the prefix."""
@@ -276,15 +381,34 @@ class _Reader:
     def key(self, name: str, span: Span, node: YamlNode) -> None:
         if KEYS[name].is_mapping:
             self.free_mapping(name, span, node)
+        elif KEYS[name].is_list and isinstance(node, YamlList):
+            self.list(name, span, node)
         elif not isinstance(node, YamlScalar):
             self.report("E203", f"key `{name}` takes one value", "write it as text", node.span)
         elif not node.text and not node.quoted:
             self.report("E203", f"missing value for key `{name}`", KEYS[name].help, span)
         else:
             try:
-                self.values[name] = (KEYS[name].read(node.text), span)
+                value = KEYS[name].read(node.text)
+                self.values[name] = ((value,) if KEYS[name].is_list else value, span)
             except InvalidValue as invalid:
                 self.diagnostics.append(invalid.diagnostic(self.source, node.span))
+
+    def list(self, name: str, span: Span, node: YamlList) -> None:
+        """A key whose value is a list of texts."""
+        if not node.items:
+            self.report("E203", f"the list `{name}` is empty", "remove the key, or add a value", node.span)
+        entries = []
+        for item in node.items:
+            if not isinstance(item, YamlScalar):
+                self.report("E203", f"`{name}` takes a list of texts", "write each as text", item.span)
+                continue
+            try:
+                entries.append(KEYS[name].read(item.text))
+            except InvalidValue as invalid:
+                self.diagnostics.append(invalid.diagnostic(self.source, item.span))
+        if entries:
+            self.values[name] = (tuple(entries), span)
 
     def free_mapping(self, name: str, span: Span, node: YamlNode) -> None:
         """A key whose value is a mapping of any names to texts."""
@@ -302,9 +426,23 @@ class _Reader:
                 self.diagnostics.append(invalid.diagnostic(self.source, place))
         self.values[name] = (entries, span)
 
+    def get(self, name: str) -> Any:
+        return self.values[name][0] if name in self.values else KEYS[name].default
+
+    def web_section(self, path: Path) -> WebSection:
+        listen = self.get("web.listen")
+        return WebSection(
+            listen=real_path(path.parent / listen) if isinstance(listen, str) else listen,
+            tokens=path.parent / self.get("web.tokens"),
+            history_ms=self.get("web.history"),
+            **{
+                name: self.get(f"web.{name}")
+                for name in ("mode", "group", "user_header", "proxies", "hosts", "read_only", "url", "title")
+            },
+        )
+
     def appliance_file(self, path: Path) -> ApplianceFile:
-        def get(name: str) -> Any:
-            return self.values[name][0] if name in self.values else KEYS[name].default
+        get = self.get
 
         def located(name: str) -> Path | None:
             return real_path(path.parent / get(name)) if name in self.values else None
@@ -331,4 +469,5 @@ class _Reader:
             log_format=get("log.format"),
             log_fields=get("log.fields"),
             log_programs=get("log.programs"),
+            web=self.web_section(path),
         )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Diagnostic
-from schedappliance.model.appliance_file import KEYS, ApplianceFile, read_appliance_file
+from schedappliance.model.appliance_file import KEYS, Address, ApplianceFile, WebSection, read_appliance_file
 from tests.support.diagnostics import pointed
 from tests.support.memory_files import FOLDER, held
 
@@ -76,6 +76,63 @@ def test_a_senseless_spool_limit_is_an_error(key: str, code: str) -> None:
     assert [mistake.code for mistake in mistakes] == [code]
 
 
+def test_every_key_of_the_page_is_read() -> None:
+    file = _good(
+        "config: c\nweb: { listen: ../run/web.sock, mode: 600, group: adm, user_header: X-User, proxies: [www-data, 33],\n"
+        "  hosts: [Sched.Example.com., '[::1]'], read_only: true, url: 'HTTPS://sched.example.com:8443/', title: Night jobs,\n"
+        "  history: 2d, tokens: ../etc/tokens }\n"
+    )
+    assert file.web == WebSection(
+        listen=Path("/nowhere/run/web.sock"),
+        mode=0o600,
+        group="adm",
+        user_header="X-User",
+        proxies=("www-data", "33"),
+        hosts=("sched.example.com", "[::1]"),
+        read_only=True,
+        url="https://sched.example.com:8443",
+        title="Night jobs",
+        history_ms=2 * 86_400_000,
+        tokens=FOLDER / "../etc/tokens",
+    )
+
+
+def test_the_keys_of_the_page_have_defaults() -> None:
+    web = _good("config: c\n").web
+    assert (web.listen, web.mode, web.group, web.user_header, web.proxies, web.hosts) == (
+        None,
+        0o660,
+        None,
+        None,
+        (),
+        (),
+    )
+    assert (web.read_only, web.url, web.title, web.history_ms) == (False, None, None, 14 * 86_400_000)
+    assert web.tokens == FOLDER / "web-tokens"
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "is_loopback"),
+    [
+        ("127.0.0.1:8385", Address("127.0.0.1", 8385), True),
+        ("localhost:80", Address("127.0.0.1", 80), True),
+        ('"[::1]:8385"', Address("::1", 8385), True),
+        ("127.8.8.8:1", Address("127.8.8.8", 1), True),
+        ("0.0.0.0:8385", Address("0.0.0.0", 8385), False),
+        ('"[::]:8385"', Address("::", 8385), False),
+        ("192.0.2.7:8385", Address("192.0.2.7", 8385), False),
+    ],
+)
+def test_the_page_listens_on_an_address(text: str, listen: Address, is_loopback: bool) -> None:
+    address = _good(f"config: c\nweb: {{ listen: {text} }}\n").web.listen
+    assert address == listen and listen.is_loopback == is_loopback
+    assert str(listen).removeprefix("127.0.0.1") == text.strip('"').removeprefix("localhost").removeprefix("127.0.0.1")
+
+
+def test_a_single_value_is_a_list() -> None:
+    assert _good("config: c\nweb: { hosts: a.example.com }\n").web.hosts == ("a.example.com",)
+
+
 def test_only_config_is_required() -> None:
     file = _good("config: /etc/x.conf\n")
     assert (file.config, file.node, file.listen, file.spool, file.group) == (
@@ -123,6 +180,18 @@ def test_every_key_has_help_and_its_place(key: str) -> None:
         ("config: c\nlog: { fields: { message: a } }\n", "E208", "message"),
         ("config: c\nlog: { fields: { a b: c } }\n", "E208", "a b"),
         ("config: c\nlog: { format: on }\n", "E203", "on"),
+        ("config: c\nweb: { listen: 'example.com:80' }\n", "E203", "'example.com:80'"),
+        ("config: c\nweb: { listen: '127.0.0.1:0' }\n", "E204", "'127.0.0.1:0'"),
+        ("config: c\nweb: { hosts: [ a, 'a b' ] }\n", "E208", "'a b'"),
+        ("config: c\nweb: { hosts: [ a, 'a:80' ] }\n", "E208", "'a:80'"),
+        ("config: c\nweb: { hosts: [ a, { } ] }\n", "E203", "{ }"),
+        ("config: c\nweb: { url: 'https://a/b' }\n", "E203", "'https://a/b'"),
+        ("config: c\nweb: { url: 'ftp://a' }\n", "E203", "'ftp://a'"),
+        ("config: c\nweb: { user_header: 'X User', proxies: a }\n", "E208", "'X User'"),
+        ("config: c\nweb: { user_header: X-User }\n", "E205", "user_header"),
+        ("config: c\nweb: { proxies: www-data }\n", "E205", "proxies"),
+        ("config: c\nweb: { history: 0 }\n", "E204", "0"),
+        ("config: c\nweb: { title: '' }\n", "E203", "''"),
         ("config: c\nlisten: x\n", "E209", "listen"),
         ("config: c\nconsole: { lisen: x }\n", "E209", "lisen"),
         ("config: c\nConfig: c\n", "E209", "Config"),
