@@ -37,6 +37,7 @@ sys.dont_write_bytecode = False
 SLOW = (
     "simulation/test_histories.py",
     "end_to_end",
+    "web/browser",
     "client/test_client.py",
     "client/test_schemas.py",
     "lint/test_prefixes.py",

@@ -41,6 +41,7 @@ SUBCOMMANDS = {
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},
     "health": "tell by the exit status whether the appliance is well",
     "metrics": "print the metrics for Prometheus",
+    "web": "serve the page that shows the appliance in a browser",
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
     "notify": "deliver an alert by mail, to a webhook or as a ping",

@@ -1,0 +1,237 @@
+"""What happens in the appliance: one connection with `watch` for all viewers of the page.
+
+Rule: it only repeats what the appliance says. A page asks first whether its viewer may see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from schedappliance.client.asynchronous import AsyncSession
+from schedappliance.client.errors import Error, NotAuthorized, Unavailable
+from schedappliance.client.questions import error_in
+from schedappliance.client.wire import Message, quoted
+from schedappliance.clock import Clock
+
+Row = dict[str, Any]
+# The first jobs by their due time. A page that shows more asks the appliance.
+MOST_JOBS = 20_000
+PAGE = 1000
+# While no appliance answers, and at most between two questions whether it still does.
+RETRY_SECONDS, CHECK_SECONDS = 0.5, 10.0
+PATIENCE_SECONDS = 30.0
+# After more changes than this, the whole list takes less time than single rows.
+MOST_SINGLE_ROWS = 50
+FAILED_SHOWN = 20
+FAILED = "failed,timed_out,interrupted,missed"
+LIVE = ("queued", "started")
+
+
+class Feed:
+    """The jobs, the live runs, the last failures and the troubles of an appliance, and since when it does not answer."""
+
+    def __init__(self, endpoint: Path, clock: Clock, on_configuration: Callable[[], None]) -> None:
+        self._endpoint, self._clock, self._on_configuration = endpoint, clock, on_configuration
+        self.jobs: dict[str, Row] = {}
+        self.has_more_jobs = False
+        self.live: dict[str, Row] = {}
+        self.failed: dict[str, Row] = {}
+        self.incidents: dict[int, Row] = {}
+        self.health: Row = {"troubles": [], "held": None, "ready": False}
+        self.refused: Row | None = None
+        self.silent_since_ms: int | None = clock.moment().wall
+        self.silent_reason = "the page has just started"
+        # Grows with each change that a page may show.
+        self.version = 0
+        self._changed = asyncio.Condition()
+        self._stale: set[str] = set()
+        self._reads_all = False
+
+    async def run(self) -> None:
+        """Follows the appliance until it is cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except Error as error:
+                self._be_silent(str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def wait_after(self, version: int, seconds: float) -> int:
+        """The present version, as soon as it differs from this one, or after a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.version != version)
+        return self.version
+
+    def _be_silent(self, reason: str) -> None:
+        if self.silent_since_ms is None:
+            self.silent_since_ms = self._clock.moment().wall
+            self._advance()
+        self.silent_reason = reason
+
+    def _advance(self) -> None:
+        self.version += 1
+        asyncio.get_running_loop().create_task(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _follow(self) -> None:
+        """Reads everything, and follows the events until the appliance does not answer. Raises Error."""
+        watch, questions = (AsyncSession(self._endpoint, PATIENCE_SECONDS) for _ in range(2))
+        with contextlib.closing(watch), contextlib.closing(questions):
+            response = await watch.ask("watch")
+            if not response["ok"]:
+                raise error_in(response)
+            await self._read_all(questions)
+            async with asyncio.TaskGroup() as tasks:
+                follower = tasks.create_task(_until_lost(watch, self._take))
+                checker = tasks.create_task(self._check(questions))
+                done, _ = await asyncio.wait((follower, checker), return_when=asyncio.FIRST_COMPLETED)
+                follower.cancel(), checker.cancel()
+                reason = next((task.result() for task in done), "")
+            raise Unavailable(reason)
+
+    async def _check(self, session: AsyncSession) -> str:
+        """Asks again for what events do not tell, until the appliance does not answer; returns why."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_SECONDS), self._changed:
+                        await self._changed.wait_for(lambda: bool(self._stale or self._reads_all))
+                if self._reads_all:
+                    await self._read_all(session)
+                else:
+                    await self._read_stale_jobs(session)
+                    await self._read_health(session)
+                # A page shows changes once a second at most.
+                await asyncio.sleep(1)
+        except Unavailable as unavailable:
+            return str(unavailable)
+
+    async def _read_all(self, session: AsyncSession) -> None:
+        self._reads_all = False
+        self._stale.clear()
+        await self._read_jobs(session)
+        self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
+        self.failed = await _rows(session, f"sched history state {FAILED} limit {FAILED_SHOWN}", "run")
+        data = await _data(session, "sched incidents", {"incidents": []})
+        self.incidents = {row["incident"]: row for row in data["incidents"]}
+        await self._read_health(session)
+        self.silent_since_ms = None
+        self._on_configuration()
+        self._advance()
+
+    async def _read_jobs(self, session: AsyncSession) -> None:
+        jobs: dict[str, Row] = {}
+        after, self.has_more_jobs = "", False
+        while len(jobs) < MOST_JOBS:
+            rows = await _data(session, f"sched list limit {PAGE}{after}", [])
+            jobs |= {row["id"]: row for row in rows}
+            if len(rows) < PAGE:
+                break
+            after = f" after {rows[-1]['id']}@{rows[-1]['next_run_ms']}"
+        else:
+            self.has_more_jobs = True
+        self.jobs = jobs
+
+    async def _read_stale_jobs(self, session: AsyncSession) -> None:
+        """Reads the jobs again that have run or changed: events do not tell the next due time of a job that has run."""
+        stale, self._stale = self._stale, set()
+        if len(stale) > MOST_SINGLE_ROWS:
+            await self._read_jobs(session)
+        else:
+            for job in stale:
+                await self._read_job(session, job)
+        if stale:
+            self._advance()
+
+    async def _read_job(self, session: AsyncSession, job: str) -> None:
+        details = await _data(session, f"sched show {quoted(job)}", None)
+        if details is None or details["next_run_ms"] is None:
+            self.jobs.pop(job, None)
+            return
+        row = {key: details[key] for key in ("id", "name", "next_run_ms", "command", "user", "origin")}
+        row |= {key: details[key] for key in ("interval_ms", "calendar", "zone")}
+        is_recurrent = details["interval_ms"] is not None or details["calendar"] is not None
+        self.jobs[job] = row | {"recurrent": is_recurrent, "paused": details["state"] == "paused"}
+
+    async def _read_health(self, session: AsyncSession) -> None:
+        health = await _data(session, "health", self.health)
+        status = await _data(session, "config status", {"last_attempt": None})
+        attempt = status["last_attempt"]
+        refused = attempt if attempt and attempt["outcome"] != "accepted" else None
+        if (health, refused) != (self.health, self.refused):
+            self.health, self.refused = health, refused
+            self._advance()
+
+    def _take(self, event: Row) -> None:
+        """Takes an event into the state."""
+        kind = event["kind"]
+        if kind == "gap":
+            self._reads_all = True
+        elif kind == "run":
+            self._take_run(event)
+        elif kind == "job":
+            if event["state"] == "gone":
+                self.jobs.pop(event["id"], None)
+            else:
+                self._stale.add(event["id"])
+        elif kind == "incident":
+            self._take_incident(event)
+        elif kind in ("configuration", "override"):
+            self._reads_all = True
+            self._on_configuration()
+        elif kind == "hold":
+            self.health = self.health | {"held": event["held"]}
+        elif kind == "degraded":
+            self.health = self.health | {"troubles": event["troubles"]}
+        self._advance()
+
+    def _take_run(self, event: Row) -> None:
+        run = event["run"]
+        if event["state"] in LIVE:
+            self.live[run] = event
+        else:
+            self.live.pop(run, None)
+        if event["state"] in FAILED.split(","):
+            self.failed = dict(list(({run: event} | self.failed).items())[:FAILED_SHOWN])
+        if event["id"] in self.jobs:
+            self._stale.add(event["id"])
+
+    def _take_incident(self, event: Row) -> None:
+        incident = event["incident"]
+        if event["change"] in ("recovered", "ended"):
+            self.incidents.pop(incident["incident"], None)
+        else:
+            self.incidents[incident["incident"]] = incident
+
+
+async def _until_lost(watch: AsyncSession, take: Callable[[Row], None]) -> str:
+    """Takes the events until the connection is lost; returns why."""
+    try:
+        while True:
+            message: Message = await watch.next_message(None)
+            take(message["event"])
+    except Unavailable as unavailable:
+        return str(unavailable)
+
+
+async def _data(session: AsyncSession, line: str, instead: Any) -> Any:
+    """The data of an answer; `instead` if the roles of this process do not allow the command. Raises Error."""
+    response = await session.ask(f"json {line}")
+    if response["ok"] or response["data"] is not None:
+        return response["data"]
+    error = error_in(response)
+    if isinstance(error, NotAuthorized):
+        return instead
+    raise error
+
+
+async def _rows(session: AsyncSession, line: str, key: str) -> dict[str, Row]:
+    return {row[key]: row for row in await _data(session, line, [])}

@@ -1,0 +1,125 @@
+"""The way to the appliance: every question of a viewer is a console command on behalf of this viewer.
+
+Rule: the appliance decides what is allowed. An answer about rights is kept only until the roles may have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from schedappliance.client.asynchronous import AsyncSession
+from schedappliance.client.errors import Rejected, Unavailable
+from schedappliance.client.questions import error_in
+from schedappliance.client.wire import Message
+from schedappliance.web.viewer import Viewer
+
+# Of a viewer: a slow answer, such as a preview, must not delay the others.
+CONNECTIONS = 4
+# Viewers whose connections stay open. The console gives a quarter of its places to one user.
+VIEWERS = 32
+PATIENCE_SECONDS = 30.0
+# A page asks about each button of each row. Roles that change without a reload are those of groups.
+MOST_RIGHTS = 20_000
+
+
+class _Connections:
+    """The idle connections of one viewer, and how many may be open."""
+
+    def __init__(self) -> None:
+        self.idle: list[AsyncSession] = []
+        self.places = asyncio.Semaphore(CONNECTIONS)
+
+
+class Gateway:
+    """The connections to one appliance. `own_user`: the user of this process, who needs no delegate."""
+
+    def __init__(self, endpoint: Path, own_user: str | None = None) -> None:
+        self.endpoint = endpoint
+        self._own_user = pwd.getpwuid(os.geteuid()).pw_name if own_user is None else own_user
+        self._viewers: OrderedDict[str, _Connections] = OrderedDict()
+        self._rights: dict[tuple[str, str], bool] = {}
+
+    async def ask(self, viewer: Viewer, line: str) -> Message:
+        """The response to `json LINE`. Raises Unavailable."""
+        async with self._connection(viewer) as session:
+            return await session.ask(f"json {line}")
+
+    async def data(self, viewer: Viewer, line: str) -> Any:
+        """The data of the answer. Raises Error."""
+        response = await self.ask(viewer, line)
+        if not response["ok"]:
+            raise error_in(response)
+        return response["data"]
+
+    async def may(self, viewer: Viewer, line: str) -> bool:
+        """Whether the roles of a viewer allow a command. Raises Unavailable."""
+        key = (viewer.name, line)
+        if key not in self._rights:
+            if len(self._rights) >= MOST_RIGHTS:
+                self._rights.clear()
+            try:
+                self._rights[key] = bool((await self._answer(viewer, f"authz may {line}"))["allowed"])
+            except Rejected:
+                # Not a command, or a user who may not even ask.
+                self._rights[key] = False
+        return self._rights[key]
+
+    async def may_each(self, viewer: Viewer, lines: Iterable[str]) -> dict[str, bool]:
+        return {line: await self.may(viewer, line) for line in lines}
+
+    async def _answer(self, viewer: Viewer, line: str) -> Any:
+        """The data of an answer that may fail with data, such as `authz may`. Raises Error."""
+        response = await self.ask(viewer, line)
+        if response["data"] is None:
+            raise error_in(response)
+        return response["data"]
+
+    def forget_rights(self) -> None:
+        """The roles may have changed."""
+        self._rights.clear()
+
+    def close(self) -> None:
+        for connections in self._viewers.values():
+            _close(connections)
+        self._viewers.clear()
+
+    @asynccontextmanager
+    async def _connection(self, viewer: Viewer) -> AsyncIterator[AsyncSession]:
+        connections = self._connections_of(viewer)
+        async with connections.places:
+            session = connections.idle.pop() if connections.idle else self._new_session(viewer)
+            try:
+                session.renew()
+                yield session
+            except Unavailable:
+                # The other ones are those of an appliance that is gone.
+                _close(connections)
+                raise
+            finally:
+                if self._viewers.get(viewer.name) is connections:
+                    connections.idle.append(session)
+                else:
+                    session.close()
+
+    def _connections_of(self, viewer: Viewer) -> _Connections:
+        connections = self._viewers.setdefault(viewer.name, _Connections())
+        self._viewers.move_to_end(viewer.name)
+        if len(self._viewers) > VIEWERS:
+            _, oldest = self._viewers.popitem(last=False)
+            _close(oldest)
+        return connections
+
+    def _new_session(self, viewer: Viewer) -> AsyncSession:
+        return AsyncSession(self.endpoint, PATIENCE_SECONDS, None if viewer.name == self._own_user else viewer.name)
+
+
+def _close(connections: _Connections) -> None:
+    while connections.idle:
+        connections.idle.pop().close()
