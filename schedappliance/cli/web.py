@@ -6,11 +6,14 @@ Rule: the libraries of the page are imported only here, so that the appliance wo
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
+from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE
+from schedappliance.cli.web_token import add_token
+from schedappliance.client.places import path_in
 from schedappliance.diagnostics import Unusable
 
 DESCRIPTION = """\
@@ -23,29 +26,39 @@ STATUSES = {
     USAGE: "wrong usage",
     UNUSABLE: "the appliance file or the address cannot be used, or a library is not installed",
 }
-DEFAULT_ADDRESS = "127.0.0.1:8385"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     web = parser("web", DESCRIPTION, STATUSES)
     add_config(web)
-    add_endpoint(web)
     web.add_argument(
-        "--listen",
-        metavar="ADDRESS",
-        default=DEFAULT_ADDRESS,
-        help=f"HOST:PORT, or the path of a Unix socket; default: {DEFAULT_ADDRESS}",
+        "--listen", metavar="ADDRESS", help="HOST:PORT, or the path of a Unix socket, in place of that of the file"
     )
+    web.add_argument("--end-with-stdin", action="store_true", help="end when standard input ends")
+    web.set_defaults(act=_serve)
+    add_token(web.add_subparsers(title="actions", metavar="ACTION"))
     return web.parse_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raises Unusable."""
-    endpoint = endpoint_of(options)
+    """Raises Unusable and Failure."""
+    return int(options.act(options))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    file = appliance_file(options)
+    endpoint = path_in(file, "console.listen", file.listen, "an appliance with a console")
     try:
-        from schedappliance.web.serving import serve
+        from schedappliance.web.serving import serve_page
+        from schedappliance.web.settings import listening_at, web_settings
     except ModuleNotFoundError as error:
         remedy = "install it: python -m pip install 'schedappliance[web]'"
         raise Unusable(f"the library {error.name} is not installed", remedy) from None
-    serve(endpoint, options.listen)
+    settings = listening_at(web_settings(file), options.listen)
+    serve_page(endpoint, settings, _announce, sys.stdin.fileno() if options.end_with_stdin else None)
     return OK
+
+
+def _announce(line: str) -> None:
+    """What the page says about itself goes to stderr, as the log of the appliance does."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,56 +1,119 @@
-"""The process of the page: it makes the parts of the page, and serves them until it is stopped."""
+"""Makes the parts of the page, opens its doors, and serves it until the process is told to end.
+
+Rule: uvicorn reads and writes HTTP; the sockets, the limits and the end are ours.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-import pwd
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
-from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from schedappliance.clock import SystemClock
+from schedappliance.model.appliance_file import Address
+from schedappliance.web.accounts import Accounts
 from schedappliance.web.application import application
+from schedappliance.web.doors import Doors
+from schedappliance.web.entry import Entry
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
-from schedappliance.web.viewer import Viewer
+from schedappliance.web.guard import Guard
+from schedappliance.web.http import Connection
+from schedappliance.web.listening import check_reach, listening
+from schedappliance.web.settings import WebSettings
+from schedappliance.web.tokens import TokenFile
 
-CONNECTIONS, KEEP_ALIVE_SECONDS, GRACE_SECONDS = 200, 5, 2
-
-
-class OwnUser:
-    """Everyone who reaches the page is the user of this process."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._viewer = Viewer(pwd.getpwuid(os.geteuid()).pw_name, os.geteuid(), "link")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["viewer"] = self._viewer
-        await self._app(scope, receive, send)
+MOST_CONNECTIONS = 200
+IDLE_SECONDS = 5
+HEAD_BYTES = 32 * 1024
+END_SECONDS = 1
 
 
-def serve(endpoint: Path, listen: str) -> None:
-    """Serves the page of the appliance at this console until a signal."""
-    gateway, clock = Gateway(endpoint), SystemClock()
-    feed = Feed(endpoint, clock, gateway.forget_rights)
-    app = application("schedappliance", False, gateway, feed, clock, [Middleware(OwnUser)])
-    host, _, port = listen.rpartition(":")
+def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
+    """Serves the page of the appliance whose console is at `endpoint`. The others: as below. Raises Unusable."""
+    with open_doors(settings, announce) as doors:
+        gateway, clock = Gateway(endpoint), SystemClock()
+        feed = Feed(endpoint, clock, gateway.forget_rights)
+        app = application(settings.title, settings.read_only, gateway, feed, clock)
+        serve(Guard(app, doors), doors, end_with)
+
+
+@contextmanager
+def open_doors(settings: WebSettings, announce: Callable[[str], None]) -> Iterator[Doors]:
+    """Listens, and says where. `announce` prints a line for the person who starts the page. Raises Unusable."""
+    clock = SystemClock()
+    tokens = TokenFile(settings.tokens, announce)
+    with listening(settings, os.environ, os.getpid()) as (sockets, places):
+        check_reach(places, tokens.has_tokens())
+        loopback = next((place for place in places if isinstance(place, Address) and place.is_loopback), None)
+        entry = None if loopback is None else Entry(f"http://{loopback}", clock, announce)
+        # Cookies do not tell ports apart, so two pages on a machine need two names.
+        name = f"__Host-schedappliance-{loopback.port if loopback else 0}"
+        for place in places:
+            announce(f"the page listens on {place}")
+        if entry:
+            entry.print_link()
+        yield Doors(settings, sockets, Accounts(clock), tokens, entry, name)
+
+
+def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, or until the pipe `end_with` has no writer any more."""
     config = uvicorn.Config(
         app,
-        host=host,
-        port=int(port) if not listen.startswith("/") else 0,
-        uds=listen if listen.startswith("/") else None,
-        http="h11",
-        ws="none",
         loop="asyncio",
-        log_level="warning",
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+        h11_max_incomplete_event_size=HEAD_BYTES,
     )
-    uvicorn.Server(config).run()
+    asyncio.run(_serve(_Server(config), doors, end_with))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's own server would end the process by the signal that it has received."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        yield
+
+    def end(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        self.should_exit = True
+
+
+async def _serve(server: _Server, doors: Doors, end_with: int | None) -> None:
+    if end_with is not None:
+        _watch(end_with, server.end)
+    await server.serve(sockets=list(doors.sockets))
+
+
+def _watch(descriptor: int, end: Callable[[], None]) -> None:
+    """Calls `end` when a pipe has no writer any more."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(descriptor, False)
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(descriptor, 4096):
+                loop.remove_reader(descriptor)
+                end()
+
+    loop.add_reader(descriptor, read)

@@ -411,7 +411,7 @@ def test_a_socket_in_use_is_rejected(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.socket_path))
         other.listen()
-        assert "another appliance listens on" in daemon.serve_rejected()
+        assert "another process listens on" in daemon.serve_rejected()
         assert daemon.socket_path.is_socket()
 
 

@@ -1,4 +1,4 @@
-"""The console's listening socket: creates it, locks it for one appliance, accepts clients, and removes it at the end.
+"""A listening Unix socket: creates it, locks it for one process, accepts clients, and removes it at the end.
 
 Rule: it removes no file except a socket on which no process listens.
 """
@@ -32,16 +32,20 @@ REST_MS = 1000
 
 
 class ListeningSocket:
-    """The console's socket. It replaces only a socket on which no process listens. Raises Unusable.
+    """The socket of the console or of the page. It replaces only a socket on which no process listens. Raises Unusable.
+
+    `key`: the key of the appliance file that holds its path.
 
     `makes_directory`: `renew` makes a removed directory again. Not for the directory of the store: it may have been moved by
     mistake, and a new one would be in the way when it is moved back.
     """
 
-    def __init__(self, path: Path, mode: int, group: int | None, makes_directory: bool = True) -> None:
-        self.path, self._makes_directory = path, makes_directory
+    def __init__(
+        self, path: Path, mode: int, group: int | None, makes_directory: bool = True, key: str = "console.listen"
+    ) -> None:
+        self.path, self._key, self._makes_directory = path, key, makes_directory
         self._mode, self._group = mode, group
-        self._lock = _lock_socket(path)
+        self._lock = _lock_socket(path, key)
         try:
             self._listen()
         except BaseException:
@@ -49,8 +53,8 @@ class ListeningSocket:
             raise
 
     def _listen(self) -> None:
-        _make_way(self.path)
-        self.socket = _new_socket(self.path, self._mode, self._group)
+        _make_way(self.path, self._key)
+        self.socket = _new_socket(self.path, self._mode, self._group, self._key)
         self._file = _identity(self.path)
 
     def lost(self) -> str | None:
@@ -68,7 +72,7 @@ class ListeningSocket:
         if self._makes_directory:
             _make_directory(self.path.parent)
         if not is_in_place(self._lock, Path(f"{self.path}.lock")):
-            lock = _lock_socket(self.path)
+            lock = _lock_socket(self.path, self._key)
             os.close(self._lock)
             self._lock = lock
         if _identity(self.path) != self._file:
@@ -180,7 +184,7 @@ def _make_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def _lock_socket(path: Path) -> int:
+def _lock_socket(path: Path, key: str) -> int:
     """Locks the path of the socket.
 
     Without a lock, two appliances that start at once could remove each other's socket.
@@ -189,46 +193,46 @@ def _lock_socket(path: Path) -> int:
     try:
         return lock_file(lock_path)
     except OSError as error:
-        remedy = "make its directory writable, or change `console.listen`"
+        remedy = f"make its directory writable, or change `{key}`"
         raise Unusable(f"cannot create {lock_path}: {error.strerror}", remedy) from error
     except LockHeld:
-        raise _in_use(path) from None
+        raise _in_use(path, key) from None
 
 
-def _in_use(path: Path) -> Unusable:
-    return Unusable(f"another appliance listens on {path}", "stop it, or change `console.listen`")
+def _in_use(path: Path, key: str) -> Unusable:
+    return Unusable(f"another process listens on {path}", f"stop it, or change `{key}`")
 
 
-def _make_way(path: Path) -> None:
+def _make_way(path: Path, key: str) -> None:
     """Removes a stale socket; raises Unusable if something else is in the way."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Unusable(f"cannot use the socket path {path}: {error.strerror}", "change `console.listen`") from error
+        raise Unusable(f"cannot use the socket path {path}: {error.strerror}", f"change `{key}`") from error
     if not stat.S_ISSOCK(mode):
-        raise Unusable(f"{path} exists and is not a socket", "move it away, or change `console.listen`")
+        raise Unusable(f"{path} exists and is not a socket", f"move it away, or change `{key}`")
     try:
         # Without waiting: somebody else's socket may have no place for another client.
         connect(path, socket.SOCK_NONBLOCK).close()
     except BlockingIOError:
-        raise _in_use(path) from None
+        raise _in_use(path, key) from None
     except OSError as error:
         if error.errno != errno.ECONNREFUSED:
             raise Unusable(f"cannot use the socket path {path}: {error.strerror}", "remove it") from error
         path.unlink()
         return
-    raise _in_use(path)
+    raise _in_use(path, key)
 
 
-def _new_socket(path: Path, mode: int, group: int | None) -> socket.socket:
+def _new_socket(path: Path, mode: int, group: int | None, key: str) -> socket.socket:
     """Creates the socket under another name and renames it: who sees the file can connect.
 
     At first nobody else may connect, since chmod(2) comes later than bind(2).
     """
     aside = path.with_name(f"{path.name}.new")
-    _make_way(aside)
+    _make_way(aside, key)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:

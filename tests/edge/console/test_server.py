@@ -431,6 +431,6 @@ def test_another_socket_at_the_path_is_left_alone_and_reported_once(
         served.console.audit()
         assert served.path.stat().st_ino == inode
     assert len(caplog.messages) == 1
-    assert "was removed or replaced, and cannot be created again: another appliance listens" in caplog.messages[0]
+    assert "was removed or replaced, and cannot be created again: another process listens" in caplog.messages[0]
     served.console.audit()
     connect(served.path).close()

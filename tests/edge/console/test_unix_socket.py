@@ -128,14 +128,14 @@ def test_a_stale_socket_is_replaced(path: Path, listening: bool) -> None:
 def test_a_socket_that_is_listened_on_is_left_alone(path: Path) -> None:
     with foreign_socket(path):
         inode = path.lstat().st_ino
-        assert error(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another process listens on {path}"
         assert path.lstat().st_ino == inode
         connect(path).close()
 
 
 def test_a_second_appliance_cannot_listen_while_the_first_one_lives(path: Path) -> None:
     with closing(listen(path)) as first:
-        assert error(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another process listens on {path}"
         assert works(first)
     with closing(listen(path)) as second:
         assert works(second)
@@ -144,7 +144,7 @@ def test_a_second_appliance_cannot_listen_while_the_first_one_lives(path: Path) 
 def test_the_lock_is_held_also_if_the_socket_is_removed(path: Path) -> None:
     with closing(listen(path)):
         path.unlink()
-        assert error(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another process listens on {path}"
         assert not path.exists()
 
 
@@ -279,6 +279,6 @@ def test_only_one_of_many_that_start_at_once_listens(path: Path) -> None:
     for thread in threads:
         thread.join()
     (one,) = got
-    assert errors == [f"another appliance listens on {path}"] * 7
+    assert errors == [f"another process listens on {path}"] * 7
     assert works(one)
     one.close()

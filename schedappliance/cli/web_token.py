@@ -1,0 +1,93 @@
+"""`schedappliance web token`: the API tokens of the page.
+
+Rule: a token is printed once, when it is added. The file holds its SHA-256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pwd
+from typing import Any
+
+from schedappliance.cli.appliance_file import add_config, appliance_file
+from schedappliance.cli.errors import FAILED, OK, Failure, print_note
+from schedappliance.clock import SystemClock, time_data
+
+ROOT = 0
+
+
+def add_token(actions: Any) -> None:
+    """Adds `token add|list|remove` to the actions of `schedappliance web`."""
+    token = actions.add_parser("token", help="add, list or remove API tokens")
+    doings = token.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add = doings.add_parser("add", help="add a token, and print it; it is not shown again")
+    add.add_argument("name", metavar="NAME", type=_name, help="a name for the token")
+    add.add_argument("--user", metavar="USER", required=True, type=_user, help="the user whose commands it gives")
+    listing = doings.add_parser("list", help="list the tokens by their names")
+    remove = doings.add_parser("remove", help="remove a token; requests with it are rejected at once")
+    remove.add_argument("name", metavar="NAME", type=_name, help="the name of the token")
+    for doing, act in ((add, _add), (listing, _list), (remove, _remove)):
+        add_config(doing)
+        doing.set_defaults(act=act)
+
+
+def _name(text: str) -> str:
+    from schedappliance.web.tokens import NAME
+
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"invalid name `{text}`; use letters, digits, `.`, `_` and `-`")
+    return text
+
+
+def _user(text: str) -> str:
+    try:
+        user = pwd.getpwnam(text)
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(f"no user `{text}`") from None
+    if user.pw_uid == ROOT:
+        raise argparse.ArgumentTypeError("the page gives no commands on behalf of root; name another user")
+    return user.pw_name
+
+
+def _add(options: argparse.Namespace) -> int:
+    """Raises Failure and Unusable."""
+    from schedappliance.web.tokens import Token, change_tokens, hash_of, new_token
+
+    text = new_token()
+    added = time_data("added", SystemClock().moment().wall)["added"]
+    new = Token(options.name, options.user, hash_of(text), str(added))
+
+    def with_new(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        if any(token.name == new.name for token in tokens):
+            raise Failure(f"there is a token `{new.name}` already", FAILED)
+        return (*tokens, new)
+
+    path = appliance_file(options).web.tokens
+    change_tokens(path, with_new)
+    print(text)
+    print_note(f"this token is not shown again; {path} holds its hash")
+    return OK
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Raises Unusable."""
+    from schedappliance.cli.tables import show, table
+    from schedappliance.web.tokens import read_tokens
+
+    tokens = read_tokens(appliance_file(options).web.tokens)
+    show(table(("NAME", "USER", "ADDED"), [(one.name, one.user, one.added) for one in tokens]))
+    return OK
+
+
+def _remove(options: argparse.Namespace) -> int:
+    """Raises Failure and Unusable."""
+    from schedappliance.web.tokens import Token, change_tokens
+
+    def without(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        rest = tuple(token for token in tokens if token.name != options.name)
+        if len(rest) == len(tokens):
+            raise Failure(f"no token `{options.name}`", FAILED)
+        return rest
+
+    change_tokens(appliance_file(options).web.tokens, without)
+    return OK

@@ -1,0 +1,103 @@
+"""The connections of the page: uvicorn's own protocol, with deadlines, and with the user at the other end.
+
+Rule: no client can hold a connection that it does not use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+import h11
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from schedappliance.edge.console.unix_socket import peer_uid
+from schedappliance.web.guard import PEER
+from schedappliance.web.identity import Peer
+
+# How long the head of a request may take, and how long a client may leave what is sent to it unread.
+HEAD_SECONDS = 10.0
+UNREAD_SECONDS = 30.0
+# How many connections may wait for a head at once. Beyond that, the one that has waited longest is ended.
+MOST_WAITING = 100
+
+
+class Connection(H11Protocol):
+    """A connection of a viewer."""
+
+    _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        peer, app = _peer(transport.get_extra_info("socket")), self.app
+
+        async def app_of_peer(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[PEER] = peer
+            await app(scope, receive, send)
+
+        self.app = app_of_peer
+        self._await_head()
+        waiting = [one for one in self.connections if isinstance(one, Connection) and one._head is not None]
+        if len(waiting) > MOST_WAITING:
+            min(waiting, key=Connection._ends_at)._abort()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_awaiting_head()
+        elif self._head is None:
+            self._await_head()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_awaiting_head()
+        self._stop_waiting_for_reader()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Ends a stream, which would never end by itself. A short answer is completed."""
+        super().shutdown()
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()
+
+    def _await_head(self) -> None:
+        self._head = self.loop.call_later(HEAD_SECONDS, self._abort)
+
+    def _stop_awaiting_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _ends_at(self) -> float:
+        """When a connection that waits for a head ends."""
+        assert self._head is not None
+        return self._head.when()
+
+    def _abort(self) -> None:
+        self._stop_awaiting_head()
+        self.transport.abort()
+
+
+def _peer(connection: socket.socket) -> Peer:
+    if connection.family == socket.AF_UNIX:
+        return Peer(uid=peer_uid(connection))
+    try:
+        return Peer(is_loopback=ipaddress.ip_address(connection.getpeername()[0]).is_loopback)
+    except (OSError, ValueError):
+        # It has gone already, or its address names an interface.
+        return Peer()

@@ -1,0 +1,133 @@
+"""The file of the API tokens: a line for each, with its name, its user, its SHA-256 and when it was added.
+
+Rule: the token itself is printed once and kept nowhere. Without it, its hash is of no use, so anybody may read the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from schedappliance.diagnostics import Unusable
+from schedappliance.fsync import fsync_path
+from schedappliance.kinds import read_head
+
+PREFIX = "sched_"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+MOST_BYTES = 1024 * 1024
+_OTHERS_WRITE = 0o022
+_HEAD = "# API tokens of the page: NAME USER SHA-256 ADDED. `schedappliance web token` changes this file.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`added`: when, as a text."""
+
+    name: str
+    user: str
+    sha256: str
+    added: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.name} {self.user} {self.sha256} {self.added}\n"
+
+
+def new_token() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(token: str) -> str:
+    return sha256(token.encode(errors="replace")).hexdigest()
+
+
+def read_tokens(path: Path) -> tuple[Token, ...]:
+    """The tokens of a file; none if there is no file. Raises Unusable."""
+    try:
+        mode = path.stat().st_mode
+        text = read_head(path, MOST_BYTES).decode()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(
+            f"cannot read the tokens in {path}: {error}", "change `web.tokens`, or its permissions"
+        ) from None
+    if mode & _OTHERS_WRITE:
+        raise Unusable(f"others may write to {path}, and so add tokens", f"chmod go-w {path}")
+    return tuple(_tokens(path, text))
+
+
+def _tokens(path: Path, text: str) -> Iterator[Token]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        if len(words) != 4:
+            raise Unusable(f"{path}:{number}: not a token", "remove the line, and add the token again")
+        yield Token(*words)
+
+
+def change_tokens(path: Path, change: Callable[[tuple[Token, ...]], tuple[Token, ...]]) -> None:
+    """Replaces the tokens in one step. Raises Unusable."""
+    try:
+        with _locked(path):
+            draft = path.with_name(f"{path.name}.new")
+            lines = [token.line for token in change(read_tokens(path))]
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "w") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.writelines([_HEAD, *lines])
+            fsync_path(draft)
+            draft.rename(path)
+            fsync_path(path.parent, os.O_DIRECTORY)
+    except OSError as error:
+        raise Unusable(f"cannot write {path}: {error.strerror}", "run this as the owner of its directory") from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two changes at once do not lose one another. The lock is on the directory, since the file is replaced."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+class TokenFile:
+    """The tokens of a file, read again when the file has changed. A file that cannot be used holds none."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self._path, self._warn = path, warn
+        self._seen: tuple[int, ...] | None = None
+        self._users: dict[str, str] = {}
+
+    def user_of(self, token: str) -> str | None:
+        """The user of a token; None if it is not in the file."""
+        self._refresh()
+        return self._users.get(hash_of(token))
+
+    def has_tokens(self) -> bool:
+        self._refresh()
+        return bool(self._users)
+
+    def _refresh(self) -> None:
+        seen: tuple[int, ...] = ()
+        with suppress(OSError):
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+        if seen == self._seen:
+            return
+        self._seen, self._users = seen, {}
+        try:
+            self._users = {token.sha256: token.user for token in read_tokens(self._path)}
+        except Unusable as unusable:
+            self._warn(str(unusable))

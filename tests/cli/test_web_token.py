@@ -1,0 +1,95 @@
+"""`schedappliance web token`: tokens are printed once, and only their hashes are kept."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli.main import main
+from schedappliance.web.tokens import TokenFile, hash_of
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "appliance.yaml"
+    path.write_text("config: sched.conf\n")
+    return str(path)
+
+
+def _add(config: str, name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["web", "token", "add", name, "--user", "nobody", "--config", config]) == 0
+    printed = capsys.readouterr()
+    assert "not shown again" in printed.err
+    return printed.out.strip()
+
+
+def test_a_token_is_printed_once_and_only_its_hash_is_kept(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    token = _add(config, "deploy", capsys)
+    file = Path(config).with_name("web-tokens")
+    assert token.startswith("sched_") and len(token) > 40
+    assert token not in file.read_text() and hash_of(token) in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert TokenFile(file, pytest.fail).user_of(token) == "nobody"
+    assert main(["web", "token", "list", "--config", config]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "USER", "ADDED"] and row.split()[:2] == ["deploy", "nobody"]
+    assert token not in row and hash_of(token) not in row
+
+
+def test_a_removed_token_is_unknown_at_once(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    token, other = (_add(config, name, capsys) for name in ("one", "two"))
+    tokens = TokenFile(Path(config).with_name("web-tokens"), pytest.fail)
+    assert (tokens.user_of(token), tokens.user_of(other)) == ("nobody", "nobody")
+    assert main(["web", "token", "remove", "one", "--config", config]) == 0
+    assert (tokens.user_of(token), tokens.user_of(other)) == (None, "nobody")
+
+
+def test_a_name_is_used_once(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _add(config, "one", capsys)
+    assert main(["web", "token", "add", "one", "--user", "nobody", "--config", config]) == 1
+    assert capsys.readouterr().err == "error: there is a token `one` already\n"
+    assert main(["web", "token", "remove", "two", "--config", config]) == 1
+    assert capsys.readouterr().err == "error: no token `two`\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "why"),
+    [
+        ("a b", "nobody", "invalid name `a b`"),
+        ("-a", "nobody", "NAME"),
+        ("a", "root", "on behalf of root"),
+        ("a", "nobody-at-all", "no user `nobody-at-all`"),
+    ],
+)
+def test_a_wrong_name_or_user_is_refused(
+    config: str, capsys: pytest.CaptureFixture[str], name: str, user: str, why: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["web", "token", "add", name, "--user", user, "--config", config])
+    assert end.value.code == 2 and why in capsys.readouterr().err
+    assert not Path(config).with_name("web-tokens").exists()
+
+
+def test_a_file_that_others_may_write_holds_no_tokens(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    token = _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    file.chmod(0o664)
+    warnings: list[str] = []
+    assert TokenFile(file, warnings.append).user_of(token) is None
+    assert warnings == [f"others may write to {file}, and so add tokens; chmod go-w {file}"]
+    assert main(["web", "token", "list", "--config", config]) == 78
+
+
+def test_a_damaged_line_is_named(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(config).with_name("web-tokens").write_text("# a comment\none nobody\n")
+    assert main(["web", "token", "list", "--config", config]) == 78
+    assert "web-tokens:2: not a token" in capsys.readouterr().err
+
+
+def test_the_tokens_may_be_elsewhere(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(config).write_text("config: sched.conf\nweb: { tokens: other/tokens }\n")
+    (tmp_path / "other").mkdir()
+    _add(config, "one", capsys)
+    assert (tmp_path / "other/tokens").exists()
