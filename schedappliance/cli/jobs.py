@@ -9,8 +9,8 @@ from typing import Any
 from schedappliance.cli import tables
 from schedappliance.cli.asking import answer_of, asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
-from schedappliance.cli.runs import FAILED_STATES
 from schedappliance.client.console import Session
+from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
 from schedappliance.clock import lasted_text
 
@@ -62,7 +62,7 @@ def last_runs(session: Session, jobs: Sequence[str]) -> dict[str, dict[str, Any]
 
 
 def is_failing(job: dict[str, Any]) -> bool:
-    return job["last"] is not None and job["last"]["state"] in FAILED_STATES.split(",")
+    return job["last"] is not None and job["last"]["state"] in FAILED
 
 
 def _is_wanted(job: dict[str, Any], options: argparse.Namespace) -> bool:

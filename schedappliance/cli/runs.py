@@ -11,6 +11,7 @@ from typing import Any
 from schedappliance.cli import tables
 from schedappliance.cli.asking import answer_of, asking_parser, data_in, print_json, session_of
 from schedappliance.cli.errors import OK
+from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
 from schedappliance.clock import lasted_text
 from schedappliance.model.values import size_text
@@ -21,7 +22,7 @@ Show the last runs, the newest first: of one job, or of all jobs.
 
 TIME is a due time: `12h` (ago), `yesterday`, `22:00`, `2026-11-28`, or
 `"yesterday 22:00"`."""
-FAILED_STATES = "failed,timed_out,interrupted"
+FAILED_STATES = ",".join(FAILED)
 # The default of `--limit`.
 EACH = "100"
 

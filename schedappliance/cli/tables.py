@@ -10,16 +10,14 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
+from schedappliance.client.states import KINDS
 from schedappliance.clock import local_text
 from schedappliance.visible import visible, width_of, write_as_is
 
 RED, GREEN, YELLOW, FAINT = "31", "32", "33", "2"
+_COLOURS_OF_KINDS = {"bad": RED, "warn": YELLOW, "good": GREEN, "live": GREEN, "faint": FAINT}
 # The colours of the states of runs and jobs. Other states have none.
-COLOURS = {
-    **dict.fromkeys(("failed", "timed_out", "interrupted"), RED),
-    **dict.fromkeys(("missed", "skipped", "queued", "paused", "replaced", "cancelled"), YELLOW),
-    **dict.fromkeys(("succeeded", "started"), GREEN),
-}
+COLOURS = {state: _COLOURS_OF_KINDS[kind] for state, kind in KINDS.items()}
 GAP = "  "
 
 

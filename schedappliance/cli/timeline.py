@@ -17,8 +17,9 @@ from schedappliance.cli import tables
 from schedappliance.cli.arguments import positive_duration, whole_number
 from schedappliance.cli.asking import answer_of, asking_parser, data_in, data_of, print_json, session_of
 from schedappliance.cli.errors import OK
-from schedappliance.cli.runs import FAILED_STATES, name_of
+from schedappliance.cli.runs import name_of
 from schedappliance.client.console import Session
+from schedappliance.client.states import FAILED, LEGEND, LIVE, RANKS, SHAPES
 from schedappliance.client.wire import quoted
 from schedappliance.clock import SystemClock, local_text
 from schedappliance.visible import visible, width_of
@@ -33,24 +34,17 @@ PAGE, MOST_RUNS, MOST_JOBS, MOST_PLANNED = 2000, 20_000, 5000, 100
 # The number of lanes if stdout is not a terminal, and the number of lines of a screen that hold no lane.
 LANES, OTHER_LINES = 40, 6
 LONGEST_NAME = 24
-# For each state a shape, in UTF-8 and in ASCII, from the least to the most important. A cell has the most important one.
-SHAPES = {
-    "planned": ("·", "."),
-    "succeeded": ("━", "="),
-    "cancelled": ("◇", "-"),
-    "replaced": ("◇", "-"),
-    "skipped": ("○", "o"),
-    "missed": ("○", "o"),
-    "queued": ("◌", "?"),
-    "started": ("▶", ">"),
-    "overlap": ("╪", "#"),
-    "interrupted": ("✗", "X"),
-    "timed_out": ("✗", "X"),
-    "failed": ("✗", "X"),
+# The signs of the shapes, in UTF-8 and in ASCII.
+SIGNS = {
+    "dot": ("·", "."),
+    "bar": ("━", "="),
+    "diamond": ("◇", "-"),
+    "ring": ("○", "o"),
+    "dashed": ("◌", "?"),
+    "triangle": ("▶", ">"),
+    "double": ("╪", "#"),
+    "cross": ("✗", "X"),
 }
-RANKS = {state: rank for rank, state in enumerate(SHAPES)}
-COLOURS = tables.COLOURS | {"planned": tables.FAINT, "overlap": tables.YELLOW}
-LEGEND = ("succeeded", "failed", "started", "queued", "overlap", "missed", "cancelled", "planned")
 
 Data = dict[str, Any]
 
@@ -133,7 +127,7 @@ def _runs(session: Session, options: argparse.Namespace, now_ms: int) -> tuple[l
 
 
 def _end(run: Data, now_ms: int) -> int:
-    if run["state"] in ("started", "queued"):
+    if run["state"] in LIVE:
         return now_ms
     return int(run["ended_ms"] or run["due_ms"])
 
@@ -149,7 +143,7 @@ def _has_lane(key: str, jobs: dict[str, Data], by_job: dict[str, list[Data]]) ->
 def _in_order(keys: list[str], jobs: dict[str, Data], by_job: dict[str, list[Data]]) -> list[str]:
     def place(key: str) -> tuple[bool, float, str]:
         ended = next((one for one in by_job.get(key, []) if one["ended_ms"] is not None), None)
-        is_failing = ended is not None and ended["state"] in FAILED_STATES.split(",")
+        is_failing = ended is not None and ended["state"] in FAILED
         due = jobs[key]["next_run_ms"] if key in jobs else None
         return not is_failing, float("inf") if due is None else due, key
 
@@ -190,7 +184,7 @@ def lines(data: Data, width: int, utf8: bool, coloured: bool) -> Iterator[str]:
         mark = "│" if utf8 else "|"
         padding = " " * (margin - width_of(name))
         yield (name + padding + _drawn(cells, now_at, mark, utf8, coloured)).rstrip()
-    signs = dict.fromkeys(f"{SHAPES[state][not utf8]} {state}" for state in LEGEND)
+    signs = dict.fromkeys(f"{_sign(state, utf8)} {state}" for state in LEGEND)
     yield _cut("  ".join(signs), utf8, width)
     if not data["lanes"]:
         yield "no runs and no due times"
@@ -207,7 +201,7 @@ def _cells(lane: Data, now_ms: int, columns: int, place: Callable[[int], int]) -
     for one in sorted(lane["runs"], key=_begin):
         begin, end = _begin(one), _end(one, now_ms)
         last = min(columns - 1, place(end))
-        is_live = one["state"] in ("started", "queued")
+        is_live = one["state"] in LIVE
         for at in range(max(0, place(begin)), last):
             _put(cells, at, one["state"] if is_live else "succeeded")
         _put(cells, last, one["state"])
@@ -233,10 +227,14 @@ def _drawn(cells: list[str | None], now_at: int, mark: str, utf8: bool, coloured
     parts = []
     for (state, _), group in groupby(enumerate(cells), lambda pair: (pair[1], pair[1] is None and pair[0] == now_at)):
         places = [at for at, _ in group]
-        text = "".join(SHAPES[state][not utf8] if state else mark if at == now_at else " " for at in places)
-        colour = COLOURS.get(state or "", "") if coloured else ""
+        text = "".join(_sign(state, utf8) if state else mark if at == now_at else " " for at in places)
+        colour = tables.COLOURS.get(state or "", "") if coloured else ""
         parts.append(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
     return "".join(parts)
+
+
+def _sign(state: str, utf8: bool) -> str:
+    return SIGNS[SHAPES[state]][not utf8]
 
 
 def _axis(since_ms: int, per_column: float, columns: int) -> str:
