@@ -1,0 +1,65 @@
+"""The last results of a job as a row of cells, the newest at the right.
+
+Rule: the picture has the same size for any number of runs, so that a column of a table stays aligned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+
+from schedappliance.diagnostics import joined
+from schedappliance.web.columns import RunRow
+from schedappliance.web.pictures.drawing import about
+from schedappliance.web.words import Times, state
+
+# The distance of two cells, and the size of one.
+STEP, WIDTH, HEIGHT = 8, 6, 16
+
+
+def cells(runs: Sequence[RunRow], href: Callable[[str], str], times: Times, *, most: int = 20) -> Markup:
+    """The newest runs, given the newest first. Each cell is a link to its run."""
+    shown = list(reversed(runs[:most]))
+    left = most - len(shown)
+    empty = Markup('<path class="c-none" d="{}"/>').format(
+        "".join(f"M{at * STEP} {HEIGHT / 2:g}h{WIDTH}" for at in range(left))
+    )
+    cell = Markup('<a href="{}" tabindex="-1"><title>{}</title>{}</a>')
+    links = [
+        cell.format(href(run.run), about(run, times), _cell(run.state, (left + number) * STEP))
+        for number, run in enumerate(shown)
+    ]
+    head = Markup('<svg class="cells" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="group" aria-label="{2}">')
+    return Markup("").join([head.format(most * STEP, HEIGHT, _words(shown)), empty, *links, Markup("</svg>")])
+
+
+def _words(runs: Sequence[RunRow]) -> str:
+    if not runs:
+        return "no runs yet"
+    counts = Counter(run.state for run in runs)
+    return f"last {len(runs)}, oldest first: " + joined([f"{count} {state(name)}" for name, count in counts.items()])
+
+
+def _cell(name: str, x: int) -> Markup:
+    """A cell whose height tells its kind too: failures are high with a cut, runs that never started are hollow."""
+    return Markup('<path class="c-{}" d="{}"/><rect class="hit" x="{}" width="{}" height="{}"/>').format(
+        name, _SHAPES[name].format(x), x - 1, STEP, HEIGHT
+    )
+
+
+# Lines and outlines at a place. A failure is a full cell that a cross cuts.
+_FULL = "M{} 0h6v16h-6z"
+_CROSSED = "M{} 0h6v5l-2.2 3l2.2 3v5h-6v-5l2.2 -3l-2.2 -3z"
+_LOW = "M{} 4h6v8h-6z"
+_HOLLOW = "M{} 3h6v10h-6zm1.5 1.5v7h3v-7z"
+_DIAMOND = "M{} 8l3 -5l3 5l-3 5z"
+_POINTING = "M{} 2l6 6l-6 6z"
+_SHAPES = {
+    "succeeded": _LOW,
+    **dict.fromkeys(("failed", "timed_out", "interrupted"), _CROSSED),
+    **dict.fromkeys(("cancelled", "replaced"), _DIAMOND),
+    **dict.fromkeys(("missed", "skipped", "queued"), _HOLLOW),
+    "started": _POINTING,
+}

@@ -1,0 +1,41 @@
+"""What the pictures share: numbers, marks, and the words that a run shows when the pointer is over it.
+
+Rule: geometry is in attributes, colours are in the stylesheet.
+"""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from schedappliance.client.states import KINDS, SHAPES
+from schedappliance.web.columns import RunRow
+from schedappliance.web.words import Times, state, took
+
+# The shape of a state around a point. `sprite` of components.html defines the shapes.
+_MARK = Markup('<use href="#m-{}" class="k-{}" x="{}" y="{}"/>')
+
+
+def short(value: float) -> str:
+    """A number with at most two decimals, as an attribute."""
+    text = f"{value:.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(value: float, whole: float) -> str:
+    return f"{short(100 * value / whole)}%"
+
+
+def mark(name: str, x: str, y: str) -> Markup:
+    """The shape of a state, in its colour, with its middle at a place."""
+    return _MARK.format(SHAPES[name], KINDS[name], x, y)
+
+
+def about(run: RunRow, times: Times) -> str:
+    """A run in a line: `failed · 2026-11-29 21:55:13 +01:00 · took 4.2 s`."""
+    begin = run.due_ms if run.started_ms is None else run.started_ms
+    parts = [state(run.state), times.absolute(begin)]
+    if run.state == "started":
+        parts.append(f"running for {took(max(0, times.now_ms - begin))}")
+    elif run.took_ms is not None:
+        parts.append(f"took {took(run.took_ms)}")
+    return " · ".join(parts)
