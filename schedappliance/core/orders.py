@@ -43,6 +43,7 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import answer_of_claim
 from schedappliance.commands.view import NO_NUMBERS, Order, View
+from schedappliance.core.advancing import advance_by_claim, miss_and_advance
 from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, is_change
 from schedappliance.core.authorization import (
@@ -60,13 +61,21 @@ from schedappliance.core.runs import (
     claim_program,
     count_end_at_claim,
     not_started,
-    record_missed,
     stop_run,
 )
 from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits
-from schedappliance.diagnostics import Source, command_diagnostic, counted
-from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
+from schedappliance.diagnostics import Source, command_diagnostic
+from schedappliance.engine.attempts import has_other_waits
+from schedappliance.engine.declared import (
+    Boot,
+    Change,
+    Reconciliation,
+    overridden_jobs,
+    reconcile,
+    schedule_before,
+    with_seeds,
+)
 from schedappliance.engine.effects import Answer, Effect, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
 from schedappliance.engine.options import Options
@@ -75,9 +84,6 @@ from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHI
 from schedappliance.engine.records import Job, NewJob, RunKey, User
 from schedappliance.engine.schedule import (
     Claim,
-    Due,
-    Missed,
-    MissedOccurrences,
     Schedules,
     catch_up_of,
     claim,
@@ -86,7 +92,7 @@ from schedappliance.engine.schedule import (
 )
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import FORMS, Command, is_json, read_command
-from schedappliance.model.configuration import Configuration
+from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.failures import cannot_store
 from schedappliance.store.runs import NewRun
@@ -327,7 +333,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
     if outcome.claim is not None:
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     for job, due in outcome.missed:
-        _miss_and_advance(state, job, due, WHILE_PAUSED)
+        miss_and_advance(state, job, due, WHILE_PAUSED)
 
     # The answer
     if outcome.pending is None:
@@ -420,34 +426,8 @@ def answer_parked(state: State, event: OutputRead | PreviewMade) -> None:
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
     """Advances a due job and records its runs. Both are in one transaction, so each occurrence is claimed exactly once."""
-    _advance_by_claim(state, job, decision)
+    advance_by_claim(state, job, decision)
     _begin_runs(state, job, decision)
-
-
-def _advance_by_claim(state: State, job: Job, decision: Claim) -> None:
-    """Records the due times that are missed, and advances the job."""
-    if passed := decision.missed:
-        key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
-        state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
-    _advance(state, job, decision.last, decision.next_run_ms)
-
-
-def _miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
-    """Records due times that will not run as one row, and advances the job."""
-    count = (due.missed.count if due.missed else 0) + 1
-    since = due.missed.since_ms if due.missed else due.due_ms
-    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
-    record_missed(state, job, passed)
-    state.handled.add(job.number)
-    _advance(state, job, passed.occurrence, due.next_ms)
-
-
-def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
-    """Advances a job past occurrence `last`. A job with no further due time is removed, unless a stanza declares it."""
-    if next_run_ms is None and job.declared is None:
-        state.store.jobs.remove(job.number)
-    else:
-        state.store.jobs.advance(job.number, last, next_run_ms)
 
 
 def _begin_runs(state: State, job: Job, decision: Claim) -> None:
@@ -512,17 +492,23 @@ def take_options(state: State, options: Options) -> None:
     if state.is_watched:
         # Counting takes as long as setting an option.
         state.tell("override", overrides=len(options.overrides))
-    if before is not options.configuration:
-        after = options.configuration
-        if before.jobs is not after.jobs or before.days is not after.days:
-            state.log("info", str(take_jobs(state, options.configuration)))
+    after = options.configuration
+    if before.jobs is not after.jobs or before.days is not after.days:
+        state.log("info", str(take_jobs(state, after, overridden=overridden_jobs(before, after))))
+    if has_other_waits(before, after):
         state.read_queue(state.running.jobs)
 
 
-def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = False) -> Reconciliation:
+def take_jobs(
+    state: State,
+    configuration: Configuration,
+    is_new_boot: bool = False,
+    overridden: list[DeclaredJob] | None = None,
+) -> Reconciliation:
     """Makes the stored jobs agree with the declared ones; returns the changes.
 
-    `is_new_boot`: the appliance starts for the first time since the machine has started.
+    `is_new_boot`: the appliance starts for the first time since the machine has started. `overridden`: the jobs that a
+    change of overrides concerns, which leaves the others as they are. None: any job may have changed.
     """
     jobs = state.store.jobs
     now, before = state.moment.wall, state.schedules
@@ -530,8 +516,9 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.unclaimable = frozenset()
     boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
-    declared = with_seeds(configuration.jobs.values(), state.store.node)
-    changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
+    concerned = configuration.jobs.values() if overridden is None else overridden
+    stored = jobs.declared() if overridden is None else jobs.declared_as([job.name for job in overridden])
+    changes = reconcile(with_seeds(concerned, state.store.node), stored, now, state.schedules, boot, before)
     # All rows first, then the claims: the command of a claimed job may change the jobs again.
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
@@ -549,9 +536,9 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
-    close_outdated_incidents(state)
+    close_outdated_incidents(state, None if overridden is None else [change.job.number for change in changes.changed])
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
-    return changes
+    return replace(changes, unchanged=len(configuration.jobs) - len(changes.added) - len(changes.changed))
 
 
 def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
@@ -564,7 +551,7 @@ def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new
         due = what_is_due(schedule_before(row, before), row.next_run_ms, now)
         if new is not None and new.schedule != row.schedule:
             due = due._replace(next_ms=new.next_run_ms)
-        _miss_and_advance(state, row, due, WHILE_PAUSED if row.paused else reason)
+        miss_and_advance(state, row, due, WHILE_PAUSED if row.paused else reason)
 
 
 def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
@@ -576,13 +563,13 @@ def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> No
         schedule = schedule_before(row, before)
         if reason := _why_not_now(state, change):
             due = what_is_due(schedule, row.next_run_ms, now)
-            _miss_and_advance(state, row, due._replace(next_ms=new.next_run_ms), reason)
+            miss_and_advance(state, row, due._replace(next_ms=new.next_run_ms), reason)
             continue
         job = row._replace(command=new.command, text=new.command.text)
         catch_up = catch_up_of(state.configuration, job)
         decision = claim(job, schedule, now, started, catch_up, state.status.degraded, state.status.last_hold)
         decision = decision._replace(next_run_ms=new.next_run_ms)
-        _advance_by_claim(state, job, decision)
+        advance_by_claim(state, job, decision)
         claims.append((job, decision))
     # A run can carry out a command that changes the jobs again, so all jobs are advanced before the first run begins.
     for job, decision in claims:

@@ -36,7 +36,7 @@ from schedappliance.engine.reasons import (
 from schedappliance.engine.records import AttemptKey, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
-from schedappliance.model.configuration import Program
+from schedappliance.model.configuration import Configuration, Program
 from schedappliance.model.templates import Unset, expand
 
 if TYPE_CHECKING:
@@ -80,6 +80,16 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
     if overlap == "replace":
         return Admission.REPLACE, AFTER_REPLACED
     return Admission.SKIP, OVERLAP if siblings.running else OVERLAP_WAITING
+
+
+def has_other_waits(before: Configuration, after: Configuration) -> bool:
+    """Whether a change of overrides decides anew what queued runs wait for: the earlier runs of their job, or a limit."""
+    pairs = zip(before.programs.values(), after.programs.values(), strict=True)
+    return before.programs is not after.programs and any(
+        (program.overlap, program.max_running) != (earlier.overlap, earlier.max_running)
+        for earlier, program in pairs
+        if program is not earlier
+    )
 
 
 @dataclass(frozen=True, slots=True)

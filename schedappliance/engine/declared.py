@@ -16,7 +16,7 @@ from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.rule import CalendarRule
-from schedappliance.model.configuration import DeclaredJob
+from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.schedules import AtBoot, Every, Once, Schedule
 
 
@@ -63,6 +63,20 @@ class Reconciliation:
 
     def __str__(self) -> str:
         return "jobs: " + ", ".join(f"{count} {what}" for what, count in self.counts().items())
+
+
+def overridden_jobs(before: Configuration, after: Configuration) -> list[DeclaredJob]:
+    """The jobs that differ from `before` in an option, or in the days that they name.
+
+    The configurations have the same files and differ in their overrides, so both have the same jobs in the same order.
+    """
+    days = {name for name, dates in after.days.items() if dates is not before.days[name]}
+    pairs = zip(before.jobs.values(), after.jobs.values(), strict=True)
+    return [job for earlier, job in pairs if job is not earlier or (days and not days.isdisjoint(_days_of(job)))]
+
+
+def _days_of(job: DeclaredJob) -> tuple[str, ...]:
+    return (*job.schedule.only, *job.schedule.excluded) if isinstance(job.schedule, CalendarRule) else ()
 
 
 def with_seeds(declared: Iterable[DeclaredJob], node: str) -> Iterator[DeclaredJob]:

@@ -120,8 +120,23 @@ class Options:
         return Options(self.files, self.overrides.put(override), of_stanzas, configuration, self.unfit)
 
     def without(self, places: Iterable[Place]) -> Options:
+        """These options without some overrides. Only the stanzas that lose one are read again."""
         dropped = set(places)
-        return with_overrides(self.files, [o for o in self.overrides.values() if o.place not in dropped])
+        kept = [override for place, override in self.overrides.items() if place not in dropped]
+        scopes = {place.scope for place in dropped} - {GLOBAL}
+        if any(scope.stanza in _COUNTED_ON for scope in scopes):
+            return with_overrides(self.files, kept)
+        configuration = self.configuration
+        try:
+            for scope in scopes:
+                fitting = [o for o in kept if o.place.scope == scope and o not in self.unfit]
+                configuration = _apply(configuration, scope, fitting)
+        except InvalidOptions:
+            # What the files say of a stanza does not fit the overrides of others.
+            return with_overrides(self.files, kept)
+        of_stanzas = {place: o for place, o in self.stanza_overrides.items() if place not in dropped}
+        unfit = tuple(override for override in self.unfit if override.place not in dropped)
+        return Options(self.files, Overrides(kept), of_stanzas, configuration, unfit)
 
     def exists(self, scope: Scope) -> bool:
         return scope == GLOBAL or scope in self.files.blocks
@@ -245,21 +260,21 @@ def with_overrides(files: Configuration, overrides: Iterable[Override] = ()) -> 
     return Options(files, by_place, of_stanzas, configuration, tuple(unfit))
 
 
+# Overrides of jobs may be right only with overrides of these stanzas.
+_COUNTED_ON = ("sched", "days")
+
+
 def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Configuration, list[Override]]:
-    by_scope: dict[Scope, list[Override]] = {}
-    for override in overrides:
-        by_scope.setdefault(override.place.scope, []).append(override)
+    """The files with the overrides that fit, each beside those before it, and the overrides that do not fit."""
     configuration, unfit = files, []
-    for scope, group in by_scope.items():
-        fitting: list[Override] = []
-        for override in group:
-            try:
-                _apply(files, scope, [*fitting, override])
-                fitting.append(override)
-            except InvalidOptions:
-                unfit.append(override)
-        if fitting:
-            configuration = _apply(configuration, scope, fitting)
+    fitting: dict[Scope, list[Override]] = {}
+    for override in sorted(overrides, key=lambda override: override.place.scope.stanza not in _COUNTED_ON):
+        together = [*fitting.get(override.place.scope, ()), override]
+        try:
+            configuration = _apply(configuration, override.place.scope, together)
+            fitting[override.place.scope] = together
+        except InvalidOptions:
+            unfit.append(override)
     return configuration, unfit
 
 

@@ -73,7 +73,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         raise InvalidOptions([_files_only(values["command"])])
     block = configuration.blocks[scope]
     others = [i for i in block.body if not isinstance(i, Setting) or i.option.key.value.lower() not in values]
-    reader = _Reader(defaults=configuration.defaults, zone=configuration.zone)
+    reader = _Reader(defaults=configuration.defaults, zone=None if scope == SCHED else configuration.zone)
     reader.block(replace(block, body=(*others, *(_setting(name, text) for name, text in values.items()))))
     new = reader.finish()
     errors = [diagnostic for diagnostic in reader.reader.diagnostics if diagnostic.is_error]
@@ -83,7 +83,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     if scope.stanza == "program":
         return replace(configuration, programs={**configuration.programs, **new.programs})
     if scope.stanza == "job":
-        programs = {**configuration.programs, **new.programs}
+        programs = {**configuration.programs, **new.programs} if new.programs else configuration.programs
         return replace(configuration, programs=programs, jobs={**configuration.jobs, **new.jobs})
     if scope.stanza == "days":
         days = {**configuration.days, **new.days}
@@ -94,7 +94,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     return replace(
         new,
         programs=configuration.programs,
-        jobs=_in_zone(configuration.jobs, new.zone),
+        jobs=configuration.jobs if new.zone == configuration.zone else _in_zone(configuration.jobs, new.zone),
         days=configuration.days,
         notify=configuration.notify,
         defaults=configuration.defaults,

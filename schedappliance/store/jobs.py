@@ -144,6 +144,10 @@ class Jobs(Table):
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
+    def declared_as(self, names: Sequence[str]) -> list[Job]:
+        """The declared jobs with these names."""
+        return [_job(row) for row in self._database.rows(self._sql["declared_as"], (json.dumps(names),))]
+
     def page(
         self, after: Place, limit: int, paused: bool = False, most_characters: int | None = None
     ) -> list[ListedJob]:

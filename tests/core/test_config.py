@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -414,3 +417,43 @@ def test_status_writes_overrides_as_a_stanza_file_does(running: Appliance) -> No
     lines = ['y = "a\\"b"', 'x = ""', 'program "hello" success = (', f"{INDENT}0", f"{INDENT}1", ")"]
     assert shown.splitlines() == [f"\t{line}" for line in lines]
     assert running.say("config get y") in shown
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many calls of Python functions this work takes: a measure of its cost that does not depend on the machine."""
+    number = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal number
+        number += event == "call"
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return number
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "config set program hello timeout 9",
+        "config set job tidy every 700",
+        "config set job tidy enabled no",
+        "config set sched history 9",
+        "config set sched max_running 3",
+        "config unset program hello kill_after",
+        "config unset job tidy",
+    ],
+)
+def test_the_cost_of_an_override_does_not_grow_with_the_declared_jobs(tmp_path: Path, line: str) -> None:
+    costs = []
+    for number in (2, 40):
+        others = "".join(f'job "other-{i}" {{ every = 600 command = "run hello" }}\n' for i in range(number))
+        appliance = Appliance(tmp_path / f"{number}.db", FILES + others)
+        for other in ("job tidy catch_up none", "program hello kill_after 5"):
+            appliance.say(f"config set {other}")
+        costs.append(calls(partial(appliance.say, line)))
+        appliance.close()
+    assert costs[0] == costs[1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from random import Random
+
 import pytest
 
 from schedappliance.engine.options import Options, Override, Place, with_overrides
@@ -144,3 +147,76 @@ def test_a_scope_shows_the_options_set_in_it() -> None:
     ]
     assert tree.scopes() == [SCHED, WORK, TIDY]
     assert options().scopes() == []
+
+
+RELATED = STANZAS + (
+    'days "holidays" { dates = ( "*-12-25" ) }\n'
+    'job "late" { every = 60 command = "run work" }\n'
+    'job "daily" { calendar = "12:00 UTC" command = "run work" }\n'
+)
+LATE, DAILY, HOLIDAYS = Scope("job", "late"), Scope("job", "daily"), Scope("days", "holidays")
+# In an order in which they can be set: `within` needs the zone.
+CHANGES = [
+    Override(Place(SCHED, "zone"), "zone", "UTC", None),
+    Override(Place(SCHED, "history"), "history", "9", None),
+    Override(Place(HOLIDAYS, "dates"), "dates", '( "*-05-01" )', None),
+    Override(Place(LATE, "within"), "within", "08:00..18:00", None),
+    Override(Place(DAILY, "except"), "except", "holidays", None),
+    Override(Place(LATE, "enabled"), "enabled", "no", None),
+    Override(Place(WORK, "timeout"), "timeout", "9", None),
+    Override(Place(GLOBAL, "speed"), "speed", "5", None),
+]
+
+
+def put_together(overrides: Iterable[Override], files: str = RELATED) -> Options:
+    """The options after `config set` of each of these overrides."""
+    made = options(files=files)
+    for override in overrides:
+        made = made.put(override)
+    return made
+
+
+def meaning(options: Options) -> tuple[object, ...]:
+    """What the overrides of CHANGES can change. The places of values differ."""
+    made = options.configuration
+    jobs = {name: (job.schedule, job.enabled) for name, job in made.jobs.items()}
+    return jobs, made.zone, made.history, made.days, made.programs["work"].timeout_ms, options.unfit
+
+
+def test_overrides_that_count_on_one_another_survive_a_restart() -> None:
+    made = put_together(CHANGES)
+    for order in (CHANGES, CHANGES[::-1], sorted(CHANGES)):
+        assert meaning(with_overrides(made.files, order)) == meaning(made)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_left_of_the_overrides_is_as_if_the_others_had_never_been_set(seed: int) -> None:
+    random = Random(seed)
+    dropped = random.sample(CHANGES, random.randint(1, len(CHANGES)))
+    made = put_together(CHANGES).without(override.place for override in dropped)
+    kept = [override for override in CHANGES if override not in dropped]
+    wanted = with_overrides(made.files, kept)
+    assert list(made.overrides.values()) == kept
+    assert (meaning(made), made.stanza_overrides) == (meaning(wanted), wanted.stanza_overrides)
+
+
+def test_an_override_that_counts_on_one_that_is_unset_has_no_effect() -> None:
+    zone, within = CHANGES[0], CHANGES[3]
+    left = put_together([zone, within]).without([zone.place])
+    assert left.unfit == (within,)
+    assert left.configuration.jobs["late"].schedule == Every(60_000)
+
+
+def test_an_override_can_be_unset_though_another_one_counts_on_it() -> None:
+    """With the dates of May, the job is due only because its `calendar` was set to May too."""
+    files = 'program "work" { argv = ( "/bin/work" ) }\n' + (
+        'days "holidays" { dates = ( "*-12-25" "*-05-01" ) }\n'
+        'job "late" { calendar = "*-12-01..31" only = holidays zone = UTC command = "run work" }\n'
+    )
+    calendar = Override(Place(LATE, "calendar"), "calendar", "*-05-01..31", "*-12-01..31")
+    dates = Override(Place(HOLIDAYS, "dates"), "dates", '( "*-05-01" )', None)
+    with pytest.raises(InvalidOptions):
+        put_together([dates], files)
+    left = put_together([calendar, dates], files).without([calendar.place])
+    assert left.unfit == (dates,)
+    assert left.configuration == configuration(files).configuration

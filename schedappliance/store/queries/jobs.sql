@@ -35,6 +35,9 @@ SELECT number FROM jobs WHERE declared = ?;
 -- name: declared_jobs
 SELECT * FROM stored_jobs WHERE declared IS NOT NULL ORDER BY +number;
 
+-- name: declared_as
+SELECT * FROM stored_jobs WHERE declared IN (SELECT value FROM json_each(?)) ORDER BY +number;
+
 -- name: list_jobs
 -- A page of the list: the jobs after (next_run_ms, number).
 SELECT * FROM listed_jobs WHERE paused = 0 AND (next_run_ms, number) > (?, ?)
