@@ -419,6 +419,27 @@ def test_status_writes_overrides_as_a_stanza_file_does(running: Appliance) -> No
     assert running.say("config get y") in shown
 
 
+@pytest.mark.parametrize("change", ["program hello max_running 2", "program hello max_running none"])
+def test_a_raised_limit_starts_a_run_that_waits_for_it(running: Appliance, change: str) -> None:
+    running.say("config set program hello max_running 1")
+    running.say("run hello")
+    running.say("run hello")
+    assert running.started() == []
+    running.say("config set program hello timeout 9")
+    assert running.started() == []
+    running.say(f"config set {change}")
+    assert len(running.started()) == 1
+
+
+def test_a_run_that_waits_for_an_earlier_one_starts_when_its_program_becomes_parallel(running: Appliance) -> None:
+    running.say("config set program hello overlap queue")
+    running.say("sched run tidy")
+    running.say("sched run tidy")
+    assert running.started() == []
+    running.say("config set program hello overlap parallel")
+    assert len(running.started()) == 1
+
+
 def calls(work: Callable[[], object]) -> int:
     """How many calls of Python functions this work takes: a measure of its cost that does not depend on the machine."""
     number = 0
