@@ -122,21 +122,21 @@ class Options:
     def without(self, places: Iterable[Place]) -> Options:
         """These options without some overrides. Only the stanzas that lose one are read again."""
         dropped = set(places)
-        kept = [override for place, override in self.overrides.items() if place not in dropped]
+        remaining = [override for place, override in self.overrides.items() if place not in dropped]
         scopes = {place.scope for place in dropped} - {GLOBAL}
         if any(scope.stanza in _COUNTED_ON for scope in scopes):
-            return with_overrides(self.files, kept)
+            return with_overrides(self.files, remaining)
         configuration = self.configuration
         try:
             for scope in scopes:
-                fitting = [o for o in kept if o.place.scope == scope and o not in self.unfit]
+                fitting = [o for o in remaining if o.place.scope == scope and o not in self.unfit]
                 configuration = _apply(configuration, scope, fitting)
         except InvalidOptions:
             # What the files say of a stanza does not fit the overrides of others.
-            return with_overrides(self.files, kept)
+            return with_overrides(self.files, remaining)
         of_stanzas = {place: o for place, o in self.stanza_overrides.items() if place not in dropped}
         unfit = tuple(override for override in self.unfit if override.place not in dropped)
-        return Options(self.files, Overrides(kept), of_stanzas, configuration, unfit)
+        return Options(self.files, Overrides(remaining), of_stanzas, configuration, unfit)
 
     def exists(self, scope: Scope) -> bool:
         return scope == GLOBAL or scope in self.files.blocks
