@@ -1,4 +1,4 @@
-"""The routes of the page: which address shows which screen, and how a screen stays up to date.
+"""The routes of the page: which address shows which screen.
 
 Rule: an address is a question of its viewer. The same address gives the page, and its changes as a stream of events.
 """
@@ -6,37 +6,56 @@ Rule: an address is a question of its viewer. The same address gives the page, a
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
-from schedappliance.web import rendering
+from schedappliance.web import rendering, zones
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
-from schedappliance.web.pages import actions, jobs, now
+from schedappliance.web.pages import about, actions, files, incidents, job, jobs, now, preview, run, runs, spool
+from schedappliance.web.pages.look import Look
 from schedappliance.web.site import Screen, Site
-
-# A comment keeps proxies from closing a quiet stream; fragments with durations are sent again.
-QUIET_SECONDS, RETRY_MS = 5.0, 2000
-STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
+from schedappliance.web.streams import stream, wants_stream
 
 SCREENS = (
     Screen("/", "Now", "now.html", now.collect),
     Screen("/jobs", "Jobs", "jobs.html", jobs.collect),
+    Screen("/jobs/new", "Jobs", "new_job.html", jobs.collect_new),
+    Screen("/jobs/{job}", "Jobs", "job.html", job.collect),
+    Screen("/runs", "Runs", "runs.html", runs.collect),
+    Screen("/runs/{job}/{occurrence:int}", "Runs", "run.html", run.collect),
+    Screen("/incidents", "Incidents", "incidents.html", incidents.collect),
+    Screen("/preview", "Preview", "preview.html", preview.collect),
+    Screen("/files", "Files", "files.html", files.collect),
+    Screen("/spool", "Spool", "spool.html", spool.collect),
+    Screen("/about", "About", "about.html", about.collect),
+    Screen("/confirm", "", "confirm.html", actions.confirm),
 )
+FILES = (
+    ("/runs.csv", runs.export_csv),
+    ("/runs.json", runs.export_json),
+    ("/runs/{job}/{occurrence:int}/output", run.download),
+)
+START_SECONDS = 2.0
+YEAR_SECONDS = 365 * 86_400
 
 
 def application(
-    title: str, is_read_only: bool, gateway: Gateway, feed: Feed, clock: Clock, middleware: Any = ()
+    title: str,
+    is_read_only: bool,
+    gateway: Gateway,
+    feed: Feed,
+    clock: Clock,
+    middleware: Iterable[Middleware] = (),
 ) -> Starlette:
     """The page as an ASGI application. `middleware`: it sets `request.state.viewer`."""
     site = Site(title, is_read_only, gateway, feed, clock)
@@ -44,22 +63,29 @@ def application(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         following = asyncio.create_task(feed.run())
+        # The first viewer should not see a page that knows nothing yet.
+        await feed.wait_after(feed.version, START_SECONDS)
         yield
         following.cancel()
         gateway.close()
 
+    async def act(request: Request) -> Response:
+        return await actions.act(site, request)
+
     routes: list[Route | Mount] = [Route(screen.path, _shown(site, screen)) for screen in SCREENS]
-    routes += actions.routes(site)
-    static = StaticFiles(packages=[("schedappliance.web", "static")])
-    return Starlette(routes=[*routes, Mount("/static", static)], middleware=list(middleware), lifespan=lifespan)
+    routes += [Route(path, _file(site, make)) for path, make in FILES]
+    routes += [
+        Route("/do", act, methods=["POST"]),
+        Route("/zone", _choose_zone),
+        Mount("/static", StaticFiles(packages=[("schedappliance.web", "static")])),
+    ]
+    return Starlette(routes=routes, middleware=list(middleware), lifespan=lifespan)
 
 
 def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return StreamingResponse(
-                _changes(site, screen, request), media_type="text/event-stream", headers=STREAM_HEADERS
-            )
+        if wants_stream(request):
+            return stream(site, screen, request)
         look = site.look(request)
         template, values, status = await site.values(look, screen)
         values["message"] = site.messages.take(look.viewer, look.query("message"))
@@ -68,26 +94,22 @@ def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response
     return show
 
 
-async def _changes(site: Site, screen: Screen, request: Request) -> AsyncIterator[str]:
-    """The fragments of a screen whenever they change, as events of a stream."""
-    sent: dict[str, str] = {}
-    template_before = None
-    yield f"retry: {RETRY_MS}\n\n"
-    while True:
-        version = site.feed.version
-        template, values, _ = await site.values(site.look(request), screen)
-        if template_before not in (None, template):
-            yield "event: reload\ndata: {}\n\n"
-        template_before = template
-        changed = {
-            name: html
-            for name, html in rendering.fragments(site.templates, template, values).items()
-            if sent.get(name) != html
-        }
-        sent |= changed
-        for html in changed.values():
-            yield f"data: {json.dumps(html)}\n\n"
-        yield ": \n\n"
-        # At most once a second.
-        await asyncio.sleep(1)
-        await site.feed.wait_after(version, QUIET_SECONDS)
+def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def send(request: Request) -> Response:
+        try:
+            return await make(site.look(request))
+        except Unavailable as unavailable:
+            return Response(f"{unavailable}\n", 503, media_type="text/plain")
+        except Rejected as error:
+            return Response(f"{error}\n", 403, media_type="text/plain")
+
+    return send
+
+
+async def _choose_zone(request: Request) -> Response:
+    """Keeps the choice of a zone in a cookie."""
+    response = RedirectResponse(actions.own_address(request.query_params.get("next", "/")), 303)
+    chosen = request.query_params.get("zone", "")
+    if chosen in dict(zones.CHOICES):
+        response.set_cookie(zones.COOKIE, chosen, max_age=YEAR_SECONDS, samesite="strict", httponly=True)
+    return response

@@ -16,6 +16,7 @@ from schedappliance.client.errors import Error, NotAuthorized, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import Message, quoted
 from schedappliance.clock import Clock
+from schedappliance.web.columns import RunColumns
 
 Row = dict[str, Any]
 # The first jobs by their due time. A page that shows more asks the appliance.
@@ -23,9 +24,12 @@ MOST_JOBS = 20_000
 PAGE = 1000
 # While no appliance answers, and at most between two questions whether it still does.
 RETRY_SECONDS, CHECK_SECONDS = 0.5, 10.0
+# A list of many jobs takes long, and is read again at most this often.
+LIST_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0
 # After more changes than this, the whole list takes less time than single rows.
 MOST_SINGLE_ROWS = 50
+MOST_RUNS, MOST_PICTURES = 200_000, 20
 FAILED_SHOWN = 20
 FAILED = "failed,timed_out,interrupted,missed"
 LIVE = ("queued", "started")
@@ -34,8 +38,15 @@ LIVE = ("queued", "started")
 class Feed:
     """The jobs, the live runs, the last failures and the troubles of an appliance, and since when it does not answer."""
 
-    def __init__(self, endpoint: Path, clock: Clock, on_configuration: Callable[[], None]) -> None:
+    def __init__(self, endpoint: Path, clock: Clock, history_ms: int, on_configuration: Callable[[], None]) -> None:
         self._endpoint, self._clock, self._on_configuration = endpoint, clock, on_configuration
+        self._history_ms = history_ms
+        self.columns = RunColumns()
+        # Pictures that viewers share, and the due times of calendars in them.
+        self.pictures: dict[Any, Any] = {}
+        self.planned: dict[str, list[int]] = {}
+        # What calendars mean, by their job.
+        self.words: dict[str, str] = {}
         self.jobs: dict[str, Row] = {}
         self.has_more_jobs = False
         self.live: dict[str, Row] = {}
@@ -50,6 +61,8 @@ class Feed:
         self._changed = asyncio.Condition()
         self._stale: set[str] = set()
         self._reads_all = False
+        # Boot times of the last reads.
+        self._jobs_read_ms = self._health_read_ms = 0
 
     async def run(self) -> None:
         """Follows the appliance until it is cancelled."""
@@ -66,6 +79,11 @@ class Feed:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self.version != version)
         return self.version
+
+    def keep_picture(self, key: Any, picture: Any) -> None:
+        while len(self.pictures) >= MOST_PICTURES:
+            del self.pictures[next(iter(self.pictures))]
+        self.pictures[key] = picture
 
     def _be_silent(self, reason: str) -> None:
         if self.silent_since_ms is None:
@@ -95,7 +113,7 @@ class Feed:
                 done, _ = await asyncio.wait((follower, checker), return_when=asyncio.FIRST_COMPLETED)
                 follower.cancel(), checker.cancel()
                 reason = next((task.result() for task in done), "")
-            raise Unavailable(reason)
+            raise Unavailable(reason, unanswered=True)
 
     async def _check(self, session: AsyncSession) -> str:
         """Asks again for what events do not tell, until the appliance does not answer; returns why."""
@@ -106,13 +124,17 @@ class Feed:
                         await self._changed.wait_for(lambda: bool(self._stale or self._reads_all))
                 if self._reads_all:
                     await self._read_all(session)
-                else:
-                    await self._read_stale_jobs(session)
+                    continue
+                await self._read_stale_jobs(session)
+                if self._is_past(self._health_read_ms, CHECK_SECONDS):
                     await self._read_health(session)
                 # A page shows changes once a second at most.
                 await asyncio.sleep(1)
         except Unavailable as unavailable:
             return str(unavailable)
+
+    def _is_past(self, instant_ms: int, seconds: float) -> bool:
+        return self._clock.moment().boot - instant_ms >= seconds * 1000
 
     async def _read_all(self, session: AsyncSession) -> None:
         self._reads_all = False
@@ -120,12 +142,27 @@ class Feed:
         await self._read_jobs(session)
         self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
         self.failed = await _rows(session, f"sched history state {FAILED} limit {FAILED_SHOWN}", "run")
+        await self._read_runs(session)
         data = await _data(session, "sched incidents", {"incidents": []})
         self.incidents = {row["incident"]: row for row in data["incidents"]}
         await self._read_health(session)
         self.silent_since_ms = None
+        self.planned.clear()
+        self.words.clear()
         self._on_configuration()
         self._advance()
+
+    async def _read_runs(self, session: AsyncSession) -> None:
+        """Reads the runs of the last days, page by page, so that the appliance does other things between two pages."""
+        line: str | None = f"sched history active {self._history_ms // 1000}s limit {PAGE}"
+        columns = RunColumns()
+        while line is not None and len(columns) < MOST_RUNS:
+            response = await session.ask(f"json {line}")
+            if not response["ok"]:
+                break
+            columns.fill(response["data"])
+            line = response.get("next")
+        self.columns = columns
 
     async def _read_jobs(self, session: AsyncSession) -> None:
         jobs: dict[str, Row] = {}
@@ -138,22 +175,23 @@ class Feed:
             after = f" after {rows[-1]['id']}@{rows[-1]['next_run_ms']}"
         else:
             self.has_more_jobs = True
-        self.jobs = jobs
+        self.jobs, self._jobs_read_ms = jobs, self._clock.moment().boot
 
     async def _read_stale_jobs(self, session: AsyncSession) -> None:
         """Reads the jobs again that have run or changed: events do not tell the next due time of a job that has run."""
-        stale, self._stale = self._stale, set()
-        if len(stale) > MOST_SINGLE_ROWS:
+        if len(self._stale) > MOST_SINGLE_ROWS and self._is_past(self._jobs_read_ms, LIST_SECONDS):
+            self._stale.clear()
             await self._read_jobs(session)
-        else:
-            for job in stale:
-                await self._read_job(session, job)
+            self._advance()
+        stale = {self._stale.pop() for _ in range(min(len(self._stale), MOST_SINGLE_ROWS))}
+        for job in stale:
+            await self._read_job(session, job)
         if stale:
             self._advance()
 
     async def _read_job(self, session: AsyncSession, job: str) -> None:
         details = await _data(session, f"sched show {quoted(job)}", None)
-        if details is None or details["next_run_ms"] is None:
+        if details is None or details["next_run_ms"] is None or details["state"] not in ("waiting", "paused"):
             self.jobs.pop(job, None)
             return
         row = {key: details[key] for key in ("id", "name", "next_run_ms", "command", "user", "origin")}
@@ -162,6 +200,7 @@ class Feed:
         self.jobs[job] = row | {"recurrent": is_recurrent, "paused": details["state"] == "paused"}
 
     async def _read_health(self, session: AsyncSession) -> None:
+        self._health_read_ms = self._clock.moment().boot
         health = await _data(session, "health", self.health)
         status = await _data(session, "config status", {"last_attempt": None})
         attempt = status["last_attempt"]
@@ -195,6 +234,8 @@ class Feed:
 
     def _take_run(self, event: Row) -> None:
         run = event["run"]
+        self.columns.put(event)
+        self.pictures.clear()
         if event["state"] in LIVE:
             self.live[run] = event
         else:

@@ -65,7 +65,7 @@ class Gateway:
             if len(self._rights) >= MOST_RIGHTS:
                 self._rights.clear()
             try:
-                self._rights[key] = bool((await self._answer(viewer, f"authz may {line}"))["allowed"])
+                self._rights[key] = bool((await self.answer(viewer, f"authz may {line}"))["allowed"])
             except Rejected:
                 # Not a command, or a user who may not even ask.
                 self._rights[key] = False
@@ -74,7 +74,7 @@ class Gateway:
     async def may_each(self, viewer: Viewer, lines: Iterable[str]) -> dict[str, bool]:
         return {line: await self.may(viewer, line) for line in lines}
 
-    async def _answer(self, viewer: Viewer, line: str) -> Any:
+    async def answer(self, viewer: Viewer, line: str) -> Any:
         """The data of an answer that may fail with data, such as `authz may`. Raises Error."""
         response = await self.ask(viewer, line)
         if response["data"] is None:

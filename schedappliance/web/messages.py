@@ -12,12 +12,14 @@ MOST_MESSAGES = 1000
 
 
 class Answer(NamedTuple):
-    """What the appliance answered to an action. `details`: lines of diagnostics."""
+    """What the appliance answered. `details`: lines of diagnostics. `href`, `label`: where to look next."""
 
     is_error: bool
     line: str
     text: str
     details: tuple[str, ...] = ()
+    href: str = ""
+    label: str = ""
 
 
 class Messages:

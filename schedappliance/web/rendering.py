@@ -1,18 +1,20 @@
-"""Templates to HTML. Rule: every value is escaped, and a name that a template misspells is an error."""
+"""Templates to HTML. Rule: every value is escaped, and a name that a template misspells is an error.
+
+A block with the name `live_KEY` is the content of the element with the id KEY. It is sent again when it has changed.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schedappliance.client.wire import quoted
-from schedappliance.clock import lasted_text, local_text, span_text
 from schedappliance.visible import visible
+from schedappliance.web.words import GLOBALS
 
-# A block of a template with such a name is sent again when it has changed.
-LIVE = "live_"
-LAYOUT = "layout.html"
+LIVE, LAYOUT = "live_", "layout.html"
 
 
 def environment() -> Environment:
@@ -20,13 +22,20 @@ def environment() -> Environment:
         loader=PackageLoader("schedappliance.web"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Texts of others never hide a part of themselves.
-    made.finalize = lambda value: visible(value, "\n\t") if type(value) is str else value
-    made.filters |= {"local": local_text, "span": span_text, "lasted": lasted_text, "quoted": quoted}
+    made.filters["quoted"] = quoted
+    made.globals |= {**GLOBALS, "job_href": job_href, "run_href": run_href, "address": address}
+    made.globals["ui"] = made.get_template("components.html").module
+    made.globals["part"] = made.get_template("parts.html").module
     return made
+
+
+def _shown(value: Any) -> Any:
+    """Text of others never hides a part of itself, even where a template forgets it."""
+    return visible(value, "\n\t") if type(value) is str else value
 
 
 def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
@@ -34,7 +43,26 @@ def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
 
 
 def fragments(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
-    """The parts of a page that change, by the names of their blocks."""
-    blocks = {**templates.get_template(LAYOUT).blocks, **templates.get_template(name).blocks}
-    context = templates.get_template(name).new_context(values)
-    return {block: "".join(render(context)) for block, render in blocks.items() if block.startswith(LIVE)}
+    """The parts of a page that change, by the ids of their elements."""
+    template = templates.get_template(name)
+    blocks = {**templates.get_template(LAYOUT).blocks, **template.blocks}
+    context = template.new_context(values)
+    return {
+        block.removeprefix(LIVE): "".join(render(context)) for block, render in blocks.items() if block.startswith(LIVE)
+    }
+
+
+def job_href(job: str) -> str:
+    return f"/jobs/{quote(job, safe='')}"
+
+
+def run_href(run: str) -> str:
+    """The address of a run. Its id is that of its job and a number."""
+    job, _, occurrence = run.rpartition("/")
+    return f"/runs/{quote(job, safe='')}/{occurrence}"
+
+
+def address(path: str, **query: Any) -> str:
+    """An address with a query of the values that are not empty."""
+    pairs = {name: value for name, value in query.items() if value not in ("", None)}
+    return f"{path}?{urlencode(pairs)}" if pairs else path

@@ -41,7 +41,7 @@ def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], 
     """Serves the page of the appliance whose console is at `endpoint`. The others: as below. Raises Unusable."""
     with open_doors(settings, announce) as doors:
         gateway, clock = Gateway(endpoint), SystemClock()
-        feed = Feed(endpoint, clock, gateway.forget_rights)
+        feed = Feed(endpoint, clock, settings.history_ms, gateway.forget_rights)
         app = application(settings.title, settings.read_only, gateway, feed, clock)
         serve(Guard(app, doors), doors, end_with)
 

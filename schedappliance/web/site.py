@@ -5,6 +5,7 @@ Rule: an error of the appliance is a screen too, so that every address answers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -18,12 +19,31 @@ from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.messages import Messages
 from schedappliance.web.pages.look import Look
+from schedappliance.web.words import Times
+from schedappliance.web.zones import CHOICES, ViewerZones
 
-# The screens that every page links.
-NAVIGATION = (("/", "Now"), ("/jobs", "Jobs"))
+# The screens that every page links: the address, the name, the picture, and the command that the screen needs.
+NAVIGATION = (
+    ("/", "Now", "now", ""),
+    ("/jobs", "Jobs", "jobs", "sched list"),
+    ("/runs", "Runs", "runs", "sched history"),
+    ("/incidents", "Incidents", "incidents", "sched incidents"),
+    ("/preview", "Preview", "preview", "preview"),
+    ("/files", "Files", "files", "config status"),
+    ("/spool", "Spool", "spool", "spool list"),
+    ("/about", "About", "about", ""),
+)
+MOST_PARTS = 50
+PROBLEMS = {
+    Unavailable: ("The appliance does not answer", 503),
+    NotAuthorized: ("Your roles do not allow this", 403),
+    Rejected: ("The appliance has rejected this", 404),
+}
 
 
 class Screen(NamedTuple):
+    """`name`: that of the screen in the navigation to which this one belongs."""
+
     path: str
     name: str
     template: str
@@ -38,47 +58,96 @@ class Site:
         self.gateway, self.feed, self.clock = gateway, feed, clock
         self.templates: Environment = rendering.environment()
         self.messages = Messages()
+        self._zones = ViewerZones()
+        self._parts: dict[Any, asyncio.Task[tuple[str, dict[str, str]]]] = {}
 
     def look(self, request: Request) -> Look:
-        return Look(
-            request,
-            self.gateway,
-            self.feed,
-            request.state.viewer,
-            self.clock.moment().wall,
-            self.is_read_only,
-            self.title,
-        )
+        times = self._zones.times(self.clock.moment().wall, request.cookies)
+        return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
 
     async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:
         """The template, its values, and the status."""
-        common = {
+        common = self._common(look, screen)
+        try:
+            common["navigation"] = [one[:3] for one in NAVIGATION if not one[3] or await look.may(one[3])]
+            common["troubles"] = await self._troubles(look)
+            return screen.template, common | await screen.collect(look), 200
+        except (Unavailable, Rejected) as error:
+            head, status = next(PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind))
+            if status == 503:
+                common["troubles"] = [self._silence(look.times, str(error))]
+            return "problem.html", common | {"head": head, "text": str(error)}, status
+
+    async def parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
+        """The template and the changing parts of a screen. Viewers with the same rights share them for a second."""
+        key = (look.viewer.name, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
+        if key not in self._parts:
+            while len(self._parts) >= MOST_PARTS:
+                del self._parts[next(iter(self._parts))]
+            self._parts[key] = asyncio.create_task(self._made_parts(look, screen))
+        return await asyncio.shield(self._parts[key])
+
+    async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
+        template, values, _ = await self.values(look, screen)
+        return template, rendering.fragments(self.templates, template, values)
+
+    def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
+        address = here(look.request)
+        return {
             "title": self.title,
             "screen": screen.name,
-            "path": look.request.url.path,
-            "here": here(look.request),
+            "here": address,
+            "stream_address": address,
             "viewer": look.viewer,
+            "times": look.times,
             "now_ms": look.now_ms,
-            "silent_since_ms": self.feed.silent_since_ms,
-            "health": self.feed.health,
-            "refused": self.feed.refused,
-            "incident_count": 0,
-            "navigation": NAVIGATION,
+            "zone": self._zones.choice(look.request.cookies),
+            "zones": CHOICES,
+            "navigation": [one[:3] for one in NAVIGATION if not one[3]],
+            "troubles": [],
+            "held": self.feed.health["held"],
+            "is_silent": self.feed.silent_since_ms is not None,
             "is_read_only": self.is_read_only,
             "message": None,
+            "allowed": frozenset(),
         }
-        try:
-            common["incident_count"] = len(self.feed.incidents) if await look.may("sched incidents") else 0
-            return screen.template, common | await screen.collect(look), 200
-        except Unavailable as unavailable:
-            return "problem.html", common | {"head": "The appliance does not answer", "text": str(unavailable)}, 503
-        except NotAuthorized as error:
-            return "problem.html", common | {"head": "Not allowed", "text": str(error)}, 403
-        except Rejected as error:
-            return "problem.html", common | {"head": "Not found", "text": str(error)}, 404
+
+    def _silence(self, times: Times, reason: str) -> dict[str, str]:
+        since = self.feed.silent_since_ms
+        known = f" since {times.absolute(since)}" if since is not None else ""
+        return {"kind": "bad", "text": f"The appliance has not answered{known}: {reason}", "href": ""}
+
+    async def _troubles(self, look: Look) -> list[dict[str, str]]:
+        """What is wrong, as far as the viewer may know it. Raises Unavailable."""
+        feed, troubles = self.feed, []
+        if feed.silent_since_ms is not None:
+            return [self._silence(look.times, feed.silent_reason)]
+        if await look.may("health"):
+            troubles += [{"kind": "bad", "text": text, "href": ""} for text in feed.health["troubles"]]
+            if hold := feed.health["held"]:
+                troubles.append({"kind": "warn", "text": _hold_words(hold, look.times), "href": ""})
+        if feed.refused and await look.may("config status"):
+            troubles.append({"kind": "bad", "text": _refusal_words(feed.refused), "href": "/files"})
+        if feed.incidents and await look.may("sched incidents"):
+            count = len({one["subject"] for one in feed.incidents.values()})
+            text = f"{count} {'job has' if count == 1 else 'jobs have'} failed and not recovered"
+            troubles.append({"kind": "warn", "text": text, "href": "/incidents"})
+        return troubles
+
+
+def _hold_words(hold: dict[str, Any], times: Times) -> str:
+    until = "" if hold["ends_ms"] is None else f" until {times.absolute(hold['ends_ms'])}"
+    reason = f": {hold['reason']}" if hold["reason"] else ""
+    return f"Held since {times.absolute(hold['since_ms'])}{until} by {hold['user']}{reason}. Nothing new starts."
+
+
+def _refusal_words(attempt: dict[str, Any]) -> str:
+    first = next(iter(attempt["diagnostics"]), None)
+    place = f": {first['file']}:{first['line']}: {first['message']}" if first else ""
+    return f"The stanza files on disk are rejected{place}"
 
 
 def here(request: Request) -> str:
-    """The address of the request, without the message of the last action."""
-    url = request.url.remove_query_params("message")
+    """The address of the request, without the message of the last action and the place of an output."""
+    url = request.url.remove_query_params(["message", "after", "last"])
     return url.path + (f"?{url.query}" if url.query else "")

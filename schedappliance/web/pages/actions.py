@@ -1,66 +1,132 @@
-"""What a viewer does: each action is one console command, and its answer is shown on the page that follows.
+"""What a viewer does: an action is a console command, and the page that follows shows its answer.
 
-Rule: an action that destroys something is asked for twice, by a page of its own.
+Rule: an action that destroys something is confirmed on a page of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import quoted
+from schedappliance.diagnostics import counted
 from schedappliance.web.messages import Answer
 from schedappliance.web.pages.look import Look
+from schedappliance.web.rendering import job_href, run_href
 from schedappliance.web.site import Site
 
-# The command of each action; `{}` is its object.
-COMMANDS = {
-    "run": "sched run {}",
-    "pause": "sched pause {}",
-    "resume": "sched resume {}",
-    "stop": "sched stop {}",
+# The commands that the page gives. The roles of the viewer decide which of them are carried out.
+ACTIONS = (
+    *("sched run", "sched pause", "sched resume", "sched delete", "sched stop", "sched ack", "sched hold"),
+    *("sched release", "sched at", "sched in", "sched every", "sched cron", "sched calendar", "run", "spool retry"),
+    "config reload",
+)
+BULK = ("run", "pause", "resume")
+MOST_OBJECTS = 500
+# The title of the page that asks again, and what the action does.
+CONFIRMED = {
+    "sched delete": ("Delete this job?", "The job and its waiting runs are gone for good. Its history stays."),
+    "sched stop": ("Stop this run?", "Its program is ended. The run is cancelled, and it is not tried again."),
+    "sched hold": ("Hold the appliance?", "Nothing new starts until the hold ends. Running programs go on."),
 }
+# Messages are shown in an address of this page only.
+LONGEST_ADDRESS = 2000
 
 
-def routes(site: Site) -> list[Route]:
-    return [Route("/do", _handler(site), methods=["POST"])]
+async def confirm(look: Look) -> dict[str, Any]:
+    """The page that asks again."""
+    line = look.query("line")
+    title, text = CONFIRMED.get(" ".join(line.split()[:2]), ("Carry this out?", ""))
+    return {"line": line, "head": title, "text": text, "next": own_address(look.query("next"))}
 
 
-def _handler(site: Site) -> Callable[[Request], Awaitable[Response]]:
-    async def act(request: Request) -> Response:
-        look = site.look(request)
-        fields = parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
-        action, target = (fields.get(name, [""])[0] for name in ("action", "id"))
-        if action not in COMMANDS or site.is_read_only:
-            return Response("unknown action\n", 400)
-        answer = await _answer_to(look, COMMANDS[action].format(quoted(target)))
-        following = _own_address(fields.get("next", ["/"])[0])
-        mark = "&" if "?" in following else "?"
-        return RedirectResponse(f"{following}{mark}message={site.messages.put(look.viewer, answer)}", 303)
+async def act(site: Site, request: Request) -> Response:
+    """Carries out the commands of a form, and shows the page that the form names."""
+    look = site.look(request)
+    body = (await request.body()).decode(errors="replace")
+    fields = parse_qs(body, keep_blank_values=True)
+    lines = _lines(fields)
+    if site.is_read_only:
+        answer = Answer(True, "", "This page is read only.")
+    elif not lines or not all(_is_action(line) for line in lines):
+        answer = Answer(True, "; ".join(lines[:1]), "This page does not give such a command.")
+    else:
+        answer = _together([await _carried_out(look, line) for line in lines])
+    key = site.messages.put(look.viewer, answer)
+    return RedirectResponse(_with_message(own_address(_one(fields, "next")), key), 303)
 
-    return act
+
+def _one(fields: dict[str, list[str]], name: str) -> str:
+    return fields.get(name, [""])[0].strip()
 
 
-def _own_address(text: str) -> str:
+def _lines(fields: dict[str, list[str]]) -> list[str]:
+    """The commands of a form: a line, a verb with many objects, or the fields of a hold."""
+    if line := _one(fields, "line"):
+        return [line]
+    if (verb := _one(fields, "verb")) in BULK:
+        return [f"sched {verb} {quoted(key)}" for key in fields.get("id", [])[:MOST_OBJECTS]]
+    if verb == "hold":
+        duration, reason = _one(fields, "duration"), _one(fields, "reason")
+        limit = f" for {quoted(duration)}" if duration else ""
+        return [f"sched hold{limit}{f' {_as_text(reason)}' if reason else ''}"]
+    return []
+
+
+def _as_text(reason: str) -> str:
+    """A reason in quotes, so that no word of it is read as a part of the command."""
+    return quoted(reason) if " " in reason else f'"{reason}"' if reason.isalnum() else quoted(reason)
+
+
+def _is_action(line: str) -> bool:
+    words = line.split()
+    return (
+        bool(words) and ("\n" not in line) and (words[0].lower() in ACTIONS or " ".join(words[:2]).lower() in ACTIONS)
+    )
+
+
+def own_address(text: str) -> str:
     """An address of this page: a redirection leads nowhere else."""
-    return text if text.startswith("/") and not text.startswith(("//", "/\\")) else "/"
+    is_own = text.startswith("/") and not text.startswith(("//", "/\\")) and len(text) <= LONGEST_ADDRESS
+    return text if is_own and text.isprintable() else "/"
 
 
-async def _answer_to(look: Look, line: str) -> Answer:
+def _with_message(address: str, key: str) -> str:
+    parts = urlsplit(address)
+    query = f"{parts.query}&message={key}" if parts.query else f"message={key}"
+    return f"{parts.path or '/'}?{query}"
+
+
+async def _carried_out(look: Look, line: str) -> Answer:
     try:
-        response: Any = await look.gateway.ask(look.viewer, line)
+        response = await look.ask(line)
     except Unavailable as unavailable:
         doubt = "; nobody knows whether the command was carried out" if unavailable.unanswered else ""
         return Answer(True, line, f"{unavailable}{doubt}")
-    if response["ok"]:
-        return Answer(False, line, response.get("note") or "done")
-    error = error_in(response)
-    details = error.diagnostics if isinstance(error, Rejected) else ()
-    return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details))
+    if not response["ok"]:
+        error = error_in(response)
+        details = error.diagnostics if isinstance(error, Rejected) else ()
+        return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details))
+    data = response["data"] if isinstance(response["data"], dict) else {}
+    href, label = "", ""
+    if isinstance(data.get("run"), str):
+        href, label = run_href(data["run"]), data["run"]
+    elif isinstance(data.get("id"), str) and "deleted" not in data:
+        href, label = job_href(data["id"]), data["id"]
+    return Answer(False, line, response.get("note") or "Done.", (), href, label)
+
+
+def _together(answers: list[Answer]) -> Answer:
+    """One answer for all commands of a form."""
+    if len(answers) == 1:
+        return answers[0]
+    failed = [answer for answer in answers if answer.is_error]
+    text = f"{counted(len(answers) - len(failed), 'command')} carried out"
+    if failed:
+        text += f", {len(failed)} not"
+    return Answer(bool(failed), "", f"{text}.", tuple(f"{one.line}: {one.text}" for one in failed[:20]))

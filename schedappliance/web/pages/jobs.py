@@ -1,45 +1,57 @@
-"""The screen Jobs: a search, filters, and what each job did and will do."""
+"""The screen Jobs: a search, filters, and what each job did and will do. Also the form that adds a job."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from schedappliance.client.errors import Rejected
+from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
+from schedappliance.clock import span_text
+from schedappliance.web.columns import RunRow
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
+from schedappliance.web.pictures.cells import cells
+from schedappliance.web.rendering import address, run_href
 
-EACH = 50
-FILTERS = ("failing", "running", "paused", "declared", "one-shot")
+EACH, RESULTS = 50, 20
+FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
 VERBS = ("run", "pause", "resume")
 
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    if not await look.may("sched list"):
-        return {"may": False}
-    text, kind, after = look.query("find").casefold(), look.query("show"), look.query("after")
-    jobs = sorted(look.feed.jobs.values(), key=_place)
-    matching = [job for job in jobs if _matches(job, text) and _is_of(kind, job, look)]
-    rest = [job for job in matching if not after or after_text(job) > after]
+    may_list = await look.may("sched list")
+    jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
+    last = look.feed.columns.newest([job["id"] for job in jobs], 1)
+    kinds = {kind: [job for job in jobs if _is_of(kind, job, last)] for kind in FILTERS if kind != "off"}
+    kinds["off"] = await _switched_off(look) if look.query("show") == "off" else []
+    find, kind, after = look.query("find"), look.query("show"), look.query("after")
+    matching = [job for job in kinds.get(kind, jobs) if _matches(job, find.casefold())]
+    rest = [job for job in matching if not after or _place(job) > after]
     shown = rest[:EACH]
+    lines = [f"sched {verb} {quoted(job['id'])}" for job in shown for verb in VERBS]
     return {
-        "may": True,
-        "rows": shown,
-        "count": len(matching),
+        "may_list": may_list,
+        "rows": [await _row(look, job) for job in shown],
+        "job_count": len(matching),
         "total": len(jobs),
-        "following": after_text(shown[-1]) if len(rest) > EACH else None,
-        "find": look.query("find"),
+        "has_more_jobs": look.feed.has_more_jobs,
+        "older": address("/jobs", find=find, show=kind, after=_place(shown[-1])) if len(rest) > EACH else None,
+        "newer": address("/jobs", find=find, show=kind) if after else None,
+        "find": find,
         "show": kind,
-        "filters": FILTERS,
-        "allowed": await look.allowed(f"sched {verb} {quoted(job['id'])}" for job in shown for verb in VERBS),
+        "filters": [("all", address("/jobs", find=find), not kind, len(jobs))]
+        + [
+            (one, address("/jobs", find=find, show=one), kind == one, len(kinds[one]) if one != "off" else None)
+            for one in FILTERS
+        ],
+        "allowed": await look.allowed([*lines, "sched in 1 version"]),
     }
 
 
-def _place(job: Row) -> tuple[int, str]:
-    return job["next_run_ms"], job["id"]
-
-
-def after_text(job: Row) -> str:
+def _place(job: Row) -> str:
     """The place of a job in the list, as text that sorts like it."""
     return f"{job['next_run_ms']:016d}.{job['id']}"
 
@@ -48,13 +60,86 @@ def _matches(job: Row, text: str) -> bool:
     return not text or any(text in (job[key] or "").casefold() for key in ("id", "name", "command"))
 
 
-def _is_of(kind: str, job: Row, look: Look) -> bool:
-    if kind == "failing":
-        return any(one["id"] == job["id"] for one in look.feed.incidents.values())
-    if kind == "running":
-        return any(run["id"] == job["id"] for run in look.feed.live.values())
-    if kind == "paused":
-        return bool(job["paused"])
-    if kind == "declared":
-        return bool(job["origin"] == "stanza")
-    return not job["recurrent"] if kind == "one-shot" else True
+def _is_of(kind: str, job: Row, last: Mapping[str, list[RunRow]]) -> bool:
+    runs = last[job["id"]]
+    is_of: dict[str, bool] = {
+        "failing": bool(runs) and runs[0].state in FAILED,
+        "running": bool(runs) and runs[0].state == "started",
+        "paused": bool(job["paused"]),
+        "declared": job["origin"] == "stanza",
+        "one-shot": not job["recurrent"],
+    }
+    return is_of[kind]
+
+
+async def _switched_off(look: Look) -> list[Row]:
+    """The declared jobs that `sched list` leaves out: those that are switched off or done."""
+    stanzas = await look.data_if_allowed("config show") or []
+    listed = {job["name"] for job in look.feed.jobs.values()}
+    names = [one["name"] for one in stanzas if one["stanza"] == "job" and one["name"] not in listed][:EACH]
+    jobs = []
+    for name in names:
+        try:
+            details = await look.data(f"sched show {quoted(name)}")
+        except Rejected:
+            continue
+        jobs.append(details | {"paused": False, "recurrent": True, "next_run_ms": details["next_run_ms"] or 0})
+    return jobs
+
+
+async def _row(look: Look, job: Row) -> Row:
+    runs = look.feed.columns.of(job["id"], RESULTS) if await look.may_see_runs() else []
+    ended = next((run for run in runs if run.took_ms is not None), None)
+    state = "paused" if job["paused"] else runs[0].state if runs and runs[0].state in ("started", "queued") else None
+    return job | {
+        "words": await _words(look, job),
+        "cells": cells(runs, run_href, look.times, most=RESULTS),
+        "last": runs[0] if runs else None,
+        "took_ms": ended.took_ms if ended else None,
+        "shown_state": state,
+        "is_off": job.get("state") == "disabled in its file",
+    }
+
+
+async def _words(look: Look, job: Row) -> str:
+    """When a job runs. The appliance says what a calendar means, once for each calendar."""
+    key = job["id"]
+    if not job["calendar"] or not await look.may(f"sched show {quoted(key)}"):
+        return schedule_words(job)
+    if key not in look.feed.words:
+        details = await look.data(f"sched show {quoted(key)}")
+        look.feed.words[key] = details["words"] or schedule_words(job)
+    return look.feed.words[key]
+
+
+def schedule_words(job: Row) -> str:
+    """When a job runs, as far as a row of `sched list` says it."""
+    if job["interval_ms"] is not None:
+        return f"every {span_text(job['interval_ms'])}"
+    if job["calendar"]:
+        zone = f", {job['zone']}" if job["zone"] else ""
+        return "; ".join(job["calendar"]) + zone
+    return "once"
+
+
+async def collect_new(look: Look) -> dict[str, Any]:
+    """The form that adds a job, with what the appliance says about its line. Raises Error."""
+    line = look.query("line")
+    stanzas = await look.data_if_allowed("config show") or []
+    programs = [one["name"] for one in stanzas if one["stanza"] == "program"]
+    return {"line": line, "programs": programs, **await _checked(look, line)}
+
+
+async def _checked(look: Look, line: str) -> dict[str, Any]:
+    """What is wrong with a line. The appliance reads it as a command, and carries out nothing."""
+    if not line:
+        return {"mistakes": [], "verdict": ""}
+    if not line.startswith(("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")):
+        return {"mistakes": [], "verdict": "A line begins with sched at, in, every, cron or calendar."}
+    try:
+        answer = await look.gateway.answer(look.viewer, f"authz may {line}")
+    except Rejected as error:
+        return {"mistakes": error.diagnostics, "verdict": "" if error.diagnostics else str(error)}
+    if not answer["allowed"]:
+        return {"mistakes": [], "verdict": f"Your roles do not allow `{answer['denied']}`."}
+    return {"mistakes": [], "verdict": ""}

@@ -1,40 +1,48 @@
 """One look of a viewer at the page: the request, and what the viewer may ask.
 
-Rule: a screen reads the appliance only through its look, so that nobody sees what his roles do not allow.
+Rule: a screen reads the appliance only through its look, so that nobody sees what the roles do not allow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 
 from schedappliance.client.wire import Message
-from schedappliance.web.feed import Feed
+from schedappliance.web.feed import Feed, Row
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.viewer import Viewer
+from schedappliance.web.words import Times
 
 
-@dataclass
+@dataclass(frozen=True)
 class Look:
-    """`now_ms`: when the screen was asked for."""
+    """`times`: when the screen was asked for, and the zone in which it shows instants."""
 
     request: Request
     gateway: Gateway
     feed: Feed
     viewer: Viewer
-    now_ms: int
-    is_read_only: bool = False
-    title: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
+    times: Times
+    is_read_only: bool
+
+    @property
+    def now_ms(self) -> int:
+        return self.times.now_ms
 
     def query(self, name: str) -> str:
         """A value of the query; empty if it is missing."""
         return str(self.request.query_params.get(name, "")).strip()
 
-    def path(self, name: str) -> str:
+    def number(self, name: str) -> int | None:
+        """A whole number of the query; None if it is missing or is none."""
+        text = self.query(name)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+    def part(self, name: str) -> str:
         """A part of the path."""
         return str(self.request.path_params[name])
 
@@ -46,6 +54,10 @@ class Look:
         """Raises Error."""
         return await self.gateway.data(self.viewer, line)
 
+    async def data_if_allowed(self, line: str) -> Any:
+        """The data; None if the roles of the viewer do not allow the command. Raises Error."""
+        return await self.data(line) if await self.may(line) else None
+
     async def may(self, line: str) -> bool:
         """Raises Unavailable."""
         return await self.gateway.may(self.viewer, line)
@@ -55,3 +67,10 @@ class Look:
         if self.is_read_only:
             return frozenset()
         return frozenset([line for line in lines if await self.may(line)])
+
+    async def jobs(self) -> list[Row]:
+        """The jobs of the feed, if the viewer may list them. Raises Unavailable."""
+        return list(self.feed.jobs.values()) if await self.may("sched list") else []
+
+    async def may_see_runs(self) -> bool:
+        return await self.may("sched history")

@@ -1,46 +1,114 @@
 // Keeps a page up to date: it replaces the parts that have changed. Without it, links and forms do the same.
 "use strict";
 (() => {
-  let stream = null;
+  const RETRY_MS = 2000;
+  const byId = (id) => document.getElementById(id);
+  document.documentElement.classList.add("scripted");
 
-  const keep = (element) => element.tagName === "INPUT" || element.tagName === "SELECT" || element.tagName === "TEXTAREA";
+  // A viewer may want times in the zone of the browser, which only the browser knows.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+  if (!document.cookie.includes(`browser-zone=${encodeURIComponent(zone)}`)) {
+    document.cookie = `browser-zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=strict`;
+  }
 
-  // Makes `before` equal to `after`, and leaves alone what is equal: the focus, a selection, an open part.
+  // Makes `before` equal to `after`, and leaves alone what is equal. So the focus, a selection and the scroll stay.
   const morph = (before, after) => {
-    if (before.nodeType !== after.nodeType || before.nodeName !== after.nodeName) return before.replaceWith(after);
-    if (before.nodeType !== 1) {
+    if (before.nodeType !== after.nodeType || before.nodeName !== after.nodeName) {
+      before.replaceWith(after);
+    } else if (before.nodeType !== Node.ELEMENT_NODE) {
       if (before.data !== after.data) before.data = after.data;
-      return;
+    } else if (!before.isEqualNode(after)) {
+      for (const { name, value } of [...after.attributes]) {
+        if (before.getAttribute(name) !== value) before.setAttribute(name, value);
+      }
+      for (const { name } of [...before.attributes]) if (!after.hasAttribute(name)) before.removeAttribute(name);
+      // What a person has chosen or typed is not in the attributes.
+      if (!before.matches("input, select, textarea")) morphChildren(before, after);
     }
-    if (before.isEqualNode(after)) return;
-    for (const { name, value } of [...after.attributes]) if (before.getAttribute(name) !== value) before.setAttribute(name, value);
-    for (const { name } of [...before.attributes]) if (!after.hasAttribute(name) && name !== "open") before.removeAttribute(name);
-    if (keep(before)) return;
-    const [old, fresh] = [[...before.childNodes], [...after.childNodes]];
+  };
+  const morphChildren = (before, after) => {
+    const old = [...before.childNodes];
+    const fresh = [...after.childNodes];
     fresh.forEach((node, index) => (index < old.length ? morph(old[index], node) : before.append(node)));
     old.slice(fresh.length).forEach((node) => node.remove());
   };
-
-  const replace = (html) => {
+  const fragment = (html) => {
     const holder = document.createElement("template");
     holder.innerHTML = html;
-    for (const fresh of [...holder.content.children]) {
-      const before = document.getElementById(fresh.id);
-      if (before) morph(before, fresh);
-    }
+    return holder.content;
+  };
+  const replace = ({ id, html }) => {
+    const element = byId(id);
+    // A table row that a person is about to use must not move away.
+    if (element) morphChildren(element, fragment(html));
   };
 
+  // The output of a run grows at its end.
+  const append = ({ html }) => {
+    const output = byId("output");
+    if (!output) return;
+    output.append(fragment(html));
+    if (byId("no-output")) byId("no-output").remove();
+    if (byId("follow") && byId("follow").checked) output.lastElementChild.scrollIntoView({ block: "nearest" });
+  };
+
+  let stream = null;
+  let last = "";
+  const connected = (is) => {
+    const band = byId("lost");
+    if (!is && band.hidden) band.querySelector("b").textContent = new Date().toLocaleTimeString();
+    band.hidden = is;
+    document.body.classList.toggle("stale", !is);
+  };
   const open = () => {
     if (stream || document.hidden) return;
-    stream = new EventSource(location.href);
+    const address = document.body.dataset.stream;
+    const mark = address.includes("?") ? "&" : "?";
+    stream = new EventSource(last ? `${address}${mark}last=${last}` : address);
+    stream.onopen = () => connected(true);
     stream.onmessage = (event) => replace(JSON.parse(event.data));
+    stream.addEventListener("output", (event) => {
+      last = event.lastEventId;
+      append(JSON.parse(event.data));
+    });
     stream.addEventListener("reload", () => location.reload());
+    stream.onerror = () => {
+      connected(false);
+      // After some errors a browser does not try again.
+      if (stream && stream.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, RETRY_MS);
+      }
+    };
   };
   const close = () => {
     if (stream) stream.close();
     stream = null;
   };
+  // A browser opens six connections to a server at most, so a tab that nobody sees gives up its own.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", open);
+
+  // A choice that takes effect at once needs no button.
+  for (const select of document.querySelectorAll(".zone select")) {
+    select.addEventListener("change", () => select.form.submit());
+  }
+
+  // A line is checked while it is typed.
+  const line = byId("line");
+  let waiting = 0;
+  const check = async () => {
+    const answer = await fetch(`/jobs/new?line=${encodeURIComponent(line.value)}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (page.getElementById("line")?.getAttribute("value") !== line.value.trim()) return;
+    for (const id of ["verdict", "add"]) morph(byId(id), page.getElementById(id));
+    byId("checked").value = line.value.trim();
+  };
+  if (line) {
+    line.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(check, 250);
+    });
+  }
 })();

@@ -1,0 +1,31 @@
+"""The zone in which a viewer sees instants: that of the server, that of the browser, or UTC. A cookie keeps the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.web.words import Times
+
+COOKIE, BROWSER_COOKIE = "zone", "browser-zone"
+CHOICES = (("server", "Server time"), ("browser", "My time"), ("utc", "UTC"))
+
+
+class ViewerZones:
+    def __init__(self) -> None:
+        self._zones = Zones(this_machine())
+        self._names = frozenset(self._zones.names)
+
+    def choice(self, cookies: Mapping[str, str]) -> str:
+        chosen = cookies.get(COOKIE, "")
+        return chosen if chosen in dict(CHOICES) else "server"
+
+    def times(self, now_ms: int, cookies: Mapping[str, str]) -> Times:
+        """How instants are written for the browser that sent these cookies."""
+        choice = self.choice(cookies)
+        if choice == "utc":
+            return Times(now_ms, self._zones.to_show("UTC"), "UTC")
+        name = cookies.get(BROWSER_COOKIE, "").replace("%2F", "/")
+        if choice == "browser" and name in self._names:
+            return Times(now_ms, self._zones.to_show(name), name)
+        return Times(now_ms, self._zones.to_show(None), "server time")
