@@ -41,7 +41,9 @@ def measure_process() -> dict[str, float]:
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int(read_head(Path("/proc/self/statm"), 200).split()[1])
         measured["process_resident_memory_bytes"] = pages * resource.getpagesize()
-        measured["process_open_fds"] = len(os.listdir("/proc/self/fd")) - 1
+        # The size is their number, and 0 before Linux 6.2. Reading the list takes eight times as long, and a descriptor.
+        count = os.stat("/proc/self/fd").st_size  # noqa: PTH116
+        measured["process_open_fds"] = count or len(os.listdir("/proc/self/fd")) - 1
     return measured
 
 

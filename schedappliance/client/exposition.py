@@ -94,41 +94,40 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     """The metrics of each declared job; none if there are too many jobs."""
     if data["jobs"] is None:
         return
-    jobs = [dict(zip(data["job_columns"], row, strict=True)) for row in data["jobs"]]
-    ends = {row[0]: dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]}
-    running = dict(data["running"])
-    rows = [(job["name"], job, ends.get(job["number"], {}), running.get(job["number"], 0)) for job in jobs]
+    jobs = data["jobs"]
+    numbers, names = jobs["number"], jobs["name"]
+    ends_of = {row[0]: dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]}
+    ends: list[dict[str, Any]] = [ends_of.get(number, {}) for number in numbers]
+    running, paused = dict(data["running"]), set(data["paused"])
     yield from _family(
         "job_runs_total",
         "counter",
         [
             ((("job_name", name), ("state", state)), number)
-            for name, _, end, _ in rows
+            for name, end in zip(names, ends, strict=True)
             for state, number in sorted(end.get("runs", {}).items())
         ],
     )
     gauges: dict[str, list[float | None]] = {
-        "job_last_run_ok": [
-            None if end.get("last_end_ms") is None else int(not end["failures"]) for _, _, end, _ in rows
-        ],
-        "job_consecutive_failures": [end.get("failures") for _, _, end, _ in rows],
-        "job_running": [count for _, _, _, count in rows],
-        "job_paused": [int(job["paused"]) for _, job, _, _ in rows],
-        "job_last_success_timestamp_seconds": [_seconds(end.get("last_success_ms")) for _, _, end, _ in rows],
-        "job_last_end_timestamp_seconds": [_seconds(end.get("last_end_ms")) for _, _, end, _ in rows],
-        "job_next_due_timestamp_seconds": [_seconds(job["next_run_ms"]) for _, job, _, _ in rows],
-        "job_interval_seconds": [_seconds(job["interval_ms"]) for _, job, _, _ in rows],
-        "job_last_duration_seconds": [_seconds(end.get("last_duration_ms")) for _, _, end, _ in rows],
+        "job_last_run_ok": [None if end.get("last_end_ms") is None else int(not end["failures"]) for end in ends],
+        "job_consecutive_failures": [end.get("failures") for end in ends],
+        "job_running": [running.get(number, 0) for number in numbers],
+        "job_paused": [int(number in paused) for number in numbers],
+        "job_last_success_timestamp_seconds": _seconds(end.get("last_success_ms") for end in ends),
+        "job_last_end_timestamp_seconds": _seconds(end.get("last_end_ms") for end in ends),
+        "job_next_due_timestamp_seconds": _seconds(jobs["next_run_ms"]),
+        "job_interval_seconds": _seconds(jobs["interval_ms"]),
+        "job_last_duration_seconds": _seconds(end.get("last_duration_ms") for end in ends),
     }
     for gauge, values in gauges.items():
         samples = [
-            ((("job_name", row[0]),), value) for row, value in zip(rows, values, strict=True) if value is not None
+            ((("job_name", name),), value) for name, value in zip(names, values, strict=True) if value is not None
         ]
         yield from _family(gauge, "gauge", samples)
 
 
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
+def _seconds(milliseconds: Iterable[int | None]) -> list[float | None]:
+    return [None if value is None else value / 1000 for value in milliseconds]
 
 
 def _family(name: str, kind: str, samples: Iterable[tuple[Labels, float]]) -> Iterator[str]:

@@ -222,17 +222,27 @@ class Family:
 
 
 @dataclass(frozen=True)
+class DeclaredJobs:
+    """The declared jobs: each has the same place in all of these lists."""
+
+    number: tuple[int, ...]
+    name: tuple[str, ...]
+    next_run_ms: tuple[int | None, ...]
+    interval_ms: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """The answer of `metrics`. `job_columns` names those of `jobs`, `end_columns` those of `job_ends`."""
+    """The answer of `metrics`. `end_columns` names those of `job_ends`. `paused`: the numbers of jobs."""
 
     at_ms: int
     started_ms: int
     families: tuple[Family, ...]
     running: Any
-    job_columns: tuple[str, ...]
     end_columns: tuple[str, ...]
-    jobs: Any
+    jobs: DeclaredJobs | None
     job_ends: Any
+    paused: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ def summary(view: View, _command: Command) -> Outcome:
 
 def _count_jobs(store: Store) -> dict[str, int]:
     jobs = store.jobs
-    return {"all": jobs.count(), "paused": jobs.count_paused(), "disabled": jobs.count_disabled()}
+    paused, disabled = jobs.count_paused_and_disabled()
+    return {"all": jobs.count(), "paused": paused, "disabled": disabled}
 
 
 def summary_reset(view: View, _command: Command) -> Outcome:

@@ -18,15 +18,14 @@ from schedappliance.model.commands import Command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schedappliance.engine.metrics import Labels
+    from schedappliance.engine.metrics import Labels, Metrics
     from schedappliance.store.tables import Store
 
 # With more declared jobs than this, there are no rows of single jobs.
 MOST_JOBS = 1000
-JOB_COLUMNS = ("number", "name", "paused", "next_run_ms", "interval_ms")
 # `Metrics.write_row` writes them. `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
 END_COLUMNS = ("number", "failures", "last_success_ms", "last_end_ms", "last_duration_ms", "runs")
-NO_JOBS = '"jobs": null, "job_ends": null'
+NO_JOBS = ('"jobs": null, "job_ends": null, "paused": null',)
 
 Samples = list[tuple["Labels", float]]
 
@@ -51,11 +50,11 @@ def show_metrics(view: View, _command: Command) -> Outcome:
         "started_ms": view.status.started.wall,
         "families": families,
         "running": sorted(view.running_jobs().items()),
-        "job_columns": JOB_COLUMNS,
         "end_columns": END_COLUMNS,
     }
     text = json.dumps(data, ensure_ascii=False)
-    return Outcome(Answer(f"{text[:-1]}, {view.unless_degraded(lambda: _job_rows(view)) or NO_JOBS}}}", is_json=True))
+    jobs = view.unless_degraded(lambda: _of_jobs(view)) or NO_JOBS
+    return Outcome(Answer("".join((text[:-1], ", ", *jobs, "}")), is_json=True))
 
 
 def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
@@ -89,7 +88,8 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
 
 
 def _stored(store: Store) -> list[tuple[str, str, Labels, Samples]]:
-    jobs, paused, off = store.jobs.count(), store.jobs.count_paused(), store.jobs.count_disabled()
+    jobs = store.jobs.count()
+    paused, off = store.jobs.count_paused_and_disabled()
     states = (("waiting", jobs - paused), ("paused", paused), ("off", off))
     generation = store.settings.last_generation()
     return [
@@ -118,23 +118,31 @@ def _measured(view: View, name: str) -> list[tuple[Labels, Sequence[float], floa
     ]
 
 
-def _job_rows(view: View) -> str:
-    """The members of the answer about each declared job, as JSON. They are null if there are too many jobs."""
-    metrics, jobs = view.metrics, view.store.jobs
-    census = jobs.declared_census()
-    if census[0] > MOST_JOBS:
+def _of_jobs(view: View) -> Sequence[str]:
+    """The members of the answer about the declared jobs, as pieces of JSON. They are null if there are too many jobs."""
+    if len(view.options.configuration.jobs) > MOST_JOBS:
         return NO_JOBS
-    if census != metrics.census:
-        numbers = jobs.declared_numbers()
-        metrics.forget_jobs(numbers)
-        asked = numbers - metrics.ends.keys()
-        metrics.job_runs |= view.store.counters.ended_runs(asked)
-        metrics.ends |= view.store.runs.last_ends(asked)
-        metrics.census = census
-    texts = metrics.texts
-    for number in metrics.ends.keys() - texts.keys():
+    metrics, times = view.metrics, view.store.jobs.declared_times()
+    if times.numbers != metrics.numbers:
+        _read_jobs(metrics, view.store)
+        metrics.numbers = times.numbers
+    return (
+        *('"jobs": {"number": ', times.numbers, ', "name": ', metrics.names),
+        *(', "next_run_ms": ', times.next_run_ms, ', "interval_ms": ', times.interval_ms),
+        *('}, "job_ends": [', ",".join(metrics.texts.values()), '], "paused": ', times.paused),
+    )
+
+
+def _read_jobs(metrics: Metrics, store: Store) -> None:
+    """Reads the names of the declared jobs and the ends of those that are new, and forgets jobs that are not declared any more."""
+    names = store.jobs.declared_names()
+    metrics.forget_jobs(names.keys())
+    metrics.names = json.dumps(list(names.values()), ensure_ascii=False)
+    new = names.keys() - metrics.ends.keys()
+    metrics.job_runs |= store.counters.ended_runs(new)
+    metrics.ends |= store.runs.last_ends(new)
+    for number in new:
         metrics.write_row(number)
-    return f'"jobs": {jobs.declared_times()}, "job_ends": [{", ".join(texts.values())}]'
 
 
 def _as_text(view: View, gauges: list[tuple[str, str, Labels, Samples]]) -> str:

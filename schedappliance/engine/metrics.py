@@ -6,6 +6,7 @@ Rule: a turn that is undone counts nothing, and a label never holds a command, a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,8 +68,7 @@ class Metrics:
     `counters`: mirrors rows, except those in PASSING. `histograms`: how often a measurement was at most each of the bounds,
     and larger than all; then the sum in seconds. `ends`, `job_runs`: mirror rows of the declared jobs once somebody has
     asked, by number; after a failed turn they are read again. `job_runs`: how many runs ended in each state. `texts`: the
-    row of each job in the answer. `census`: number and sum of the numbers of the jobs in
-    `ends`; numbers only grow, so other jobs have another one.
+    row of each job in the answer. `numbers`, `names`: of these jobs, each a list as JSON. The name of a number never changes.
     """
 
     counters: Counter[CounterKey] = field(default_factory=Counter)
@@ -76,7 +76,8 @@ class Metrics:
     job_runs: dict[int, Counter[str]] = field(default_factory=dict)
     ends: dict[int, JobEnds] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
-    census: tuple[int, int] | None = None
+    numbers: str = ""
+    names: str = ""
 
     def note_end(self, job: int, state: RunState, end_ms: int, duration_ms: int | None) -> None:
         """Follows the row of a run that has just ended, of a job in `ends`."""
@@ -94,12 +95,12 @@ class Metrics:
 
     def forget_ends(self) -> None:
         """Forgets the mirrors of rows after a failed turn."""
-        self.census = None
+        self.numbers = ""
         self.ends.clear()
         self.job_runs.clear()
         self.texts.clear()
 
-    def forget_jobs(self, present: set[int]) -> None:
+    def forget_jobs(self, present: Set[int]) -> None:
         """Forgets the jobs that are not declared any more."""
         for rows in (self.job_runs, self.ends, self.texts):
             for job in rows.keys() - present:

@@ -72,6 +72,18 @@ class NamedJob(NamedTuple):
     paused: bool
 
 
+class DeclaredTimes(NamedTuple):
+    """The due times and intervals of the declared jobs, in the order of `numbers`; and the numbers of the paused ones.
+
+    Each is an array in JSON, as `metrics` hands it over.
+    """
+
+    numbers: str
+    next_run_ms: str
+    interval_ms: str
+    paused: str
+
+
 class Census(NamedTuple):
     """How many jobs there are, and how many of them are paused, are disabled or done (`off`), or are due later."""
 
@@ -182,13 +194,10 @@ class Jobs(Table):
         """How many jobs are waiting or paused. Declared jobs that are disabled or done do not count."""
         return self.total() - int(self._database.row(self._sql["count_unplanned"])[0])
 
-    def count_paused(self) -> int:
-        """How many of them are paused."""
-        return int(self._database.row(self._sql["count_paused"])[0])
-
-    def count_disabled(self) -> int:
-        """How many declared jobs are switched off."""
-        return int(self._database.row(self._sql["count_disabled"])[0])
+    def count_paused_and_disabled(self) -> tuple[int, int]:
+        """How many of them are paused, and how many declared jobs are switched off."""
+        paused, disabled = self._database.row(self._sql["count_paused_and_disabled"])
+        return int(paused), int(disabled)
 
     def census(self, until_ms: int) -> Census:
         """The census of the jobs. `later` counts the jobs that are due after this instant."""
@@ -301,17 +310,12 @@ class Jobs(Table):
         """Pauses or resumes all jobs; returns how many changed. A million take 1.5 s."""
         return self._database.execute(self._sql["pause_all"], (paused,)).rowcount
 
-    def declared_census(self) -> tuple[int, int]:
-        """How many jobs are declared, and the sum of their numbers."""
-        number, total = self._database.row(self._sql["declared_census"])
-        return number, total
+    def declared_times(self) -> DeclaredTimes:
+        return DeclaredTimes(*self._database.row(self._sql["declared_times"]))
 
-    def declared_numbers(self) -> set[int]:
-        return {row[0] for row in self._database.rows(self._sql["declared_numbers"])}
-
-    def declared_times(self) -> str:
-        """A row for each declared job, as JSON: number, name, 1 if it is paused, next due time and period in milliseconds."""
-        return str(self._database.row(self._sql["declared_times"])[0])
+    def declared_names(self) -> dict[int, str]:
+        """The names of the declared jobs by their numbers, in the order of `declared_times`."""
+        return dict(self._database.rows(self._sql["declared_names"]))
 
     def names(self) -> list[NamedJob]:
         """The declared jobs by their names."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from schedappliance.boot.process import beside_orphans, raise_limit
+from schedappliance.boot.process import beside_orphans, measure_process, raise_limit
 
 RESET = """
 import signal
@@ -41,3 +41,11 @@ def test_the_limit_on_descriptors_is_raised_to_the_hard_limit() -> None:
 def test_a_process_other_than_pid_1_makes_no_child() -> None:
     assert beside_orphans(os.getpid) == os.getpid()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_open_descriptors_are_counted() -> None:
+    before = measure_process()["process_open_fds"]
+    descriptors = os.pipe()
+    assert measure_process()["process_open_fds"] == before + 2 == len(os.listdir("/proc/self/fd")) - 1
+    for descriptor in descriptors:
+        os.close(descriptor)

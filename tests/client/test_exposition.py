@@ -82,7 +82,7 @@ def test_a_metric_that_this_version_does_not_know_is_written_without_a_help(appl
 
 
 def test_with_too_many_jobs_no_job_is_named(appliance: Appliance) -> None:
-    data = appliance.data("json metrics") | {"jobs": None, "job_ends": None}
+    data = appliance.data("json metrics") | {"jobs": None, "job_ends": None, "paused": None}
     assert not [name for name, labels in samples(exposition(data)) if "job_name" in dict(labels)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.core import SECOND, STANZAS, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 NIGHTLY = STANZAS + 'job "nightly" { every = 60 command = "run hello" }\n'
 
@@ -16,11 +16,12 @@ def values(data: dict[str, Any], name: str) -> dict[tuple[str, ...], Any]:
 
 
 def job(data: dict[str, Any], name: str = "nightly") -> dict[str, Any]:
-    """What the answer says about a job: its two rows in one."""
-    rows = [dict(zip(data["job_columns"], row, strict=True)) for row in data["jobs"]]
-    job_row = next(row for row in rows if row["name"] == name)
+    """What the answer says about a job, in one."""
+    place = data["jobs"]["name"].index(name)
+    shown = {column: values[place] for column, values in data["jobs"].items()}
     ends = [dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]]
-    return job_row | next(row for row in ends if row["number"] == job_row["number"])
+    shown |= next(row for row in ends if row["number"] == shown["number"])
+    return shown | {"paused": shown["number"] in data["paused"]}
 
 
 def test_commands_drops_and_reloads_are_counted_by_outcome(either: Appliance) -> None:
@@ -72,7 +73,7 @@ def test_a_declared_job_shows_its_ends_also_after_a_restart(appliance: Appliance
         appliance.after(2 * SECOND, ended(appliance.history()[-1].key, status))
     shown = job(appliance.data("metrics"))
     assert shown["runs"] == {"succeeded": 1, "failed": 2}
-    assert (shown["failures"], shown["last_duration_ms"], shown["paused"]) == (2, 2000, 0)
+    assert (shown["failures"], shown["last_duration_ms"], shown["paused"]) == (2, 2000, False)
     assert (shown["last_success_ms"], shown["last_end_ms"]) == (START_MS + 62 * SECOND, appliance.clock.moment().wall)
     assert (shown["interval_ms"], shown["next_run_ms"]) == (60 * SECOND, START_MS + 220 * SECOND)
     appliance.restart(stanzas=NIGHTLY)
@@ -80,12 +81,31 @@ def test_a_declared_job_shows_its_ends_also_after_a_restart(appliance: Appliance
     assert again == shown
 
 
+def test_the_rows_of_jobs_follow_pauses_and_reloads(either: Appliance) -> None:
+    two = NIGHTLY + 'job "hourly" { every = 1h command = "run hello" }\n'
+    either.turn(either.read(two))
+    either.data("metrics")
+    either.say("sched pause nightly")
+    either.turn(either.read(two.replace("= 60 ", "= 120 ") + 'job "at night" { every = 2h command = "run hello" }\n'))
+    data = either.data("metrics")
+    shown = {name: job(data, name) for name in ("nightly", "hourly", "at night")}
+    assert {name: row["interval_ms"] // MINUTE for name, row in shown.items()} == {
+        "nightly": 2,
+        "hourly": 60,
+        "at night": 120,
+    }
+    assert [name for name, row in shown.items() if row["paused"]] == ["nightly"]
+    stored = {row.declared: row for row in either.store.jobs.declared()}
+    for name, row in shown.items():
+        assert (row["number"], row["next_run_ms"]) == (stored[name].number, stored[name].next_run_ms)
+
+
 def test_a_job_that_is_removed_is_forgotten(either: Appliance) -> None:
     either.turn(either.read(NIGHTLY))
     either.data("metrics")
     either.turn(either.read(STANZAS))
     data = either.data("metrics")
-    assert (data["jobs"], data["job_ends"]) == ([], [])
+    assert (set(map(len, data["jobs"].values())), data["job_ends"], data["paused"]) == ({0}, [], [])
     assert not either.state.metrics.ends
 
 
@@ -124,7 +144,7 @@ def test_too_many_declared_jobs_have_no_rows(either: Appliance) -> None:
     jobs = "".join(f'job "j{number}" {{ every = 60 command = "pid" }}\n' for number in range(1001))
     either.turn(either.read(STANZAS + jobs))
     data = either.data("metrics")
-    assert (data["jobs"], data["job_ends"]) == (None, None)
+    assert (data["jobs"], data["job_ends"], data["paused"]) == (None, None, None)
     assert values(data, "jobs")["waiting",] == 1001
 
 

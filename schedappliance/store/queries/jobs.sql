@@ -51,14 +51,12 @@ ORDER BY next_run_ms, number LIMIT ?;
 -- Only declared jobs keep their rows when they are disabled or done. SQLite would choose the index of all declared jobs.
 SELECT count(*) FROM jobs INDEXED BY jobs_unplanned WHERE declared IS NOT NULL AND (enabled = 0 OR next_run_ms IS NULL);
 
--- name: count_paused
--- The paused jobs without those that are also disabled or done. Two counts, since the first needs only an index.
+-- name: count_paused_and_disabled
+-- The paused jobs without those that are also disabled or done, in two counts, since the first needs only an index. Then the
+-- disabled jobs, with the condition of their index.
 SELECT (SELECT count(*) FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL)
-     - (SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND paused = 1 AND next_run_ms IS NOT NULL AND enabled = 0);
-
--- name: count_disabled
--- With the condition of its index.
-SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND (enabled = 0 OR next_run_ms IS NULL) AND enabled = 0;
+     - (SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND paused = 1 AND next_run_ms IS NOT NULL AND enabled = 0),
+       (SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND (enabled = 0 OR next_run_ms IS NULL) AND enabled = 0);
 
 -- name: advance_job
 UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
@@ -135,15 +133,14 @@ UPDATE jobs SET paused = ? WHERE number IN (SELECT value FROM json_each(?));
 -- name: pause_all
 UPDATE jobs SET paused = ?1 WHERE paused <> ?1;
 
--- name: declared_census
-SELECT count(*), coalesce(sum(number), 0) FROM jobs WHERE declared IS NOT NULL;
-
--- name: declared_numbers
-SELECT number FROM jobs WHERE declared IS NOT NULL;
-
 -- name: declared_times
--- As JSON: SQLite makes it in half the time in which Python reads the rows.
-SELECT json_group_array(json_array(number, declared, paused, next_run_ms, interval_ms)) FROM jobs WHERE declared IS NOT NULL;
+-- A JSON array of each column takes a quarter of the time of reading rows, and half the time of an array of rows.
+SELECT json_group_array(number), json_group_array(next_run_ms), json_group_array(interval_ms),
+       json_group_array(number) FILTER (WHERE paused = 1)
+FROM jobs INDEXED BY jobs_declared WHERE declared IS NOT NULL;
+
+-- name: declared_names
+SELECT number, declared FROM jobs INDEXED BY jobs_declared WHERE declared IS NOT NULL;
 
 -- name: names
 SELECT number, declared, paused FROM jobs WHERE declared IS NOT NULL ORDER BY declared;
