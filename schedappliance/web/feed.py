@@ -29,6 +29,10 @@ LIST_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0
 # After more changes than this, the whole list takes less time than single rows.
 MOST_SINGLE_ROWS = 50
+# Each filling sorts all runs, and each row takes a kilobyte until then.
+FILLED_AT_ONCE = 20_000
+# Runs that are too old are forgotten this often.
+FORGET_SECONDS = 3600.0
 MOST_RUNS, MOST_PICTURES = 200_000, 20
 FAILED_SHOWN = 20
 FAILED = "failed,timed_out,interrupted,missed"
@@ -62,7 +66,7 @@ class Feed:
         self._stale: set[str] = set()
         self._reads_all = False
         # Boot times of the last reads.
-        self._jobs_read_ms = self._health_read_ms = 0
+        self._jobs_read_ms = self._health_read_ms = self._runs_read_ms = 0
 
     async def run(self) -> None:
         """Follows the appliance until it is cancelled."""
@@ -128,6 +132,8 @@ class Feed:
                 await self._read_stale_jobs(session)
                 if self._is_past(self._health_read_ms, CHECK_SECONDS):
                     await self._read_health(session)
+                if self._is_past(self._runs_read_ms, FORGET_SECONDS):
+                    self._forget_old_runs()
                 # A page shows changes once a second at most.
                 await asyncio.sleep(1)
         except Unavailable as unavailable:
@@ -155,14 +161,24 @@ class Feed:
     async def _read_runs(self, session: AsyncSession) -> None:
         """Reads the runs of the last days, page by page, so that the appliance does other things between two pages."""
         line: str | None = f"sched history active {self._history_ms // 1000}s limit {PAGE}"
-        columns = RunColumns()
-        while line is not None and len(columns) < MOST_RUNS:
+        columns, rows, count = RunColumns(), list[Row](), 0
+        while line is not None and count < MOST_RUNS:
             response = await session.ask(f"json {line}")
             if not response["ok"]:
                 break
-            columns.fill(response["data"])
+            rows += response["data"]
+            count += len(response["data"])
             line = response.get("next")
-        self.columns = columns
+            if len(rows) >= FILLED_AT_ONCE or line is None:
+                columns.fill(rows)
+                rows.clear()
+        columns.fill(rows)
+        self.columns, self._runs_read_ms = columns, self._clock.moment().boot
+
+    def _forget_old_runs(self) -> None:
+        moment = self._clock.moment()
+        self.columns.forget(moment.wall - self._history_ms)
+        self._runs_read_ms = moment.boot
 
     async def _read_jobs(self, session: AsyncSession) -> None:
         jobs: dict[str, Row] = {}

@@ -34,7 +34,7 @@ async def collect(look: Look) -> dict[str, Any]:
     lines = [f"sched {verb} {quoted(job['id'])}" for job in shown for verb in VERBS]
     return {
         "may_list": may_list,
-        "rows": [await _row(look, job) for job in shown],
+        "rows": await _rows(look, shown),
         "job_count": len(matching),
         "total": len(jobs),
         "has_more_jobs": look.feed.has_more_jobs,
@@ -87,8 +87,13 @@ async def _switched_off(look: Look) -> list[Row]:
     return jobs
 
 
-async def _row(look: Look, job: Row) -> Row:
-    runs = look.feed.columns.of(job["id"], RESULTS) if await look.may_see_runs() else []
+async def _rows(look: Look, jobs: list[Row]) -> list[Row]:
+    keys = [job["id"] for job in jobs]
+    last = look.feed.columns.newest(keys, RESULTS) if await look.may_see_runs() else {key: [] for key in keys}
+    return [await _row(look, job, last[job["id"]]) for job in jobs]
+
+
+async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
     ended = next((run for run in runs if run.took_ms is not None), None)
     state = "paused" if job["paused"] else runs[0].state if runs and runs[0].state in ("started", "queued") else None
     return job | {

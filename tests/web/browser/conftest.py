@@ -1,0 +1,104 @@
+"""A browser with a page of a real daemon. Rule: no message of the browser's console, and none about the CSP, goes unseen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.web_page import WebPage
+
+STANZAS = """\
+sched {{ backing_store = "../var/sched.db" }}
+program "hello" {{ argv = ( "/bin/echo" "hello" ) }}
+program "fail" {{ argv = ( "/bin/sh" "-c" "echo about to fail >&2; exit 3" ) }}
+program "notice" {{ argv = ( "/bin/true" ) timeout = 1m }}
+program "talk" {{
+  argv = ( "/bin/sh" "-c" "echo first; until [ -e go ]; do sleep 0.1; done; echo second; exec sleep 1000" )
+  cwd = "{root}"
+  kill_after = 1
+}}
+program "hostile" {{
+  argv = ( "/usr/bin/printf" "<script>alert(1)</script>\\n\\033[31mred\\033[0m\\033[2J\\n\\342\\200\\256 evil\\n%s\\n" "{long}" )
+}}
+notify "ops" {{ command = "run notice" when = ( "failed" "recovered" ) }}
+job "greeting" {{ every = 1d command = "run hello" }}
+job "broken" {{ every = 1d command = "run fail" }}
+job "talker" {{ every = 1d command = "run talk" }}
+job "weekday" {{ cron = "30 2 * * 1-5" zone = "Europe/Berlin" command = "run hello" }}
+job "off" {{ every = 1h command = "run hello" enabled = false }}
+job "<script>alert(1)</script>\u202egnp" {{ every = 1d command = "run hostile" }}
+"""
+# One argument holds 128 KiB at most.
+LONG_LINE = "x" * 100_000
+HOSTILE = "<script>alert(1)</script>\u202egnp"
+# What a browser says on its console where a test has killed the page or the appliance.
+EXPECTED = ("Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 503")
+
+Tab = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of the module: while it is open, no other event loop can run in this process."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed")
+    # Chromium's sandbox does not work as root.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=path, args=options, timeout=PATIENCE_SECONDS * 1000)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """A daemon that runs, in a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        made = Daemon(root, STANZAS.format(root=root, long=LONG_LINE)).start()
+        yield made
+        made.end()
+
+
+@pytest.fixture
+def page(daemon: Daemon) -> Iterator[WebPage]:
+    made = WebPage(daemon).start()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def tab(browser: Browser, page: WebPage) -> Iterator[Tab]:
+    """Opens tabs. At the end, none of them has said anything on its console."""
+    contexts: list[BrowserContext] = []
+    messages: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if not message.text.startswith(EXPECTED):
+            messages.append(f"{message.type}: {message.text}")
+
+    def open_tab(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(base_url=page.url, **options)
+        context.set_default_timeout(PATIENCE_SECONDS * 1000)
+        contexts.append(context)
+        made = context.new_page()
+        made.on("console", note)
+        made.on("pageerror", lambda error: messages.append(f"error: {error}"))
+        made.on("dialog", lambda dialog: messages.append(f"dialog: {dialog.message}"))
+        made.goto(path)
+        return made
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert messages == []

@@ -1,0 +1,78 @@
+"""What changes while somebody looks: the page follows the appliance, and says when it cannot."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.web_page import WebPage
+from tests.web.browser.conftest import Tab
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+
+
+def tile(page: Page, name: str) -> str:
+    return page.locator(".tile", has_text=name).locator("strong").inner_text()
+
+
+def test_the_page_follows_what_happens(daemon: Daemon, tab: Tab) -> None:
+    page = tab("/")
+    page.evaluate("window.isOld = true")
+    daemon.say("sched run talker")
+    expect(page.locator("#running")).to_contain_text("talker")
+    expect(page.locator(".timeline")).to_contain_text("talker")
+    daemon.run("sched run broken")
+    expect(page.locator("#failed")).to_contain_text("exit status 3")
+    expect(page.locator("#trouble")).to_contain_text("1 job has failed and not recovered")
+    assert tile(page, "Running") == "1" and tile(page, "Failed") == "1"
+    assert page.evaluate("window.isOld"), "the page was not loaded again"
+
+
+def test_the_focus_and_a_choice_stay_where_they_are(daemon: Daemon, tab: Tab) -> None:
+    page = tab("/jobs")
+    page.get_by_role("checkbox", name="Choose greeting").check()
+    page.get_by_role("link", name="greeting").focus()
+    daemon.say("sched run broken")
+    expect(page.locator("tr", has_text="broken")).to_contain_text("failed")
+    assert page.get_by_role("checkbox", name="Choose greeting").is_checked()
+    assert page.evaluate("document.activeElement.textContent") == "greeting"
+
+
+def test_the_output_of_a_run_follows_and_the_run_can_be_stopped(daemon: Daemon, tab: Tab) -> None:
+    run = daemon.data("sched run talker")["run"]
+    page = tab(f"/runs/{run}")
+    expect(page.locator("#output li")).to_have_text(["first"])
+    (daemon.root / "go").touch()
+    expect(page.locator("#output li")).to_have_text(["first", "second"])
+    page.get_by_role("link", name="Stop").click()
+    expect(page.locator(".command")).to_have_text(f"sched stop {run}")
+    page.get_by_role("button", name="Yes").click()
+    expect(page.locator("#state")).to_have_text("cancelled")
+    expect(page.locator("#output li")).to_have_text(["first", "second"])
+
+
+def test_the_page_says_since_when_the_appliance_does_not_answer(daemon: Daemon, tab: Tab) -> None:
+    page = tab("/jobs")
+    expect(page.locator("#rows")).to_contain_text("greeting")
+    daemon.kill()
+    expect(page.locator("#trouble")).to_contain_text("The appliance has not answered since 20")
+    other = tab("/runs")
+    expect(other.locator("h1")).to_have_text("The appliance does not answer")
+    daemon.start()
+    expect(page.locator("#trouble")).not_to_contain_text("has not answered")
+    expect(other.locator("h1")).to_have_text("Runs")
+    daemon.say("sched pause greeting")
+    expect(page.locator("tr", has_text="greeting")).to_contain_text("Resume")
+
+
+def test_a_page_that_was_killed_during_an_action_comes_back(daemon: Daemon, page: WebPage, tab: Tab) -> None:
+    looking, acting = tab("/jobs"), tab("/jobs")
+    with daemon.frozen():
+        acting.locator("tr", has_text="greeting").get_by_role("button", name="Pause").click(no_wait_after=True)
+        page.kill()
+    expect(looking.locator("#lost")).to_be_visible()
+    page.start()
+    expect(looking.locator("#lost")).to_be_hidden()
+    state = daemon.data("sched show greeting")["state"]
+    expect(looking.locator("tr", has_text="greeting")).to_contain_text("Resume" if state == "paused" else "Pause")

@@ -1,0 +1,93 @@
+"""Every screen: for each width and scheme, without JavaScript, and for those who do not see it."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.support.daemon import Daemon
+from tests.web.browser.conftest import HOSTILE, Tab
+
+SCREENS = (
+    *("/", "/?span=14d", "/jobs", "/jobs?show=off", "/jobs?find=nothing+matches", "/jobs/new?line=sched+evry"),
+    *("/jobs/broken", "/jobs/weekday?month=2027-03", "/runs", "/runs?state=failed", "/runs?text=nothing+matches"),
+    *("/runs/example.com-000000002/1", "/incidents", "/preview", "/files", "/spool", "/about"),
+    *("/confirm?line=sched+stop+x&next=/runs", "/confirm?line=sched+hold&next=/"),
+)
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+
+
+def prepare(daemon: Daemon) -> None:
+    """One run of each kind: the screens have rows."""
+    for line in ("sched run greeting", f'sched run "{HOSTILE}"', "sched every 1h run hello"):
+        daemon.say(line)
+    daemon.run("sched run broken")
+    daemon.say("sched pause weekday")
+    (daemon.var / "spool" / "new" / "wrong.cmd").write_text("rnu hello\n")
+
+
+def overflow(page: Page) -> str | None:
+    """The elements that reach beyond the right edge, if the page can be scrolled to them."""
+    if page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"):
+        return None
+    script = """() => [...document.querySelectorAll('main *, header *')]
+        .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .map(e => e.outerHTML.slice(0, 80)).slice(0, 5).join('\\n')"""
+    return str(page.evaluate(script))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark"), (3840, "dark")])
+def test_every_screen_fits_and_can_be_read(daemon: Daemon, tab: Tab, width: int, scheme: str) -> None:
+    prepare(daemon)
+    page = tab("/", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    wrong = {}
+    for path in SCREENS:
+        answer = page.goto(path)
+        assert answer is not None and answer.status == 200, path
+        assert page.locator("h1").count() == 1, path
+        violations = Axe().run(page, options=RULES).response["violations"]
+        texts = [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in violations]
+        if problem := [*texts, *filter(None, [overflow(page)])]:
+            wrong[path] = problem
+    assert wrong == {}
+
+
+def test_every_screen_says_the_same_without_javascript(daemon: Daemon, tab: Tab) -> None:
+    prepare(daemon)
+    page = tab("/", java_script_enabled=False)
+    for path in SCREENS:
+        page.goto(path)
+        assert page.locator("main").inner_text().strip(), path
+    page.goto("/jobs")
+    row = page.locator("tr", has_text="greeting")
+    row.get_by_role("button", name="Pause").click()
+    assert page.get_by_role("status").filter(has_text="sched pause").is_visible()
+    assert row.get_by_role("button", name="Resume").is_visible()
+    page.goto("/?zone=")
+    page.locator(".zone select").select_option("utc")
+    page.locator(".zone button").click()
+    page.goto("/runs/example.com-000000002/1")
+    assert "+00:00" in page.locator("#facts").inner_text()
+
+
+def test_a_screen_is_small_and_the_first_one_comes_at_once(daemon: Daemon, tab: Tab) -> None:
+    prepare(daemon)
+    page = tab("/jobs")
+    script = "performance.getEntries().filter(e => e.transferSize).reduce((sum, e) => sum + e.transferSize, 0)"
+    assert 0 < page.evaluate(script) < 100_000
+
+
+def test_what_others_have_written_is_only_text(daemon: Daemon, tab: Tab) -> None:
+    run = daemon.run(f'sched run "{HOSTILE}"')["run"]
+    page = tab("/jobs")
+    page.get_by_role("link", name="<script>alert(1)</script>\\u{202e}gnp").click()
+    assert page.locator("h1").inner_text() == "<script>alert(1)</script>\\u{202e}gnp"
+    page.goto(f"/runs/{run}")
+    lines = page.locator("#output li")
+    assert lines.nth(0).inner_text() == "<script>alert(1)</script>"
+    assert lines.nth(1).inner_text() == "red" and lines.nth(1).locator(".fg1").count() == 1
+    assert lines.nth(2).inner_text() == "\\u{202e} evil"
+    assert len(lines.nth(3).inner_text()) == 100_000
+    assert page.locator("main script").count() == 0
+    assert overflow(page) is None
