@@ -41,7 +41,8 @@ from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.server import ConsoleServer
-from schedappliance.edge.files.snapshot import read_files
+from schedappliance.edge.files.background import in_background
+from schedappliance.edge.files.snapshot import Reading, read_files
 from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.log import Log, open_log_file
 from schedappliance.edge.loop import AUDIT_MS, Loop
@@ -100,7 +101,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The files. A mistake in them is reported before anything is created.
         # All paths are absolute, since the store keeps them, and this directory may be deleted.
         file = usable_appliance_file(_absolute(config))
-        reading = read_files(file.config)
+        reading = _first_reading(file.config)
         path = store_path(file, reading.loaded, last_good)
 
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
@@ -154,6 +155,11 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         Audit(frame, store, spool, console, zones).run()
         _run(frame, core, beginning, launcher, watcher, console, spool, zones, reports)
     return OK
+
+
+def _first_reading(root: Path) -> Reading:
+    with in_background():
+        return read_files(root)
 
 
 def _service_reports(frame: Frame) -> ServiceReports | None:

@@ -143,8 +143,9 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     before, state.status = state.configuration, replace(state.status, last_good=None)
+    replaced = [] if state.options.files is configuration else [state.options.files]
     state.options = with_overrides(configuration, state.options.overrides.values())
-    state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None))
+    state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None, replaced))
     dropped = _discard_overrides(state, asked) if event.typed else []
     dropped += discard_outdated_overrides(state)
     state.version += 1

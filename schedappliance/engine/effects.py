@@ -7,7 +7,7 @@ due job creates are NamedTuples: creating one takes a third of the time that a f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
@@ -16,6 +16,7 @@ from schedappliance.model.resources import NO_RESOURCES, Resources
 if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
     from schedappliance.engine.events import ConsoleEvent
+    from schedappliance.model.configuration import Configuration
 
 
 class Answer(NamedTuple):
@@ -154,10 +155,15 @@ class ReadFiles:
 
 @dataclass(frozen=True, slots=True)
 class FilesAccepted:
-    """Stanza files were accepted: their paths with their texts. `guarded`: they contain `Authorization`."""
+    """Stanza files were accepted: their paths with their texts. `guarded`: they contain `Authorization`.
+
+    `replaced`: the configuration of the files before, for the receiver to free; empty at start. The receiver takes it out
+    of the list, so that it is the last one who refers to it.
+    """
 
     texts: tuple[tuple[str, str], ...]
     guarded: bool = False
+    replaced: list[Configuration] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.edge.files import snapshot
+from schedappliance.model.files import Folders, ReadFile
+from schedappliance.model.loading import Loaded, load
 from tests.support.core import SECOND
 from tests.support.faulty_observers import SilentObserver
 from tests.support.file_openings import Openings
@@ -51,7 +54,43 @@ def test_a_hint_without_a_change_opens_each_file_once(watched: Watched, monkeypa
 
 
 def test_a_requested_reload_opens_each_file_twice(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.conf.write_text(stanzas(1) + INCLUDE)
     openings = Openings(watched.conf.parent, monkeypatch)
     assert watched.say("config reload").startswith("OK\n")
     assert openings.counts == {"sched.conf": 2, "more.conf": 2}
+    watched.close()
+
+
+def test_a_reload_of_unchanged_files_reads_them_once_and_parses_none(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[Path] = []
+
+    def counted(root: Path, read_file: ReadFile, folders: Folders) -> Loaded:
+        parsed.append(root)
+        return load(root, read_file, folders)
+
+    monkeypatch.setattr(snapshot, "load", counted)
+    openings = Openings(watched.conf.parent, monkeypatch)
+    assert watched.say("config reload") == "OK\njobs: 0 added, 0 changed, 0 removed, 1 unchanged"
+    assert openings.counts == {"sched.conf": 1, "more.conf": 1} and not parsed
+    watched.conf.write_text(stanzas(1) + INCLUDE)
+    assert watched.ask("config reload").ok
+    assert parsed and watched.value() == 1
+    watched.close()
+
+
+def test_a_reload_of_unchanged_files_drops_overrides(watched: Watched) -> None:
+    assert watched.ask("config set message_expiration 7").ok
+    assert "dropped: Message_Expiration = 7" in watched.say("config reload")
+    assert watched.value() == 86400
+    watched.close()
+
+
+def test_rejected_files_are_read_again_on_request(watched: Watched) -> None:
+    (watched.conf.parent / "more.conf").unlink()
+    assert not watched.ask("config reload").ok
+    (watched.conf.parent / "more.conf").write_text("More = 2\n")
+    assert watched.ask("config reload").ok
+    assert watched.say("config get more") == "More = 2"
     watched.close()

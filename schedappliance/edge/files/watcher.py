@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.clock import Clock
+from schedappliance.edge.files.background import free, in_background
 from schedappliance.edge.files.directories import Directories, places_of
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
@@ -226,6 +228,8 @@ class FileChecker:
         # Digest and paths of the last reading; no digest if the files changed during it.
         self._digest: str | None = None
         self._paths: tuple[Path, ...] = ()
+        # The last reading as an event.
+        self._last = FilesRead(None, False, "", None, (), ())
         self._unsettled: Unsettled | None = None
         self._network: str | None = None
         self._reported: WatchChanged | None = None
@@ -235,12 +239,18 @@ class FileChecker:
 
     def set_active(self, effect: FilesAccepted) -> None:
         self._active, self._is_guarded = dict(effect.texts), effect.guarded
+        if effect.replaced:
+            free(effect.replaced)
 
     def read(self, effect: ReadFiles) -> None:
-        self._report(READING)
-        reading = read_files(self._root)
-        self.remember(reading)
-        self._watcher.post(as_event(reading, effect))
+        """Reads the files for a user. Contents that were accepted already are not parsed again."""
+        self._watch()
+        contents = self._changed_contents()
+        if contents is not None or self._last.configuration is None:
+            self._report(READING)
+            with in_background():
+                self.remember(read_files(self._root, contents))
+        self._watcher.post(replace(self._last, reply_to=effect.reply_to, typed=effect.typed))
         self._report()
 
     def audit(self) -> None:
@@ -269,12 +279,12 @@ class FileChecker:
     def _read_change(self, contents: dict[Path, Content]) -> None:
         """Reads the files and passes them on, unless they look half edited."""
         self._report(READING)
-        reading = read_files(self._root, contents, self._active)
-        why = doubt_of(reading, self._active, self._is_guarded)
-        if why is not None and self._let_wait(reading, why):
-            return
-        self.remember(reading)
-        self._watcher.post(as_event(reading))
+        with in_background():
+            reading = read_files(self._root, contents, self._active)
+            why = doubt_of(reading, self._active, self._is_guarded)
+            if why is None or not self._let_wait(reading, why):
+                self.remember(reading)
+                self._watcher.post(self._last)
 
     def _let_wait(self, reading: Reading, why: Doubt) -> bool:
         """Lets doubtful contents wait, and plans the next check. Returns False if they have waited long enough."""
@@ -294,6 +304,7 @@ class FileChecker:
         """Remembers a reading, with which the next check compares the files."""
         self._digest = reading.digest if reading.is_settled else None
         self._paths, self._unsettled = reading.paths, None
+        self._last = as_event(reading)
         if self._watch():
             # A change may have happened while its directory was not watched.
             self._watcher.notice()
@@ -328,9 +339,8 @@ class FileChecker:
             self._watcher.post(report)
 
 
-def as_event(reading: Reading, request: ReadFiles | None = None) -> FilesRead:
-    """The event of a reading. Without a request, no order waits for it."""
-    reply_to, typed = (request.reply_to, request.typed) if request else (None, False)
+def as_event(reading: Reading) -> FilesRead:
+    """The event of a reading that no order waits for."""
     loaded = reading.loaded
     configuration = loaded.configuration if loaded.accepted else None
-    return FilesRead(reply_to, typed, reading.digest, configuration, tuple(loaded.shown()), loaded.texts)
+    return FilesRead(None, False, reading.digest, configuration, tuple(loaded.shown()), loaded.texts)

@@ -1,0 +1,48 @@
+"""How stanza files are read beside the deciding thread, and how a replaced configuration is freed.
+
+Rule: the deciding thread waits for neither. Reading 10,000 stanzas takes seconds and makes 400,000 objects.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schedappliance.model.configuration import Configuration
+
+# How long a thread keeps the interpreter while another one waits for it. With Python's own 5 ms, each line of the console
+# waited some 30 ms while 10,000 stanzas were read. At all other times, 0.2 ms would cost 1 to 5 % of the work.
+SWITCH_SECONDS = 0.0002
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Reads files so that the other threads hardly notice it. One thread at a time may do so.
+
+    The garbage collector would stop all threads for 0.4 s to look through the objects of 10,000 stanzas, which form no
+    cycles. So it is off meanwhile, and does not look through them later either.
+    """
+    interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if is_collecting:
+            gc.enable()
+        sys.setswitchinterval(interval)
+
+
+def free(replaced: list[Configuration]) -> None:
+    """Frees the only configuration in the list, stanza by stanza. At once, it would stop all threads for 40 ms."""
+    configuration = replaced.pop()
+    stanzas = [*configuration.blocks.values(), *configuration.jobs.values(), *configuration.programs.values()]
+    del configuration
+    with in_background():
+        while stanzas:
+            stanzas.pop()

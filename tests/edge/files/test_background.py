@@ -1,0 +1,70 @@
+"""Reading files beside the deciding thread: the interpreter is set back afterwards, and a configuration is freed."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+from schedappliance.edge.files.background import SWITCH_SECONDS, free, in_background
+from schedappliance.model.configuration import Configuration, Program
+from schedappliance.model.loading import load
+
+
+def test_the_interpreter_is_set_back_even_after_a_mistake() -> None:
+    interval = sys.getswitchinterval()
+    with pytest.raises(ValueError), in_background():
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS) and not gc.isenabled()
+        raise ValueError
+    assert sys.getswitchinterval() == interval and gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with in_background():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+STANZAS = """\
+program "a" { argv = ( "/bin/true" ) }
+job "b" { cron = "0 3 * * *" zone = "UTC" command = "run a" }
+"""
+
+
+def loaded(text: str) -> Configuration:
+    return load(Path("/etc/sched.conf"), lambda _path: text.encode()).configuration
+
+
+class Traced(dict[str, Program]):
+    """A dictionary that shows whether it is freed."""
+
+
+def test_a_replaced_configuration_is_freed() -> None:
+    configuration = loaded(STANZAS)
+    configuration.programs = programs = Traced(configuration.programs)
+    freed = weakref.ref(programs)
+    replaced = [configuration]
+    del configuration, programs
+    free(replaced)
+    assert not replaced and freed() is None
+
+
+def test_a_loaded_configuration_has_no_cycles() -> None:
+    """The collector does not look through it, so a cycle would never be freed."""
+    # What is made once, such as the parsers, has cycles.
+    wrong = STANZAS + 'job "c" { every = 1x command = "rnu a" }\nD = (\n'
+    loaded(STANZAS), loaded(wrong)
+    gc.collect()
+    gc.disable()
+    try:
+        loaded(STANZAS), loaded(wrong)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
