@@ -252,7 +252,7 @@ def test_a_directory_that_is_moved_is_not_made_again_and_can_be_moved_back(daemo
     daemon.wait_for_log(f"{daemon.var}/spool is missing and cannot be made again")
     assert not daemon.var.exists()
     aside.rename(daemon.var)
-    for text in ("the store can be written again", "drops are taken again"):
+    for text in ("the store can be written again", "spool: it can be used again"):
         daemon.wait_for_log(text)
     assert [job["id"] for job in daemon.data("sched list")] == [first]
     eventually(lambda: daemon.data("summary")["degraded"] is None, "the end of all trouble")
@@ -367,6 +367,29 @@ def test_a_store_that_is_a_mount_of_its_own_is_rejected(daemon: Daemon, bind: Ca
     assert f"the store is a mount of its own: {store}; mount its directory instead" in other.serve_rejected()
     doctor = command("doctor", "--config", str(other.etc / "appliance.yaml"))
     assert f"{store}: E610 the store is a mount of its own" in doctor.stdout
+    daemon.assert_healthy()
+
+
+def test_a_spool_on_a_read_only_file_system_is_told(daemon: Daemon, bind: Callable[[Path, Path], None]) -> None:
+    """The drop waited, and `health` answered `ok`."""
+    daemon.is_copy = False
+    daemon.start()
+    spool = daemon.var / "spool"
+    new = os.open(spool / "new", os.O_RDONLY | os.O_DIRECTORY)
+    bind(spool, spool)
+    subprocess.run(["mount", "-o", "remount,bind,ro", spool], check=True)
+    # The descriptor leads below the mount.
+    with os.fdopen(os.open("a.cmd", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=new), "w") as file:
+        file.write("run hello\n")
+    os.close(new)
+    problem = f"no drop is taken: files in {spool}/new cannot be moved to {spool}/work: Read-only file system"
+    daemon.wait_for_log(f"degraded: {problem}")
+    assert daemon.console("health").stdout == f"{problem}\n"
+    assert problem in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    subprocess.run(["mount", "-o", "remount,bind,rw", spool], check=True)
+    daemon.wait_for_log("spool: it can be used again")
+    eventually(lambda: (spool / "done" / "a.result").exists(), "the result")
+    assert daemon.console("health").stdout == "ok\n"
     daemon.assert_healthy()
 
 

@@ -309,7 +309,7 @@ def test_without_the_directory_above_it_no_spool_is_made(daemon: Daemon) -> None
     daemon.wait_for_log(f"degraded: no drop is taken and no result is published: {reason}")
     assert reason in daemon.data("summary")["degraded"]
     (daemon.root / "mount").mkdir()
-    daemon.wait_for_log("drops are taken again")
+    daemon.wait_for_log("spool: it can be used again")
     assert daemon.data("summary")["degraded"] is None
     daemon.assert_healthy()
 

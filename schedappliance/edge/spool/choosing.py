@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.edge.files.leases import writer_of
-from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
+from schedappliance.edge.spool.entries import ErrorLog, Owners, is_of_the_spool, open_drop
 from schedappliance.engine.intake import (
     FORGOTTEN_MS,
     MOST_NAMED,
@@ -83,6 +83,8 @@ class Chooser:
     names: list[str] = field(default_factory=list)
     # Whether the last listing, or a look at one of its files, has failed.
     has_failed: bool = False
+    # Why the last listing has failed; None if it has not.
+    trouble: str | None = None
     _alone: dict[str, _AloneFile] = field(default_factory=dict)
     # The files whose names mean work in progress. They are many at once if somebody wants to delay the others, so nothing is
     # asked about them.
@@ -113,8 +115,10 @@ class Chooser:
         except OSError as error:
             self.errors.add("new", "cannot read %s: %s", self.path / "new", error.strerror)
             self.has_failed = True
+            if is_of_the_spool(error, f"{self.path}/new"):
+                self.trouble = f"no drop is taken: {self.path}/new cannot be read: {error.strerror}"
             return False
-        self.has_failed, self._in_progress = False, in_progress
+        self.has_failed, self.trouble, self._in_progress = False, None, in_progress
         self._alone = {name: self._alone[name] for name in self.names if name in self._alone}
         # Copied, since the deciding thread may add names meanwhile.
         for name in [name for name, boot in list(self._closed_at.items()) if moment.boot - boot >= WRITTEN_MS]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schedappliance.clock import Moment
 from schedappliance.edge.spool.choosing import Chooser, Chosen
-from schedappliance.edge.spool.entries import ErrorLog, Owners
+from schedappliance.edge.spool.entries import ErrorLog, Owners, is_of_the_spool
 from schedappliance.edge.spool.reading import ClaimedFile, Reader
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import SETTLED_MS, Leave, Rules, SpoolBacklog, mark_of, published_name, split_mark
@@ -41,6 +41,8 @@ class Claimer:
     _errors: ErrorLog = field(init=False)
     _chooser: Chooser = field(init=False)
     _reader: Reader = field(init=False)
+    # Why the last look could not claim files; None if it could.
+    _trouble: str | None = None
     _sequence: int = 0
     _unsynced: set[str] = field(default_factory=lambda: {"new", "work", "failed"})
 
@@ -58,7 +60,7 @@ class Claimer:
 
     def look(self, moment: Moment) -> list[DropClaimed]:
         """Claims and reads the next files. Claimed files that could not be read before come first."""
-        unread = self._reader.unread
+        unread, self._trouble = self._reader.unread, None
         if not self._chooser.names and self._chooser.list_files(moment):
             self._errors.forget_others({"sync", *self._chooser.names, *(file.mark for file in unread)})
         chosen = self._chooser.choose(BATCH - len(unread), moment)
@@ -90,6 +92,11 @@ class Claimer:
         return min(instants, default=None)
 
     @property
+    def trouble(self) -> str | None:
+        """Why no drop is taken, whatever file is dropped; None if drops are taken."""
+        return self._trouble or self._chooser.trouble
+
+    @property
     def has_more(self) -> bool:
         """Whether some of the listed files had no room in this batch."""
         return bool(self._chooser.names) and not self._reader.unread
@@ -119,6 +126,9 @@ class Claimer:
             self._errors.add(entry.name, "cannot claim %s: %s", ascii(entry.name), error.strerror)
             self._chooser.leave(entry, Leave(f"cannot be claimed: {error.strerror}"), moment)
             self._chooser.has_failed = True
+            new, work = f"{self.path}/new", f"{self.path}/work"
+            if is_of_the_spool(error, new, work):
+                self._trouble = f"no drop is taken: files in {new} cannot be moved to {work}: {error.strerror}"
             return
         self.reached("claimed")
         self._chooser.forget(entry.name)
@@ -138,6 +148,8 @@ class Claimer:
                 fsync_path(self.path / folder, os.O_NOFOLLOW)
         except OSError as error:
             self._errors.add("sync", "cannot sync %s: %s", self.path, error.strerror)
+            if is_of_the_spool(error):
+                self._trouble = f"no drop is taken: {self.path} cannot be synced: {error.strerror}"
             why = f"cannot be read before its name is on the disk: {error.strerror}"
             self._reader.unread = [file.waiting(why, moment) for file in self._reader.unread]
             return False

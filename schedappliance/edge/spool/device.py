@@ -69,7 +69,9 @@ class Spool:
     _publisher: Publisher = field(init=False)
     _effects: deque[PublishResult] = field(default_factory=deque)
     _reported: SpoolBacklog | None = None
+    # Why the spool must not be touched, and the trouble that the core was told last.
     _problem: str | None = None
+    _told: str | None = None
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
@@ -145,18 +147,21 @@ class Spool:
             self._arrivals.renew()
 
     def _check_folders(self) -> str | None:
-        """Finds out whether the spool may be touched.
-
-        Returns the problem, if there is one; reports it when it changes.
-        """
-        before, self._problem = self._problem, folder_problem(self.settings.path) or self._why_not_mended
-        if self._problem != before:
-            if self._problem is not None:
-                self.log.error("degraded: %s", self._problem)
-            else:
-                self.log.info("spool: drops are taken again")
-            self.loop.inbox.post(SpoolSeen(self._reported or SpoolBacklog(), self._problem))
+        """Finds out whether the spool may be touched. Returns the problem, if there is one."""
+        self._problem = folder_problem(self.settings.path) or self._why_not_mended
+        self._tell_trouble()
         return self._problem
+
+    def _tell_trouble(self) -> None:
+        """Reports why the spool cannot be used, when that changes."""
+        before, self._told = self._told, self._problem or self._claimer.trouble or self._publisher.trouble
+        if self._told == before:
+            return
+        if self._told is not None:
+            self.log.error("degraded: %s", self._told)
+        else:
+            self.log.info("spool: it can be used again")
+        self.loop.inbox.post(SpoolSeen(self._reported or SpoolBacklog(), self._told))
 
     def _mend(self) -> str | None:
         """Makes the directories that were removed again, as at start. Returns why that is impossible."""
@@ -186,11 +191,12 @@ class Spool:
             return
         moment = self.loop.clock.moment()
         drops = self._claimer.look(moment)
+        self._tell_trouble()
         for drop in drops:
             self.loop.inbox.post(drop)
         if (backlog := self._claimer.backlog()) != self._reported:
             self._reported = backlog
-            self.loop.inbox.post(SpoolSeen(backlog, self._problem))
+            self.loop.inbox.post(SpoolSeen(backlog, self._told))
         if drops or self._claimer.has_more:
             # The next listing follows the turn of these drops, so that console lines wait for at most one batch of drops.
             self.loop.inbox.post(self.hint)
@@ -213,6 +219,7 @@ class Spool:
         while self._effects:
             effects.append(self._effects.popleft())
         self._publisher.publish(effects, self.loop.clock.moment().wall)
+        self._tell_trouble()
 
     def put_back(self, effect: PutBack) -> None:
         """Performs the effect PutBack."""

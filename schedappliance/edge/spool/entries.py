@@ -5,6 +5,7 @@ Rule: an owner is looked up once for each listing of new/, and an error is logge
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterable
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 from schedappliance.edge.users import known_after_tries
 from schedappliance.engine.intake import SpoolEntry
 from schedappliance.engine.records import KnownUser
+
+# Errors of a disk. Every other error may have its cause in one file, which any user may drop.
+_OF_THE_DISK = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 @dataclass(slots=True)
@@ -66,6 +70,16 @@ class ErrorLog:
     def forget_others(self, subjects: Iterable[str]) -> None:
         """Forgets all subjects except these."""
         self._logged.intersection_update(subjects)
+
+
+def is_of_the_spool(error: OSError, *folders: str) -> bool:
+    """Whether an error concerns all files in these directories, and not only the one with which it happened.
+
+    A directory that is missing is no such error: the audit makes it again.
+    """
+    if error.errno == errno.ENOENT:
+        return False
+    return error.errno in _OF_THE_DISK or not all(os.access(path, os.R_OK | os.W_OK | os.X_OK) for path in folders)
 
 
 def open_drop(path: str) -> int:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from schedappliance.edge import linux
+from schedappliance.edge.spool.entries import is_of_the_spool
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, published_name, result_name
 from schedappliance.fsync import fsync_path
@@ -40,6 +41,8 @@ class Publisher:
     keep: Keep
     log: logging.Logger
     reached: Callable[[str], None] = lambda _boundary: None
+    # Why the last call could publish no result, whatever its drop; None if it could.
+    trouble: str | None = None
     _unpublished: dict[str, PublishResult] = field(default_factory=dict)
     _published: deque[tuple[int, str]] = field(default_factory=deque)
 
@@ -58,7 +61,7 @@ class Publisher:
 
         Failed ones are tried again with the next results.
         """
-        failed_before = set(self._unpublished)
+        failed_before, self.trouble = set(self._unpublished), None
         self._unpublished |= {effect.mark: effect for effect in effects}
         while self._publish_next(failed_before):
             pass
@@ -84,17 +87,18 @@ class Publisher:
                 written.append((effect, self._write_result(effect)))
                 self.reached("result written")
             except OSError as error:
-                self._log_new(effect, error, failed_before)
+                self._failed(effect, error, failed_before)
         try:
             sync_files(self.path / "done", [path for _, path in written])
         except OSError as error:
             self.log.error("spool: cannot sync the results in %s: %s", self.path, error.strerror)
+            self.trouble = f"no result is published: {self.path} cannot be synced: {error.strerror}"
             return False
         for effect, _ in written:
             try:
                 self._move(effect)
             except OSError as error:
-                self._log_new(effect, error, failed_before)
+                self._failed(effect, error, failed_before)
             else:
                 self._unpublished.pop(effect.mark)
                 published.add(effect.name)
@@ -184,7 +188,11 @@ class Publisher:
         else:
             os.rmdir(f"{self.path}/{name}")  # noqa: PTH106
 
-    def _log_new(self, effect: PublishResult, error: OSError, failed_before: set[str]) -> None:
+    def _failed(self, effect: PublishResult, error: OSError, failed_before: set[str]) -> None:
+        """Notes that a result could not be published, and logs it once."""
+        folder = f"{self.path}/{_folder(effect)}"
+        if is_of_the_spool(error, f"{self.path}/work", folder):
+            self.trouble = f"no result is published: {folder} cannot be written: {error.strerror}"
         if effect.mark not in failed_before:
             self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
 

@@ -391,7 +391,64 @@ def test_a_claim_that_cannot_be_synced_is_not_read(directory: Directory, monkeyp
             "a.cmd",
             "cannot be read before its name is on the disk: Input/output error",
         )
+        trouble = f"no drop is taken: {directory.path} cannot be synced: Input/output error"
+        assert directory.claimer.trouble == trouble
     assert directory.claimed_names() == ["a.cmd"]
+    assert directory.claimer.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("number", "trouble"),
+    [
+        (errno.EROFS, "no drop is taken: files in {0}/new cannot be moved to {0}/work: Read-only file system"),
+        (errno.ENOSPC, "no drop is taken: files in {0}/new cannot be moved to {0}/work: No space left on device"),
+        # Only this file cannot be moved, or its owner has removed it.
+        (errno.EPERM, None),
+        (errno.ENOENT, None),
+    ],
+)
+def test_a_claim_that_fails_for_every_file_is_a_trouble(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, number: int, trouble: str | None
+) -> None:
+    def fail(_source: str, _target: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    directory.write("a.cmd")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", fail)
+        assert directory.look() == []
+        assert directory.claimer.trouble == (trouble.format(directory.path) if trouble else None)
+        assert directory.next_look() == SETTLED_MS
+    assert directory.claimed_names(SETTLED_MS) == ["a.cmd"]
+    assert directory.claimer.trouble is None
+
+
+@pytest.mark.parametrize("is_writable", [False, True])
+def test_an_error_of_permissions_is_a_trouble_if_the_directory_cannot_be_written(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, is_writable: bool
+) -> None:
+    """A user may drop a directory that another user cannot move."""
+
+    def fail(_source: str, _target: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    directory.write("a.cmd")
+    monkeypatch.setattr(os, "access", lambda _path, _mode: is_writable)
+    monkeypatch.setattr(os, "rename", fail)
+    assert directory.look() == []
+    assert (directory.claimer.trouble is None) == is_writable
+
+
+def test_a_listing_that_fails_is_a_trouble(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "scandir", fail)
+        directory.look()
+        assert directory.claimer.trouble == f"no drop is taken: {directory.new} cannot be read: Input/output error"
+    directory.look()
+    assert directory.claimer.trouble is None
 
 
 def published(drop: DropClaimed, accepted: bool = False) -> PublishResult:
@@ -444,6 +501,25 @@ def test_a_result_that_cannot_be_written_is_written_later(
     publisher.publish([], now_ms(directory))
     assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
     assert os.listdir(directory.work) == []
+
+
+def test_a_disk_without_room_for_results_is_a_trouble(
+    directory: Directory, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write("a.cmd")
+    (drop,) = directory.look()
+
+    def fail(_source: str, _target: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", fail)
+        publisher.publish([published(drop, accepted=True)], 0)
+        trouble = f"no result is published: {directory.path}/done cannot be written: No space left on device"
+        assert publisher.trouble == trouble
+    publisher.publish([], now_ms(directory))
+    assert publisher.trouble is None
+    assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
 
 
 def rejected_directory(directory: Directory, publisher: Publisher) -> Path:
