@@ -1,4 +1,4 @@
-"""Tells whether a regular file is at a path, or a FIFO, a link or something else. Also EXHAUSTED, the errors of a shortage.
+"""Tells what is at a path: a regular file, a FIFO, a link, or what this user may not use. Also EXHAUSTED, errors of a shortage.
 
 Rule: only regular files are opened. Opening a FIFO can wait forever, and opening a device can do anything.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -47,6 +48,32 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
     if kind == "a symbolic link":
         remedy = "put the file to which it leads there, or remove the link"
     return Unusable(f"{path} is {kind}, not a file", remedy)
+
+
+def closed(path: Path, error: OSError) -> Unusable | None:
+    """The exception for a file or directory that is there, but that this user may not use.
+
+    None if the error has another cause, such as the directory in which it would be created.
+    """
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return None
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    owner, user = _user_name(status.st_uid), os.geteuid()
+    mode = f"{stat.S_IMODE(status.st_mode):04o}"
+    message = f"{path} cannot be used: {error.strerror}; it belongs to {owner} and has mode {mode}"
+    if error.errno == errno.EPERM and user in (0, status.st_uid):
+        return Unusable(message, "`lsattr` shows whether it is immutable; `chattr -i` changes that")
+    return Unusable(message, f"change its owner or its permissions for {_user_name(user)}")
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return f"`{pwd.getpwuid(uid).pw_name}`"
+    except KeyError:
+        return f"`uid-{uid}`"
 
 
 # No file in /proc that the appliance reads is larger.

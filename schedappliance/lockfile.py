@@ -11,7 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_file, read_head
+from schedappliance.kinds import LARGEST_OF_KERNEL, closed, not_a_file, read_head
 
 MODE = 0o600
 UNKNOWN = "unknown"
@@ -39,8 +39,8 @@ class LockLost(Exception):
 def lock_file(path: Path) -> int:
     """Creates a file if needed and locks it for this process. Returns the descriptor, which must stay open.
 
-    Raises LockHeld, Unusable if something else than a file has its name, and OSError with the path if the file cannot be
-    opened or locked.
+    Raises LockHeld, Unusable if something else than a file of this user has its name, and OSError with the path if the file
+    cannot be created or locked.
     """
     if unusable := not_a_file(path):
         raise unusable
@@ -52,6 +52,8 @@ def lock_file(path: Path) -> int:
             if _is_locked(opened[-1], path):
                 return opened.pop()
         raise LockHeld(UNKNOWN)
+    except PermissionError as error:
+        raise closed(path, error) or error from None
     finally:
         for descriptor in opened:
             os.close(descriptor)

@@ -102,6 +102,26 @@ def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: P
     assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, str(path))
 
 
+def test_a_file_that_cannot_be_used_is_named_with_owner_and_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, number = tmp_path / "lock", errno.EACCES
+    path.touch(0o600)
+    path.chmod(0o400)
+
+    def fail(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(Unusable, match=r"Permission denied; it belongs to `.*` and has mode 0400") as raised:
+        lock_file(path)
+    assert raised.value.help.startswith("change its owner or its permissions for `")
+    number = errno.EPERM
+    with pytest.raises(Unusable, match="Operation not permitted; it belongs to") as raised:
+        lock_file(path)
+    assert raised.value.help == "`lsattr` shows whether it is immutable; `chattr -i` changes that"
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "elsewhere")

@@ -41,6 +41,7 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
+from schedappliance.kinds import closed
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
@@ -323,4 +324,6 @@ def open_files(frame: Frame) -> Watcher:
 
 
 def _cannot_create(error: OSError) -> Unusable:
+    if error.filename and (unusable := closed(Path(error.filename), error)):
+        return unusable
     return Unusable(f"cannot create {error.filename}: {error.strerror}", "make its directory writable")

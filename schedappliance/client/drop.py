@@ -137,19 +137,23 @@ def _failure(folder: Path, error: OSError) -> Unusable | OSError:
         remedy = "give the directory of `spool.path`; the appliance creates missing directories when it starts"
         return Unusable(f"no spool at {folder.parent}: {folder}: {why}", remedy)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Unusable(f"cannot write to {folder}: {why}", _remedy(folder))
+        return Unusable(f"cannot write to {folder}: {why}", _remedy(folder, error))
     if error.errno == errno.EXDEV:
         return Unusable(f"cannot link into {folder}: {why}", "put tmp/ and new/ on one file system")
     return OSError(error.errno, why, str(folder))
 
 
-def _remedy(folder: Path) -> str:
-    """Names the group or the user that may write to a directory."""
+def _remedy(folder: Path, error: OSError) -> str:
+    """Names the group or the user that may write to a directory, unless nobody may."""
     import grp
     import pwd
 
+    if error.errno == errno.EROFS:
+        return "mount its file system with permission to write"
     try:
         status = folder.stat()
+        if os.geteuid() in (0, status.st_uid) and error.errno == errno.EPERM:
+            return "`lsattr -d` shows whether it is immutable; `chattr -i` changes that"
         if status.st_mode & 0o020:
             return f"join the group `{grp.getgrgid(status.st_gid).gr_name}`"
         return f"run this as the user `{pwd.getpwuid(status.st_uid).pw_name}`"

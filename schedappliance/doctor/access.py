@@ -141,6 +141,12 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
             yield closed
     if facts.store and facts.store.exists and not may(facts.user, facts.store.last, READ | WRITE):
         yield _closed(facts, facts.store.last, READ | WRITE)
+    for step in (*facts.store_files, *facts.locks):
+        bits = READ | WRITE | ENTER if step.is_directory else READ | WRITE
+        if (not facts.store or step.path != facts.store.last.path) and not may(facts.user, step, bits):
+            yield _closed(facts, step, bits)
+    if facts.log and not may(facts.user, facts.log, WRITE):
+        yield _closed(facts, facts.log, WRITE)
     for folder in facts.folders:
         if not may(facts.user, folder.step, READ | WRITE | ENTER):
             yield _closed(facts, folder.step, READ | WRITE | ENTER)

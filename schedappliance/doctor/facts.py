@@ -227,6 +227,7 @@ class Facts:
     store: Way | None = None
     store_files: tuple[Step, ...] = ()
     locks: tuple[Step, ...] = ()
+    log: Step | None = None
     store_refusal: tuple[str, str] | None = None
     free_bytes: int | None = None
     free_inodes: int | None = None

@@ -105,6 +105,7 @@ class _Observer:
             store=store,
             store_files=tuple(self.store_files()),
             locks=tuple(step for path in self.lock_paths() if (step := step_at(path))),
+            log=step_at(self.file.log_file) if self.file.log_file else None,
             store_refusal=self.store_refusal(),
             free_bytes=free_bytes,
             free_inodes=free_inodes,

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.threads import start_thread
-from schedappliance.kinds import not_a_file
+from schedappliance.kinds import closed, not_a_file
 from schedappliance.visible import json_text, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -352,6 +352,11 @@ def open_log_file(path: Path) -> int:
         return _open_file(str(path), FILE_MODE)
     except OSError as error:
         if unusable := not_a_file(path):
+            # Not the remedy for other files: somebody may have named a device.
+            raise Unusable(
+                unusable.message, "name another file in `log: file`; without the key, the log goes to stderr"
+            ) from error
+        if unusable := closed(path, error):
             raise unusable from error
         remedy = "make its directory writable, or change `log: file`"
         raise Unusable(f"cannot open the log file {path}: {error.strerror}", remedy) from error

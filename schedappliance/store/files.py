@@ -5,12 +5,13 @@ Rule: nothing here opens the content of a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.kinds import not_a_file, read_head
+from schedappliance.kinds import closed, not_a_file, read_head
 from schedappliance.lockfile import holders
 
 # SQLite opens these files beside the store.
@@ -39,6 +40,15 @@ def obstacle(path: Path) -> Unusable | None:
     SQLite waits forever when it opens a FIFO, and its errors do not name the file.
     """
     return next(filter(None, (not_a_file(Path(f"{path}{suffix}")) for suffix in (LOG, INDEX, JOURNAL))), None)
+
+
+def closed_beside(path: Path) -> Unusable | None:
+    """The exception for a file beside a store that this user may not use: SQLite's errors name only the store."""
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    files = [Path(f"{path}{suffix}") for suffix in (LOG, INDEX, JOURNAL)]
+    return next(
+        (closed(file, error) for file in files if file.exists() and not os.access(file, os.R_OK | os.W_OK)), None
+    )
 
 
 def log_bytes(path: Path) -> int:

@@ -16,7 +16,7 @@ from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
-from schedappliance.store.files import LOG, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
+from schedappliance.store.files import LOG, closed_beside, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
@@ -81,6 +81,8 @@ def check_place(path: Path) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
         raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
+    if unusable := closed_beside(path):
+        raise unusable
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise Unusable(f"the store is not readable and writable: {path}", "change its owner or permissions")
 

@@ -313,6 +313,16 @@ def test_the_error_of_a_user_who_may_not_write_names_who_may(
     assert caught.value.help == remedy
 
 
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EROFS, "mount its file system"), (errno.EPERM, "`lsattr -d`")])
+def test_who_may_write_by_the_permissions_is_not_told_to_be_that_user(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    monkeypatch.setattr(dropping, "_write", fails(number))
+    with pytest.raises(Unusable) as caught:
+        drop(spool, "work", DATA)
+    assert caught.value.help.startswith(remedy)
+
+
 ACCEPTED: dict[str, Any] = {"file": "work-1.cmd", "accepted": True, "results": [], "diagnostics": []}
 
 

@@ -154,6 +154,20 @@ def test_files_beside_the_store_are_judged_too() -> None:
     ]
 
 
+def test_a_file_of_another_user_is_a_finding_wherever_the_appliance_opens_it() -> None:
+    """Somebody has started the appliance as root before."""
+    log = step("-rw------- root root /var/lib/schedappliance/sched.db-wal")
+    output = step("drwx------ root root /var/lib/schedappliance/sched.db.output")
+    lock = step("-rw------- root root /var/spool/schedappliance/.lock")
+    lines = step("-rw-r----- root root /var/log/schedappliance.log")
+    facts = machine(store_files=(log, output), locks=(lock,), log=lines)
+    assert [(d.code, d.source.name) for d in access_mistakes(facts)] == [
+        ("E608", str(place.path)) for place in (log, output, lock, lines)
+    ]
+    of_root = replace(facts, needs=facts.needs._replace(user=ROOT))
+    assert "E608" not in {mistake.code for mistake in access_mistakes(of_root)}
+
+
 def test_a_link_in_place_of_a_directory_is_not_a_matter_of_its_mode() -> None:
     """`chmod` would change the target of the link."""
     output = step("lrwxrwxrwx sched sched /var/lib/schedappliance/sched.db.output")

@@ -353,6 +353,9 @@ def test_only_a_file_is_a_log_file(tmp_path: Path) -> None:
     os.mkfifo(log)
     with pytest.raises(Unusable, match=f"{log} is a FIFO, not a file"):
         open_log_file(path)
+    with pytest.raises(Unusable, match="/dev/null is a device, not a file") as caught:
+        open_log_file(Path("/dev/null"))
+    assert caught.value.help.startswith("name another file in `log: file`"), "nobody may move /dev/null away"
     log.unlink()
     os.close(open_log_file(path))
     assert sorted(os.listdir(tmp_path)) == ["appliance.yaml", "here", "logs"]

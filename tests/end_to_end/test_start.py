@@ -106,6 +106,32 @@ def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
 
 
 @as_root
+@pytest.mark.parametrize(
+    "name", ["log", "sched.db-wal", "sched.db-shm", "sched.db.lock", "console.sock.lock", "spool/.lock"]
+)
+def test_a_file_that_a_start_as_root_has_left_is_named(public_daemon: Daemon, name: str) -> None:
+    """The errors blamed the directory, which is writable, or the disk, and doctor found nothing."""
+    daemon = public_daemon
+    config = daemon.etc / "appliance.yaml"
+    config.write_text(config.read_text().replace("log: {", "log: { file: ../var/log,"))
+    daemon.launch()
+    eventually(lambda: (daemon.var / "log").exists() and " is ready" in (daemon.var / "log").read_text(), "the start")
+    daemon.kill()
+    for path in (daemon.var, *daemon.var.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    path = daemon.var / name
+    os.chown(path, 0, 0)
+    path.chmod(0o600)
+    rejection = daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    problem = (
+        "Permission denied; it belongs to `root` and has mode 0600; change its owner or its permissions for `nobody`"
+    )
+    assert f"{path} cannot be used: {problem}" in rejection
+    finding = f"{path}: E608 `nobody`, the user of the appliance, cannot "
+    assert finding in command("doctor", "--config", str(config)).stdout
+
+
+@as_root
 def test_files_that_become_unreadable_leave_the_running_configuration_active(public_daemon: Daemon) -> None:
     """An earlier daemon ended when it could not even stat a path in a directory that it may not enter."""
     daemon = public_daemon

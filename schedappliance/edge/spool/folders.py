@@ -58,7 +58,8 @@ def make_folders(path: Path, group: str | None) -> None:
             raise Unusable(problem, UNMOUNT)
         if group is not None and name != "work" and status.st_gid != gid:
             _change_group(folder, gid, group)
-        folder.chmod(mode)
+        if stat.S_IMODE(folder.lstat().st_mode) != mode:
+            folder.chmod(mode)
 
 
 def folder_problem(path: Path) -> str | None:
