@@ -19,11 +19,19 @@ _COLOURS_OF_KINDS = {"bad": RED, "warn": YELLOW, "good": GREEN, "live": GREEN, "
 # The colours of the states of runs and jobs. Other states have none.
 COLOURS = {state: _COLOURS_OF_KINDS[kind] for state, kind in KINDS.items()}
 GAP = "  "
+# A terminal is never larger. COLUMNS and LINES may hold any number, and what fills the width would take that long.
+MOST_COLUMNS, MOST_LINES = 1000, 1000
 
 
 def is_coloured() -> bool:
     """Whether colours are shown: on a terminal, unless NO_COLOR is set (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def screen_size() -> os.terminal_size:
+    """The columns and lines of the terminal, or those in COLUMNS and LINES, within limits."""
+    size = shutil.get_terminal_size()
+    return os.terminal_size((min(size.columns, MOST_COLUMNS), min(size.lines, MOST_LINES)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -50,7 +58,7 @@ def show(lines: Sequence[str]) -> None:
     """Prints lines, in a pager if stdout is a terminal that they do not fit: $PAGER, or less."""
     text = "".join(f"{line}\n" for line in lines)
     pager = os.environ.get("PAGER", "less") if sys.stdout.isatty() else ""
-    if pager and len(lines) >= shutil.get_terminal_size().lines and shutil.which(pager.split()[0]):
+    if pager and len(lines) >= screen_size().lines and shutil.which(pager.split()[0]):
         import subprocess
 
         # As git does: quit if it fits one screen, keep colours, leave the text on the screen.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -22,6 +21,7 @@ from schedappliance.client.console import Session
 from schedappliance.client.states import FAILED, LEGEND, LIVE, RANKS, SHAPES
 from schedappliance.client.wire import quoted
 from schedappliance.clock import SystemClock, local_text
+from schedappliance.model.values import MAX_DURATION_MS
 from schedappliance.visible import visible, width_of
 
 DESCRIPTION = """\
@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    size = shutil.get_terminal_size()
+    size = tables.screen_size()
     most = options.lanes or (max(1, size.lines - OTHER_LINES) if sys.stdout.isatty() else LANES)
     with session_of(options) as session:
         data = data_for(session, options, SystemClock().moment().wall, most)
@@ -114,7 +114,8 @@ def _runs(session: Session, options: argparse.Namespace, now_ms: int) -> tuple[l
     """The runs, the newest first, and what is missing. Runs that were due earlier and ended since, or go on, are included."""
     job = "" if options.job is None else f"{quoted(options.job)} "
     # A run that was due earlier may have gone on in the span that is shown, however long ago it was due.
-    line: str | None = f"sched history {job}active {options.since // 1000 + 1}s limit {PAGE}"
+    active_s = min(options.since // 1000 + 1, MAX_DURATION_MS // 1000)
+    line: str | None = f"sched history {job}active {active_s}s limit {PAGE}"
     runs: list[Data] = []
     while line is not None and len(runs) < MOST_RUNS:
         answer = answer_of(session, line)

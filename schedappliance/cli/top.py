@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 import termios
@@ -145,7 +144,7 @@ class Top:
             if age >= (SETTLE_MS if is_stale or self.trouble else OLD_MS):
                 self.ask()
                 is_stale = False
-            size = shutil.get_terminal_size()
+            size = tables.screen_size()
             lines = self.lines(size.columns, size.lines)
             write_as_is(sys.stdout, "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines[:-1]) + lines[-1] + "\x1b[J")
             sys.stdout.flush()

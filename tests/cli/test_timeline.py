@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from schedappliance.cli import timeline
-from tests.support.core import Appliance, ended
+from schedappliance.cli import tables, timeline
+from tests.support.core import Appliance, ended, spoken
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
@@ -57,7 +57,7 @@ class CoreSession:
 
     def ask(self, line: str) -> dict[str, Any]:
         answer = self.appliance.ask(line)
-        return {"ok": answer.ok, "data": json.loads(str(answer.output)), "note": answer.note, "next": answer.next}
+        return {"ok": answer.ok, "data": json.loads(spoken(answer)), "note": answer.note, "next": answer.next}
 
 
 @pytest.mark.parametrize("page", [1, 5000])
@@ -79,3 +79,29 @@ def test_runs_that_were_due_long_before_and_ran_in_the_span_are_shown(
         for key, state in zip(keys[1:], ("succeeded", "succeeded", "started"), strict=True)
     ]
     assert left_out == []
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_the_longest_duration_is_a_span(option: str) -> None:
+    either = Appliance(None)
+    either.say("run hello")
+    options = timeline.parse([option, "36500d"])
+    data = timeline.data_for(CoreSession(either), options, either.clock.moment().wall, 9)  # type: ignore[arg-type]
+    assert [len(lane["runs"]) for lane in data["lanes"]] == [1]
+    assert len(list(timeline.lines(data, 80, utf8=True, coloured=False))) == 3
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_an_error_names_the_duration_as_it_was_typed(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        timeline.parse([option, "36501d"])
+    assert f"argument {option}: duration `36501d` is longer than 100 years" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["99999999", "9" * 5000])
+def test_no_width_in_the_environment_takes_for_ever(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    size = tables.screen_size()
+    assert size.columns <= tables.MOST_COLUMNS and size.lines <= tables.MOST_LINES
+    assert max(map(len, drawn(width=size.columns))) <= tables.MOST_COLUMNS
