@@ -7,12 +7,15 @@ import smtplib
 import ssl
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any, NamedTuple
 
+from schedappliance.diagnostics import shortened
 from schedappliance.transports.message import Message, NotDelivered, body, header_text
+from schedappliance.visible import visible
 
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -54,17 +57,36 @@ def _id(message: Message, key: str) -> str:
 _MOST_ANSWERS = 1 << 20
 
 
+# What each line of an answer begins with: the code, then `-` if another line follows.
+_ANSWER = re.compile(rb"[2-5][0-9]{2}(?:[ -]|\s*\Z)")
+
+
+class _NoAnswer(Exception):
+    """What came in place of an answer: the words before the answer that was awaited, and those after it."""
+
+
 class _Answers:
-    """What a server sends, up to _MOST_ANSWERS. It stands in for the file that smtplib reads."""
+    """What a server sends, up to _MOST_ANSWERS. It stands in for the file that smtplib reads.
+
+    smtplib cuts the first characters off a line that is no answer, and takes them for a code.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file, self._left = file, _MOST_ANSWERS
 
     def readline(self, size: int) -> bytes:
-        line: bytes = self._file.readline(size)
+        try:
+            line: bytes = self._file.readline(size)
+        except OSError as error:
+            raise _NoAnswer("waited for", f": {error}") from None
         self._left -= len(line)
         if self._left < 0:
             raise NotDelivered(f"the answers of the server have more than {_MOST_ANSWERS:,} bytes", True)
+        if not line:
+            raise _NoAnswer("the server ends the connection in place of", "")
+        if len(line) >= size or not _ANSWER.match(line):
+            text = shortened(visible(line.decode(errors="backslashreplace").rstrip()))
+            raise _NoAnswer(f"the server sends `{text}` in place of", "")
         return line
 
     def close(self) -> None:
@@ -72,14 +94,30 @@ class _Answers:
 
 
 class _Plain(smtplib.SMTP):
+    # What comes next from the server.
+    _awaited = "its greeting"
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        self._awaited = f"its answer to {cmd.split()[0].upper()}"
+        super().putcmd(cmd, args)
+
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None and self.sock is not None:
             self.file = _Answers(self.sock.makefile("rb"))
         try:
             return super().getreply()
+        except _NoAnswer as error:
+            before, after = error.args
+            self.close()
+            raise smtplib.SMTPServerDisconnected(f"{before} {self._awaited}{after}") from None
         except NotDelivered:
             self.close()
             raise
+
+    def leave(self) -> None:
+        """Ends the connection when the server has taken the mail: what it answers now changes nothing."""
+        with suppress(OSError, smtplib.SMTPException):
+            self.putcmd("quit")
 
 
 class _Encrypted(_Plain, smtplib.SMTP_SSL):
@@ -92,15 +130,16 @@ def send(email: EmailMessage, server: Server, seconds: float) -> None:
         # It reads all certificates of the machine, which takes a tenth of a second.
         context = None if server.security == "none" else ssl.create_default_context()
         if server.security == "tls":
-            connection: smtplib.SMTP = _Encrypted(server.host, server.port, timeout=seconds, context=context)
+            connection: _Plain = _Encrypted(server.host, server.port, timeout=seconds, context=context)
         else:
             connection = _Plain(server.host, server.port, timeout=seconds)
-        with connection:
+        with closing(connection):
             if server.security == "starttls":
                 connection.starttls(context=context)
             if server.user is not None:
                 connection.login(server.user, server.password)
             connection.send_message(email)
+            connection.leave()
     except smtplib.SMTPRecipientsRefused as error:
         answers = list(error.recipients.values())
         may_pass = all(_may_pass(code) for code, _ in answers)
@@ -118,7 +157,8 @@ def send(email: EmailMessage, server: Server, seconds: float) -> None:
 
 
 def _answer(code: int, text: bytes | str) -> str:
-    return f"the server answers {code} {text.decode(errors='replace') if isinstance(text, bytes) else text}"
+    words = visible(text.decode(errors="replace") if isinstance(text, bytes) else text, keep="\n")
+    return f"the server answers {code} {words}"
 
 
 def _may_pass(code: int) -> bool:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from email.header import Header
 from html import escape
-from http.client import HTTPException, InvalidURL
+from http.client import BadStatusLine, HTTPException, InvalidURL, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from schedappliance.diagnostics import shortened
 from schedappliance.transports.message import Message, NotDelivered, body, header_text
+from schedappliance.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,14 +95,20 @@ def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -
         raise NotDelivered("the URL holds a user; write a line `Authorization: ...` into `--header-file`", False)
     try:
         request = Request(url, content, {"User-Agent": "schedappliance", **headers}, method="POST")
-        with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
+        # The status says that the alert is taken, whatever follows it.
+        with build_opener(_NoRedirect()).open(request, timeout=seconds) as answer, suppress(OSError, HTTPException):
             answer.read(_MOST_READ)
     except HTTPError as error:
         error.close()  # The connection.
         to = f" and redirects to {_place(error.headers.get('Location'))}" if 300 <= error.code < 400 else ""
         may_pass = error.code >= 500 or error.code in _MAY_PASS
-        raise NotDelivered(f"the server answers {error.code} {error.reason}{to}", may_pass) from None
+        raise NotDelivered(f"the server answers {error.code} {visible(error.reason)}{to}", may_pass) from None
     except (ValueError, InvalidURL):
         raise NotDelivered("the URL or a header has characters that HTTP lacks", False) from None
+    except RemoteDisconnected:
+        raise NotDelivered("the server ends the connection in place of an answer", True) from None
+    except BadStatusLine as error:
+        line = shortened(visible(str(error).strip()))
+        raise NotDelivered(f"the server sends `{line}` in place of an answer", True) from None
     except (OSError, HTTPException) as error:
         raise NotDelivered(str(getattr(error, "reason", error)), True) from None
