@@ -16,19 +16,19 @@ def roles_of(authorization: Authorization, known: KnownUser) -> list[Role]:
 
 
 def _has(role: Role, known: KnownUser) -> bool:
-    return any(_is(name, known.name, known.uid) for name in role.users) or any(
-        int(name) in known.gids if is_number(name) else name in known.groups for name in role.groups
+    return _names(role.users, [known.name], [known.uid]) or _names(role.groups, known.groups, known.gids)
+
+
+def _names(wanted: frozenset[str], names: Iterable[str], numbers: Iterable[int]) -> bool:
+    """Whether one of these users or groups is wanted. A number means an id, never a name that looks like a number."""
+    return any(str(number) in wanted for number in numbers) or any(
+        name in wanted and not is_number(name) for name in names
     )
-
-
-def _is(wanted: str, name: str, number: int) -> bool:
-    """Whether a name in a role means this user. A number means the uid, never a name that looks like a number."""
-    return int(wanted) == number if is_number(wanted) else wanted == name
 
 
 def is_delegate(authorization: Authorization, known: KnownUser) -> bool:
     """Whether a user may give commands on behalf of others."""
-    return any(_is(name, known.name, known.uid) for name in authorization.delegates)
+    return _names(authorization.delegates, [known.name], [known.uid])
 
 
 def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:

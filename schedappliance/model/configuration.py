@@ -238,8 +238,8 @@ class Role:
 
     name: str
     allow: tuple[Pattern, ...]
-    users: tuple[str, ...]
-    groups: tuple[str, ...]
+    users: frozenset[str]
+    groups: frozenset[str]
     accounts: tuple[Account, ...]
     source: Source
     span: Span
@@ -259,7 +259,7 @@ class Authorization:
     roles: dict[str, Role]
     source: Source
     span: Span
-    delegates: tuple[str, ...] = ()
+    delegates: frozenset[str] = frozenset()
     accounts: tuple[Account, ...] = ()
 
 

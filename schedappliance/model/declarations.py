@@ -113,7 +113,7 @@ def _inheriting(own: ReadOptions, defaults: ReadOptions) -> ReadOptions:
     options = {**defaults, **own}
     for name in ("env", "limits"):
         if name in own and name in defaults:
-            options[name] = merged(defaults[name], own[name])
+            options[name] = merged([defaults[name], own[name]])
     return options
 
 

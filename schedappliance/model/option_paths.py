@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
 from schedappliance.model.options import FILES_ONLY, STANZA_OF, STANZAS, OptionSpec
 from schedappliance.syntax.command import CommandTree, Word
 from schedappliance.syntax.printer import quoted
-from schedappliance.syntax.stanza import parse_value
-from schedappliance.syntax.tree import Scalar, Value
+from schedappliance.syntax.stanza import has_more_words, parse_value
+from schedappliance.syntax.tree import ListValue, Scalar, Value
 
 OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 OPTION_NAME_HELP = "use letters, digits, `_` and `-`, beginning with a letter or `_`"
 # In a file these words begin an include, so an option of that name could be written but never read back.
 _INCLUDES = ("include", "readonly_include")
+# The items of a list that the console takes: the deciding thread reads them.
+MOST_ITEMS = 256
 
 
 class Scope(NamedTuple):
@@ -39,8 +41,9 @@ GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
 DEFAULTS = Scope("defaults")
 
 
+@lru_cache(maxsize=64)
 def value_of(text: str) -> Value:
-    """The value of a text such as `10`, `none` or `( 0 1 )` that is not in a file."""
+    """The value of a text such as `10`, `none` or `( 0 1 )` that is not in a file. An override is read several times."""
     listed = parse_value(text) if text.startswith(("(", "[")) else None
     return listed or text_of(text)
 
@@ -119,6 +122,9 @@ def _set_path(words: Sequence[Word], line: str) -> tuple[str, ...]:
             message, "edit the stanza file; the console cannot change which programs run", "E508", option.span
         )
     value = _stanza_value(values, line)
+    if value.startswith("(") and _has_too_many_items(value):
+        message = f"more than {MOST_ITEMS} items in one list"
+        raise InvalidValue(message, "write a longer list into the stanza file", "E204", _over(values))
     try:
         spec.read(value_of(value))
     except InvalidValue as invalid:
@@ -232,6 +238,14 @@ def _global_value(option: Word, values: Sequence[Word]) -> str:
         message = f"more than one value for option `{shortened(option.value)}`"
         raise InvalidValue(message, "quote a value that contains blanks", "E203", _over(values))
     return values[0].value
+
+
+def _has_too_many_items(text: str) -> bool:
+    # With both parentheses, and a comma after each item.
+    if has_more_words(text, 2 * MOST_ITEMS + 2):
+        return True
+    listed = value_of(text)
+    return isinstance(listed, ListValue) and len(listed.items) > MOST_ITEMS
 
 
 def _stanza_value(values: Sequence[Word], line: str) -> str:

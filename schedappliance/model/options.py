@@ -289,7 +289,7 @@ def boot_or_instant(value: str) -> int | LocalTime | str:
 
 def statuses(value: Value) -> tuple[int, ...]:
     """Exit statuses."""
-    return tuple(values.integer(item.value, 0, 255) for item in items_of(value))
+    return tuple(dict.fromkeys(values.integer(item.value, 0, 255) for item in items_of(value)))
 
 
 # These options decide which programs run, as which user and with which limits. Only the files can set them, not the console.

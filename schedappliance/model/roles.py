@@ -34,7 +34,7 @@ def read_role(reader: StanzaReader, block: Block, name: str) -> Role:
     allow, users, groups = (
         options[option].value if option in options else absent(spec.options[option]) for option in spec.options
     )
-    return Role(name, allow, users, groups, tuple(accounts_in(options)), *head)
+    return Role(name, allow, frozenset(users), frozenset(groups), tuple(accounts_in(options)), *head)
 
 
 def with_delegates(authorization: Authorization, option: ReadOption) -> Authorization:
@@ -42,6 +42,6 @@ def with_delegates(authorization: Authorization, option: ReadOption) -> Authoriz
     accounts = [Account("user", item.value, option.source, item.span) for item in option.node.items]
     return replace(
         authorization,
-        delegates=(*authorization.delegates, *option.value),
+        delegates=authorization.delegates.union(option.value),
         accounts=(*authorization.accounts, *accounts),
     )

@@ -6,7 +6,7 @@ Rule: a wrong option becomes a diagnostic and is left out, so that every mistake
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Related, Source, Span, did_you_mean, nearest
@@ -61,6 +61,7 @@ class StanzaReader:
         `head`: where to report an option that is missing; None: none is required.
         """
         options: ReadOptions = {}
+        parts: dict[str, list[ReadOption]] = {}
         names: set[str] = set()
         for item in body:
             if isinstance(item, Block):
@@ -87,10 +88,11 @@ class StanzaReader:
             earlier = options.get(name)
             if (read := self.value(option, item)) is not None:
                 options[name] = read
-                if earlier and isinstance(item.option.value, Dictionary):
-                    options[name] = merged(earlier, read)
+                if isinstance(item.option.value, Dictionary):
+                    parts.setdefault(name, []).append(read)
                 elif earlier:
                     self.duplicate("option", key, item.source, (earlier.source, earlier.span))
+        options |= {name: merged(several) for name, several in parts.items()}
         for read in options.values():
             self.check_entries(read)
         # An unknown name that resembles no option may stand for the missing one, and is reported already.
@@ -130,10 +132,13 @@ class StanzaReader:
         self.diagnostics += [diagnostic.moved(option.source, option.node.inner) for diagnostic in diagnostics]
 
 
-def merged(earlier: ReadOption, later: ReadOption) -> ReadOption:
+def merged(parts: Sequence[ReadOption]) -> ReadOption:
     """A dictionary that is given in parts. If several parts have the same key, the last value counts."""
-    value = tuple({**dict(earlier.value), **dict(later.value)}.items())
-    return ReadOption(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))
+    last = parts[-1]
+    values = dict(pair for part in parts for pair in part.value)
+    return ReadOption(
+        tuple(values.items()), last.source, last.span, last.node, tuple(one for part in parts for one in part.parts)
+    )
 
 
 def accounts_in(options: ReadOptions) -> Iterator[Account]:

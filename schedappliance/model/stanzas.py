@@ -151,20 +151,22 @@ def stanzas_of(configuration: Configuration, scope: Scope) -> list[tuple[Scope, 
 
 def _values(block: Block) -> dict[str, Value]:
     values: dict[str, Value] = {}
+    parts: dict[str, list[Dictionary]] = {}
     for item in block.body:
         if isinstance(item, Setting):
             name, value = item.option.key.value.lower(), item.option.value
-            earlier = values.get(name)
-            if isinstance(earlier, Dictionary) and isinstance(value, Dictionary):
-                value = union(earlier, value)
             values[name] = value
-    return values
+            if isinstance(value, Dictionary):
+                parts.setdefault(name, []).append(value)
+            else:
+                parts.pop(name, None)
+    return {**values, **{name: union(*dictionaries) for name, dictionaries in parts.items()}}
 
 
-def union(earlier: Dictionary, later: Dictionary) -> Dictionary:
-    """Two dictionaries as one; of two entries with the same key, the later one counts."""
-    entries = {entry.key.value: entry for entry in (*earlier.entries, *later.entries)}
-    return Dictionary(tuple(entries.values()), later.span)
+def union(*dictionaries: Dictionary) -> Dictionary:
+    """Dictionaries as one; of entries with the same key, the last one counts."""
+    entries = {entry.key.value: entry for dictionary in dictionaries for entry in dictionary.entries}
+    return Dictionary(tuple(entries.values()), dictionaries[-1].span)
 
 
 @dataclass(slots=True)

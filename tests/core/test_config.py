@@ -440,6 +440,32 @@ def test_a_run_that_waits_for_an_earlier_one_starts_when_its_program_becomes_par
     assert len(running.started()) == 1
 
 
+def items(number: int, between: str = " ") -> str:
+    return f"( {between.join(str(i % 256) for i in range(number))} )"
+
+
+@pytest.mark.parametrize("value", [items(256), items(256, ", "), f"'{items(256)}'"])
+def test_a_list_has_up_to_256_items(running: Appliance, value: str) -> None:
+    running.say(f"config set program hello success {value}")
+    assert running.state.configuration.programs["hello"].success == tuple(range(256))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [items(257), items(257, ", "), f"'{items(257)}'", items(20_000), f"'{items(20_000)}'", "( " * 600],
+)
+def test_a_longer_list_is_rejected(running: Appliance, value: str) -> None:
+    with_brackets = value if value.endswith((")", "'")) else f"'{value}'"
+    error = running.error(f"config set program hello success {with_brackets}")
+    assert error == "more than 256 items in one list; write a longer list into the stanza file"
+    assert running.state.configuration.programs["hello"].success == (0,)
+
+
+def test_the_same_exit_status_counts_once(running: Appliance) -> None:
+    running.say("config set program hello success ( 0 3 0 3 )")
+    assert running.state.configuration.programs["hello"].success == (0, 3)
+
+
 def calls(work: Callable[[], object]) -> int:
     """How many calls of Python functions this work takes: a measure of its cost that does not depend on the machine."""
     number = 0
