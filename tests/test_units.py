@@ -10,16 +10,24 @@ import pytest
 
 ETC = Path(__file__).parents[1] / "etc"
 UNIT = "schedappliance.service"
+PAGE = "schedappliance-web.service"
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
 # The exposure is that of systemd 252, in tenths: 100 is the worst. cron.service of Debian has 96.
-@pytest.mark.parametrize(("drop_in", "exposure"), [("", 37), ("strict", 14), ("root", 57)])
-def test_systemd_accepts_the_unit_and_finds_it_little_exposed(tmp_path: Path, drop_in: str, exposure: int) -> None:
-    unit = tmp_path / UNIT
-    # The package is not installed here.
-    unit.write_text((ETC / "systemd" / UNIT).read_text().replace("/usr/bin/schedappliance", "/bin/true"))
+@pytest.mark.parametrize(
+    ("name", "drop_in", "exposure"), [(UNIT, "", 37), (UNIT, "strict", 14), (UNIT, "root", 57), (PAGE, "", 4)]
+)
+def test_systemd_accepts_the_unit_and_finds_it_little_exposed(
+    tmp_path: Path, name: str, drop_in: str, exposure: int
+) -> None:
+    for file in (UNIT, PAGE):
+        # The package is not installed here.
+        text = (ETC / "systemd" / file).read_text().replace("/usr/bin/schedappliance", "/bin/true")
+        (tmp_path / file).write_text(text)
+    shutil.copy(ETC / "systemd/schedappliance-web.socket", tmp_path)
+    unit = tmp_path / name
     if drop_in:
         (tmp_path / f"{UNIT}.d").mkdir()
         shutil.copy(ETC / f"systemd/{UNIT}.d/{drop_in}.conf", tmp_path / f"{UNIT}.d")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from schedappliance.cli.appliance_file import add_config, config_path
@@ -24,6 +27,12 @@ STATUSES = {
     UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
 }
 
+# The page must not take time from jobs.
+PAGE_NICE = 5
+END_SECONDS = 2
+# What systemd gives to the daemon alone.
+OWN_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     serve = parser("serve", DESCRIPTION, STATUSES)
@@ -35,6 +44,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         const="",
         help="if the stanza files hold an error, start with the files that were accepted last; "
         "STORE is the path of the store that keeps them, if the stanza files do not name it",
+    )
+    serve.add_argument(
+        "--web", action="store_true", help="serve the page too, as `schedappliance web` does, in a process of its own"
     )
     return serve.parse_args(arguments)
 
@@ -52,6 +64,34 @@ def run(options: argparse.Namespace) -> int:
 
     store = Path(options.last_good) if options.last_good else None
     try:
-        return serve_appliance(config, options.last_good is not None, store)
+        with _page(config.absolute()) if options.web else nullcontext():
+            return serve_appliance(config, options.last_good is not None, store)
     except LockLost as lost:
         raise Failure(f"{lost}; the appliance ended without its programs", FAILED) from None
+
+
+@contextmanager
+def _page(config: Path) -> Iterator[None]:
+    """The page of the appliance, as a child process. If it ends, the appliance goes on.
+
+    Its standard input is a pipe from the daemon. So it ends with the daemon, also if the daemon is killed.
+    """
+    # The child finds the same modules, wherever this process has them from.
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "schedappliance", "web", "--config", str(config), "--end-with-stdin"]
+    page = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        env={name: value for name, value in env.items() if name not in OWN_VARIABLES},
+        start_new_session=True,
+    )
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, page.pid, PAGE_NICE)
+    try:
+        yield
+    finally:
+        page.terminate()
+        try:
+            page.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            page.kill()

@@ -39,10 +39,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         return
     if scope["path"] == "/stream":
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        ended = asyncio.create_task(_end(receive))
+        ended, number = asyncio.create_task(_end(receive)), 0
         while not ended.done():
             await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
-        print("the stream ended", flush=True)
+            number += 1
+            # As any real stream, this one leaves time for others.
+            await asyncio.wait([ended], timeout=0)
+        print(f"the stream ended after {number} chunks", flush=True)
         return
     body = b""
     while (message := await receive())["type"] == "http.request":
@@ -104,12 +107,18 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextmanager
-def page(folder: Path, web: str, *deadlines: str, lines: int = 2) -> Iterator[Page]:
-    """A page with this section `web`. `lines`: how many it prints at its start."""
+def page(folder: Path, web: str, *deadlines: str, pass_on: socket.socket | None = None) -> Iterator[Page]:
+    """A page with this section `web`. `pass_on`: a socket that it gets as systemd passes sockets on."""
     file = folder / "appliance.yaml"
     file.write_text(f"config: sched.conf\nweb: {{ {web} }}\n")
     command = [sys.executable, "-m", "tests.support.doors", str(file), *deadlines]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    lines = 1 if "sock" in web or (pass_on and pass_on.family == socket.AF_UNIX) else 2
+    if pass_on:
+        # The shell knows the number of the process.
+        command = ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0', "sh", *command]
+    with subprocess.Popen(
+        command, stdin=pass_on.fileno() if pass_on else None, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
         assert process.stdout
         try:
             yield Page(process, [process.stdout.readline().strip() for _ in range(lines)])

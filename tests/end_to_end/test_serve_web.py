@@ -1,0 +1,98 @@
+"""`serve --web`: the page is a child of the daemon, ends with it, and never stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.doors import read_answer
+from tests.support.waiting import PATIENCE_SECONDS, eventually
+
+WEB = "web: { listen: ../var/web.sock }\n"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path, appliance=APPLIANCE_FILE + WEB)
+    daemon.options = ["--web"]
+    yield daemon
+    daemon.end()
+
+
+def _answer(daemon: Daemon, path: str = "/") -> int:
+    """The status of the answer to a request; 0: nobody answers."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(daemon.var / "web.sock"))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return read_answer(connection)[0]
+    except (FileNotFoundError, ConnectionError):
+        return 0
+
+
+def _page(daemon: Daemon) -> int:
+    """The process of the page, which answers by now."""
+    eventually(lambda: _answer(daemon) == 200, "the page")
+    assert daemon.process
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    (page,) = [int(pid) for pid in children if b"--end-with-stdin" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return page
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_the_page_ends_with_the_daemon(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    assert "the page listens on" in daemon.log
+    assert daemon.stop() == 0
+    assert _has_ended(page) and not (daemon.var / "web.sock").exists()
+
+
+def test_the_page_ends_with_a_daemon_that_is_killed(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    daemon.kill()
+    eventually(lambda: _has_ended(page), "the end of the page")
+    assert _page(daemon.start()) != page, "the next daemon has a page again"
+
+
+def test_the_daemon_goes_on_without_its_page(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    os.kill(page, signal.SIGKILL)
+    eventually(lambda: _has_ended(page), "the end of the page")
+    assert daemon.ask("run --wait hello") == "hello\n\n"
+    assert daemon.stop() == 0
+
+
+def test_a_page_that_cannot_listen_does_not_stop_the_daemon(daemon: Daemon) -> None:
+    (daemon.var / "web.sock").write_text("not a socket")
+    daemon.start()
+    eventually(lambda: "web.sock exists and is not a socket" in daemon.log, "the error of the page")
+    assert daemon.ask("run --wait hello") == "hello\n\n"
+    assert daemon.stop() == 0
+
+
+def test_a_stopped_page_does_not_delay_the_end_of_the_daemon(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    os.kill(page, signal.SIGSTOP)
+    assert daemon.stop() == 0
+    eventually(lambda: _has_ended(page), "the end of the page")
+
+
+def test_systemd_hears_from_the_daemon_alone(daemon: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(daemon.root / "notify"))
+        daemon.wrapper = ["env", f"NOTIFY_SOCKET={daemon.root / 'notify'}"]
+        page = _page(daemon.start())
+        assert b"NOTIFY_SOCKET" not in Path(f"/proc/{page}/environ").read_bytes()
