@@ -10,7 +10,7 @@ import pwd
 from typing import Any
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
-from schedappliance.cli.errors import FAILED, OK, Failure, print_note
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.clock import SystemClock, time_data
 
 ROOT = 0
@@ -22,7 +22,7 @@ def add_token(actions: Any) -> None:
     doings = token.add_subparsers(title="actions", metavar="ACTION", required=True)
     add = doings.add_parser("add", help="add a token, and print it; it is not shown again")
     add.add_argument("name", metavar="NAME", type=_name, help="a name for the token")
-    add.add_argument("--user", metavar="USER", required=True, type=_user, help="the user whose commands it gives")
+    add.add_argument("--user", metavar="USER", required=True, help="the user whose commands it gives")
     listing = doings.add_parser("list", help="list the tokens by their names")
     remove = doings.add_parser("remove", help="remove a token; requests with it are rejected at once")
     remove.add_argument("name", metavar="NAME", type=_name, help="the name of the token")
@@ -39,20 +39,21 @@ def _name(text: str) -> str:
     return text
 
 
-def _user(text: str) -> str:
+def _check_user(name: str) -> None:
+    """Raises Failure for a user who cannot have a token."""
     try:
-        user = pwd.getpwnam(text)
+        uid = pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
-        raise argparse.ArgumentTypeError(f"no user `{text}`") from None
-    if user.pw_uid == ROOT:
-        raise argparse.ArgumentTypeError("the page gives no commands on behalf of root; name another user")
-    return user.pw_name
+        raise Failure(f"no user `{name}`", USAGE) from None
+    if uid == ROOT:
+        raise Failure("the page gives no commands on behalf of root; name another user", USAGE)
 
 
 def _add(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
     from schedappliance.web.tokens import Token, change_tokens, hash_of, new_token
 
+    _check_user(options.user)
     text = new_token()
     added = time_data("added", SystemClock().moment().wall)["added"]
     new = Token(options.name, options.user, hash_of(text), str(added))

@@ -71,7 +71,7 @@ def test_the_daemon_goes_on_without_its_page(daemon: Daemon) -> None:
     page = _page(daemon.start())
     os.kill(page, signal.SIGKILL)
     eventually(lambda: _has_ended(page), "the end of the page")
-    assert daemon.ask("run --wait hello") == "hello\n\n"
+    assert daemon.ask("run --wait hello") == "hello\n"
     assert daemon.stop() == 0
 
 
@@ -79,7 +79,7 @@ def test_a_page_that_cannot_listen_does_not_stop_the_daemon(daemon: Daemon) -> N
     (daemon.var / "web.sock").write_text("not a socket")
     daemon.start()
     eventually(lambda: "web.sock exists and is not a socket" in daemon.log, "the error of the page")
-    assert daemon.ask("run --wait hello") == "hello\n\n"
+    assert daemon.ask("run --wait hello") == "hello\n"
     assert daemon.stop() == 0
 
 
