@@ -43,7 +43,11 @@ HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
 LONGEST_MS = 10_000
 # From sys/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
-_BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+# Signals that stop the daemon, or that have a meaning or none for it. None of them ends the keeper.
+_BLOCKED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO),
+)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -33,10 +33,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.diagnostics import counted
 from schedappliance.edge.programs.keeper_link import Ended, RunsNow, TreeGone, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.start_failures import reason
-from schedappliance.edge.programs.survivors import AttemptNames, find_named, in_group, is_stopped, start_ticks
+from schedappliance.edge.programs.survivors import (
+    AttemptNames,
+    copies_of,
+    find_named,
+    in_group,
+    is_stopped,
+    start_ticks,
+)
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import ProcessKey
@@ -286,8 +294,8 @@ class Supervisor:
         lost = {key: process for key, process in list(self._processes.items()) if process.link is link}
         self.lingering = {name: other for name, other in self.lingering.items() if other is not link}
         if link.is_up:
-            message = "the keeper, process %d, was killed; the exit statuses of %d programs that run are lost"
-            self.logger.error(message, link.pid, len(lost))
+            message = "the keeper, process %d, was killed; the exit statuses of %s are lost"
+            self.logger.error(message, link.pid, counted(len(lost), "running program"))
         task = partial(self._look_for if link.is_up else self._explain_keeper, link, lost)
         again = self.loop.clock.moment().boot + LOOK_AGAIN_MS
         self.loop.alarms.at(again, partial(self.collector.worker.submit, task))
@@ -389,7 +397,7 @@ class Supervisor:
         return True
 
     def check_keeper(self) -> None:
-        """Continues a keeper that a signal has stopped, and kills one that has not answered since the last check."""
+        """Continues a keeper or its spawner that a signal has stopped; kills a keeper that has not answered since the last check."""
         link = self.keeper.link
         if link is None or link.is_lost:
             return
@@ -398,12 +406,16 @@ class Supervisor:
         elif not link.is_up and link.popen is not None and self._unanswered is link:
             self.logger.error("the keeper, process %d, was killed, since it does not answer", link.pid)
             link.popen.kill()
+        elif any(process.link is link and not process.pid for _, process in self._running()):
+            # The keeper waits for its spawner, and starts and ends nothing meanwhile.
+            for pid in copies_of(link.pid):
+                self._continue(pid, "the spawner")
         self._unanswered = link
 
-    def _continue(self, pid: int) -> None:
-        """Continues a keeper that a signal has stopped."""
+    def _continue(self, pid: int, what: str = "the keeper") -> None:
+        """Continues a process that a signal has stopped."""
         if is_stopped(pid):
-            self.logger.error("the keeper, process %d, was continued, since a signal had stopped it", pid)
+            self.logger.error("%s, process %d, was continued, since a signal had stopped it", what, pid)
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGCONT)
 

@@ -70,6 +70,25 @@ def is_stopped(pid: int) -> bool:
     return fields is not None and fields[_STATE] in b"Tt"
 
 
+def copies_of(pid: int) -> list[int]:
+    """The children of a process that are copies of it: they have not become another program yet, or never will."""
+    words = _command_line(pid)
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        # Each thread has children of its own.
+        children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [child for child in children if words and _command_line(child) == words]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return read_head(Path(f"/proc/{pid}/cmdline"), LARGEST_OF_KERNEL)
+    except OSError:
+        return b""
+
+
 def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
     """The command line of a process, shortened; its name for a process that has none."""
     try:

@@ -399,7 +399,10 @@ def test_programs_outlive_a_killed_keeper_and_their_end_is_unknown(
     first = killed(edge)
     assert edge.output("echo more", OWN) == ["more"], "another keeper is made"
     assert edge.process() != first
-    edge.until(lambda: f"process {first}, was killed; the exit statuses of 2 programs" in caplog.text, "the message")
+    edge.until(
+        lambda: f"process {first}, was killed; the exit statuses of 2 running programs are" in caplog.text,
+        "the message",
+    )
     assert all(map(is_running, pids))
     with gate.open("w") as file:
         file.write("go\ngo\n")
@@ -461,6 +464,16 @@ def test_a_keeper_that_is_stopped_is_continued(edge: Edge, caplog: pytest.LogCap
     edge.supervisor.check_keeper()
     assert edge.heard(ProgramEnded, key).exit == Exit(status=3)
     assert f"the keeper, process {pid}, was continued, since a signal had stopped it" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO])
+def test_a_signal_without_a_meaning_does_not_end_the_keeper(edge: Edge, number: signal.Signals) -> None:
+    """It does not end the daemon either. With the keeper, the exit statuses of all programs would be lost."""
+    edge.output("true")
+    pid = edge.process()
+    os.kill(pid, number)
+    assert edge.output("echo more") == ["more"]
+    assert edge.process() == pid
 
 
 def test_a_keeper_that_does_not_answer_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:

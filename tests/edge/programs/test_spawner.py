@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.edge.programs.test_keeper import run
-from tests.edge.programs.test_launcher import NOBODY, OWN, Edge, Make, as_root, edge, make, patched, spawners
+from tests.edge.programs.test_launcher import NOBODY, OWN, Edge, Make, as_root, edge, make, patched, requested, spawners
 from tests.support.daemon import is_running
 
 __all__ = ["edge", "make"]
@@ -78,6 +79,21 @@ def test_one_that_was_killed_is_started_again(edge: Edge) -> None:
     edge.until(lambda: not is_running(first), "its end")
     assert edge.output("echo b", OWN) == ["b"]
     assert spawners(edge) != [first]
+
+
+def test_one_that_is_stopped_is_continued(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing started any more, not even a program without a user, and nothing said why."""
+    assert edge.output("echo a", OWN) == ["a"]
+    (one,) = spawners(edge)
+    os.kill(one, signal.SIGSTOP)
+    edge.until(lambda: is_stopped(one), "the stop")
+    keys = []
+    for user in (OWN, None):
+        keys.append(edge.start("exit 3", user))
+        requested(edge, keys[-1])
+    edge.supervisor.check_keeper()
+    assert [edge.heard(ProgramEnded, key).exit for key in keys] == [Exit(status=3)] * 2
+    assert f"the spawner, process {one}, was continued, since a signal had stopped it" in caplog.text
 
 
 def test_it_ends_with_the_keeper_and_its_programs_go_on(edge: Edge) -> None:
