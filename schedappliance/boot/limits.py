@@ -14,20 +14,22 @@ from schedappliance.diagnostics import Unusable
 FEWEST_DESCRIPTORS = 48
 # Most of it is reserved for threads and never used: the C library takes 72 MiB for each.
 LEAST_ADDRESS_SPACE = 1024 * 1024 * 1024
+# Memory that can be written to, used or not: 120 MiB after the start, most of it the stacks of threads.
+LEAST_DATA = 192 * 1024 * 1024
 
 
 def check_limits() -> None:
     """Raises Unusable if the appliance cannot work under its limits. Call it when the limit on descriptors was raised."""
-    _check_address_space()
+    _check_memory(resource.RLIMIT_AS, LEAST_ADDRESS_SPACE, "address space", "`ulimit -v`, or `LimitAS=`")
+    _check_memory(resource.RLIMIT_DATA, LEAST_DATA, "data", "`ulimit -d`, or `LimitDATA=`")
     _check_descriptors()
 
 
-def _check_address_space() -> None:
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
-        needed = f"the appliance needs {LEAST_ADDRESS_SPACE // 1024**2} MiB"
-        remedy = "raise it: `ulimit -v`, or `LimitAS=` of systemd"
-        raise Unusable(f"the limit on address space is {limit // 1024**2} MiB, and {needed}", remedy)
+def _check_memory(number: int, least: int, what: str, names: str) -> None:
+    limit = resource.getrlimit(number)[0]
+    if limit != resource.RLIM_INFINITY and limit < least:
+        needed = f"the appliance needs {least // 1024**2} MiB"
+        raise Unusable(f"the limit on {what} is {limit // 1024**2} MiB, and {needed}", f"raise it: {names} of systemd")
 
 
 def _check_descriptors() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from schedappliance.boot.limits import FEWEST_DESCRIPTORS, LEAST_ADDRESS_SPACE, check_limits
+from schedappliance.boot.limits import FEWEST_DESCRIPTORS, LEAST_ADDRESS_SPACE, LEAST_DATA, check_limits
 from schedappliance.diagnostics import Unusable
 
 
@@ -37,8 +37,28 @@ def test_too_few_descriptors_are_told_with_the_limit() -> None:
     check_limits()
 
 
-def test_too_little_address_space_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {resource.RLIMIT_AS: (LEAST_ADDRESS_SPACE - 1, LEAST_ADDRESS_SPACE)}
+@pytest.mark.parametrize(
+    ("low", "least", "message", "remedy"),
+    [
+        (
+            resource.RLIMIT_AS,
+            LEAST_ADDRESS_SPACE,
+            "address space is 1023 MiB, and the appliance needs 1024",
+            "LimitAS=",
+        ),
+        (resource.RLIMIT_DATA, LEAST_DATA, "data is 191 MiB, and the appliance needs 192 MiB", "LimitDATA="),
+    ],
+)
+def test_too_little_memory_is_told_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch, low: int, least: int, message: str, remedy: str
+) -> None:
+    """Under a limit on data, the error said that the machine has no thread left."""
+    limits = {
+        resource.RLIMIT_AS: (LEAST_ADDRESS_SPACE, -1),
+        resource.RLIMIT_DATA: (LEAST_DATA, -1),
+        low: (least - 1, -1),
+    }
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
-    with pytest.raises(Unusable, match="the limit on address space is 1023 MiB, and the appliance needs 1024 MiB"):
+    with pytest.raises(Unusable, match=f"the limit on {message}") as raised:
         check_limits()
+    assert remedy in raised.value.help
