@@ -117,11 +117,15 @@ def test_an_error_is_not_the_answer_that_there_is_no_user(monkeypatch: pytest.Mo
     assert known_by_name("root") == KnownUser(NO_UID, "root", problem=os.strerror(errno.EAGAIN))
     monkeypatch.setattr(users, "PASSWD", str(tmp_path / "passwd"))
     assert known_user(UNKNOWN).problem == f"{tmp_path}/passwd: No such file or directory"
+    (tmp_path / "passwd").touch()
+    assert known_user(UNKNOWN).problem == f"{tmp_path}/passwd is empty", "an editor cuts it before it writes it again"
 
 
 def test_groups_that_cannot_be_read_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(accounts, "GROUP", str(tmp_path / "group"))
     assert known_user(0) == KnownUser(0, "uid-0", problem=f"{tmp_path}/group: No such file or directory")
+    (tmp_path / "group").touch()
+    assert known_user(0) == KnownUser(0, "uid-0", problem=f"{tmp_path}/group is empty")
 
 
 def test_a_name_is_looked_up_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,16 @@ def users(daemon: Daemon) -> Iterator[Path]:
 
 
 @contextmanager
+def emptied(users: Path) -> Iterator[None]:
+    shutil.copy(users / "passwd", users / "kept")
+    os.truncate(users / "passwd", 0)
+    try:
+        yield
+    finally:
+        (users / "kept").rename(users / "passwd")
+
+
+@contextmanager
 def away(users: Path) -> Iterator[None]:
     (users / "passwd").rename(users / "away")
     try:
@@ -51,13 +61,16 @@ def away(users: Path) -> Iterator[None]:
         (users / "away").rename(users / "passwd")
 
 
-def test_without_the_file_of_users_jobs_wait(daemon: Daemon, users: Path) -> None:
+@pytest.mark.parametrize(("harm", "problem"), [(away, ": No such file or directory"), (emptied, " is empty")])
+def test_without_the_file_of_users_jobs_wait(
+    daemon: Daemon, users: Path, harm: Callable[[Path], AbstractContextManager[None]], problem: str
+) -> None:
     assert daemon.say("run other").startswith("example.com-")
     daemon.wait_for_state("succeeded")
-    with away(users):
+    with harm(users):
         daemon.say("run other")
         daemon.say("run own")
-        daemon.wait_for_log("the program's user or group cannot be looked up: /etc/passwd: No such file or directory")
+        daemon.wait_for_log(f"the program's user or group cannot be looked up: /etc/passwd{problem}")
         daemon.wait_for_state("succeeded", 2)
     runs = daemon.wait_for_state("succeeded", 3)
     assert {run["attempts"] for run in runs} == {1}

@@ -47,10 +47,16 @@ def check_missing(call: str, key: int | bytes, database: str) -> None:
 
 
 def _check_readable(database: str) -> None:
+    """Raises LookUpFailed for a file that is missing, closed or empty: somebody may be about to write it."""
     try:
-        os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
+        descriptor = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise LookUpFailed(f"{database}: {error.strerror}") from None
+    try:
+        if not os.fstat(descriptor).st_size:
+            raise LookUpFailed(f"{database} is empty")
+    finally:
+        os.close(descriptor)
 
 
 def groups_of(name: str, gid: int) -> list[int]:

@@ -345,7 +345,7 @@ def test_a_failed_look_up_can_be_retried_for_a_bounded_time(
         edge.launcher._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
     event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
     assert (event.reason, event.exhausted) == (reason, False)
-    passwd.write_text("")
+    passwd.write_text("root:x:0:0::/:\n")
     assert edge.reason(edge.start("true", "no-such-user")) == "there is no user `no-such-user` on this machine"
     assert edge.output("echo well", OWN) == ["well"]
 
