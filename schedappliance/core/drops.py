@@ -63,7 +63,6 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
                 outputs = _carry_out_lines(state, event)
         except _Rejected as rejected:
             state.restore(before)
-            state.read_back()
             mistakes = rejected.diagnostics
     _answer(state, event, outputs, mistakes)
 

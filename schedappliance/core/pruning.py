@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from schedappliance.engine.intake import Keep
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from schedappliance.clock import Moment
+    from schedappliance.core.running import LiveRuns
     from schedappliance.store.drops import Drops
     from schedappliance.store.runs import Runs
 
@@ -50,7 +49,7 @@ class Pruning:
     results_due_ms: int = 0
 
 
-def prune_history(pruning: Pruning, runs: Runs, history: int, live: Counter[int], stored_before: int) -> None:
+def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, stored_before: int) -> None:
     """Removes the oldest ended runs if the store holds more than `history`.
 
     `live`: the runs that have not ended, by job. `stored_before`: how many runs the store held before this turn.
@@ -69,15 +68,15 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: Counter[int]
         pruning.swept = 0
 
 
-def next_history_prune(pruning: Pruning, history: int, live: Counter[int], boot_ms: int) -> int | None:
+def next_history_prune(pruning: Pruning, history: int, live: LiveRuns, boot_ms: int) -> int | None:
     """The boot instant of a turn that only removes runs; None if no such turn is needed."""
     return boot_ms + AGAIN_MS if pruning.is_behind and _surplus(pruning, history, live) > SLACK else None
 
 
-def _surplus(pruning: Pruning, history: int, live: Counter[int]) -> int:
+def _surplus(pruning: Pruning, history: int, live: LiveRuns) -> int:
     """How many ended runs exceed `history`. Runs that have not ended do not count."""
     surplus = pruning.stored_runs - history
-    return surplus - live.total() if surplus > SLACK else 0
+    return surplus - live.total if surplus > SLACK else 0
 
 
 def prune_results(pruning: Pruning, drops: Drops, moment: Moment) -> None:

@@ -1,6 +1,7 @@
 """The waiting runs, by the cause of the wait: no free place, their program's limit, an earlier run, an instant, a user look-up.
 
-Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else.
+Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else. A turn that fails
+undoes its changes.
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ class Lane:
         return (position for position in self._heap if position not in self._gone)
 
     def add(self, position: Position) -> None:
-        heappush(self._heap, position)
+        if position in self._gone:
+            # Its removal is undone: it is still in the heap.
+            self._gone.remove(position)
+        else:
+            heappush(self._heap, position)
 
     def first(self) -> Position:
         """The position at the front. Raises IndexError for an empty lane."""
@@ -104,11 +109,13 @@ class WaitingRuns:
     """The waiting runs in their lanes. A lane that becomes empty is removed.
 
     `number`: how many runs wait. It is a field, since most turns only ask whether any run waits.
+    `changes`: the changes that can be undone, each as a position and whether a run has entered it.
     """
 
     number: int = 0
     lanes: dict[LaneName, Lane] = field(default_factory=dict)
     _positions: dict[int, dict[RunKey, Position]] = field(default_factory=dict)
+    changes: list[tuple[Position, bool]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return self.number
@@ -135,6 +142,10 @@ class WaitingRuns:
         self._enter(Position(0, waiter, LaneName("unidentified", uid)))
 
     def _enter(self, position: Position) -> None:
+        self.changes.append((position, True))
+        self._put(position)
+
+    def _put(self, position: Position) -> None:
         key = position.waiter.key
         self._positions.setdefault(key.job, {})[key] = position
         lane = self.lanes.get(position.lane)
@@ -148,13 +159,22 @@ class WaitingRuns:
         lane = self.lanes.get(name)
         if lane is None:
             return None
-        waiter = lane.pop().waiter
+        position = lane.pop()
         if not lane:
             del self.lanes[name]
-        self._forget(waiter.key)
-        return waiter
+        self._forget(position)
+        self.changes.append((position, False))
+        return position.waiter
 
-    def _forget(self, key: RunKey) -> None:
+    def _take_out(self, position: Position) -> None:
+        lane = self.lanes[position.lane]
+        lane.remove(position)
+        if not lane:
+            del self.lanes[position.lane]
+        self._forget(position)
+
+    def _forget(self, position: Position) -> None:
+        key = position.waiter.key
         of_job = self._positions[key.job]
         del of_job[key]
         if not of_job:
@@ -238,13 +258,19 @@ class WaitingRuns:
     def _remove(self, removed: Iterable[Position]) -> list[RunKey]:
         positions = sorted(removed, key=lambda position: position.waiter)
         for position in positions:
-            self._forget(position.waiter.key)
-            lane = self.lanes[position.lane]
-            lane.remove(position)
-            if not lane:
-                del self.lanes[position.lane]
+            self._take_out(position)
+            self.changes.append((position, False))
         # A removed run may be the one that `release_program` has released. Then the next one of its program may go on.
         for position in positions:
             if position.lane.where in ("ready", "unidentified"):
                 self.release_program(position.waiter.program)
         return [position.waiter.key for position in positions]
+
+    def undo(self, down_to: int) -> None:
+        """Undoes the last changes, until `down_to` of them are left."""
+        while len(self.changes) > down_to:
+            position, has_entered = self.changes.pop()
+            if has_entered:
+                self._take_out(position)
+            else:
+                self._put(position)

@@ -1,4 +1,4 @@
-"""The running programs, and dictionaries whose changes a turn can undo.
+"""The running programs, the number of live runs, and dictionaries whose changes a turn can undo.
 
 Rule: the cost of a step does not grow with the number of running programs.
 """
@@ -6,7 +6,7 @@ Rule: the cost of a step does not grow with the number of running programs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
@@ -57,6 +57,36 @@ class Undoable(MutableMapping[Key, Value]):
         """Undoes the last changes, until `down_to` of them are left."""
         while len(self.changes) > down_to:
             self._put(*self.changes.pop())
+
+
+class LiveRuns(Undoable[int, int]):
+    """How many runs have not ended, by job, and in total. A job without such runs is missing."""
+
+    def __init__(self, jobs: Iterable[int] = ()) -> None:
+        """`jobs`: the job of each run."""
+        super().__init__()
+        self.total = 0
+        for job, number in Counter(jobs).items():
+            self._put(job, number)
+
+    def _put(self, key: int, value: int | None) -> None:
+        self.total += (value or 0) - self._values.get(key, 0)
+        super()._put(key, value)
+
+    def of_job(self, job: int) -> int:
+        return self._values.get(job, 0)
+
+    def add(self, job: int) -> None:
+        """Counts a run of a job."""
+        self[job] = self.of_job(job) + 1
+
+    def subtract(self, job: int) -> None:
+        """Counts a run of a job no more."""
+        left = self.of_job(job) - 1
+        if left > 0:
+            self[job] = left
+        else:
+            self.pop(job, None)
 
 
 class RunningPrograms(Undoable[RunKey, Running]):

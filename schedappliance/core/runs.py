@@ -119,7 +119,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 def _siblings(state: State, job: int) -> Siblings:
     """The other runs of a job that have not ended."""
-    live, blocked = state.live[job], state.queue.blocked_of(job) if state.queue.number else 0
+    live, blocked = state.live.of_job(job), state.queue.blocked_of(job) if state.queue.number else 0
     return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
 
@@ -131,7 +131,7 @@ def _queue(
     waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)
     # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
-    if admission is Admission.START or state.live[job.number] == 1:
+    if admission is Admission.START or state.live.of_job(job.number) == 1:
         state.queue.add(waiter)
     else:
         state.queue.block(waiter)

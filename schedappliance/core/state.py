@@ -8,8 +8,8 @@ Rule: a turn that fails can be undone; see State.
 #   remember   copies the fields, and notes how long the lists are.
 #   the turn   stores the run, counts it in `live`, adds its program to `running`, and StartProgram to `effects`.
 #   COMMIT     fails: the row of the run is gone.
-#   restore    sets the fields again, cuts `effects` off, and takes the program out of `running`.
-#   read_back  before the next decision, counts `live` again from the rows.
+#   restore    sets the fields again, cuts `effects` off, and takes the run out of `live` and its program out of `running`.
+#   read_back  before the next decision, reads the mirrors of rows again: only they show what a disk with an error has kept.
 #
 # No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 #
@@ -37,7 +37,7 @@ from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
-from schedappliance.core.running import RunningPrograms, Undoable
+from schedappliance.core.running import LiveRuns, RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -86,7 +86,7 @@ class StateSnapshot(NamedTuple):
     noted: int
     counted: int
     waiting_events: int
-    # How many changes each Undoable had.
+    # How many changes each of `_undoables` had.
     changes: tuple[int, ...]
 
 
@@ -97,7 +97,7 @@ class State:
     It has many fields, so that one snapshot holds everything that a turn can change.
 
     Rule: a field holds an immutable value, so a copy of the fields undoes a turn. A new field needs no code for that.
-    Exceptions: `live` and `queue` mirror rows and are read back; `remember` and `restore` name the few others.
+    `remember` and `restore` name the few exceptions.
     """
 
     # The start of the daemon sets these.
@@ -146,7 +146,7 @@ class State:
     # Mirrors of rows. `read_back` reads them again.
 
     # The number of runs that have not ended, by job.
-    live: Counter[int] = field(default_factory=Counter)
+    live: LiveRuns = field(default_factory=LiveRuns)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     open_incidents: int = 0
     # When the next reminder is due, in wall milliseconds.
@@ -372,7 +372,7 @@ class State:
         """Counts a run that was claimed. It may have ended already: `skipped`, for example."""
         self.pruning.stored_runs += 1
         if how in TRANSITIONS:
-            self.live[key.job] += 1
+            self.live.add(key.job)
         else:
             self.statistics.ended[how] += 1
             if self.awaited:
@@ -380,12 +380,10 @@ class State:
 
     def note_end(self, key: RunKey, how: RunState) -> None:
         """Counts a run that has ended, and releases the next run of the job if all earlier ones have ended."""
-        self.live[key.job] -= 1
-        if self.live[key.job] <= 0:
-            del self.live[key.job]
+        self.live.subtract(key.job)
         # `live` counts the blocked runs too. If only these are left, the first of them goes on. Before that, several others may
         # have to end: `overlap` may have been `parallel` when they started.
-        if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
+        if self.queue.number and self.live.of_job(key.job) == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.ended[how] += 1
         if self.awaited:
@@ -441,7 +439,7 @@ class State:
         )
 
     def restore(self, before: StateSnapshot) -> None:
-        """Undoes everything since a snapshot, except in the mirrors of rows. `read_back` must follow before the next decision."""
+        """Undoes everything since a snapshot. The rows must be undone too."""
         vars(self).update(before.fields)
         self.store.watch(self.is_watched)
         self.statistics, self.pruning, self.handled = before.statistics, before.pruning, before.handled
@@ -482,15 +480,15 @@ class State:
         return news_of_turn(self.store, news, self.moment.wall)
 
     @property
-    def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
-        return self.running, self.parked, self.awaited
+    def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:
+        return self.running, self.parked, self.awaited, self.live, self.queue
 
     # Mirrors of rows
 
     def read_back(self) -> None:
         """Makes the mirrors of rows and the overrides agree with the store."""
         runs = self.store.runs.live()
-        self.live = Counter(run.key.job for run in runs)
+        self.live = LiveRuns(run.key.job for run in runs)
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = with_overrides(self.options.files, self.store.settings.overrides())
         self.set_hold(self.store.settings.hold())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.core.running import MOST_OUTDATED, RunningPrograms, Undoable
+from schedappliance.core.running import MOST_OUTDATED, LiveRuns, RunningPrograms, Undoable
 from schedappliance.engine.attempts import Ending, Running, after_term
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import Appliance
@@ -95,6 +96,24 @@ def test_an_undo_restores_the_earlier_state(
         assert (undone.jobs, undone.count("sleep")) == (wanted.jobs, wanted.count("sleep"))
         assert undone.overdue(2) == wanted.overdue(2)
         assert undone.next_deadline() == wanted.next_deadline()
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans())), st.integers(0, 20))
+def test_live_runs_are_counted_and_an_undo_restores_their_numbers(steps: list[tuple[int, bool]], count: int) -> None:
+    live, jobs, marks = LiveRuns([1, 2, 2]), [1, 2, 2], list[tuple[int, list[int]]]()
+    for job, begins in steps:
+        marks.append((len(live.changes), jobs.copy()))
+        if begins:
+            live.add(job)
+            jobs.append(job)
+        elif job in jobs:
+            live.subtract(job)
+            jobs.remove(job)
+        assert (dict(live), live.total) == (Counter(jobs), len(jobs))
+    if count < len(steps):
+        changes, jobs = marks[count]
+        live.undo(changes)
+    assert (dict(live), live.total, live.of_job(3)) == (Counter(jobs), len(jobs), jobs.count(3))
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
-from schedappliance.core.queue import Behind, Delayed, Waiter, WaitingRuns
+from schedappliance.core.queue import Behind, Delayed, LaneName, Position, Waiter, WaitingRuns
 from schedappliance.engine.records import RunKey
 
 
@@ -127,3 +128,34 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
     waiting.release_delayed(1000)
     assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
     assert (len(waiting), waiting.next_attempt(), waiting.lanes) == (0, None, {})
+
+
+def places(waiting: WaitingRuns) -> dict[LaneName, list[Position]]:
+    return {name: sorted(lane) for name, lane in waiting.lanes.items()}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_undo_restores_every_place(seed: int) -> None:
+    dice, waiting = Random(seed), WaitingRuns()
+    steps: list[Callable[[int, Waiter], object]] = [
+        lambda _, one: waiting.add(one),
+        lambda _, one: waiting.block(one),
+        lambda at, one: waiting.delay(at, one),
+        lambda at, one: waiting.wait_for_user(at % 3, one),
+        lambda at, _: waiting.release_delayed(at),
+        lambda at, _: waiting.release_user(at % 3),
+        lambda _, one: waiting.release_job(one.key.job),
+        lambda _, one: waiting.release_program(one.program),
+        lambda _, one: waiting.remove_job(one.key.job),
+        lambda at, _: waiting.take(lambda program: at % 2 == 0 or program == "p"),
+    ]
+    marks: list[tuple[int, int, dict[LaneName, list[Position]]]] = []
+    for sequence in range(1, 300):
+        marks.append((len(waiting.changes), len(waiting), places(waiting)))
+        one = waiter(sequence, dice.randrange(10), dice.choice("pq"))
+        dice.choice(steps)(dice.randrange(sequence), one)
+    for changes, number, earlier in sorted(dice.sample(marks, 30), key=lambda mark: -mark[0]):
+        waiting.undo(changes)
+        assert (len(waiting), places(waiting)) == (number, earlier)
+    waiting.undo(0)
+    assert (len(waiting), waiting.lanes, waiting.jobs()) == (0, {}, [])
