@@ -78,6 +78,7 @@ from schedappliance.engine.declared import (
 )
 from schedappliance.engine.effects import Answer, Effect, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
+from schedappliance.engine.metrics import LATENESS
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
@@ -443,7 +444,7 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
         not_started(state, job, key, due_ms, RunState.FAILED, UNREADABLE)
         return
     bare = command.bare
-    state.measure("run_lateness_seconds", state.moment.wall - due_ms)
+    state.measure(LATENESS, state.moment.wall - due_ms)
     guarded = state.options.configuration.authorization is not None
     if guarded and (reason := why_forbidden(state, job.user, job.origin, command)):
         not_started(state, job, key, due_ms, RunState.FAILED, reason)

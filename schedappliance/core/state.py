@@ -45,7 +45,7 @@ from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
-from schedappliance.engine.metrics import HISTOGRAMS, PASSING, CounterKey, Labels, Metrics
+from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
@@ -330,6 +330,11 @@ class State:
     def measure(self, name: str, milliseconds: int, *labels: str) -> None:
         """Adds a time to a histogram. One that is negative, since the clock was set back, counts as zero."""
         self.noted.append((name, labels, max(0, milliseconds) / 1000))
+
+    def add_lateness(self, milliseconds: int) -> None:
+        """Adds to the lateness of the runs that this turn has claimed, since it is committed later than its moment."""
+        late = milliseconds / 1000
+        self.noted = [(name, labels, value + late * (name == LATENESS)) for name, labels, value in self.noted]
 
     def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
         """Counts a run that has ended."""

@@ -20,6 +20,14 @@ called only if a cheap comparison shows that it has work. `_HANDLERS` names the 
 #   another process locks the store    The commit fails, as above. But a turn whose events change only memory, while
 #                                      nothing is due, has no transaction, and succeeds.
 #
+# The look-ahead. Example: a job is due at 12:00:00.000, and no event arrives.
+#
+#   11:59:59.925   The loop wakes and counts the due jobs (`wake_early`). One job needs a lead of 4 ms.
+#   11:59:59.996   `look_ahead`: BEGIN, then the job is claimed as of its due time, and the loop sleeps (`sleep_until`).
+#   12:00:00.000   COMMIT, and the effects go out.
+#
+# If an event arrives first, or the clock is set, the decisions are undone (ROLLBACK and `restore`), and a turn follows.
+#
 # docs/architecture.md, "Three flows", follows a line and a due job through all files.
 
 from __future__ import annotations
@@ -28,6 +36,7 @@ from collections.abc import Callable, Iterable, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.clock import Moment
 from schedappliance.core import runs
 from schedappliance.core.alert_limits import limit_alerts
 from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
@@ -75,13 +84,25 @@ from schedappliance.engine.schedule import NoSchedule, catch_up_of, claim
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
-    from schedappliance.clock import Moment
     from schedappliance.core.state import State
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.records import Job, RunKey
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
+# A look-ahead begins this long before the due time, and one more millisecond for so many due jobs.
+LEAD_MS, JOBS_PER_MS = 4, 15
+# The longest lead, rounded up. Only from then on, the due jobs are counted.
+HORIZON_MS = 75
+# A look-ahead that sleeps for so long after the due time, for example during a suspend, would store wrong times.
+MOST_OVERSLEPT_MS = 1000
+
+# Sleeps until a wall time, but not longer than until an event. Returns the moments before and after.
+SleepUntil = Callable[[int], tuple[Moment, Moment]]
+
+
+class TooSoon(Exception):
+    """Something else has happened before the due time that a look-ahead has waited for."""
 
 
 class Core:
@@ -97,6 +118,8 @@ class Core:
         self._stale = False
         # What `wake` said after the last turn. None from the begin of a transaction until the next `wake`.
         self._wake: tuple[int | None, int | None] | None = None
+        # The due time for which the last look-ahead has begun: there is one for each, so that nothing is decided in vain often.
+        self._looked_at: int | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -143,6 +166,69 @@ class Core:
             return self._degraded.postpone(pending, failure)
         return effects if self.is_settled else self._degraded.leave_degraded(effects)
 
+    def look_ahead(self, moment: Moment, sleep_until: SleepUntil) -> list[Effect]:
+        """A turn without events. Shortly before a due time, it decides what is due then, sleeps until then, and commits.
+
+        If something else happens first, the decisions are undone, and the next turn decides.
+        """
+        state = self.state
+        state.moment, state.answered = moment, 0
+        (due_ms, _), begin = self._wake or (None, None), self._next_look_ahead()
+        if due_ms is None or begin is None or begin > moment.wall or state.clock_was_set:
+            return self.turn((), moment)
+        before, self._looked_at = state.remember(), due_ms
+        state.moment = Moment(due_ms, moment.boot + due_ms - moment.wall)
+        try:
+            with state.store.transaction():
+                self._decide(partial(_handle_all, state, ()))
+                state.store.write_deferred()
+                self._wait_for_moment(sleep_until)
+        except (StoreFailed, TooSoon):
+            state.restore(before)
+        else:
+            self._wake = None
+            state.store.repairs.clear()
+        return state.settle()
+
+    def _wait_for_moment(self, sleep_until: SleepUntil) -> None:
+        """Sleeps until the moment of this look-ahead. Raises TooSoon."""
+        state, moment = self.state, self.state.moment
+        if state.users.wanted:
+            # Asked now, users may be known at the due time.
+            raise TooSoon
+        ready, now = sleep_until(moment.wall)
+        # Both clocks are read in whole milliseconds, so the boot time may seem to come one later.
+        has_come = now.wall >= moment.wall and now.boot >= moment.boot - 1
+        # The time that the decision took does not count: the next turn would decide as slowly.
+        if not has_come or now.boot - max(ready.boot, moment.boot) > MOST_OVERSLEPT_MS:
+            raise TooSoon
+        if now.wall > moment.wall:
+            state.add_lateness(now.wall - moment.wall)
+
+    def wake_early(self) -> tuple[int | None, int | None]:
+        """As `wake`, but early enough for `look_ahead`."""
+        wall, boot = self.wake()
+        begin = self._next_look_ahead()
+        return wall if begin is None else begin, boot
+
+    def _next_look_ahead(self) -> int | None:
+        """From which wall time on `look_ahead` may decide about the next due time; None if a turn does at that time.
+
+        Long before, this is the begin of the last HORIZON_MS.
+        """
+        state, (due, boot) = self.state, self._wake or (None, None)
+        if due is None or due == self._looked_at or state.status.hold is not None:
+            return None
+        left = due - state.moment.wall
+        if left > HORIZON_MS:
+            return due - HORIZON_MS
+        if left <= 0 or (boot is not None and boot - state.moment.boot <= left):
+            return None
+        try:
+            return due - LEAD_MS - state.store.jobs.count_due(due, BATCH) // JOBS_PER_MS
+        except StoreFailed:
+            return None
+
     def note_duration(self, seconds: float) -> None:
         """Measures how long the last turn took. Only the loop knows it."""
         self.state.observe("turn_duration_seconds", seconds)
@@ -183,9 +269,7 @@ class Core:
         before = self.state.remember()
         try:
             with self.state.store.transaction():
-                self._begin()
-                work()
-                self.state.store_counts()
+                self._decide(work)
         except StoreFailed:
             self.state.restore(before)
             self._stale = True
@@ -193,6 +277,11 @@ class Core:
         # Not before the commit: if it fails, the log lines about repairs are undone, and the next turn repeats them.
         self.state.store.repairs.clear()
         return self.state.settle()
+
+    def _decide(self, work: Callable[[], None]) -> None:
+        self._begin()
+        work()
+        self.state.store_counts()
 
     def _begin(self) -> None:
         """Makes memory agree with the rows, and the jobs with the clock, before anything is decided."""

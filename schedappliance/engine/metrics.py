@@ -34,9 +34,12 @@ COUNTERS: dict[str, Labels] = {
 # The counters that begin at 0 with the daemon. Most commands write nothing, so there is no transaction for their count.
 PASSING = frozenset({"commands_total"})
 
+# The time from the due time of a run to its claim.
+LATENESS = "run_lateness_seconds"
+
 # The names of the labels of each histogram, and its bounds.
 HISTOGRAMS: dict[str, tuple[Labels, tuple[float, ...]]] = {
-    "run_lateness_seconds": ((), DELAYS),
+    LATENESS: ((), DELAYS),
     "run_wait_seconds": ((), DELAYS),
     "run_duration_seconds": (("program",), RUNS),
     "turn_duration_seconds": ((), TURNS),

@@ -265,6 +265,13 @@ class Database:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
+    def write_deferred(self) -> None:
+        """Writes the deferred rows, so that the COMMIT has less to do. Raises StoreFailed."""
+        try:
+            self.batch.write()
+        except SQLITE_ERRORS as error:
+            raise StoreFailed(error, self.path) from error
+
     @property
     def writes(self) -> int:
         """How many rows this connection has written."""

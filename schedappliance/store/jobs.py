@@ -139,6 +139,10 @@ class Jobs(Table):
             row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, unclaimable)))
         return int(row[0]) if row else None
 
+    def count_due(self, at_ms: int, limit: int) -> int:
+        """How many jobs will be due at an instant, at most `limit`. Jobs that cannot be claimed then count too."""
+        return int(self._database.row(self._sql["count_due"], (at_ms, limit))[0])
+
     def get(self, number: int) -> Job | None:
         row = self._database.row(self._sql["job"], (number,))
         return _job(row) if row else None

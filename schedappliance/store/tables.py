@@ -37,6 +37,7 @@ class Store:
         """`runs`: the table of runs on the same database, for a caller that observes what is written to it."""
         self._database = database
         self.transaction, self.savepoint = database.transaction, database.savepoint
+        self.write_deferred = database.write_deferred
         # The repairs of the last transactions, until they are logged: see Database.
         self.repairs = database.repairs
         self.jobs = Jobs(database)

@@ -63,6 +63,8 @@ APART = {
 }
 # This has dice of its own too, of the starts.
 BOOTS = {"boot id hidden": (0, 0, 0.5, 1)}
+# These have dice of their own too: of the wakes at a due time, and of the look-aheads.
+AHEAD = {"looked ahead": (0, 0.2, 1), "look-ahead abandoned": (0.1, 0.5)}
 # ... or so many times a day.
 PER_DAY = {
     "kill": (0, 0.2, 0.6),
@@ -93,9 +95,11 @@ class Dice(Random):
         self.rates |= {name: self._apart.choice(rates) for name, rates in APART.items()}
         self._boots = Random(f"{seed} boots")
         self.rates |= {name: self._boots.choice(rates) for name, rates in BOOTS.items()}
+        self._ahead = Random(f"{seed} ahead")
+        self.rates |= {name: self._ahead.choice(rates) for name, rates in AHEAD.items()}
 
     def happens(self, what: str) -> bool:
-        dice = self._apart if what in APART else self
+        dice = self._apart if what in APART else self._ahead if what in AHEAD else self
         happens = not self.calm and dice.random() < self.rates[what]
         self.counts[what] += happens
         return happens
@@ -105,6 +109,10 @@ class Dice(Random):
         hidden = self._boots.random() < self.rates["boot id hidden"]
         self.counts["boot id hidden"] += hidden
         return hidden
+
+    def part_of(self, milliseconds: int) -> int:
+        """A time shorter than this one, by the dice of look-aheads."""
+        return self._ahead.randrange(milliseconds)
 
     def until_next(self, what: str) -> int | None:
         """The time until an event happens again, None if it never does."""

@@ -27,7 +27,7 @@ class Crash(BaseException):
 class FaultyDatabase(FragileDatabase):
     """A transaction has one fault at times, by dice. While `full`, every write fails.
 
-    `transactions` counts those that were begun or could not begin.
+    `calm`: whether the dice are calm from the next transaction on; None: as before.
     """
 
     def __init__(self, database: Database, dice: Dice) -> None:
@@ -35,7 +35,7 @@ class FaultyDatabase(FragileDatabase):
         self._dice = dice
         self._until_failure: int | None = None
         self._code = 0
-        self.transactions = 0
+        self.calm: bool | None = None
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         if sql == "BEGIN IMMEDIATE":
@@ -54,7 +54,8 @@ class FaultyDatabase(FragileDatabase):
         return super().row(sql, parameters)
 
     def _begin(self) -> Any:
-        self.transactions += 1
+        if self.calm is not None:
+            self._dice.calm = self.calm
         if self._dice.happens("store is locked"):
             raise failure("database is locked", sqlite3.SQLITE_BUSY)
         result = super().execute("BEGIN IMMEDIATE")

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from schedappliance.clock import ManualClock
+from schedappliance.clock import ManualClock, Moment
+from schedappliance.core.turn import LEAD_MS
 from schedappliance.engine.boots import BOOT_TOLERANCE_MS, UNKNOWN_BOOT
 from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
@@ -133,6 +134,8 @@ class Machine:
     def _wake(self, at: int) -> None:
         if self.up and self.dice.happens("late"):
             at = max(at, self.elapsed) + self.dice.time(1, 30 * SECOND)
+        elif self.up and self._looks_ahead(at):
+            return
         self._spins = 0 if at > self.elapsed else self._spins + 1
         hold("it_does_not_spin", self._spins > SPIN, f"{SPIN} turns without time")
         self.advance(max(0, at - self.elapsed))
@@ -149,7 +152,39 @@ class Machine:
 
     # The daemon
 
-    def _turn(self, events: list[Event]) -> None:
+    def _looks_ahead(self, at: int) -> bool:
+        """Sometimes lets the daemon decide a little earlier what is due at this time. Returns False if it was in vain.
+
+        Faults happen to a look-ahead that comes to its end as they would happen to the turn in its place.
+        """
+        begin, planned, is_calm = at - LEAD_MS, self.agenda.next(), self.dice.calm
+        self.dice.calm = True
+        (wall, boot), now = self.appliance.core.wake(), self.appliance.clock.moment()
+        self.dice.calm = is_calm
+        is_due = wall is not None and wall - now.wall == at - self.elapsed and not self.appliance.state.status.hold
+        is_alone = is_due and (boot is None or boot - now.boot > at - self.elapsed)
+        if not is_alone or begin <= self.elapsed or (planned is not None and planned <= begin):
+            return False
+        if not self.dice.happens("looked ahead"):
+            return False
+        comes = (planned is None or planned > at) and not self.dice.happens("look-ahead abandoned")
+        until = at if comes else begin + self.dice.part_of(LEAD_MS)
+        self.advance(begin - self.elapsed)
+
+        def sleep_until(_wall_ms: int) -> tuple[Moment, Moment]:
+            before = self.appliance.clock.moment()
+            self.advance(until - self.elapsed)
+            return before, self.appliance.clock.moment()
+
+        self.dice.calm, self.appliance.database.calm = True, is_calm or not comes
+        self._turn([], lambda: self.appliance.core.look_ahead(self.appliance.clock.moment(), sleep_until))
+        self.dice.calm, self.appliance.database.calm = is_calm, None
+        if self.up and not comes:
+            self.look()
+        return not self.up or self.appliance.core._wake is None
+
+    def _turn(self, events: list[Event], decide: Callable[[], list[Effect]] | None = None) -> None:
+        """`decide`: takes the place of a turn."""
         before = self.appliance.state.options
         for event in events:
             self._say("event", event)
@@ -168,9 +203,8 @@ class Machine:
         if checks and not checks[-1]:
             self.checker.past.outputs_fail = False
         lines = [event.line for event in events if isinstance(event, LineTyped)]
-        transactions = self.appliance.database.transactions
         try:
-            effects = self.appliance.turn(*events)
+            effects = decide() if decide else self.appliance.turn(*events)
         except Crash as crash:
             self._committed(before, lines)
             return self.crash(str(crash))
@@ -183,7 +217,7 @@ class Machine:
             self._is_starting = False
             self.checker.start()
             self._has_booted = False
-        idle = self.appliance.database.transactions == transactions
+        idle = self.appliance.core._wake is not None
         view = self._committed(before, lines, not begins, self.appliance.core.is_settled, idle)
         self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
         hold(

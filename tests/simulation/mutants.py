@@ -11,7 +11,9 @@ from pytest import MonkeyPatch
 from schedappliance.core import alert_limits, alerts, calendars, recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
+from schedappliance.core.running import LiveRuns
 from schedappliance.core.state import State
+from schedappliance.core.turn import Core
 from schedappliance.engine import attempts, boots, incidents, schedule
 from schedappliance.engine.attempts import AttemptEnd, Cause, Ending, NotStarted, Running
 from schedappliance.engine.boots import ThisBoot
@@ -194,6 +196,17 @@ def a_counter_is_stored_after_its_commit(patch: MonkeyPatch) -> None:
     patch.setattr(State, "store_counts", store_later)
 
 
+def a_look_ahead_does_not_wait_for_its_due_time(patch: MonkeyPatch) -> None:
+    def wait(core: Core, sleep_until: Callable[[int], object]) -> None:
+        sleep_until(core.state.moment.wall)
+
+    patch.setattr(Core, "_wait_for_moment", wait)
+
+
+def an_abandoned_look_ahead_stays_in_memory(patch: MonkeyPatch) -> None:
+    patch.setattr(LiveRuns, "undo", lambda _live, _down_to: None)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -213,6 +226,8 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     a_start_in_a_hidden_boot_is_a_boot,
     a_failed_commit_is_counted,
     a_counter_is_stored_after_its_commit,
+    a_look_ahead_does_not_wait_for_its_due_time,
+    an_abandoned_look_ahead_stays_in_memory,
 )
 
 

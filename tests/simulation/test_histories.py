@@ -16,7 +16,7 @@ from schedappliance.engine import incidents
 from schedappliance.engine.states import RunState
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
-from tests.simulation.dice import APART, BOOTS, PER_DAY, SHARES
+from tests.simulation.dice import AHEAD, APART, BOOTS, PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import (
     ALERT_MUTANTS,
@@ -101,7 +101,7 @@ def test_every_kind_of_fault_happens(histories: list[Figures]) -> None:
     for history in histories:
         counts += history.counts
         ends += history.ends
-    assert {name for name in (*SHARES, *APART, *BOOTS, *PER_DAY) if not counts[name]} == set()
+    assert {name for name in (*SHARES, *APART, *BOOTS, *AHEAD, *PER_DAY) if not counts[name]} == set()
     assert ends.keys() == set(RunState) - {RunState.QUEUED, RunState.STARTED}
     assert sum(history.pruned for history in histories) > 0
 
@@ -212,6 +212,21 @@ def test_a_seed_fixes_the_history(histories: list[Figures]) -> None:
     assert lines[0] == "seed 2"
     assert f"digest: {histories[1].digest}" in lines and lines[-1] == "broken: 0"
     assert histories[0].digest != histories[1].digest
+
+
+@pytest.mark.parametrize("seed", (2, 5))
+def test_look_ahead_changes_no_history(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without failures of the store, after which the next turn decides at once instead of a second later."""
+    for what in ("commit fails", "store is locked", "statement fails", "statement can never be done"):
+        monkeypatch.setitem(SHARES, what, (0,))
+    histories = []
+    for rate in (0, 1):
+        monkeypatch.setitem(AHEAD, "looked ahead", (rate,))
+        histories.append(live(seed, DAYS))
+    never, always = histories
+    assert never.digest == always.digest
+    assert (never.counts["looked ahead"], always.counts["look-ahead abandoned"] > 0) == (0, True)
+    assert always.counts["looked ahead"] > 2 * always.counts["look-ahead abandoned"]
 
 
 def test_a_broken_invariant_is_reported_with_its_seed(

@@ -20,6 +20,12 @@ ORDER BY next_run_ms, number LIMIT ?4;
 -- name: next_due
 SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 ORDER BY next_run_ms LIMIT 1;
 
+-- name: count_due
+-- How many jobs are due by an instant, up to a limit.
+SELECT count(*) FROM (
+  SELECT 1 FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ? LIMIT ?
+);
+
 -- name: next_due_but
 SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?1)))
