@@ -184,7 +184,7 @@ def _of_256(number: int) -> int | None:
         level = 8 + 10 * (min(number, 255) - _GREYS)
         return _nearest(level, level, level)
     red, green, blue = (number - _CUBE) // 36, (number - _CUBE) // 6 % 6, (number - _CUBE) % 6
-    return _nearest(*(51 * one for one in (red, green, blue)))
+    return _nearest(*(55 + 40 * one if one else 0 for one in (red, green, blue)))
 
 
 def _nearest(red: int, green: int, blue: int) -> int:

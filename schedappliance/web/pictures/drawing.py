@@ -11,9 +11,6 @@ from schedappliance.client.states import KINDS, SHAPES
 from schedappliance.web.columns import RunRow
 from schedappliance.web.words import Times, state, took
 
-# The shape of a state around a point. `sprite` of components.html defines the shapes.
-_MARK = Markup('<use href="#m-{}" class="k-{}" x="{}" y="{}"/>')
-
 
 def short(value: float) -> str:
     """A number with at most two decimals, as an attribute."""
@@ -26,8 +23,8 @@ def percent(value: float, whole: float) -> str:
 
 
 def mark(name: str, x: str, y: str) -> Markup:
-    """The shape of a state, in its colour, with its middle at a place."""
-    return _MARK.format(SHAPES[name], KINDS[name], x, y)
+    """The shape of a state, in its colour, with its middle at a place. `sprite` of components.html defines the shapes."""
+    return Markup(f'<use href="#m-{SHAPES[name]}" class="k-{KINDS[name]}" x="{x}" y="{y}"/>')
 
 
 def about(run: RunRow, times: Times) -> str:

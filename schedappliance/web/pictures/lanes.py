@@ -5,19 +5,19 @@ Rule: one pass over the arrays for all lanes, since 110,000 runs must be drawn i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from schedappliance.client.states import FAILED
 from schedappliance.diagnostics import counted
-from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, STATES, RunColumns
+from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, RunColumns
 
 # Two minutes of a day. A column that is narrower than a pixel cannot be seen.
 COLUMNS = 720
 MOST_PLANNED = 200
 OVERLAP = NUMBERS["overlap"]
-SUCCEEDED = NUMBERS["succeeded"]
 # A failure takes at least so many columns, so that it can be seen and pointed at.
 FAILURE_COLUMNS = 2
 _FAILED = frozenset(NUMBERS[state] for state in FAILED)
@@ -44,21 +44,23 @@ class Lane:
 
 @dataclass
 class Track:
-    """What a lane shows. `cells`: for each column the number of a state plus 1, or 0; `counts`: runs by state number.
+    """What a lane shows. `cells`: for each column the number of a state plus 1, or 0.
 
-    `places`: its runs in the columns of the runs. `begin` and `end`: those of the run that ended last.
+    `places`: its runs in the columns of the runs; `counts`: how many by state number. `begin` and `end`: those of the run
+    that ended last.
     """
 
     cells: bytearray = field(default_factory=lambda: bytearray(COLUMNS))
-    counts: list[int] = field(default_factory=lambda: [0] * len(STATES))
     places: list[int] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
     begin: int = NEVER
     end: int = NEVER
 
     def put(self, first: int, last: int, cell: int) -> None:
+        cells = self.cells
         for column in range(max(0, first), min(COLUMNS - 1, last) + 1):
-            if self.cells[column] < cell:
-                self.cells[column] = cell
+            if cells[column] < cell:
+                cells[column] = cell
 
 
 def lanes(
@@ -119,31 +121,45 @@ def tracks(columns: RunColumns, heads: Sequence[Lane], span: Span) -> list[Track
     result = [Track() for _ in heads]
     others = next((track for head, track in zip(heads, result, strict=True) if head.job is None), None)
     of_job = {columns.number_of(head.job): track for head, track in zip(heads, result, strict=True) if head.job}
-    since, width = span.since_ms, max(1, span.until_ms - span.since_ms)
+    _draw(columns, of_job, others, span)
+    scale = COLUMNS / max(1, span.until_ms - span.since_ms)
+    for head, track in zip(heads, result, strict=True):
+        track.counts.update(map(columns.states.__getitem__, track.places))
+        for due in head.planned_ms:
+            column = int((due - span.since_ms) * scale)
+            track.put(column, column, 1)
+    return result
+
+
+def _draw(columns: RunColumns, of_job: Mapping[int, Track], others: Track | None, span: Span) -> None:
+    """Puts the runs of the span in the lanes. Most of them are short: they need one column."""
+    since, now, until, scale = (
+        span.since_ms,
+        span.now_ms,
+        span.until_ms,
+        COLUMNS / max(1, span.until_ms - span.since_ms),
+    )
     rows = zip(columns.jobs, columns.due, columns.started, columns.ended, columns.states, strict=True)
     for at, (job, due, started, ended, state) in enumerate(rows):
         begin = due if started == NEVER else started
-        end = span.now_ms if state in LIVE_NUMBERS else due if ended == NEVER else ended
-        if end < since or begin > span.until_ms or (track := of_job.get(job, others)) is None:
+        end = now if state in LIVE_NUMBERS else due if ended == NEVER else ended
+        if end < since or begin > until:
             continue
-        track.counts[state] += 1
+        track = of_job.get(job, others)
+        if track is None:
+            continue
         track.places.append(at)
-        first, last = (begin - since) * COLUMNS // width, (end - since) * COLUMNS // width
-        if first == last < COLUMNS and state == SUCCEEDED and track.end < begin:
-            # Most runs: short, successful, and alone.
-            if track.cells[first] < SUCCEEDED + 1:
-                track.cells[first] = SUCCEEDED + 1
-            track.begin, track.end = begin, end
-            continue
-        track.put(first, last + (FAILURE_COLUMNS - 1 if state in _FAILED else 0), state + 1)
+        first, last = int((begin - since) * scale), int((end - since) * scale)
+        if first == last < COLUMNS and begin >= since and state not in _FAILED:
+            if track.cells[first] <= state:
+                track.cells[first] = state + 1
+        else:
+            track.put(first, last + (FAILURE_COLUMNS - 1 if state in _FAILED else 0), state + 1)
         if started != NEVER:
+            # A run that waited may have a begin before that of the run which ended last.
             if begin < track.end and end > track.begin:
-                column = (max(begin, track.begin) - since) * COLUMNS // width
-                track.put(column, column, OVERLAP + 1)
+                column = int((max(begin, track.begin, since) - since) * scale)
+                if column < COLUMNS and track.cells[column] <= OVERLAP:
+                    track.cells[column] = OVERLAP + 1
             if end > track.end:
                 track.begin, track.end = begin, end
-    for head, track in zip(heads, result, strict=True):
-        for due in head.planned_ms:
-            column = (due - since) * COLUMNS // width
-            track.put(column, column, 1)
-    return result

@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from schedappliance.client.states import LEGEND
 from schedappliance.diagnostics import counted
-from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, STATES, RunColumns
+from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, STATES, SUCCEEDED, RunColumns
 from schedappliance.web.pictures.axes import Tick, ticks
 from schedappliance.web.pictures.drawing import about, mark, percent, short
-from schedappliance.web.pictures.lanes import COLUMNS, SUCCEEDED, Lane, Span, Track, tracks
+from schedappliance.web.pictures.lanes import COLUMNS, Lane, Span, Track, tracks
 from schedappliance.web.words import Times, shown, sign, state
 
 __all__ = ["Lane", "Span", "timeline"]
@@ -47,7 +47,7 @@ def timeline(
 ) -> Markup:
     """The figure. Each lane has the id `KEY-NUMBER`, so that it can be replaced alone."""
     drawn = list(zip(lanes, tracks(columns, lanes, span), strict=True))
-    drawn = [(lane, track) for lane, track in drawn if lane.job is not None or any(track.counts) or lane.planned_ms]
+    drawn = [(lane, track) for lane, track in drawn if lane.job is not None or track.places or lane.planned_ms]
     marks = ticks(span.since_ms, span.until_ms, times)
     linked = _runs_to_link(columns, [track for _, track in drawn])
     title = f"Runs from {times.absolute(span.since_ms)} to {times.absolute(span.until_ms)}"
@@ -131,12 +131,12 @@ def _lane(key: str, lane: Lane, track: Track, span: Span, times: Times, links: M
 
 def _words(lane: Lane, track: Track, times: Times) -> str:
     """What a lane shows, for those who do not see it."""
-    runs = sum(track.counts)
+    runs = len(track.places)
     parts = [f"{shown(lane.name)}: {counted(runs, 'run')}"]
     parts += [
         f"{number:,} {state(STATES[at])}"
-        for at, number in enumerate(track.counts)
-        if number and (at != SUCCEEDED or number < runs)
+        for at, number in sorted(track.counts.items())
+        if at != SUCCEEDED or number < runs
     ]
     if lane.planned_ms:
         parts.append(f"next due {times.relative(lane.planned_ms[0])}")
@@ -189,16 +189,18 @@ def _marks(track: Track) -> Iterator[Markup]:
 
 def _runs_to_link(columns: RunColumns, drawn: Sequence[Track]) -> list[list[int]]:
     """The places of the runs of each lane that are links: first those that did not succeed, the newest first."""
-    sparse = [track.places if len(track.places) <= LINKED_IN_LANE else () for track in drawn]
-    wanted = [[at for at in track.places if columns.states[at] != SUCCEEDED] for track in drawn]
-    every = sorted({at for places in wanted for at in places}, reverse=True)[:LINKED]
-    every += sorted({at for places in sparse for at in places}.difference(every), reverse=True)[: LINKED - len(every)]
-    chosen = frozenset(every)
+    states, wanted, sparse = columns.states, list[tuple[int, int]](), list[tuple[int, int]]()
+    for lane, track in enumerate(drawn):
+        wanted += [(at, lane) for at in track.places if states[at] != SUCCEEDED]
+        if len(track.places) <= LINKED_IN_LANE:
+            sparse += [(at, lane) for at in track.places if states[at] == SUCCEEDED]
+    chosen = sorted(wanted, reverse=True)[:LINKED]
+    chosen += sorted(sparse, reverse=True)[: LINKED - len(chosen)]
+    result: list[list[int]] = [[] for _ in drawn]
     # Those that did not succeed come last, on top of the others.
-    return [
-        sorted(chosen.intersection(track.places), key=lambda at: (columns.states[at] != SUCCEEDED, at))
-        for track in drawn
-    ]
+    for at, lane in reversed(chosen):
+        result[lane].append(at)
+    return result
 
 
 def _links(
