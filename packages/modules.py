@@ -14,7 +14,7 @@ from pathlib import Path
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # What Debian calls an architecture, and the kernel. RE2 has wheels for these two.
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-# The oldest C library of a wheel, and older tags that pip does not derive from it.
+# The newest C library that a wheel may need, and the older ones: pip does not derive these from the newest.
 _TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_17", "manylinux2014")
 # What pip writes for itself, and the commands of the dependencies.
 _UNWANTED = (

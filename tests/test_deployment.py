@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from packages.build import build_wheel
+from schedappliance import __version__
 from tests.support.documents import CHECKOUT
 
 DOCKERFILE = CHECKOUT / "Dockerfile"
@@ -61,6 +62,14 @@ def test_ansible_accepts_the_play(tmp_path: Path) -> None:
     env = os.environ | {"ANSIBLE_HOME": str(tmp_path), "ANSIBLE_LOCALHOST_WARNING": "false"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done
+
+
+def test_the_examples_name_the_present_version() -> None:
+    assert (
+        f"package: schedappliance_{__version__}_amd64.deb" in (CHECKOUT / "etc/ansible/schedappliance.yml").read_text()
+    )
+    manifest = (CHECKOUT / "etc/kubernetes/schedappliance.yaml").read_text()
+    assert f"image: example.com/schedappliance:{__version__}\n" in manifest
 
 
 def tool(name: str) -> Path:

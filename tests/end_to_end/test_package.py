@@ -198,6 +198,16 @@ def test_two_commands_lead_to_a_service_that_runs_and_is_monitored(host: Host) -
     assert answers[1].endswith("no problems found\n")
 
 
+def test_a_member_of_the_group_may_use_the_console(host: Host) -> None:
+    """The command of docs/deployment.md."""
+    (command,) = (block for block in DEPLOYMENT if block.startswith("gpasswd"))
+    host.say("useradd alice")
+    ask = "runuser -u alice -- schedappliance console pid"
+    assert "Permission denied" in host.say(ask, check=False).stderr
+    host.say(command)
+    assert host.say(ask).stdout.strip() == host.pid
+
+
 def test_programs_and_previews_run_from_the_package(host: Host) -> None:
     """Other processes of the daemon find its modules."""
     file = host.machine.root / "etc/schedappliance/sched.conf"
