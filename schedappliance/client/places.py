@@ -34,11 +34,15 @@ def config_path(config: Path | None) -> Path:
 
 
 def _working_directory() -> str:
-    """The path of the directory. It is empty for `/` and for a deleted directory, which have no appliance of their own."""
+    """The path of the directory. It is empty for `/` and for a deleted directory, which have no appliance of their own.
+
+    It is also empty for a directory that this user may not enter, such as root's home after `sudo -u`.
+    """
     try:
-        return os.getcwd().rstrip("/")  # noqa: PTH109
+        directory = os.getcwd().rstrip("/")  # noqa: PTH109
     except FileNotFoundError:
         return ""
+    return directory if os.access(".", os.X_OK, effective_ids=True) else ""
 
 
 def _may_exist(name: str) -> bool:

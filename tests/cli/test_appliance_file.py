@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from schedappliance.cli.appliance_file import config_path
 from schedappliance.client.places import DEFAULTS, VARIABLE
 from schedappliance.diagnostics import Unusable
 
+NOBODY = 65534
 NOT_NAMED = argparse.Namespace(config=None)
 
 
@@ -44,6 +46,19 @@ def test_a_directory_that_was_deleted_or_is_the_root_has_no_file_of_its_own(
     assert f"looked for {places};" in error()
     monkeypatch.chdir("/")
     assert f"looked for {places};" in error()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_directory_that_the_user_may_not_enter_has_no_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(NOBODY)
+    try:
+        assert "looked for $SCHEDAPPLIANCE_CONFIG, /etc/schedappliance/appliance.yaml;" in error()
+    finally:
+        os.seteuid(0)
 
 
 def test_a_relative_file_is_taken_where_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
