@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
 from schedappliance.web import rendering, zones
+from schedappliance.web.api import PLACE, api
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.pages import about, actions, files, incidents, job, jobs, now, preview, run, runs, spool
@@ -77,6 +78,7 @@ def application(
     routes += [
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
+        Mount(PLACE, app=api(gateway)),
         Mount("/static", StaticFiles(packages=[("schedappliance.web", "static")])),
     ]
     return Starlette(routes=routes, middleware=list(middleware), lifespan=lifespan)

@@ -94,7 +94,7 @@ class Gateway:
     async def _connection(self, viewer: Viewer) -> AsyncIterator[AsyncSession]:
         connections = self._connections_of(viewer)
         async with connections.places:
-            session = connections.idle.pop() if connections.idle else self._new_session(viewer)
+            session = connections.idle.pop() if connections.idle else self.new_session(viewer)
             try:
                 session.renew()
                 yield session
@@ -116,7 +116,7 @@ class Gateway:
             _close(oldest)
         return connections
 
-    def _new_session(self, viewer: Viewer) -> AsyncSession:
+    def new_session(self, viewer: Viewer) -> AsyncSession:
         return AsyncSession(self.endpoint, PATIENCE_SECONDS, None if viewer.name == self._own_user else viewer.name)
 
 
