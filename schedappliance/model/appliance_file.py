@@ -6,6 +6,7 @@ Rule: a relative path in the file is relative to the directory of the file.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from schedappliance.syntax.yaml import YamlList, YamlMapping, YamlNode, YamlScal
 
 MAX_NUMBER = 10_000_000
 MAX_DROP_BYTES = 16 * 1024 * 1024
+# An address has 107 bytes. The directory of the socket and the suffix of a new one take the rest.
+MAX_SOCKET_NAME = 80
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
 
@@ -126,6 +129,14 @@ def _path(text: str) -> str:
     return text
 
 
+def _socket(text: str) -> str:
+    """A path whose directory is opened first, so that only the name of the socket is limited by the address of a socket."""
+    if (length := len(os.fsencode(Path(_path(text)).name))) > MAX_SOCKET_NAME:
+        remedy = f"shorten it to {MAX_SOCKET_NAME} bytes; the path of its directory may have any length"
+        raise InvalidValue(f"the file name of the socket is too long: {length} bytes", remedy, "E204")
+    return text
+
+
 def _word(text: str) -> str:
     if not text or text.split() != [text]:
         raise InvalidValue(f"`{text}` is not one word", "give one word")
@@ -156,7 +167,7 @@ def _listen(text: str) -> str | Address:
     """A path, or an address with a port. A name of a host could mean other addresses tomorrow."""
     host, colon, port = text.rpartition(":")
     if not colon or "/" in text:
-        return _path(text)
+        return _socket(text)
     host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
     try:
         return Address(str(ipaddress.ip_address(host)), values.integer(port, 1, 65_535))
@@ -223,7 +234,7 @@ KEYS: dict[str, Key] = {
         schema={"type": "string", "pattern": f"^{_NODE.pattern}$"},
     ),
     "config": Key(_path, "path of the stanza file", required=True),
-    "console.listen": Key(_path, "path of the console's Unix socket; without it, there is no console"),
+    "console.listen": Key(_socket, "path of the console's Unix socket; without it, there is no console"),
     "console.mode": Key(values.octal, "permissions of the socket", 0o660, schema=_MODE),
     "console.group": Key(_word, "group that owns the socket"),
     "console.timeout": Key(

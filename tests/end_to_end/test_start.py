@@ -208,7 +208,7 @@ BAD_FILES = {
     "an unknown group": (APPLIANCE_FILE.replace("sock }", "sock, group: nonsense }"), "there is no group nonsense"),
     "a socket in a file": (APPLIANCE_FILE.replace("../var/console.sock", "sched.conf/a/b"), "cannot create"),
     "a spool that is a file": (APPLIANCE_FILE.replace("../var/spool", "sched.conf"), "cannot create"),
-    "a socket with a long name": (APPLIANCE_FILE.replace("console.sock", "x" * 120), "shorter"),
+    "a socket with a long name": (APPLIANCE_FILE.replace("console.sock", "x" * 120), "shorten it to 80 bytes"),
     "a socket with a name too long": (APPLIANCE_FILE.replace("console.sock", "x" * 300), "too long"),
     "no stanza file": (APPLIANCE_FILE.replace("sched.conf", "none.conf"), "none.conf"),
     "a stanza file that is a directory": (APPLIANCE_FILE.replace("sched.conf", "."), "directory"),

@@ -76,6 +76,17 @@ def test_a_senseless_spool_limit_is_an_error(key: str, code: str) -> None:
     assert [mistake.code for mistake in mistakes] == [code]
 
 
+@pytest.mark.parametrize("section", ["console", "web"])
+def test_only_the_name_of_a_socket_is_limited(section: str) -> None:
+    """The doctor found nothing, and the appliance did not start."""
+    directory = "d" * 200
+    _good(f"config: c\n{section}: {{ listen: {directory}/{'s' * 80} }}\n")
+    file, mistakes = _read(f"config: c\n{section}: {{ listen: {directory}/{'s' * 79}é }}\n")
+    assert file is None
+    (mistake,) = mistakes
+    assert (mistake.code, mistake.message) == ("E204", "the file name of the socket is too long: 81 bytes")
+
+
 def test_every_key_of_the_page_is_read() -> None:
     file = _good(
         "config: c\nweb: { listen: ../run/web.sock, mode: 600, group: adm, user_header: X-User, proxies: [www-data, 33],\n"
