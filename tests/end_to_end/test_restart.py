@@ -470,3 +470,22 @@ def test_runs_that_were_committed_but_never_requested_begin_after_kill_9(daemon:
     assert {run["attempts"] for run in runs} == {1}
     assert sorted(daemon.lines("runs")) == sorted(run["run"] for run in runs), "each program ran once"
     assert "the appliance ended before the start" in daemon.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a time namespace")
+def test_another_time_namespace_is_no_step_of_the_clock(daemon: Daemon) -> None:
+    """The boot time begins elsewhere there. Jobs ran hours early, and due times before their creation were caught up."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("unshare is missing")
+    daemon.start()
+    daemon.say("sched in 1h run hello")
+    (before,) = daemon.data("sched list")
+    daemon.kill_with_keeper()
+    daemon.is_copy = False
+    daemon.wrapper = [unshare, "--time", "--boottime", "100000"]
+    daemon.start()
+    assert daemon.data("sched list") == [before]
+    assert daemon.runs() == []
+    assert "the clock was set" not in daemon.log
+    daemon.assert_healthy()

@@ -25,17 +25,31 @@ _UUID_BYTES = 36
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+OFFSETS = Path("/proc/self/timens_offsets")
 HIDDEN_BOOT_REMEDY = "with systemd, remove `ProcSubset=pid`; otherwise remove what is mounted over it"
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
-    """The id of this boot, which the kernel shows at a path. Empty if it is hidden."""
+    """The id of this boot, which the kernel shows at a path. Empty if it is hidden.
+
+    In a time namespace, as some containers have, it is another one: the boot time counts from another instant there.
+    """
     try:
         text = read_head(path, _UUID_BYTES + 1).strip()
     except OSError:
         return ""
     # Another file may be mounted over it.
-    return text.decode("ascii") if re.fullmatch(rb"[0-9a-f-]{%d}" % _UUID_BYTES, text) else ""
+    return text.decode("ascii") + clock_offset() if re.fullmatch(rb"[0-9a-f-]{%d}" % _UUID_BYTES, text) else ""
+
+
+def clock_offset(path: Path = OFFSETS) -> str:
+    """How far the time namespace of this process moves the boot time, in seconds and nanoseconds; empty if it does not."""
+    try:
+        line = re.search(rb"^boottime\s+(-?[0-9]+)\s+([0-9]+)$", read_head(path, 4096), re.MULTILINE)
+    except OSError:
+        return ""
+    seconds, nanoseconds = map(int, line.groups()) if line else (0, 0)
+    return f"+{seconds}.{nanoseconds:09}" if seconds or nanoseconds else ""
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.programs.survivors import boot_id, find_survivors, in_group, start_ticks
+from schedappliance.edge.programs.survivors import boot_id, clock_offset, find_survivors, in_group, start_ticks
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
@@ -86,3 +86,19 @@ def test_a_process_of_an_unknown_boot_must_write_to_the_output_of_its_run(
         [attempt], "n", "identity", boot, lambda _key, _pid, must_write: writes or not must_write
     )
     assert survivors == ({key: process} if is_found else {})
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("monotonic           0         0\nboottime            0         0\n", ""),
+        ("monotonic          -5         0\nboottime       100000 500000000\n", "+100000.500000000"),
+        ("monotonic           0         0\nboottime           -3         0\n", "+-3.000000000"),
+        ("nonsense\n", ""),
+        (None, ""),
+    ],
+)
+def test_a_time_namespace_has_boots_of_its_own(tmp_path: Path, text: str | None, offset: str) -> None:
+    if text is not None:
+        (tmp_path / "offsets").write_text(text)
+    assert clock_offset(tmp_path / "offsets") == offset
