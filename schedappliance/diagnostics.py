@@ -146,6 +146,8 @@ CODES: dict[str, str] = {
 
 # Comparing two names takes up to 100 microseconds, and counting their equal pairs of letters takes two.
 MOST_COMPARED, MOST_SCANNED, LONGEST_COMPARED = 50, 500, 40
+# Of more names than MOST_COMPARED, this many are compared.
+MOST_LIKELY = 20
 
 # The source name of a command that is not in a file.
 COMMAND = "<command>"
@@ -356,7 +358,7 @@ def _likely(word: str, names: list[str]) -> list[str]:
         names = [name for group in sorted((same_begin, same_end), key=len) for name in group]
     pairs = set(pairwise(word))
     shared = {name: len(pairs.intersection(pairwise(name.casefold()))) for name in names[:MOST_SCANNED]}
-    return nlargest(MOST_COMPARED, shared, key=lambda name: shared[name])
+    return nlargest(MOST_LIKELY, shared, key=lambda name: shared[name])
 
 
 def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from schedappliance.commands.view import Order
 from schedappliance.core.orders import carry_out
-from schedappliance.engine.effects import Answer, ReadFiles
+from schedappliance.engine.effects import Answer, ReadFiles, Reply
+from schedappliance.engine.events import LineTyped
 from schedappliance.model.commands import Command
 from tests.support.core import OPERATOR, Appliance, configuration, spoken
 
@@ -86,3 +88,13 @@ def test_only_a_reload_at_the_console_counts_as_typed(memory: Appliance, arrived
     effect = memory.state.effects.pop()
     assert isinstance(effect, ReadFiles)
     assert effect.typed is arrived
+
+
+def test_all_options_as_data_are_sent_in_pieces(appliance: Appliance) -> None:
+    effects = appliance.turn(LineTyped("json config show", OPERATOR, 1))
+    (answer,) = [effect.answer for effect in effects if isinstance(effect, Reply)]
+    pieces = list(answer.output)
+    assert len(pieces) > 2
+    assert [row["stanza"] for row in json.loads("".join(pieces))] == [
+        row["stanza"] for row in appliance.data("config show")
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import RunKey
+from schedappliance.store.jobs import Jobs
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 ONE, TWO, THREE = (f"example.com-{number:09d}" for number in (1, 2, 3))
@@ -98,3 +99,14 @@ def test_the_id_of_a_run_is_not_a_job(either: Appliance) -> None:
     assert either.error(f"sched pause {ONE}/1") == (
         f"no job has the id or name `{ONE}/1`; it is a run: `sched show {ONE}/1`; its job is {ONE}"
     )
+
+
+def test_a_wrong_name_does_not_read_the_rows_of_all_declared_jobs(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = "".join(f'job "more {number:03}" {{ every = 60 command = "run hello" }}\n' for number in range(200))
+    appliance.turn(appliance.read(STANZAS + more))
+    monkeypatch.setattr(Jobs, "declared", lambda _self: pytest.fail("all rows are read"))
+    assert "did you mean `more 007`?" in str(appliance.ask("sched show 'moer 007'").error)
+    wrong = str(appliance.ask("sched show xyz").error)
+    assert "`more 000`, `more 001`" in wrong and wrong.endswith("and 180 more")
