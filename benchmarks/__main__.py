@@ -18,7 +18,7 @@ WORKLOADS = (
     *("reload", "growth", "calendars"),
 )
 # These run only by name. Their figures are for those who change the code.
-BY_NAME = ("pricing", "restart_calendars", "watching", "scraping", "drawing")
+BY_NAME = ("pricing", "restart_calendars", "watching", "scraping", "drawing", "pauses")
 
 
 def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:
