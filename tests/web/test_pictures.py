@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -158,6 +159,15 @@ def test_a_run_that_did_not_succeed_is_a_link_of_its_own() -> None:
     assert "failed · 2026-11-29 11:55:40 +00:00 · took 1.0 s" in words_of(links[0])
     few = timeline(columns_of(*many[:5]), [Lane("a", JOB)], SPAN, at_noon(), "/r/{}".format)
     assert len(list(well_formed(few).iter("a"))) == 5
+
+
+def test_the_newest_failures_have_marks_which_do_not_hide_each_other() -> None:
+    rows = [run_row(number, 8 * number, 8 * number, "failed") for number in range(1, 60)]
+    picture = timeline(columns_of(*rows), [Lane("a", JOB)], SPAN, at_noon(), str)
+    (lane,) = [element for element in well_formed(picture).iter("svg") if element.get("class") == "lane-plot"]
+    places = [float(str(use.get("x"))[:-1]) * COLUMNS / 100 for use in lane.iter("use")]
+    assert len(places) == 24 and places[0] == pytest.approx(8 * 59 + 1, abs=0.1)
+    assert all(one - other >= 8.9 for one, other in pairwise(places))
 
 
 def test_an_empty_lane_of_others_is_left_out() -> None:

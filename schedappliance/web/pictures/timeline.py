@@ -177,14 +177,18 @@ def _usual(lane: Lane, track: Track, span: Span) -> Markup:
 
 
 def _marks(track: Track) -> Iterator[Markup]:
-    """The shapes of the states that are no plain bar, each at its end."""
-    last, number = float(-APART), 0
-    for segment in _SEGMENTS.finditer(track.cells):
+    """The shapes of the states that are no plain bar, each at its end: those of the newest runs, if there are many."""
+    following, number = COLUMNS + float(APART), 0
+    for segment in reversed(list(_SEGMENTS.finditer(track.cells))):
         cell, (begin, end) = segment[1][0] - 1, segment.span()
+        if cell in _PLAIN:
+            continue
         column = end if cell in LIVE_NUMBERS else (begin + end) / 2 if end - begin < APART else end - APART / 2
-        if cell not in _PLAIN and column - last >= APART and number < MOST_MARKS:
-            last, number = column, number + 1
+        if following - column >= APART:
+            following, number = column, number + 1
             yield mark(STATES[cell], percent(column, COLUMNS), "50%")
+        if number == MOST_MARKS:
+            return
 
 
 def _runs_to_link(columns: RunColumns, drawn: Sequence[Track]) -> list[list[int]]:
