@@ -6,8 +6,10 @@ Rule: an address is a question of its viewer. The same address gives the page, a
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,7 +24,7 @@ from schedappliance.web import rendering, zones
 from schedappliance.web.api import PLACE, api
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
-from schedappliance.web.pages import about, actions, files, incidents, job, jobs, now, preview, run, runs, spool
+from schedappliance.web.pages import about, actions, files, incidents, job, jobs, month, now, preview, run, runs, spool
 from schedappliance.web.pages.look import Look
 from schedappliance.web.site import Screen, Site
 from schedappliance.web.streams import stream, wants_stream
@@ -34,6 +36,7 @@ SCREENS = (
     Screen("/jobs/{job}", "Jobs", "job.html", job.collect),
     Screen("/runs", "Runs", "runs.html", runs.collect),
     Screen("/runs/{job}/{occurrence:int}", "Runs", "run.html", run.collect),
+    Screen("/month", "Month", "month.html", month.collect),
     Screen("/incidents", "Incidents", "incidents.html", incidents.collect),
     Screen("/preview", "Preview", "preview.html", preview.collect),
     Screen("/files", "Files", "files.html", files.collect),
@@ -79,9 +82,13 @@ def application(
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
         Mount(PLACE, app=api(gateway)),
+        # Browsers ask for it where an answer, such as a refusal, names no other.
+        Route("/favicon.ico", _icon),
         Mount("/static", StaticFiles(packages=[("schedappliance.web", "static")])),
     ]
-    return Starlette(routes=routes, middleware=list(middleware), lifespan=lifespan)
+    return Starlette(
+        routes=routes, middleware=list(middleware), exception_handlers={Exception: _failed}, lifespan=lifespan
+    )
 
 
 def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response]]:
@@ -106,6 +113,17 @@ def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[
             return Response(f"{error}\n", 403, media_type="text/plain")
 
     return send
+
+
+async def _icon(_request: Request) -> Response:
+    icon = resources.files("schedappliance.web").joinpath("static", "icon.svg").read_bytes()
+    return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    """A bug of the page: where the page was started, somebody can read what it is."""
+    traceback.print_exception(error)
+    return Response("The page has failed. Its log says why.\n", 500, media_type="text/plain")
 
 
 async def _choose_zone(request: Request) -> Response:

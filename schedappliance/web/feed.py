@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ MOST_JOBS = 20_000
 PAGE = 1000
 # While no appliance answers, and at most between two questions whether it still does.
 RETRY_SECONDS, CHECK_SECONDS = 0.5, 10.0
+# Between two readings, and the longest wait of an action for the next one.
+PAUSE_SECONDS, ACTION_SECONDS = 1.0, 2.0
 # A list of many jobs takes long, and is read again at most this often.
 LIST_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0
@@ -65,6 +68,8 @@ class Feed:
         self._changed = asyncio.Condition()
         self._stale: set[str] = set()
         self._reads_all = False
+        # Whether somebody waits for the next reading.
+        self._is_urgent = False
         # Boot times of the last reads.
         self._jobs_read_ms = self._health_read_ms = self._runs_read_ms = 0
 
@@ -75,6 +80,10 @@ class Feed:
                 await self._follow()
             except Error as error:
                 self._be_silent(str(error))
+            except Exception as error:
+                # A bug must not leave a page that shows old facts as present ones.
+                traceback.print_exc()
+                self._be_silent(f"the page has failed: {error!r}")
             await asyncio.sleep(RETRY_SECONDS)
 
     async def wait_after(self, version: int, seconds: float) -> int:
@@ -83,6 +92,17 @@ class Feed:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self.version != version)
         return self.version
+
+    async def read_again(self, jobs: Iterable[str]) -> None:
+        """Reads what an action may have changed. The page that follows the action must show it."""
+        if self.silent_since_ms is not None:
+            return
+        self._stale |= set(jobs)
+        self._health_read_ms, self._is_urgent = 0, True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ACTION_SECONDS), self._changed:
+                self._changed.notify_all()
+                await self._changed.wait_for(lambda: not self._is_urgent)
 
     def keep_picture(self, key: Any, picture: Any) -> None:
         while len(self.pictures) >= MOST_PICTURES:
@@ -125,7 +145,8 @@ class Feed:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_SECONDS), self._changed:
-                        await self._changed.wait_for(lambda: bool(self._stale or self._reads_all))
+                        await self._changed.wait_for(lambda: bool(self._stale or self._reads_all or self._is_urgent))
+                is_urgent = self._is_urgent
                 if self._reads_all:
                     await self._read_all(session)
                     continue
@@ -134,10 +155,15 @@ class Feed:
                     await self._read_health(session)
                 if self._is_past(self._runs_read_ms, FORGET_SECONDS):
                     self._forget_old_runs()
+                if is_urgent:
+                    self._is_urgent = False
+                    self._advance()
                 # A page shows changes once a second at most.
-                await asyncio.sleep(1)
-        except Unavailable as unavailable:
-            return str(unavailable)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS), self._changed:
+                        await self._changed.wait_for(lambda: self._is_urgent)
+        except Error as error:
+            return str(error)
 
     def _is_past(self, instant_ms: int, seconds: float) -> bool:
         return self._clock.moment().boot - instant_ms >= seconds * 1000
@@ -210,6 +236,7 @@ class Feed:
         if details is None or details["next_run_ms"] is None or details["state"] not in ("waiting", "paused"):
             self.jobs.pop(job, None)
             return
+        job = details["id"]
         row = {key: details[key] for key in ("id", "name", "next_run_ms", "command", "user", "origin")}
         row |= {key: details[key] for key in ("interval_ms", "calendar", "zone")}
         is_recurrent = details["interval_ms"] is not None or details["calendar"] is not None

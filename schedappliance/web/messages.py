@@ -12,7 +12,10 @@ MOST_MESSAGES = 1000
 
 
 class Answer(NamedTuple):
-    """What the appliance answered. `details`: lines of diagnostics. `href`, `label`: where to look next."""
+    """What the appliance answered. `details`: lines of diagnostics. `href`, `label`: where to look next.
+
+    `job`: the id of the job that has changed.
+    """
 
     is_error: bool
     line: str
@@ -20,6 +23,7 @@ class Answer(NamedTuple):
     details: tuple[str, ...] = ()
     href: str = ""
     label: str = ""
+    job: str = ""
 
 
 class Messages:

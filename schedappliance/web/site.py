@@ -27,6 +27,7 @@ NAVIGATION = (
     ("/", "Now", "now", ""),
     ("/jobs", "Jobs", "jobs", "sched list"),
     ("/runs", "Runs", "runs", "sched history"),
+    ("/month", "Month", "calendar", "sched history"),
     ("/incidents", "Incidents", "incidents", "sched incidents"),
     ("/preview", "Preview", "preview", "preview"),
     ("/files", "Files", "files", "config status"),

@@ -56,7 +56,9 @@ async def act(site: Site, request: Request) -> Response:
     elif not lines or not all(_is_action(line) for line in lines):
         answer = Answer(True, "; ".join(lines[:1]), "This page does not give such a command.")
     else:
-        answer = _together([await _carried_out(look, line) for line in lines])
+        answers = [await _carried_out(look, line) for line in lines]
+        answer = _together(answers)
+        await site.feed.read_again(job for one in answers if (job := one.job))
     key = site.messages.put(look.viewer, answer)
     return RedirectResponse(_with_message(own_address(_one(fields, "next")), key), 303)
 
@@ -113,12 +115,12 @@ async def _carried_out(look: Look, line: str) -> Answer:
         details = error.diagnostics if isinstance(error, Rejected) else ()
         return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details))
     data = response["data"] if isinstance(response["data"], dict) else {}
-    href, label = "", ""
+    href, label, job = "", "", str(data.get("id") or "")
     if isinstance(data.get("run"), str):
         href, label = run_href(data["run"]), data["run"]
     elif isinstance(data.get("id"), str) and "deleted" not in data:
         href, label = job_href(data["id"]), data["id"]
-    return Answer(False, line, response.get("note") or "Done.", (), href, label)
+    return Answer(False, line, response.get("note") or "Done.", (), href, label, job)
 
 
 def _together(answers: list[Answer]) -> Answer:

@@ -9,10 +9,10 @@ from schedappliance.client.wire import quoted
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.jobs import schedule_words
 from schedappliance.web.pages.look import Look
-from schedappliance.web.pictures.calendar import calendar, month_days
+from schedappliance.web.pages.month import month_of
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.pictures.durations import durations
-from schedappliance.web.rendering import address, job_href, run_href
+from schedappliance.web.rendering import job_href, run_href
 
 RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 40, 5, 500
 
@@ -40,7 +40,7 @@ async def collect(look: Look) -> dict[str, Any]:
         if await look.may("sched incidents")
         else [],
         "options": await _options(look, job),
-        **_month(look, job, [one["due_ms"] for one in due]),
+        **month_of(look, job_href(job["id"]), [one["due_ms"] for one in due], job),
     }
 
 
@@ -53,36 +53,6 @@ async def _due_times(look: Look, job: Row) -> list[Row]:
         return []
     rows: list[Row] = data["next"]
     return rows
-
-
-def _month(look: Look, job: Row, due_ms: list[int]) -> dict[str, Any]:
-    """The calendar of a month, and the addresses of its neighbours."""
-    today = look.times.day(look.now_ms)
-    text = look.query("month")
-    year, month = _year_and_month(text) or (int(today[:4]), int(today[5:7]))
-    days = month_days(look.feed.columns, due_ms, year, month, look.times, job["id"])
-    path = job_href(job["id"])
-
-    def other(by: int) -> str:
-        number = year * 12 + month - 1 + by
-        return address(path, month=f"{number // 12:04}-{number % 12 + 1:02}")
-
-    def day_href(date: str) -> str:
-        return address("/runs", job=job["name"] or job["id"], since=date, until=f"{date} 23:59:59")
-
-    return {
-        "calendar": calendar(year, month, days, look.times, day_href),
-        "month": f"{year:04}-{month:02}",
-        "month_before": other(-1),
-        "month_after": other(1),
-    }
-
-
-def _year_and_month(text: str) -> tuple[int, int] | None:
-    year, _, month = text.partition("-")
-    if year.isdecimal() and month.isdecimal() and len(year) == 4 and 1 <= int(month) <= 12 and 1970 <= int(year) < 9999:
-        return int(year), int(month)
-    return None
 
 
 async def _options(look: Look, job: Row) -> list[Row]:

@@ -17,6 +17,7 @@ from schedappliance.web.rendering import address, run_href
 
 EACH, RESULTS = 50, 20
 FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
+FORMS = ("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")
 VERBS = ("run", "pause", "resume")
 
 
@@ -139,12 +140,12 @@ async def _checked(look: Look, line: str) -> dict[str, Any]:
     """What is wrong with a line. The appliance reads it as a command, and carries out nothing."""
     if not line:
         return {"mistakes": [], "verdict": ""}
-    if not line.startswith(("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")):
-        return {"mistakes": [], "verdict": "A line begins with sched at, in, every, cron or calendar."}
     try:
         answer = await look.gateway.answer(look.viewer, f"authz may {line}")
     except Rejected as error:
         return {"mistakes": error.diagnostics, "verdict": "" if error.diagnostics else str(error)}
+    if not line.lower().startswith(FORMS):
+        return {"mistakes": [], "verdict": "This is no job. Begin with sched at, in, every, cron or calendar."}
     if not answer["allowed"]:
         return {"mistakes": [], "verdict": f"Your roles do not allow `{answer['denied']}`."}
     return {"mistakes": [], "verdict": ""}

@@ -11,11 +11,13 @@ from typing import Any
 
 from starlette.requests import Request
 
-from schedappliance.client.wire import Message
+from schedappliance.client.wire import Message, quoted
 from schedappliance.web.feed import Feed, Row
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.viewer import Viewer
 from schedappliance.web.words import Times
+
+MOST_DUE_TIMES = 100
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,17 @@ class Look:
         if self.is_read_only:
             return frozenset()
         return frozenset([line for line in lines if await self.may(line)])
+
+    async def due_times(self, job: Row, until_ms: int) -> list[int]:
+        """The next due times of a job with a calendar, which are asked for again when it has another next one. Raises Error."""
+        line = f"sched next {quoted(job['id'])} {MOST_DUE_TIMES}"
+        if job["next_run_ms"] > until_ms or not await self.may(line):
+            return []
+        known = self.feed.planned.get(job["id"])
+        if known is None or known[0] != job["next_run_ms"]:
+            data = await self.data(line)
+            known = self.feed.planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
+        return known
 
     async def jobs(self) -> list[Row]:
         """The jobs of the feed, if the viewer may list them. Raises Unavailable."""

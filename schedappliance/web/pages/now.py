@@ -16,7 +16,7 @@ SHOWN, HOUR_MS = 20, 3_600_000
 # How much of the past and of the future the timeline shows.
 SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
 USUAL_SPAN = "12h"
-MOST_LANES, MOST_PLANNED = 60, 100
+MOST_LANES = 60
 
 
 async def collect(look: Look) -> dict[str, Any]:
@@ -97,18 +97,7 @@ async def _timeline(look: Look, jobs: list[Row]) -> Any:
     span = _span(look)
     key = (span.since_ms // 1000, span.until_ms // 1000, look.times.zone_name, bool(jobs))
     if key not in look.feed.pictures:
-        planned = {job["id"]: await _planned(look, job, span) for job in jobs[:MOST_LANES] if job["calendar"]}
+        planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
         heads: list[Lane] = lanes(jobs, look.feed.columns, span, href=job_href, planned=planned, most=MOST_LANES)
         look.feed.keep_picture(key, timeline(look.feed.columns, heads, span, look.times, run_href))
     return look.feed.pictures[key]
-
-
-async def _planned(look: Look, job: Row, span: Span) -> list[int]:
-    """The next due times of a calendar, which are asked for again only when the job has another next one."""
-    if job["next_run_ms"] > span.until_ms or not await look.may(f"sched next {quoted(job['id'])}"):
-        return []
-    known = look.feed.planned.get(job["id"])
-    if known is None or known[0] != job["next_run_ms"]:
-        data = await look.data(f"sched next {quoted(job['id'])} {MOST_PLANNED}")
-        known = look.feed.planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
-    return known

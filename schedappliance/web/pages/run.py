@@ -100,31 +100,28 @@ def _again(look: Look, run: Row) -> str:
 
 async def _parts(look: Look, word: str, reading: Reading) -> Markup:
     """The lines of the output up to its present end. Raises Error."""
-    html = Markup("")
+    written, is_whole = bytearray(reading.held), False
     while reading.shown < MOST_SHOWN:
-        fresh, is_end = await _part(look, word, reading)
-        html += fresh
-        if is_end:
+        attempt = f" attempt {reading.attempt}" if reading.attempt else ""
+        part = await look.data(f"sched output {word}{attempt} from {reading.at} as base64")
+        fresh = base64.b64decode(part["base64"])
+        reading.attempt, reading.at = part["attempt"], part["next"]
+        reading.shown += len(fresh)
+        written += fresh
+        if not fresh or part["next"] >= part["size"]:
+            is_whole = part["ended"]
+            reading.is_over = is_whole and part["state"] not in LIVE
             break
-    return html
+    return _painted(bytes(written), reading, is_whole or len(written) > LONGEST_LINE)
 
 
-async def _part(look: Look, word: str, reading: Reading) -> tuple[Markup, bool]:
-    """The next lines, and whether there are no more now. Raises Error."""
-    attempt = f" attempt {reading.attempt}" if reading.attempt else ""
-    part = await look.data(f"sched output {word}{attempt} from {reading.at} as base64")
-    reading.attempt, reading.at = part["attempt"], part["next"]
-    fresh = base64.b64decode(part["base64"])
-    reading.shown += len(fresh)
-    is_end = not fresh or part["next"] >= part["size"]
-    reading.is_over = part["ended"] and is_end and part["state"] not in LIVE
-    written = reading.held + fresh
-    is_whole = (part["ended"] and is_end) or len(written) > LONGEST_LINE
+def _painted(written: bytes, reading: Reading, is_whole: bool) -> Markup:
+    """The lines as HTML. Without `is_whole`, a line that has not ended is held back."""
     whole = written if is_whole else written[: written.rfind(b"\n") + 1]
     painted = paint(whole.decode(errors="replace"), reading.style, first_line=reading.lines + 1)
     reading.style, reading.lines = painted.style, reading.lines + painted.lines
     reading.held = painted.rest.encode() + written[len(whole) :]
-    return painted.html, is_end
+    return painted.html
 
 
 async def follow(look: Look, reading: Reading) -> tuple[str, bool]:

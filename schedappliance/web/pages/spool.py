@@ -15,13 +15,14 @@ async def collect(look: Look) -> dict[str, Any]:
     try:
         rows = await look.data("spool list") if may_list else []
     except Rejected as error:
-        return {"may_list": True, "rows": [], "chosen": None, "problem": str(error), "allowed": frozenset()}
+        return {"may_list": True, "rows": [], "chosen": [], "problem": str(error), "allowed": frozenset()}
     name = look.query("file")
     retries = [f"spool retry {quoted(row['file'])}" for row in rows if row["state"] == "failed"]
     return {
         "may_list": may_list,
         "rows": rows,
-        "chosen": await look.data_if_allowed(f"spool why {quoted(name)}") if name else None,
+        # Files of one name may have waited at different times.
+        "chosen": (await look.data_if_allowed(f"spool why {quoted(name)}") or []) if name else [],
         "problem": "",
         "allowed": await look.allowed(retries),
     }

@@ -27,7 +27,9 @@ program "talk" {{
   kill_after = 1
 }}
 program "hostile" {{
-  argv = ( "/usr/bin/printf" "<script>alert(1)</script>\\n\\033[31mred\\033[0m\\033[2J\\n\\342\\200\\256 evil\\n%s\\n" "{long}" )
+  argv = ( "/bin/sh" "-c" "cat ../hostile; head -c {long} /dev/zero | tr '\\0' x" )
+  cwd = "{root}/etc"
+  output_limit = 4m
 }}
 notify "ops" {{ command = "run notice" when = ( "failed" "recovered" ) }}
 job "greeting" {{ every = 1d command = "run hello" }}
@@ -37,8 +39,9 @@ job "weekday" {{ cron = "30 2 * * 1-5" zone = "Europe/Berlin" command = "run hel
 job "off" {{ every = 1h command = "run hello" enabled = false }}
 job "<script>alert(1)</script>\u202egnp" {{ every = 1d command = "run hostile" }}
 """
-# One argument holds 128 KiB at most.
-LONG_LINE = "x" * 100_000
+HOSTILE_OUTPUT = "<script>alert(1)</script>\n\x1b[31mred\x1b[0m\x1b[2J\n\u202e evil\n"
+# How long the last line of the hostile output is.
+LONG_LINE = 1_000_000
 HOSTILE = "<script>alert(1)</script>\u202egnp"
 # What a browser says on its console where a test has killed the page or the appliance.
 EXPECTED = ("Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 503")
@@ -65,6 +68,7 @@ def daemon() -> Iterator[Daemon]:
     """A daemon that runs, in a path that is short enough for sockets."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        (root / "hostile").write_text(HOSTILE_OUTPUT)
         made = Daemon(root, STANZAS.format(root=root, long=LONG_LINE)).start()
         yield made
         made.end()
