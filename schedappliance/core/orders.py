@@ -43,7 +43,6 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import answer_of_claim
 from schedappliance.commands.view import NO_NUMBERS, Order, View
-from schedappliance.core.advancing import advance_by_claim, miss_and_advance
 from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, is_change
 from schedappliance.core.authorization import (
@@ -56,10 +55,12 @@ from schedappliance.core.authorization import (
     why_forbidden,
 )
 from schedappliance.core.runs import (
+    advance_by_claim,
     answer_failure,
     call_off,
     claim_program,
     count_end_at_claim,
+    miss_and_advance,
     not_started,
     stop_run,
 )

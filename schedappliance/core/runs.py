@@ -30,6 +30,7 @@ from schedappliance.core.alerts import expect_late_end, message_of, run_ended, r
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter
 from schedappliance.core.stopping import terminate
+from schedappliance.diagnostics import counted
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
     Admission,
@@ -70,7 +71,7 @@ from schedappliance.engine.reasons import (
     stopped_by,
 )
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.schedule import MissedOccurrences
+from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
 FIRST_ATTEMPT = 1
 
 
-# Claims
+# Claims, and due times that pass without one
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
@@ -163,6 +164,33 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     state.pruning.stored_runs += 1
     state.statistics.ended[RunState.MISSED] += missed.count
     return key
+
+
+def advance_by_claim(state: State, job: Job, decision: Claim) -> None:
+    """Records the due times that are missed, and advances the job."""
+    if passed := decision.missed:
+        key = record_missed(state, job, passed)
+        count = counted(passed.missed.count, "due time")
+        state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
+    _advance(state, job, decision.last, decision.next_run_ms)
+
+
+def miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
+    """Records due times that will not run as one row, and advances the job."""
+    count = (due.missed.count if due.missed else 0) + 1
+    since = due.missed.since_ms if due.missed else due.due_ms
+    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
+    record_missed(state, job, passed)
+    state.handled.add(job.number)
+    _advance(state, job, passed.occurrence, due.next_ms)
+
+
+def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
+    """Advances a job past occurrence `last`. A job with no further due time is removed, unless a stanza declares it."""
+    if next_run_ms is None and job.declared is None:
+        state.store.jobs.remove(job.number)
+    else:
+        state.store.jobs.advance(job.number, last, next_run_ms)
 
 
 # Starts

@@ -496,11 +496,11 @@ def calls(work: Callable[[], object]) -> int:
 )
 def test_the_cost_of_an_override_does_not_grow_with_the_declared_jobs(tmp_path: Path, line: str) -> None:
     costs = []
-    for number in (2, 40):
+    for number in (1, 2, 40):  # The first one fills the caches.
         others = "".join(f'job "other-{i}" {{ every = 600 command = "run hello" }}\n' for i in range(number))
         appliance = Appliance(tmp_path / f"{number}.db", FILES + others)
         for other in ("job tidy catch_up none", "program hello kill_after 5"):
             appliance.say(f"config set {other}")
         costs.append(calls(partial(appliance.say, line)))
         appliance.close()
-    assert costs[0] == costs[1]
+    assert costs[1] == costs[2]
