@@ -130,7 +130,7 @@ class Machine:
                     target = self.root / place / file.name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(file.read_bytes())
-        self.run("systemd-sysusers", "schedappliance.conf")
+        self.run("systemd-sysusers", *(file.name for file in (files / "sysusers.d").iterdir()))
         self.run("systemd-tmpfiles", "--create", "schedappliance.conf")
         self.run("systemctl", "daemon-reload")
 
