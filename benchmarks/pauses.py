@@ -10,7 +10,6 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import perf_counter, time, time_ns
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from benchmarks.appliances import Place, Planned, Session, fill, lay_out, reading, serving, until
 from benchmarks.lateness import LEAD_MS
 from benchmarks.measuring import Scale, percentile
-from benchmarks.reload import CHANGING, replace
+from benchmarks.reload import CHANGING, replace, typed
 from benchmarks.reporting import OURS, Check, Report
 
 TITLE = "pauses"
@@ -76,7 +75,7 @@ def during(windows: list[Window], values: list[tuple[float, float]]) -> list[flo
 
 
 def disturbed(
-    place: Place, works: list[Callable[[Session], object]], seconds: float
+    place: Place, works: list[Callable[[], object]], seconds: float
 ) -> tuple[list[float], list[float], list[float]]:
     """The waits for answers, the lateness of jobs, and how long each work took, in milliseconds.
 
@@ -88,8 +87,7 @@ def disturbed(
     file = place.root / "lateness"
     with serving(place, daemon=("--lateness", str(file))), reading(place) as number:
         asking = Asking(place)
-        with closing(Session(place)) as session:
-            windows = [timed(partial(work, session)) for work in works]
+        windows = [timed(work) for work in works]
         answers = asking.end()
         until(lambda: number("SELECT NOT EXISTS (SELECT 1 FROM jobs WHERE declared IS NULL)"))
     late_ms: list[float] = json.loads(file.read_text())
@@ -106,13 +104,12 @@ def stanzas(sites: int) -> str:
     )
 
 
-def reload(place: Place, text: str, number: int, session: Session) -> None:
+def reload(place: Place, text: str, number: int) -> None:
     replace(place, text + CHANGING.format(1 + number))
-    assert session.ask("config reload") == "OK\n"
-    session.ask("version")
+    typed(place)
 
 
-def drop(place: Place, lines: int, number: int, _session: Session) -> None:
+def drop(place: Place, lines: int, number: int) -> None:
     """Drops wrong lines, each with a different program, and waits for the result."""
     name, spool = f"wrong-{number}", place.root / "spool"
     aside = spool / "tmp" / name
@@ -122,13 +119,13 @@ def drop(place: Place, lines: int, number: int, _session: Session) -> None:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    sites, reloads = scale.pick((5000, 5), (5000, 2), (10, 1))
-    lines, drops = scale.pick((5000, 9), (5000, 3), (10, 1))
+    sites, reloads = scale.pick((5000, 5), (5000, 2), (10, 2))
+    lines, drops = scale.pick((5000, 9), (5000, 3), (10, 2))
     report = Report(TITLE, f"{reloads} reloads of {sites * 2:,} stanzas; {drops} drops of {lines:,} wrong lines")
 
     text = stanzas(sites)
     place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "reload", text)
-    works: list[Callable[[Session], object]] = [partial(reload, place, text, number) for number in range(reloads)]
+    works: list[Callable[[], object]] = [partial(reload, place, text, number) for number in range(reloads)]
     waits, lateness, took = disturbed(place, works, scale.pick(60, 30, 4))
     report.add({f"{OURS}, a reload": took}, "ms")
     _check(report, "the console waits during a reload, p99", percentile(waits, 0.99), MOST_P99_MS)
