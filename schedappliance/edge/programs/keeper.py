@@ -2,8 +2,8 @@
 
 It starts programs for its daemon. It keeps how each ended, in memory and in a file, until a daemon has stored it. While no
 daemon is there, it enforces timeouts. Without a program and a daemon it ends: at once if the last daemon has said that no other
-one comes, else after 10 seconds. Descriptor 0 is the socket on which it listens, or a connection with a daemon that cannot make
-a socket. Descriptor 1 is the file of ends, and 2 takes its errors.
+one comes, else after 10 seconds. Descriptor 0 is the socket on which it listens or, where the file system
+holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its errors.
 
 Its parts are keeper_programs.py, keeper_starts.py and spawner.py. Rule: they import nothing else of the package, to need little
 memory and to survive an upgrade. The keeper talks only to its daemon, which may be newer: keeper_link.py describes the
@@ -22,28 +22,34 @@ import sys
 import time
 
 if __name__ == "__main__":  # It runs without the package. Its parts are files behind descriptors: `spawner=5,...`.
-    for name, number in (word.split("=") for word in sys.argv[-2].split(",")):
-        sys.modules[f"schedappliance.edge.programs.{name}"] = module = type(sys)(name)
+    for part, number in (word.split("=") for word in sys.argv[-2].split(",")):
+        module = type(sys)(part)
+        sys.modules[f"schedappliance.edge.programs.{part}"] = module
         # All daemons and keepers share the position in the file, so it is read from its beginning.
         text = os.pread(int(number), os.fstat(int(number)).st_size, 0)
-        exec(compile(text, f"{name}.py", "exec"), module.__dict__)
+        exec(compile(text, f"{part}.py", "exec"), module.__dict__)
         os.close(int(number))
 
 from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
 
-# The version of the messages; the most lines in one; the most bytes of the file of ends for each end.
-VERSION, MOST_LINES, BYTES_PER_END = 1, 200, 10_000
+# The version of the messages, and the most lines in one.
+VERSION = 1
+MOST_LINES = 200
+# If the file of ends has more bytes for each end than this, it is written again.
+BYTES_PER_END = 10_000
 # The interval at which the descendants of a program that was ended are looked for, and for how long after KILL.
-LOOK_AGAIN_MS, GIVE_UP_MS = 100, 5000
+LOOK_AGAIN_MS = 100
+GIVE_UP_MS = 5000
 # How long the keeper waits for a start that hangs: before it serves a new daemon, and before it reaps its children.
-HANGING_SECONDS, BUSY_SECONDS = 2.0, 0.02
-# The longest wait for another daemon, and the longest poll(): it does not count the time of a suspend, but timeouts do.
+HANGING_SECONDS = 2.0
+BUSY_SECONDS = 0.02
+# The longest wait for another daemon, and the longest poll(). Timeouts count a suspend, and poll() does not.
 LONGEST_MS = 10_000
 # From sys/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
-# Signals that stop the daemon, or that have a meaning or none for it. None of them ends the keeper.
+# Signals that stop the daemon, that mean something to it, or that it ignores. None of them ends the keeper.
 _BLOCKED = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
     *(signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO),
@@ -71,7 +77,7 @@ class Keeper:
         self.lingering: list[Program] = []
         self.next_kill_ms = 0
 
-        # By id: the lines about ends that no daemon has stored yet.
+        # By id: the lines about ends that no daemon has stored yet. A full disk or a crash has damaged those with fewer words.
         lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
         self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
         # By pid: why copies of the spawner failed.
@@ -88,7 +94,7 @@ class Keeper:
             self.poll.register(listener, select.POLLIN)
         else:
             self.greet(listener)
-        # A daemon that was killed may come again, and only this keeper knows what it requested.
+        # After a kill, another daemon may come, and only this keeper knows what was requested.
         while self.daemon or self.programs or self.lingering or self.starters or self.poll.poll(self.await_ms):
             for descriptor, _ in self.poll.poll(self.wait_ms()):
                 if descriptor == self.starts.wakes[0]:
@@ -106,6 +112,7 @@ class Keeper:
             self.starts.is_alarm_set = False  # First, so that a start from here on sets the next alarm.
             while self.starts.unreported:
                 self.outbox.append(self.starts.unreported.popitem()[1].running_line())
+        # A program may have been started after its signal had come.
         self.send_signals(dict(self.starts.early))
         self.starters = [starter for starter in self.starters if starter.alive.locked()]
         self.reap()
@@ -118,8 +125,10 @@ class Keeper:
             connection, _ = listener.accept()
         except OSError:
             return
+        # Three numbers of four bytes: pid, uid and gid.
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
+        uid = int.from_bytes(peer[4:8], sys.byteorder)
+        if uid != os.geteuid():
             return
         self.hear()
         self.leave()
@@ -157,23 +166,28 @@ class Keeper:
             while self.daemon:
                 data, descriptors = receive(self.daemon, socket.MSG_DONTWAIT)
                 if not data:
-                    self.leave()
+                    self.leave()  # This ends the loop.
                 self.starters += [Starter(self.starts, socket.socket(fileno=number)) for number in descriptors]
                 for verb, *words in map(str.split, data.decode().splitlines()):
                     if verb == "signal":
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
-                    elif verb == "forget":
-                        self.forget(words)
-                    elif verb == "end":
-                        self.await_ms = 0
-                    elif verb == "enforce":
-                        self.ending += [program for program in list(self.programs.values()) if program.id in words]
+                    else:
+                        self.obey(verb, words)
         except ConnectionResetError:
             self.hear()  # The daemon was killed with reports unread. This error comes once, before what the daemon has sent.
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.leave()
         self.send_signals(signals)
+
+    def obey(self, verb: str, words: list[str]) -> None:
+        """Carries out a line that is no signal. One of a later version is ignored."""
+        if verb == "forget":
+            self.forget(words)
+        elif verb == "end":
+            self.await_ms = 0
+        elif verb == "enforce":
+            self.ending += [program for program in list(self.programs.values()) if program.id in words]
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
@@ -199,9 +213,11 @@ class Keeper:
         ended = []
         while (child := ended_child()) in self.programs:
             ended.append(os.wait4(child, os.WNOHANG))
-        # The child is a program that is being started, or no program: an orphan, or a spawner.
-        ended += self.reap_all() if child else []
-        self.starts.is_behind &= child != 0
+        if child:
+            # It is a program that is being started, or no program: an orphan, or a spawner.
+            ended += self.reap_all()
+        else:
+            self.starts.is_behind = False
         self.note_ends(ended)
 
     def reap_all(self) -> list[tuple[int, int, resource.struct_rusage]]:
@@ -209,23 +225,31 @@ class Keeper:
 
         Otherwise the end of a child could be lost: the thread that started it may not have added its program yet.
         """
-        starts, ended = self.starts, []
-        hangs = any(starter.is_outdated for starter in self.starters)
-        is_free = not hangs and starts.lock.acquire(timeout=BUSY_SECONDS)
-        if not is_free:
-            starts.is_behind = True  # From here on, a starter wakes this thread after its start.
-            is_free = not hangs and starts.lock.acquire(blocking=False)
-        starts.is_behind = not is_free
+        is_free, ended = self.lock_starts(), []
         try:
-            for child in [] if is_free else list(self.programs):
-                ended.append(os.wait4(child, os.WNOHANG))
-            while is_free and (result := os.wait4(-1, os.WNOHANG))[0]:
-                ended.append(result)
+            if is_free:
+                while (result := os.wait4(-1, os.WNOHANG))[0]:
+                    ended.append(result)
+            else:
+                for child in list(self.programs):
+                    ended.append(os.wait4(child, os.WNOHANG))
         except ChildProcessError:
             pass
         if is_free:
-            starts.lock.release()
+            self.starts.lock.release()
         return ended
+
+    def lock_starts(self) -> bool:
+        """Keeps programs from being started, so that `programs` is complete. Returns False if a start lasts."""
+        starts, is_free = self.starts, False
+        if not any(starter.is_outdated for starter in self.starters):
+            is_free = starts.lock.acquire(timeout=BUSY_SECONDS)
+            if not is_free:
+                starts.is_behind = True  # From here on, a starter wakes this thread after its start.
+                # Once more, since a start that has ended just before wakes nobody.
+                is_free = starts.lock.acquire(blocking=False)
+        starts.is_behind = not is_free
+        return is_free
 
     def note_ends(self, ended: list[tuple[int, int, resource.struct_rusage]]) -> None:
         """Keeps the ends of children that are programs. A program that was ended by a signal lingers if descendants are left."""

@@ -1,6 +1,6 @@
 """The programs of the keeper, and the processes that belong to each of them.
 
-Rule: as keeper.py, this file imports nothing of the package but spawner.py.
+Rule: of the package, this file imports only spawner.py; see keeper.py.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ class Program(StartRequest):
         # Why it is being ended; empty if it is not. KILL is then due at `kill_at`.
         self.why = ""
         self.kill_at = 0
-        # After its end: from this time on, no descendant is overlooked.
+        # Set at its end: a look at /proc before this time may miss a descendant that is just being made.
         self.sure_at = 0
 
     def running_line(self) -> bytes:
         """The report that it runs."""
-        ticks = int(fields[_START]) if (fields := stat_of(self.pid)) else 0
+        fields = stat_of(self.pid)
+        ticks = int(fields[_START]) if fields else 0
         return f"running {self.id} {self.pid} {ticks} {self.why or '-'}".encode()
 
 
@@ -58,13 +59,16 @@ def stat_of(pid: int) -> list[bytes]:
 
 
 class Processes:
-    """The processes of programs, as /proc shows them at one instant. Of two programs with one pid, the last one runs."""
+    """The processes of programs, as /proc shows them at one instant.
+
+    If two programs have the same pid, since an ended one lingers, the later one in the list counts.
+    """
 
     def __init__(self, programs: list[Program]) -> None:
         self._programs = {program.pid: program for program in programs}
         pids = map(int, filter(str.isdigit, os.listdir("/proc")))
         self._stats = {pid: fields for pid in pids if (fields := stat_of(pid))}
-        # Whether the variables of a process could not be read, so that an orphan may have no program here.
+        # Whether the variables of some process could not be read: it may belong to a program, but be listed under none.
         self.is_unsure = False
         # The pids of each program, with their groups.
         self._groups: dict[Program | None, list[tuple[int, int]]] = {}

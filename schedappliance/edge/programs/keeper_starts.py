@@ -1,7 +1,7 @@
 """Starts of programs by the keeper: on threads of their own, since a start may hang with a file system.
 
-Rule: the starters and the main thread of the keeper share what is in Starts, and nothing else. As keeper.py, this file imports
-nothing of the package but its other parts.
+Rule: the starters and the main thread of the keeper share what is in Starts, and nothing else. Of the package, this file
+imports only the other parts of the keeper; see keeper.py.
 """
 
 # A start, by `Starter.start`:
@@ -27,8 +27,9 @@ from schedappliance.edge.programs.spawner import SpawnerLink, receive, request_i
 
 # The delay of the report of a start. Most programs of a busy appliance end earlier, and are reported once.
 REPORT_AFTER_SECONDS = 0.01
-# Numbers from spawn.h; glibc and musl agree on them.
+# Numbers from spawn.h and sched.h; glibc and musl agree on them.
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80
+_CLONE_FS = 0x200
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
 _STRUCT_BYTES = 1024
 # Signals that a program must not inherit as ignored: Python ignores the first two, and the C library may ignore 32 to 34.
@@ -37,11 +38,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Starts:
-    """What the starters and the main thread share. `since`: no later attempt was requested of an earlier keeper."""
+    """What the starters and the main thread share.
+
+    `since`: all that earlier keepers were asked for was decided before this boot time.
+    """
 
     def __init__(self, since: int) -> None:
         # The latest attempts that were requested: the boot time of their start, and their ids. See Asked in keeper_link.py.
-        self.asked_at, self.asked = since, set[str]()
+        self.asked_at = since
+        self.asked: set[str] = set()
         self.asking = _thread.allocate_lock()
         # Locked during a start, until the child is in `programs`.
         self.lock = _thread.allocate_lock()
@@ -56,8 +61,10 @@ class Starts:
         self.early: dict[str, tuple[int, int, str]] = {}
         # Whether children may have ended that are not reaped yet.
         self.is_behind = False
-        # Pipes: of the reasons of copies of the spawner that fail; and of bytes that wake the main thread.
-        self.failures, self.wakes = (os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(2))
+        # A pipe: why copies of the spawner failed.
+        self.failures = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # A pipe: its bytes wake the main thread.
+        self.wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.attributes = spawn_attributes()
 
     def wake(self) -> None:
@@ -67,7 +74,8 @@ class Starts:
     def note(self, program: Program) -> None:
         """Notes that a program was requested."""
         if program.started_at > self.asked_at:
-            self.asked_at, self.asked = program.started_at, set()
+            self.asked_at = program.started_at
+            self.asked = set()
         if program.started_at == self.asked_at:
             self.asked.add(program.id)
 
@@ -82,10 +90,13 @@ class Starter:
     """A thread that starts the programs that one daemon requests over a channel."""
 
     def __init__(self, starts: Starts, channel: socket.socket) -> None:
-        self.starts, self.channel, self.lock = starts, channel, starts.lock
+        self.starts = starts
+        self.channel = channel
+        # Its own, since `outdate` gives later starters another one.
+        self.lock = starts.lock
         # The program that is being started.
         self.current: Program | None = None
-        # Whether the daemon is gone, but a start hangs. The requests behind it are dropped, and not noted as `asked`.
+        # Its daemon is gone while a start hangs: the requests after that one are dropped, and not noted as `asked`.
         self.is_outdated = False
         # Locked until the thread ends.
         self.alive = _thread.allocate_lock()
@@ -94,12 +105,15 @@ class Starter:
         _thread.start_new_thread(self._run, ())
 
     def outdate(self) -> None:
-        """Leaves this starter with its start that hangs. Other starters get a lock that is free."""
+        """Gives this starter up while its start hangs. Later starters get a new lock, since this one holds the old."""
         with self.starts.asking:
-            self.is_outdated, self.starts.lock = True, _thread.allocate_lock()
+            self.is_outdated = True
+            self.starts.lock = _thread.allocate_lock()
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # A directory and a umask of its own: a start that hangs may go on during one of another starter.
+        _libc.unshare(_CLONE_FS)
         try:
             while not self.is_outdated and (message := receive(self.channel))[0]:
                 self.start(*message)
@@ -127,8 +141,13 @@ class Starter:
                 starts.programs[program.pid] = starts.unreported[program.pid] = program
             starts.report_later()
         except Exception as error:
-            starts.failed.append((program.id, b"unstarted %s %s" % (program.id.encode(), program.failure(error))))
-        program.argv, program.variables, self.current = [], [], None  # Only the start needs them.
+            line = b"unstarted %s %s" % (program.id.encode(), program.failure(error))
+            starts.failed.append((program.id, line))
+        # Only the start needs them.
+        program.argv.clear()
+        program.variables.clear()
+        # It does not hang any more.
+        self.current = None
 
     def _spawn(self, program: Program, data: bytes, descriptors: list[int]) -> int:
         """Starts a program, and returns its pid. Raises OSError."""
@@ -141,7 +160,8 @@ class Starter:
 def spawn(program: Program, output: int, stdin: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
     """Starts a program as the user of the keeper; returns its pid. Raises OSError.
 
-    `os.posix_spawn` would hold the interpreter's lock meanwhile.
+    It sets the directory and the umask of this thread. It calls the C library itself: `os.posix_spawn` holds the interpreter's
+    lock until the program runs, and a file system that hangs would stop the keeper.
     """
     pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
     argv, variables = _texts(program.argv), _texts(program.variables)

@@ -436,6 +436,22 @@ def test_a_start_that_hangs_delays_no_end_and_no_next_daemon(make: Make, tmp_pat
     assert not (tmp_path / "begun").exists()
 
 
+def test_a_start_that_hangs_does_not_share_its_directory_with_others() -> None:
+    """It may go on during a start of another starter, between the change of the directory and the start."""
+    done = run("""
+import socket
+keeper_starts.spawn = lambda *_: os.chdir("/usr") or os.umask(0o111) or 0
+channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+directory, _ = os.getcwd(), os.umask(0o022)
+starter = keeper_starts.Starter(keeper_starts.Starts(0), peer)
+socket.send_fds(channel, [b"1-1-1-5 0 0 all 18 - 0 1 0\\0user\\0/\\0/bin/true"], [0, 0])
+channel.close()
+starter.alive.acquire()
+print(os.getcwd() == directory, oct(os.umask(0)), len(starter.starts.programs))
+""")
+    assert done.stdout == "True 0o22 1\n", done.stderr
+
+
 def test_a_process_that_has_got_the_pid_of_an_ended_program_is_not_its_descendant() -> None:
     done = run("""
 import time
