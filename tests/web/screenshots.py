@@ -32,6 +32,7 @@ SHOTS = {
     "jobs": ("/jobs", 1280, 760, "light"),
     "job": ("/jobs/import-prices", 1280, 1400, "light"),
     "runs": ("/runs", 1280, 760, "dark"),
+    "month": ("/month", 1280, 1110, "light"),
     "phone": ("/", 400, 860, "light"),
 }
 OUTPUT = (

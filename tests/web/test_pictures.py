@@ -16,7 +16,7 @@ from schedappliance.client.states import LIVE
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.web.columns import STATES, RunColumns, RunRow
 from schedappliance.web.pictures.axes import ticks
-from schedappliance.web.pictures.calendar import Day, calendar, month_days, month_edges, month_span
+from schedappliance.web.pictures.calendar import Day, calendar, month_days, month_edges, month_name, month_span
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.pictures.durations import durations
 from schedappliance.web.pictures.lanes import COLUMNS, Lane, Span, Track, lanes, tracks
@@ -317,6 +317,7 @@ def test_the_days_of_a_month_with_a_clock_change() -> None:
         "2027-03-29 00:00:00 +02:00",
         "2027-04-01 00:00:00 +02:00",
     ]
+    assert month_name(2027, 3) == "March 2027"
     assert month_span(2027, 3, berlin) == (edges[0], edges[-1])
 
 

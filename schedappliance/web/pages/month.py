@@ -7,7 +7,7 @@ from typing import Any
 
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
-from schedappliance.web.pictures.calendar import calendar, month_days, month_span
+from schedappliance.web.pictures.calendar import calendar, month_days, month_name, month_span
 from schedappliance.web.rendering import address
 
 # Jobs that are due more often would fill each day with the same large number.
@@ -45,7 +45,7 @@ def month_of(look: Look, path: str, due_ms: Iterable[int], job: Row | None = Non
     before, after = (address(path, month=text) for text in _neighbours(year, month))
     return {
         "calendar": calendar(year, month, days, look.times, day_href),
-        "month": f"{year:04}-{month:02}",
+        "month": month_name(year, month),
         "month_before": before,
         "month_after": after,
     }

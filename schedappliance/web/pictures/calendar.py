@@ -44,6 +44,11 @@ def _begin(midnight_utc_ms: int, times: Times) -> int:
     return midnight_utc_ms - times.zone.offset_at(near // 1000) * 1000
 
 
+def month_name(year: int, month: int) -> str:
+    """`November 2026`."""
+    return f"{MONTHS[month - 1]} {year}"
+
+
 def month_span(year: int, month: int, times: Times) -> tuple[int, int]:
     """The begin and the end of a month in the zone."""
     edges = month_edges(year, month, times)
@@ -94,8 +99,8 @@ def calendar(
         for week in Weeks().monthdayscalendar(year, month)
     )
     return Markup(
-        '<table class="calendar"><caption class="sr">{} {}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
-    ).format(MONTHS[month - 1], year, head, weeks)
+        '<table class="calendar"><caption class="sr">{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
+    ).format(month_name(year, month), head, weeks)
 
 
 def _cell(date: str, day: int, content: Day, today: str, day_href: Callable[[str], str] | None) -> Markup:
