@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
-from schedappliance.web import rendering, zones
+from schedappliance.web import health, rendering, zones
 from schedappliance.web.api import PLACE, api
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
@@ -81,6 +81,7 @@ def application(
     routes += [
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
+        *health.routes(gateway),
         Mount(PLACE, app=api(gateway)),
         # Browsers ask for it where an answer, such as a refusal, names no other.
         Route("/favicon.ico", _icon),

@@ -42,7 +42,7 @@ class Gateway:
 
     def __init__(self, endpoint: Path, own_user: str | None = None) -> None:
         self.endpoint = endpoint
-        self._own_user = pwd.getpwuid(os.geteuid()).pw_name if own_user is None else own_user
+        self.own_user = pwd.getpwuid(os.geteuid()).pw_name if own_user is None else own_user
         self._viewers: OrderedDict[str, _Connections] = OrderedDict()
         self._rights: dict[tuple[str, str], bool] = {}
 
@@ -117,7 +117,7 @@ class Gateway:
         return connections
 
     def new_session(self, viewer: Viewer) -> AsyncSession:
-        return AsyncSession(self.endpoint, PATIENCE_SECONDS, None if viewer.name == self._own_user else viewer.name)
+        return AsyncSession(self.endpoint, PATIENCE_SECONDS, None if viewer.name == self.own_user else viewer.name)
 
 
 def _close(connections: _Connections) -> None:

@@ -118,7 +118,9 @@ class Machine:
         paths = ":".join(f"/opt/path-{number}" for number, _ in enumerate(outside))
         python = Path("/opt/python") / Path(sys.executable).resolve().relative_to(base)
         program = self.root / "usr/bin/schedappliance"
-        program.write_text(f'#!/bin/sh\nPYTHONPATH={paths} exec {python} -m schedappliance "$@"\n')
+        # Its library may be in a home too. Then another Python of the same version would be loaded in its place.
+        variables = f"LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={paths}"
+        program.write_text(f'#!/bin/sh\n{variables} exec {python} -m schedappliance "$@"\n')
         program.chmod(0o755)
         for part, place in (
             ("", "etc/systemd/system"),

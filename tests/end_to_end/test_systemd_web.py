@@ -1,0 +1,105 @@
+"""The units of the page, under a systemd that has booted a machine of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine import Machine, NotBooted
+
+pytestmark = pytest.mark.slow
+
+UNITS = Path(__file__).parents[2] / "etc/systemd"
+SERVICE, SOCKET = "schedappliance-web.service", "schedappliance-web.socket"
+APPLIANCE_FILE = """\
+node: example.com
+config: sched.conf
+console: { listen: /run/schedappliance/console.sock }
+"""
+STANZAS = """\
+sched { backing_store = "/var/lib/schedappliance/sched.db" }
+Authorization {
+  delegates = ( "schedappliance-web" )
+  Role "page" { allow = ( "." ) users = ( "schedappliance-web" ) }
+  Role "team" { allow = ( "^authz " "^sched list" "^health" "^summary" ) users = ( "daemon" ) }
+}
+"""
+# Prints the answer of the page.
+VISIT = """\
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("/run/schedappliance-web/web.sock")
+connection.sendall(f"GET {sys.argv[1]} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n".encode())
+while data := connection.recv(65536):
+    print(data.decode(), end="")
+"""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    if os.getuid() != 0:
+        pytest.skip("needs root for namespaces")
+    try:
+        machine = Machine()
+    except NotBooted as reason:
+        pytest.skip(f"systemd does not boot here: {reason}")
+    with contextlib.closing(machine):
+        machine.install(UNITS)
+        etc = machine.root / "etc/schedappliance"
+        etc.mkdir(exist_ok=True)
+        (etc / "appliance.yaml").write_text(APPLIANCE_FILE)
+        (etc / "sched.conf").write_text(STANZAS)
+        (machine.root / "tmp/visit.py").write_text(VISIT)
+        machine.run("usermod", "--append", "--groups", "schedappliance-web", "daemon")
+        machine.run("systemctl", "start", "schedappliance.service", SOCKET)
+        yield machine
+
+
+def _visit(machine: Machine, user: str, path: str) -> tuple[int, str]:
+    """Status and body of the answer to a user; 0: the user may not connect."""
+    done = machine.run("runuser", "-u", user, "--", "/opt/python/bin/python3", "/tmp/visit.py", path, check=False)
+    if "PermissionError" in done.stderr:
+        return 0, ""
+    head, _, body = done.stdout.partition("\r\n\r\n" if "\r\n\r\n" in done.stdout else "\n\n")
+    assert head, done
+    return int(head.split()[1]), body
+
+
+def test_the_page_starts_with_the_first_visit_and_knows_its_visitor(machine: Machine) -> None:
+    assert machine.show(SERVICE, "ActiveState") == "inactive"
+    assert _visit(machine, "nobody", "/")[0] == 0, "not a member of the group"
+    assert machine.show(SERVICE, "ActiveState") == "inactive"
+    status, body = _visit(machine, "daemon", "/api/v1/identity")
+    assert (status, json.loads(body)["user"]) == (200, "daemon")
+    assert machine.show(SERVICE, "ActiveState") == "active"
+    assert _visit(machine, "daemon", "/")[0] == 200
+    assert _visit(machine, "daemon", "/api/v1/runs")[0] == 403, "no role of the visitor allows it"
+
+
+def test_the_page_is_a_user_of_its_own_without_rights(machine: Machine) -> None:
+    machine.run("systemctl", "start", SERVICE)
+    pid = machine.show(SERVICE, "MainPID")
+    status = dict(
+        line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").stdout.splitlines() if ":\t" in line
+    )
+    uid = machine.run("id", "-u", "schedappliance-web").stdout.strip()
+    assert status["Uid"].split() == [uid] * 4
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_root_is_told_why_the_page_is_not_for_root(machine: Machine) -> None:
+    status, body = _visit(machine, "root", "/")
+    assert status == 403 and "on behalf of root" in body
+
+
+def test_a_stopped_page_comes_back_with_a_visit_and_a_killed_one_by_itself(machine: Machine) -> None:
+    machine.run("systemctl", "stop", SERVICE)
+    assert _visit(machine, "daemon", "/readyz") == (200, "ok\n")
+    machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    assert _visit(machine, "daemon", "/api/v1/identity")[0] == 200
