@@ -43,8 +43,12 @@ HOSTILE_OUTPUT = "<script>alert(1)</script>\n\x1b[31mred\x1b[0m\x1b[2J\n\u202e e
 # How long the last line of the hostile output is.
 LONG_LINE = 1_000_000
 HOSTILE = "<script>alert(1)</script>\u202egnp"
-# What a browser says on its console where a test has killed the page or the appliance.
-EXPECTED = ("Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 503")
+# What a browser says on its console where a test has killed the page or the appliance, or has acted from another site.
+FAILED = "Failed to load resource:"
+EXPECTED = (
+    f"{FAILED} net::ERR_",
+    *(f"{FAILED} the server responded with a status of {status}" for status in (403, 503)),
+)
 
 Tab = Callable[..., Page]
 
