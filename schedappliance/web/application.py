@@ -13,6 +13,7 @@ from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -87,9 +88,9 @@ def application(
         Route("/favicon.ico", _icon),
         Mount("/static", StaticFiles(packages=[("schedappliance.web", "static")])),
     ]
-    return Starlette(
-        routes=routes, middleware=list(middleware), exception_handlers={Exception: _failed}, lifespan=lifespan
-    )
+    # A screen with many rows is ten times smaller. Streams of events are left alone.
+    every = [*middleware, Middleware(GZipMiddleware, minimum_size=1000)]
+    return Starlette(routes=routes, middleware=every, exception_handlers={Exception: _failed}, lifespan=lifespan)
 
 
 def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response]]:
