@@ -41,8 +41,8 @@ def _limit(state: State, notify: str) -> None:
         if RunKey(alert.job, 1) not in state.running:
             leaving[alert.job] = alert
             number, size = number - alert.events, size - alert.size
-    # All attempts of a delivery get the same alert, so the next one that has not begun says how many events are left out. If
-    # all have begun, the next event makes one.
+    # A delivery that has begun must not change: a later attempt gets the same alert. So the next one that has not begun says
+    # how many events are left out. If all have begun, the next event makes one.
     heir = next((one.job for one in alerts if one.job not in leaving and not one.has_begun), None)
     if not leaving or heir is None:
         return

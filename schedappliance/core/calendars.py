@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 # The log names at most this many moved jobs.
 NAMED = 100
-# The calendars of this many jobs are prepared at a start. Otherwise the first claims would take this time.
+# At a start, the calendars of this many jobs are prepared, so that the first claims need not wait for that.
 PREPARED = 10
 # The keys of `meta` for the zone data and the machine's zone by which the next due times were made.
 ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
@@ -96,7 +96,7 @@ def _remember_overdue(state: State, overdue: list[Job]) -> None:
 
 
 def _move_new_jobs_up(state: State) -> None:
-    """Gives a job that was created before the clock was set back its first due time after now, if it would miss it.
+    """Gives its first due time after now to each job that was created before the clock was set back, and would miss this time.
 
     Example: a job of 11:00 each day was created while the clock showed 12:10, so it is due tomorrow. Then the clock is
     set back to 10:30. Now the job is due today at 11:00: it was created after 11:00 only by the other clock.

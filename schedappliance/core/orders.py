@@ -169,7 +169,7 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
-    """The order that the client means: the one of its first line, or that of its second `line`. So it need not try both.
+    """The order that the client means: the one of its first line, or that of its second `line`.
 
     The first one is meant if it runs a job that exists, and is allowed. Otherwise the second one is, if it is allowed. Only
     `run` beside `sched run` is accepted: whether a request writes rows, and whose jobs it runs, is judged by its first line alone.

@@ -59,7 +59,7 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, st
     if surplus > SLACK:
         claimed = max(0, pruning.stored_runs - stored_before)
         removed, pruning.swept = runs.prune(pruning.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
-        # A failed run stays until its `on_failure` command has run. All of the surplus may be such runs.
+        # A failed run stays until its `on_failure` command has run. If only such runs are left, further turns would remove nothing.
         pruning.is_behind = removed > 0 or pruning.swept > 0
         # If nothing was removed in a whole sweep, the count may be wrong, so it is read again.
         pruning.stored_runs = pruning.stored_runs - removed if pruning.is_behind else runs.count()

@@ -9,7 +9,8 @@ Rule: a turn that fails can be undone; see State.
 #   the turn   stores the run, counts it in `live`, adds its program to `running`, and StartProgram to `effects`.
 #   COMMIT     fails: the row of the run is gone.
 #   restore    sets the fields again, cuts `effects` off, and takes the run out of `live` and its program out of `running`.
-#   read_back  before the next decision, reads the mirrors of rows again: only they show what a disk with an error has kept.
+#   read_back  before the next decision, reads the mirrors from the rows again. After an error of the disk, only the rows show
+#              what was kept.
 #
 # No effect of this turn has gone out, so nothing has happened. If the commit succeeds, `settle` returns the effects.
 #
@@ -116,7 +117,7 @@ class State:
     status: Status
     # Gives a job its due times, by the zone data and the `days` that are in effect.
     schedules: Schedules
-    # How often the options have changed. A commit is rejected if they have changed since its transaction began.
+    # How often the options have changed. `config commit` is rejected if they have changed since `config begin`.
     version: int = 0
     # The digest of the files of the last reload, accepted or not. Only a user's reload tries the same files again.
     attempted_digest: str = ""
@@ -126,7 +127,7 @@ class State:
     # Whether the programs run on when the appliance stops.
     keeps_programs: bool = False
 
-    # This turn. `Core.turn` sets the moment and `answered`; `settle` empties the others.
+    # This turn. Core sets the moment and `answered` when it begins; `settle` empties the others.
 
     moment: Moment
     effects: list[Effect] = field(default_factory=list)
@@ -179,7 +180,7 @@ class State:
 
     # What is counted and compared over many turns.
 
-    # A moment. Since then, the wall clock was not set.
+    # The moment since which the wall clock was not set.
     steady: Moment
     pruning: Pruning
     statistics: Statistics
@@ -187,7 +188,7 @@ class State:
     # Whether a client watches, and which troubles it was told last.
     is_watched: bool = False
     troubles_in_news: str | None = None
-    # The troubles for which incidents were opened last; None if there were none. Empty after a start: not known yet.
+    # The troubles for which incidents were opened last. None: there were none. Empty: not known yet, after a start.
     troubles_in_incidents: str | None = ""
 
     # What decisions ask
@@ -543,8 +544,8 @@ def new_state(
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
 
-    `boot_id`: that of this boot, empty if it is hidden. `zones` None: the zone data of this machine, whose own zone is
-    then UTC.
+    `boot_id`: that of this boot, empty if it is hidden. `zones`: None takes the zone data of this machine, and UTC as its
+    own zone.
     """
     options = with_overrides(configuration, store.settings.overrides())
     state = State(
@@ -564,7 +565,7 @@ def new_state(
 
 
 def _sums(counted: list[tuple[CounterKey, int]]) -> Counter[CounterKey]:
-    """What a turn has counted, by counter: a turn with many runs counts few different things."""
+    """The sum of each counter. Equal entries are added at once: a turn with many runs has few different ones."""
     numbers: Counter[CounterKey] = Counter()
     for (key, number), times in Counter(counted).items():
         numbers[key] += number * times

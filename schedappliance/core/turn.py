@@ -90,11 +90,11 @@ if TYPE_CHECKING:
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
-# A look-ahead begins this long before the due time, and one more millisecond for so many due jobs.
+# A look-ahead begins LEAD_MS before the due time, and 1 ms earlier for each JOBS_PER_MS due jobs.
 LEAD_MS, JOBS_PER_MS = 4, 15
-# The longest lead, rounded up. Only from then on, the due jobs are counted.
+# The longest lead, rounded up. Earlier than this, the due jobs are not counted.
 HORIZON_MS = 75
-# A look-ahead that sleeps for so long after the due time, for example during a suspend, would store wrong times.
+# A look-ahead that wakes later than this after the due time, as after a suspend, is undone: its rows would have a wrong time.
 MOST_OVERSLEPT_MS = 1000
 
 # Sleeps until a wall time, but not longer than until an event. Returns the moments before and after.
@@ -118,7 +118,8 @@ class Core:
         self._stale = False
         # What `wake` said after the last turn. None from the begin of a transaction until the next `wake`.
         self._wake: tuple[int | None, int | None] | None = None
-        # The due time for which the last look-ahead has begun: there is one for each, so that nothing is decided in vain often.
+        # The due time of the last look-ahead. Each due time gets at most one: its decisions may be undone, and that must not
+        # repeat.
         self._looked_at: int | None = None
 
     @property
@@ -194,7 +195,7 @@ class Core:
         """Sleeps until the moment of this look-ahead. Raises TooSoon."""
         state, moment = self.state, self.state.moment
         if state.users.wanted:
-            # Asked now, users may be known at the due time.
+            # The next turn asks for them now, so they may be known at the due time.
             raise TooSoon
         ready, now = sleep_until(moment.wall)
         # Both clocks are read in whole milliseconds, so the boot time may seem to come one later.

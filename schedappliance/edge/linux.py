@@ -1,8 +1,8 @@
 """System calls that Python 3.11 does not offer, through ctypes.
 
 Rule: the functions decide nothing. If a call fails, its function raises OSError with the error number, its text, the
-path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes. The keeper imports
-nothing of this package, so it makes its calls itself.
+path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes. The keeper cannot
+import this module, so it makes its calls itself.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Log:
         self._path = _file_of(descriptor) if path is None else str(path)
         self._is_audited = path is not None
         self._ends_in_part = False
-        # Why it could not be opened again; empty if it could.
+        # Why the file could not be opened again; empty if it could.
         self._trouble = ""
         # Whether the queue holds a call of this kind already; the writing thread resets it.
         self._is_reopening = False
@@ -125,8 +125,8 @@ class Log:
 
         # The queue: the lines of a turn each, or a call, or None at the end.
         self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
-        # For the next five fields. Reentrant: Python's garbage collector may run in a thread that holds this lock, and an
-        # error in a finalizer is logged here too.
+        # Guards the fields from here to `_lines_of_second`. Reentrant: the garbage collector may run in a thread that holds this
+        # lock, and an error in a finalizer is logged here too.
         self._count_lock = threading.RLock()
         self._queued = 0
         # How many lines were lost since the last line that reported it, and since the start.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Unusable
 from schedappliance.engine.events import DropClaimed, Event
 
-# Python says this in words of its own, or not at all.
+# Python words this error differently in each place, or not at all.
 NO_THREAD = "the machine has no thread left"
 # How long to wait for the last tasks of a worker.
 CLOSE_SECONDS = 5.0

@@ -66,7 +66,10 @@ def _entry(uid: int) -> pwd.struct_passwd | None:
 
 
 def known_by_name(name: str) -> KnownUser:
-    """Looks a user up by name, as `known_user`. The user has the name that belongs to the number."""
+    """Looks a user up by name, as `known_user`.
+
+    The user has the name that the system gives for the number, which may differ from `name`.
+    """
     try:
         return known_user(pwd.getpwnam(name).pw_uid)
     except KeyError:

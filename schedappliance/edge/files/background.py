@@ -24,7 +24,7 @@ def in_background() -> Iterator[None]:
     """Reads files so that the other threads hardly notice it. One thread at a time may do so.
 
     The garbage collector would stop all threads for 0.4 s to look through the objects of 10,000 stanzas, which form no
-    cycles. So it is off meanwhile, and does not look through them later either.
+    cycles. So it is off meanwhile, and these objects are frozen: later collections skip them too.
     """
     interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(SWITCH_SECONDS)

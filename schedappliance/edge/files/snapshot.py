@@ -103,7 +103,7 @@ def read_content(path: Path) -> Content:
 def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool]:
     """The content, and whether another process has the file open for writing.
 
-    The second is False if it is unknown, or if `lease` is False.
+    The second value is False if nobody asked (`lease`), or if it cannot be known.
     """
     try:
         with open_regular(path) as file:

@@ -328,7 +328,7 @@ class FileChecker:
     def _report(self, waits: str | None = None) -> None:
         """Posts a WatchChanged if its content has changed.
 
-        `waits`: why the files are not active yet, if it is not the contents.
+        `waits`: why the files are not active yet, if their contents are not the cause.
         """
         mode = self._directories.mode
         if self._network and self._directories.failure is None:

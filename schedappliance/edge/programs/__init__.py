@@ -1,6 +1,7 @@
 """Programs: the launcher requests their starts from the keeper, and the supervisor follows them to their end.
 
-`keeper` and `spawner` run as processes of their own, and `keeper_link` is the daemon's side of the keeper. `accounts` looks up users.
+`keeper`, with `keeper_programs` and `keeper_starts`, and `spawner` run as processes of their own. `keeper_link` is the daemon's
+side of the keeper. `restraints` and `cgroups` prepare the limits of programs. `accounts` looks up users.
 `start_failures` explains why a program was not started. `outputs` handles the files that programs write to, and
 `output_lines` passes their lines on to the log. `survivors` finds the processes that outlived their keeper.
 

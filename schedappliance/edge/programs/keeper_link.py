@@ -26,7 +26,7 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #   unstarted ID NUMBER PART TEXT   NUMBER is the error number, or 0; `program`, `directory` or `user` is the PART that
 #                                   failed
 #   gone ID                         a program that lingered has no process any more, or the keeper gives up
-#   ready                           a new daemon has got everything that it does not know
+#   ready                           the report to a new daemon is complete
 #
 # A request brings the descriptors of the output and of the standard input. It consists of texts with null bytes between
 # them: the head, the user as errors name it, the directory, the restraints (`nice 5`), the
@@ -156,7 +156,7 @@ def never_requested(attempts: Iterable[Attempt], asked: Asked | None, boot: str)
     boots cannot be compared, and wall times never.
     """
     return {
-        # As after a shortage: it is no attempt, and its run is queued again. Other programs may start.
+        # As after a shortage, this counts as no attempt, and the run is queued again. Other programs may start meanwhile.
         attempt.key: NotStarted(UNREQUESTED, exhausted=True, is_alone=True)
         for attempt in attempts
         if asked is not None and attempt.process is None and attempt.boot_id == boot and _is_later(attempt, asked)
@@ -313,7 +313,7 @@ class Link:
     def leave(self, seconds: float) -> None:
         """Ends the connection.
 
-        Waits at most this long for the end of the keeper; 0: it has programs, and does not end.
+        `seconds`: how long to wait at most for the end of the keeper; 0: it has programs, and runs on.
         """
         if seconds:
             self.say("end")
@@ -358,8 +358,8 @@ class KeeperLink:
     link: Link | None = None
     # What the keeper of an earlier daemon was asked for; None if it is unknown.
     asked: Asked | None = None
-    # Every attempt that was requested of another keeper started before this boot instant. At first it is the present:
-    # the earlier daemon has ended, and this one has requested nothing.
+    # All that other keepers were asked for was decided before this boot time. It begins as the present, since the earlier
+    # daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: boot_ms() + 1)
     # The source files of the keeper and of its parts, open from the start: an upgrade may replace the files.
     _sources: Mapping[str, int] = field(default_factory=dict)

@@ -480,8 +480,7 @@ class Collector:
             part = NOTHING if is_new else self.outputs.part(effect.key, effect.begin, effect.most, inode)
         except OSError as error:
             part = unreadable_text(error)[0]
-        # A call of the supervisor may put the end of a program into the inbox. An event that is not put by a call could
-        # overtake it.
+        # Posted as a call: an end that a call of the supervisor puts into the inbox would otherwise be overtaken.
         self.loop.inbox.post(partial(self.loop.inbox.put, OutputRead(effect.reply_to, effect.key, part)))
 
     def _retire(self, keys: list[AttemptKey]) -> None:

@@ -9,7 +9,7 @@ the standard input and, if the request is long, a file. Its answer is the id and
 answers before it becomes the program, and the spawner answers too, since the copy may have been killed. So the keeper knows
 each program, and may make a request again if nobody answers.
 
-Rule: as keeper.py, this file imports nothing of the package. Only copies touch what may hang.
+Rule: this file imports nothing of the package, as keeper.py explains. Only copies touch what may hang.
 """
 
 # The way of a start:
@@ -35,7 +35,8 @@ import sys
 # The largest message. A start may bring three descriptors: the output, the standard input, and a file with a long request.
 MESSAGE_BYTES = 65_536
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
-# From sched.h and unistd.h. Some filters hide clone3 (also RestrictNamespaces= of systemd); then clone has this number.
+# From sched.h and unistd.h. Some seccomp filters hide clone3, as RestrictNamespaces= of systemd does. Then clone is called, by
+# these numbers.
 _CLONE_PARENT, _CLONE3 = 0x8000, 435
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220} if ctypes.sizeof(ctypes.c_void_p) == 8 else {}
 _UNAVAILABLE = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
@@ -116,7 +117,7 @@ class StartRequest:
         uid, gid, *groups = self.identity
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
-        # As its owner, the program can open /dev/stdout. Where that fails, it can still write to it.
+        # Only the owner of the file can open /dev/stdout. If this fails, the program can still write to its descriptor.
         with contextlib.suppress(OSError):
             os.fchown(1, uid, -1)
         for name, words in self.restraints:
@@ -232,7 +233,7 @@ class Spawner:
             data, descriptors = message
             request = StartRequest(request_in(data, descriptors))
             output, stdin, *_ = descriptors
-            # Before the copy is made: the copy must copy each page of memory that it writes to.
+            # Here and not in the copy, which must copy each page of memory that it writes to.
             variables = dict(pair.split(b"=", 1) for pair in request.variables)
             number = self.clone()
             if number == 0 or -number in _UNAVAILABLE:

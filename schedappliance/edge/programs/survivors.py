@@ -133,8 +133,8 @@ def find_survivors(
 
     A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
     pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
-    `is_own(key, pid, must_write)`: whether the process of an attempt belongs to this store; a copy of the store has the same
-    rows. `must_write`: the boot of the attempt is unknown, so only a process that writes to its output counts.
+    `is_own(key, pid, must_write)`: whether the process of an attempt belongs to this store, and not to a copy of it, which has
+    the same rows. `must_write`: the boot of the attempt is unknown, so only a process that writes to its output counts.
     """
     boots = {attempt.key: boot.includes(attempt.boot_id) for attempt in attempts}
     survivors: dict[AttemptKey, ProcessKey] = {}

@@ -86,8 +86,8 @@ class Chooser:
     # Why the last listing has failed; None if it has not.
     trouble: str | None = None
     _alone: dict[str, _AloneFile] = field(default_factory=dict)
-    # The files whose names mean work in progress. They are many at once if somebody wants to delay the others, so nothing is
-    # asked about them.
+    # The files whose names mean work in progress. Somebody who wants to delay the other files may make many of them, so they
+    # are not looked into.
     _in_progress: dict[str, _AloneFile] = field(default_factory=dict)
     # The boot instants at which writers have closed files.
     _closed_at: dict[str, int] = field(default_factory=dict)
@@ -180,7 +180,7 @@ class Chooser:
         waiting = self._alone.get(entry.name)
         age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.entry == entry else 0
         rest_ms = boot + WRITTEN_MS - moment.boot
-        # The time of a Leave counts from the last change, so the rest comes on top of the present age.
+        # The time of a Leave counts from the last change of the file, so its present age is added.
         self.leave(entry, Leave("was written just now", age_ms + rest_ms), moment)
         return True
 

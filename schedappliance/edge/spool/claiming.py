@@ -64,7 +64,7 @@ class Claimer:
         if not self._chooser.names and self._chooser.list_files(moment):
             self._errors.forget_others({"sync", *self._chooser.names, *(file.mark for file in unread)})
         chosen = self._chooser.choose(BATCH - len(unread), moment)
-        # After the choice: it has seen that no process has these files open, so the events of all their closings have arrived.
+        # After the choice, which found these files closed: the events of their closings have arrived.
         self.note_written(self.closed(), moment)
         for file in chosen:
             self._claim(file, moment)

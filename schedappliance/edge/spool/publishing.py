@@ -211,7 +211,7 @@ def sync_files(directory: Path, files: Sequence[str]) -> None:
 
 
 def _give(descriptor: int, uid: int) -> None:
-    """Lets the owner of a drop in a shared spool read its result: alone if root runs the appliance, else with the group."""
+    """Lets the owner of a drop in a shared spool read its result. As root, it gives the file to him; else the group can read it."""
     if os.geteuid() == 0:
         os.fchown(descriptor, uid, -1)
     else:
