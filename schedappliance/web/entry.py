@@ -34,9 +34,9 @@ class Entry:
         self._sessions: dict[bytes, int] = {}
 
     def print_link(self) -> None:
-        """Prints a new link. Nothing happens if another one was printed a moment ago. The last one stops working."""
+        """Prints a new link, and the last one stops working. One that was printed a moment ago and not used stays."""
         now = self._clock.moment().boot
-        if self._printed_ms is not None and now < self._printed_ms + PAUSE_MS:
+        if self._link is not None and self._printed_ms is not None and now < self._printed_ms + PAUSE_MS:
             return
         key = secrets.token_urlsafe(24)
         self._link, self._printed_ms = digest(key), now

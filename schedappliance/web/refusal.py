@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from starlette.responses import PlainTextResponse, Response
+from jinja2 import Environment
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
 API = "/api/"
@@ -33,6 +35,12 @@ class Refused(Exception):
 
 def plain_refusal(_scope: Scope, refusal: Refusal) -> Response:
     return PlainTextResponse(f"{refusal.title}\n\n{refusal.sentence}\n", refusal.status)
+
+
+def html_refusal(templates: Environment) -> Callable[[Scope, Refusal], Response]:
+    """Refusals as pages for people."""
+    template = templates.get_template("refused.html")
+    return lambda _scope, refusal: HTMLResponse(template.render(refusal=refusal), refusal.status)
 
 
 def problem(status: int, title: str, detail: str, **members: object) -> Response:

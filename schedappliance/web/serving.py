@@ -28,6 +28,8 @@ from schedappliance.web.gateway import Gateway
 from schedappliance.web.guard import Guard
 from schedappliance.web.http import Connection
 from schedappliance.web.listening import check_reach, listening
+from schedappliance.web.refusal import html_refusal
+from schedappliance.web.rendering import environment
 from schedappliance.web.settings import WebSettings
 from schedappliance.web.tokens import TokenFile
 
@@ -43,7 +45,7 @@ def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], 
         gateway, clock = Gateway(endpoint), SystemClock()
         feed = Feed(endpoint, clock, settings.history_ms, gateway.forget_rights)
         app = application(settings.title, settings.read_only, gateway, feed, clock)
-        serve(Guard(app, doors), doors, end_with)
+        serve(Guard(app, doors, html_refusal(environment())), doors, end_with)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from starlette.types import Receive, Scope, Send
 from schedappliance.model.appliance_file import usable_appliance_file
 from schedappliance.web import guard, http
 from schedappliance.web.guard import Guard
+from schedappliance.web.refusal import html_refusal
+from schedappliance.web.rendering import environment
 from schedappliance.web.serving import open_doors, serve
 from schedappliance.web.settings import web_settings
 from tests.support.waiting import PATIENCE_SECONDS
@@ -134,7 +136,7 @@ def main() -> None:
         setattr(module, name, type(getattr(module, name))(value))
     settings = web_settings(usable_appliance_file(Path(sys.argv[1])))
     with open_doors(settings, lambda line: print(line, flush=True)) as doors:
-        serve(Guard(application, doors), doors)
+        serve(Guard(application, doors, html_refusal(environment())), doors)
 
 
 if __name__ == "__main__":
