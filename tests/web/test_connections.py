@@ -18,6 +18,8 @@ from schedappliance.web.http import MOST_WAITING
 from tests.support.doors import CHUNK, Page, page, read_answer
 from tests.support.waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 GET = ("GET / HTTP/1.1", "Host: localhost")
 NOBODY = pwd.getpwnam("nobody")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
