@@ -1,0 +1,160 @@
+"""The feed: what it knows after events, and that it comes back after the appliance was away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedappliance.clock import SystemClock
+from schedappliance.web.feed import Feed, Row
+
+DAY_MS = 86_400_000
+JOB: Row = {
+    "id": "n-000000001",
+    "name": "greeting",
+    "next_run_ms": 5000,
+    "recurrent": True,
+    "interval_ms": 1000,
+    "calendar": None,
+    "zone": None,
+    "command": "run hello",
+    "user": "@config",
+    "origin": "stanza",
+    "paused": False,
+}
+RUN: Row = {
+    "run": "n-000000001/1",
+    "sequence": 1,
+    "id": "n-000000001",
+    "name": "greeting",
+    "due_ms": 4000,
+    "state": "started",
+    "started_ms": 4001,
+    "ended_ms": None,
+}
+INCIDENT: Row = {"incident": 1, "subject": "greeting", "id": "n-000000001", "since_ms": 1}
+
+
+class Console:
+    """A console whose answers a test decides."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Row] = [JOB]
+        self.runs: list[Row] = []
+        self.watchers: list[asyncio.StreamWriter] = []
+        self.connections: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        try:
+            while line := await reader.readline():
+                request = json.loads(line)
+                answer = {"v": 1, "id": request["id"], "ok": True, "transaction": False}
+                writer.write(json.dumps(answer | {"data": self.data(request["command"], writer)}).encode() + b"\n")
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        writer.close()
+
+    def data(self, command: str, writer: asyncio.StreamWriter) -> Any:
+        if command == "watch":
+            self.watchers.append(writer)
+            return {"seq": 1}
+        words = command.removeprefix("json ")
+        if words.startswith("sched list"):
+            return self.jobs
+        if words.startswith("sched history"):
+            return [run for run in self.runs if "state" not in words or run["state"] in words]
+        if words.startswith("sched show"):
+            return self.jobs[0] | {"state": "waiting"} if self.jobs else JOB | {"state": "gone", "next_run_ms": None}
+        if words == "sched incidents":
+            return {"incidents": []}
+        if words == "health":
+            return {"troubles": [], "held": None, "ready": True}
+        return {"last_attempt": None}
+
+    def tell(self, **event: Any) -> None:
+        for writer in self.watchers:
+            writer.write(json.dumps({"v": 1, "id": 1, "event": {"seq": 2, "at_ms": 0, **event}}).encode() + b"\n")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Path]:
+    """A path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name) / "console.sock"
+
+
+async def until(feed: Feed, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(100):
+        while not condition():
+            await feed.wait_after(feed.version, 0.1)
+
+
+def follow(endpoint: Path, check: Callable[[Feed, Console], Awaitable[None]]) -> None:
+    async def run() -> None:
+        console = Console()
+        feed = Feed(endpoint, SystemClock(), DAY_MS, lambda: None)
+        async with await asyncio.start_unix_server(console.serve, endpoint):
+            following = asyncio.create_task(feed.run())
+            await until(feed, lambda: feed.silent_since_ms is None)
+            await check(feed, console)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        assert list(feed.jobs) == ["n-000000001"]
+        console.tell(kind="run", **RUN)
+        await until(feed, lambda: list(feed.live) == ["n-000000001/1"])
+        console.tell(kind="run", **RUN | {"state": "failed", "ended_ms": 4500})
+        await until(feed, lambda: list(feed.failed) == ["n-000000001/1"])
+        assert not feed.live and feed.columns.of("n-000000001")[0].took_ms == 499
+        console.tell(kind="incident", change="begun", incident=INCIDENT)
+        await until(feed, lambda: list(feed.incidents) == [1])
+        console.tell(kind="incident", change="recovered", incident=INCIDENT)
+        await until(feed, lambda: not feed.incidents)
+        console.tell(kind="degraded", troubles=["the disk is full"])
+        await until(feed, lambda: feed.health["troubles"] == ["the disk is full"])
+
+    follow(endpoint, check)
+
+
+def test_the_next_due_time_of_a_job_that_has_run_is_read_again(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB | {"next_run_ms": 6000}]
+        console.tell(kind="run", **RUN)
+        await until(feed, lambda: feed.jobs["n-000000001"]["next_run_ms"] == 6000)
+        console.jobs = []
+        await feed.read_again(["n-000000001"])
+        assert feed.jobs == {}
+
+    follow(endpoint, check)
+
+
+def test_after_a_gap_everything_is_read_again(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB, JOB | {"id": "n-000000002", "name": "other"}]
+        console.tell(kind="gap")
+        await until(feed, lambda: list(feed.jobs) == ["n-000000001", "n-000000002"])
+
+    follow(endpoint, check)
+
+
+def test_the_feed_knows_since_when_the_appliance_does_not_answer_and_comes_back(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        for writer in console.connections:
+            writer.close()
+        await until(feed, lambda: feed.silent_since_ms is not None)
+        await until(feed, lambda: feed.silent_since_ms is None)
+        assert list(feed.jobs) == ["n-000000001"]
+
+    follow(endpoint, check)
