@@ -42,6 +42,9 @@ class Lateness:
             add(runs, job, run, now_ms)
 
         def executing(database: Database, sql: str, parameters: Sequence[Any] = ()) -> Any:
+            if sql == "BEGIN IMMEDIATE":
+                # What an abandoned look-ahead has claimed.
+                self._claimed.clear()
             cursor = execute(database, sql, parameters)
             if sql == "COMMIT" and self._claimed:
                 now = time_ns() / 1e6

@@ -25,9 +25,10 @@ from benchmarks.reporting import OURS, Check, Report
 TITLE = "lateness"
 AT_ONCE, EACH_SECOND = "1,000 at one second", "one a second"
 KERNEL = "the kernel's timer"
-SHARE_OF_MEMORY, SHARE_OF_SQLITE, MORE_THAN_TIMER_MS = 0.5, 0.1, 2.0
+SHARE_OF_MEMORY, SHARE_OF_SQLITE = 0.15, 0.1
+MORE_THAN_TIMER_MS = {"p50": 0.8, "p95": 1.3}
 LEAD_MS = 2500
-SHARES = {"p50": 0.5, "p99": 0.99}
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _ABSOLUTE = 1
 _SCHEDULERS = (peers.MEMORY, peers.DEFAULT, peers.WAL)
 
@@ -136,9 +137,10 @@ def run(scale: Scale, folder: Path) -> Report:
         (peers.WAL, SHARE_OF_SQLITE),
     ):
         report.check_ratio(f"beside {name}, {AT_ONCE}, p99", ours, f"{name}, {AT_ONCE}, p99", share, at_least=False)
-    late, floor = (report.median(f"{name}, {EACH_SECOND}, p99") for name in (OURS, KERNEL))
-    assert late is not None and floor is not None
-    what = f"more than {KERNEL}, {EACH_SECOND}, p99"
-    report.checks.append(Check(what, late - floor, MORE_THAN_TIMER_MS, "ms", at_least=False))
+    for part, most_ms in MORE_THAN_TIMER_MS.items():
+        late, floor = (report.median(f"{name}, {EACH_SECOND}, {part}") for name in (OURS, KERNEL))
+        assert late is not None and floor is not None
+        what = f"more than {KERNEL}, {EACH_SECOND}, {part}"
+        report.checks.append(Check(what, late - floor, most_ms, "ms", at_least=False))
     report.absent += [why for name in _SCHEDULERS if (why := peers.absent(name))]
     return report

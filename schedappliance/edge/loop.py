@@ -168,6 +168,8 @@ class Loop:
         self._calls: dict[int, Callable[[int], None]] = {}
         self._unwatched: set[int] = set()
         self._is_stopped = False
+        # How long the turn has slept, in seconds.
+        self._slept = 0.0
         # The first two wake the loop for the core, the third for the alarms.
         self._wall, self._boot, self._alarm = wall_timer(), boot_timer(), boot_timer()
         self.alarms = Alarms(self._alarm.arm)
@@ -234,14 +236,25 @@ class Loop:
                 after_turn(core.state)
             if self._is_stopped and not is_busy():
                 return
-            arrived = self.wait(*core.wake())
-            begin = stopwatch()
-            effects = core.turn(*arrived)
-            core.note_duration(stopwatch() - begin)
+            events, moment = self.wait(*core.wake_early())
+            begin, self._slept = stopwatch(), 0.0
+            effects = core.turn(events, moment) if events else core.look_ahead(moment, self.sleep_until)
+            core.note_duration(stopwatch() - begin - self._slept)
 
     def stop(self, _effect: object = None) -> None:
         """Performs the effect Stop."""
         self._is_stopped = True
+
+    def sleep_until(self, wall_ms: int) -> tuple[Moment, Moment]:
+        """Sleeps until a wall time or an input, which the next `wait` takes. Returns the moments before and after."""
+        before = self.clock.moment()
+        if before.wall >= wall_ms or self.inbox.has_items:
+            return before, before
+        begin = stopwatch()
+        self._wall.arm(wall_ms)
+        self._epoll.poll()
+        self._slept = stopwatch() - begin
+        return before, self.clock.moment()
 
     def wait(self, wall_ms: int | None, boot_ms: int | None) -> tuple[list[Event], Moment]:
         """Sleeps until an instant or an input, and makes all calls that are due.

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.clock import Moment, SystemClock
+from schedappliance.clock import Moment, SystemClock, stopwatch
 from schedappliance.core.turn import Core
 from schedappliance.edge import linux
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
 from schedappliance.edge.threads import Inbox
 from schedappliance.engine.effects import Effect, Stop
-from schedappliance.engine.events import Event
+from schedappliance.engine.events import AuditDue, Event
 from tests.support.waiting import PATIENCE_SECONDS
 
 END_OF_TIME_MS = 253_402_300_799_000  # the last second of the year 9999
@@ -324,11 +324,11 @@ def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:
 
         turns = 0
 
-        def turn(self, _events: list[Event], _moment: Moment) -> list[Effect]:
+        def look_ahead(self, _moment: Moment, _sleep_until: object) -> list[Effect]:
             self.turns += 1
             return [Stop()] if self.turns == 2 else []
 
-        def wake(self) -> tuple[int | None, int | None]:
+        def wake_early(self) -> tuple[int | None, int | None]:
             return None, 0
 
         def note_duration(self, _seconds: float) -> None:
@@ -346,3 +346,60 @@ def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:
     core, busy = Stopping(), iter([True, True, False])
     loop.run(cast(Core, core), {Stop: loop.stop}, [], cast(Log, Lines()), lambda: next(busy))
     assert Lines.ends == [0, 1, 2, 3, 4], "a busy device is waited for"
+
+
+def test_a_look_ahead_sleeps_until_its_instant(loop: Loop) -> None:
+    instant = wall_now() + 30
+    before, after = loop.sleep_until(instant)
+    assert before.wall < instant <= after.wall
+    before, after = loop.sleep_until(instant)
+    assert before is after, "it has come, so this does not sleep"
+
+
+def test_an_event_ends_the_sleep_of_a_look_ahead_and_is_left_to_the_next_wait(loop: Loop) -> None:
+    reading, writing = os.pipe()
+    seen = list[bytes]()
+    loop.watch(reading, select.EPOLLIN, lambda _events: seen.append(os.read(reading, 9)))
+    os.write(writing, b"early")
+    assert loop.sleep_until(END_OF_TIME_MS)[1].wall < END_OF_TIME_MS
+    assert seen == []
+    loop.wait(None, None)
+    assert seen == [b"early"]
+    loop.unwatch(reading)
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("add", [Inbox.put, Inbox.post])
+def test_an_item_of_the_inbox_ends_the_sleep_of_a_look_ahead(loop: Loop, add: Callable[[Inbox, Event], None]) -> None:
+    add(loop.inbox, AuditDue())
+    assert loop.sleep_until(END_OF_TIME_MS)[1].wall < END_OF_TIME_MS
+    assert loop.wait(None, None)[0] == [AuditDue()]
+
+
+def test_the_sleep_of_a_look_ahead_is_no_part_of_the_duration_of_a_turn(loop: Loop) -> None:
+    class Sleeping:
+        """A core whose first turn sleeps."""
+
+        durations: ClassVar[list[float]] = []
+
+        def look_ahead(self, moment: Moment, sleep_until: Callable[[int], object]) -> list[Effect]:
+            before = stopwatch()
+            sleep_until(moment.wall + 30)
+            self.slept = stopwatch() - before
+            return [Stop()]
+
+        def wake_early(self) -> tuple[int | None, int | None]:
+            return None, 0
+
+        def note_duration(self, seconds: float) -> None:
+            self.durations.append(seconds)
+
+    class NoLines:
+        lines = ()
+
+    core = Sleeping()
+    core.state = None  # type: ignore[attr-defined]
+    loop.run(cast(Core, core), {Stop: loop.stop}, [], cast(Log, NoLines()), lambda: False)
+    (duration,) = core.durations
+    assert duration < core.slept
