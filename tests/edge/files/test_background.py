@@ -15,6 +15,7 @@ from schedappliance.model.loading import load
 
 
 def test_the_interpreter_is_set_back_even_after_a_mistake() -> None:
+    gc.enable()  # `lint` switches it off for the rest of its process, which may be that of this test.
     interval = sys.getswitchinterval()
     with pytest.raises(ValueError), in_background():
         assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS) and not gc.isenabled()
