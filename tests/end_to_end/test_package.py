@@ -5,7 +5,6 @@ Rule: each test of the .deb finds the machine as the test before it has left it,
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from packages.build import HERE, build_pyz, build_system_package, stage
 from packages.modules import PYTHONS
 from schedappliance import __version__
 from tests.support.documents import DOCS, blocks
-from tests.support.machine import Machine, NotBooted
+from tests.support.machine import Machine, booted
 from tests.support.packages import NEXT, SCHEMA, Built, build, next_version
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -110,11 +109,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def host(built: Built, bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    try:
-        machine = Machine(bare)
-    except NotBooted as reason:
-        pytest.skip(f"systemd does not boot here: {reason}")
-    with contextlib.closing(machine):
+    with booted(bare) as machine:
         home = machine.root / "root"
         newer = build_system_package(next_version(built.tree, tmp_path_factory.mktemp("next")), "deb", built.arch, home)
         (home / "next").mkdir()

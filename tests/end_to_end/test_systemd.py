@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.machine import Machine, NotBooted
+from tests.support.machine import Machine, booted
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -33,13 +31,7 @@ program "whoami" { argv = ( "/bin/sh" "-c" "id -un; cat /proc/self/oom_score_adj
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    if os.getuid() != 0:
-        pytest.skip("needs root for namespaces")
-    try:
-        machine = Machine()
-    except NotBooted as reason:
-        pytest.skip(f"systemd does not boot here: {reason}")
-    with contextlib.closing(machine):
+    with booted() as machine:
         machine.install(UNITS)
         yield machine
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Machine, NotBooted
+from tests.support.machine import Machine, booted
 
 pytestmark = pytest.mark.slow
 
@@ -42,13 +40,7 @@ while data := connection.recv(65536):
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    if os.getuid() != 0:
-        pytest.skip("needs root for namespaces")
-    try:
-        machine = Machine()
-    except NotBooted as reason:
-        pytest.skip(f"systemd does not boot here: {reason}")
-    with contextlib.closing(machine):
+    with booted() as machine:
         machine.install(UNITS)
         etc = machine.root / "etc/schedappliance"
         etc.mkdir(exist_ok=True)

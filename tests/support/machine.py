@@ -9,7 +9,11 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -150,6 +154,19 @@ class Machine:
         eventually(lambda: "populated 0" in (self._cgroup / "cgroup.events").read_text(), "the end of all processes")
         for group in (*groups, self._cgroup):
             group.rmdir()
+
+
+@contextmanager
+def booted(lower: Path = Path("/")) -> Iterator[Machine]:
+    """A machine that runs until the end of the block. Skips the test where systemd cannot boot."""
+    if os.getuid() != 0:
+        pytest.skip("needs root for namespaces")
+    try:
+        machine = Machine(lower)
+    except NotBooted as reason:
+        pytest.skip(f"systemd does not boot here: {reason}")
+    with closing(machine):
+        yield machine
 
 
 class NotBooted(Exception):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from tests.support.chromium import chromium
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.web_page import WebPage
@@ -55,16 +54,8 @@ Tab = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Of the module: while it is open, no other event loop can run in this process."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    # Chromium's sandbox does not work as root.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=path, args=options, timeout=PATIENCE_SECONDS * 1000)
-        yield made
-        made.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +9,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
+from tests.support.chromium import chromium
 from tests.support.doors import Page, page
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -24,18 +23,8 @@ FORM = """<!doctype html><form method="post" action="{target}"><input name="comm
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=path,
-            args=[*options, f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"],
-            timeout=PATIENCE_SECONDS * 1000,
-        )
-        yield made
-        made.close()
+    with chromium(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as browser:
+        yield browser
 
 
 @pytest.fixture
