@@ -18,7 +18,8 @@ from schedappliance.cli.errors import FAILED, OK, Failure, print_note
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.cli.streams import has_reader
 from schedappliance.client.events import RunEvent
-from schedappliance.client.questions import LIVE, OutputReader
+from schedappliance.client.questions import OutputReader
+from schedappliance.client.states import LIVE
 from schedappliance.client.wire import quoted
 
 DESCRIPTION = """\

@@ -14,13 +14,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from schedappliance.client import answers, shapes
 from schedappliance.client.answers import Diagnostic
 from schedappliance.client.errors import Error, NotAuthorized, Rejected, TimedOut, Unavailable
+from schedappliance.client.states import LIVE
 from schedappliance.client.wire import Message, joined, joined_as_is, quoted
 
 T = TypeVar("T")
 PAGE = 1000
 # How long to wait for more of an output.
 PAUSE_S = 0.5
-LIVE = ("queued", "started")
 LINE_ENDS = "\n\r\0"
 NOT_AUTHORIZED, NOT_ENDED, STOPPING = "E512", "E514", "E505"
 

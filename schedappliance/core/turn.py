@@ -101,8 +101,8 @@ MOST_OVERSLEPT_MS = 1000
 SleepUntil = Callable[[int], tuple[Moment, Moment]]
 
 
-class TooSoon(Exception):
-    """Something else has happened before the due time that a look-ahead has waited for."""
+class Abandoned(Exception):
+    """A look-ahead is undone, since something else has happened before its due time."""
 
 
 class Core:
@@ -184,7 +184,7 @@ class Core:
                 self._decide(partial(_handle_all, state, ()))
                 state.store.write_deferred()
                 self._wait_for_moment(sleep_until)
-        except (StoreFailed, TooSoon):
+        except (StoreFailed, Abandoned):
             state.restore(before)
         else:
             self._wake = None
@@ -192,17 +192,17 @@ class Core:
         return state.settle()
 
     def _wait_for_moment(self, sleep_until: SleepUntil) -> None:
-        """Sleeps until the moment of this look-ahead. Raises TooSoon."""
+        """Sleeps until the moment of this look-ahead. Raises Abandoned."""
         state, moment = self.state, self.state.moment
         if state.users.wanted:
             # The next turn asks for them now, so they may be known at the due time.
-            raise TooSoon
+            raise Abandoned
         ready, now = sleep_until(moment.wall)
         # Both clocks are read in whole milliseconds, so the boot time may seem to come one later.
         has_come = now.wall >= moment.wall and now.boot >= moment.boot - 1
         # The time that the decision took does not count: the next turn would decide as slowly.
         if not has_come or now.boot - max(ready.boot, moment.boot) > MOST_OVERSLEPT_MS:
-            raise TooSoon
+            raise Abandoned
         if now.wall > moment.wall:
             state.add_lateness(now.wall - moment.wall)
 

@@ -15,6 +15,7 @@ from typing import Any
 from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.client.errors import Error, NotAuthorized, Unavailable
 from schedappliance.client.questions import error_in
+from schedappliance.client.states import FAILED, LIVE
 from schedappliance.client.wire import Message, quoted
 from schedappliance.clock import Clock
 from schedappliance.web.columns import RunColumns
@@ -38,8 +39,7 @@ FILLED_AT_ONCE = 20_000
 FORGET_SECONDS = 3600.0
 MOST_RUNS, MOST_PICTURES = 200_000, 20
 FAILED_SHOWN = 20
-FAILED = "failed,timed_out,interrupted,missed"
-LIVE = ("queued", "started")
+NOT_DONE = (*FAILED, "missed")
 
 
 class Feed:
@@ -173,7 +173,7 @@ class Feed:
         self._stale.clear()
         await self._read_jobs(session)
         self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
-        self.failed = await _rows(session, f"sched history state {FAILED} limit {FAILED_SHOWN}", "run")
+        self.failed = await _rows(session, f"sched history state {','.join(NOT_DONE)} limit {FAILED_SHOWN}", "run")
         await self._read_runs(session)
         data = await _data(session, "sched incidents", {"incidents": []})
         self.incidents = {row["incident"]: row for row in data["incidents"]}
@@ -283,7 +283,7 @@ class Feed:
             self.live[run] = event
         else:
             self.live.pop(run, None)
-        if event["state"] in FAILED.split(","):
+        if event["state"] in NOT_DONE:
             self.failed = dict(list(({run: event} | self.failed).items())[:FAILED_SHOWN])
         if event["id"] in self.jobs:
             self._stale.add(event["id"])

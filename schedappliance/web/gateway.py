@@ -9,7 +9,7 @@ import asyncio
 import os
 import pwd
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,6 @@ class Gateway:
                 # Not a command, or a user who may not even ask.
                 self._rights[key] = False
         return self._rights[key]
-
-    async def may_each(self, viewer: Viewer, lines: Iterable[str]) -> dict[str, bool]:
-        return {line: await self.may(viewer, line) for line in lines}
 
     async def answer(self, viewer: Viewer, line: str) -> Any:
         """The data of an answer that may fail with data, such as `authz may`. Raises Error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
@@ -45,7 +46,7 @@ async def collect(look: Look) -> dict[str, Any]:
 
 def _tiles(jobs: list[Row], running: list[Row], live: list[Row], counts: Any) -> list[tuple[Any, ...]]:
     """The label, the number, the address, and the state that decides its shape and colour."""
-    failed = sum(counts[state] for state in ("failed", "timed_out", "interrupted")) if counts else 0
+    failed = sum(counts[state] for state in FAILED) if counts else 0
     return [
         ("Jobs", len(jobs), "/jobs", "", ""),
         ("Running", len(running), address("/runs", state="started"), "started", ""),
@@ -53,7 +54,7 @@ def _tiles(jobs: list[Row], running: list[Row], live: list[Row], counts: Any) ->
         (
             "Failed",
             failed,
-            address("/runs", state="failed,timed_out,interrupted", since="24h"),
+            address("/runs", state=",".join(FAILED), since="24h"),
             "failed",
             "in 24 hours",
         ),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from schedappliance.client.states import FAILED
 from schedappliance.diagnostics import joined
 from schedappliance.web.columns import RunRow
 from schedappliance.web.pictures.drawing import about
@@ -58,7 +59,7 @@ _DIAMOND = "M{} 8l3 -5l3 5l-3 5z"
 _POINTING = "M{} 2l6 6l-6 6z"
 _SHAPES = {
     "succeeded": _LOW,
-    **dict.fromkeys(("failed", "timed_out", "interrupted"), _CROSSED),
+    **dict.fromkeys(FAILED, _CROSSED),
     **dict.fromkeys(("cancelled", "replaced"), _DIAMOND),
     **dict.fromkeys(("missed", "skipped", "queued"), _HOLLOW),
     "started": _POINTING,
