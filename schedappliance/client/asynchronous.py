@@ -60,6 +60,10 @@ class AsyncSession(Connection):
         self.in_transaction = response["transaction"]
         return response
 
+    def set_timeout(self, timeout: float | None) -> None:
+        """How many seconds the appliance may take for each of the next responses."""
+        self._timeout = timeout
+
     async def next_message(self, timeout: float | None) -> Message:
         """The next response or event. Raises Unavailable."""
         connection = self._open(socket.SOCK_NONBLOCK)

@@ -25,6 +25,8 @@ CONNECTIONS = 4
 # Viewers whose connections stay open. The console gives a quarter of its places to one user.
 VIEWERS = 32
 PATIENCE_SECONDS = 30.0
+# For a preview, which a child of the appliance makes: a busy machine delays it, but not the other answers.
+PREVIEW_SECONDS = 120.0
 # A page asks about each button of each row. Roles that change without a reload are those of groups.
 MOST_RIGHTS = 20_000
 
@@ -49,6 +51,7 @@ class Gateway:
     async def ask(self, viewer: Viewer, line: str) -> Message:
         """The response to `json LINE`. Raises Unavailable."""
         async with self._connection(viewer) as session:
+            session.set_timeout(PREVIEW_SECONDS if line.startswith("preview") else PATIENCE_SECONDS)
             return await session.ask(f"json {line}")
 
     async def data(self, viewer: Viewer, line: str) -> Any:

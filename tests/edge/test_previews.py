@@ -69,6 +69,14 @@ def test_a_child_that_takes_too_long_is_ended(made: Scripted, monkeypatch: pytes
     assert event.problem is not None and event.problem.startswith("it took longer than")
 
 
+def test_a_child_that_takes_too_much_processor_time_is_ended(made: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "CPU_SECONDS", 1)
+    made.script = "while :; do :; done"
+    ask(made, 1)
+    (event,) = answers(made, 1)
+    assert event.problem == "it took more than 1 seconds of processor time"
+
+
 @pytest.mark.parametrize(
     ("script", "problem"),
     [

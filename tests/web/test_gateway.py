@@ -129,3 +129,16 @@ def test_without_an_appliance_a_question_fails_and_the_next_one_connects_again(d
             gateway.close()
 
     asyncio.run(check())
+
+
+def test_a_preview_may_take_longer_than_another_answer(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schedappliance.web.gateway.PATIENCE_SECONDS", 0.0)
+
+    async def check(gateway: Gateway, _: Appliance) -> None:
+        with pytest.raises(Unavailable):
+            await gateway.data(OWN, "version")
+        assert (await gateway.data(OWN, "preview 1h"))["command"] == "json preview 1h"
+        with pytest.raises(Unavailable):
+            await gateway.data(OWN, "version")
+
+    with_gateway(directory, check)
