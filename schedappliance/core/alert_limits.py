@@ -23,7 +23,8 @@ MOST_WAITING, MOST_WAITING_BYTES = 1000, 8 * 1024 * 1024
 
 def limit_alerts(state: State) -> None:
     """Limits the alerts of the stanzas that have told something since the last call."""
-    names, state.alerted = state.alerted, frozenset()
+    names = state.alerted
+    state.alerted = frozenset()
     for name in sorted(names):
         _limit(state, name)
 

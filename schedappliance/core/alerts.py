@@ -64,7 +64,8 @@ STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "re
 # The events of runs that open an incident.
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
-APPLIANCE, CONFIGURATION = Subject("appliance", ITSELF), Subject("configuration", ITSELF)
+APPLIANCE = Subject("appliance", ITSELF)
+CONFIGURATION = Subject("configuration", ITSELF)
 # For a run that is never late, in place of the boot instant from which it is late.
 NEVER = sys.maxsize
 # The most bytes of output in the event `output`: as many as `output_limit` keeps by default. Other events have TAIL_BYTES.
@@ -164,12 +165,15 @@ def _note_late(state: State, running: Running) -> int:
 
     Returns the boot instant from which it will be late for the next stanza, or NEVER.
     """
-    key, incidents = running.key.run, state.store.incidents
+    key = running.key.run
+    incidents = state.store.incidents
     watching = [one for one in state.configuration.notify.values() if LATE in one.when]
     usual = usual_duration(state.store.runs.durations(key, USUAL_RUNS)) if watching else None
     if usual is None:
         return NEVER
-    run, noted, later = state.store.runs.past(key), incidents.noted_late(key), [NEVER]
+    run = state.store.runs.past(key)
+    noted = incidents.noted_late(key)
+    later = [NEVER]
     assert run is not None, key
     reason = longer_than_usual(state.moment.boot - running.started_at, usual)
     for notify in watching:

@@ -51,7 +51,8 @@ def audit(
 
 def rejection_line(state: State, user: User, origin: str, line: str, error: str, by: User | None = None) -> LogMessage:
     """The audit line of a rejected command."""
-    shown, why = repr(line[:MOST_REJECTED]) + _rest(line), error[:MOST_REJECTED] + _rest(error)
+    shown = repr(line[:MOST_REJECTED]) + _rest(line)
+    why = error[:MOST_REJECTED] + _rest(error)
     text = f"{_who(user, by)} origin={origin} command={shown} rejected: {why}"
     return LogMessage(rejection_level(state), text)
 

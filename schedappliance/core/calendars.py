@@ -89,7 +89,8 @@ def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
 
 def _remember_overdue(state: State, overdue: list[Job]) -> None:
     """Stores the jobs that were due when the clock was set back, and are not due any more."""
-    jobs, now = state.store.jobs, state.moment.wall
+    jobs = state.store.jobs
+    now = state.moment.wall
     waiting = [job for job in overdue if (row := jobs.get(job.number)) and (row.next_run_ms or 0) > now]
     rows = [(job.number, job.occurrence, job.next_run_ms) for job in waiting]
     state.store.settings.set_meta(OVERDUE, json.dumps(rows))
@@ -119,7 +120,8 @@ def put_calendars_right(state: State, before_ms: int) -> None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
 
     _move(state, new_due_time)
-    jobs, settings = state.store.jobs, state.store.settings
+    jobs = state.store.jobs
+    settings = state.store.settings
     for number, occurrence, due in json.loads(settings.meta(OVERDUE) or "[]"):
         job = jobs.get(number)
         if job is not None and job.occurrence == occurrence and _has_due_time(state, job, due):
@@ -163,7 +165,8 @@ def _move_creation(state: State, by_ms: int) -> None:
 
 def zones_changed(state: State, event: ZonesChanged) -> None:
     """Takes other time zone data. Jobs whose next due time differs get the first due time after now."""
-    before, state.schedules = state.schedules, Schedules(event.zones, state.schedules.days)
+    before = state.schedules
+    state.schedules = Schedules(event.zones, state.schedules.days)
     state.unclaimable = frozenset()
     _follow_zones(state, before)
     for path in event.zones.damaged:
@@ -212,7 +215,8 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
     now = state.moment.wall
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
-        schedule, due = schedules.of(job), job.next_run_ms
+        schedule = schedules.of(job)
+        due = job.next_run_ms
         if due is None:
             return schedule.next_after(now) if job.declared is not None else None
         return None if due <= now or _has_same_times(job, schedule, before, now) else schedule.next_after(now)
@@ -229,7 +233,8 @@ def _log_moves(state: State, jobs: list[MovedJob]) -> None:
         was = (
             f"instead of {local_text(job.next_run_ms, zone)}" if job.next_run_ms is not None else "nothing was planned"
         )
-        name, due = job_id(state.store.node, job.number), local_text(next_run_ms, zone)
+        name = job_id(state.store.node, job.number)
+        due = local_text(next_run_ms, zone)
         state.log("warning", f"job {name}: next due {due} ({was}): time zone data {version}")
     if len(jobs) > NAMED:
         state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")
@@ -267,7 +272,8 @@ def _remember_zones(state: State) -> None:
 
 def _move(state: State, new_due_time: NewDueTime) -> list[MovedJob]:
     """Moves every calendar job that has another due time now. Jobs with the same schedule and due time share it."""
-    jobs, after = state.store.jobs, 0
+    jobs = state.store.jobs
+    after = 0
     known: dict[tuple[str | None, int | None, bool], int | None] = {}
     moved_jobs: list[MovedJob] = []
     while page := jobs.calendar_jobs(after, PAGE):

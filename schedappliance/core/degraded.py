@@ -115,7 +115,9 @@ class Degraded:
 
     def leave_degraded(self, effects: list[Effect]) -> list[Effect]:
         """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
-        self.backlog, self.retry_at, self.is_disk_full = [], None, False
+        self.backlog = []
+        self.retry_at = None
+        self.is_disk_full = False
         if self._state.status.degraded:
             self._state.status = replace(self._state.status, degraded=None, unstored=())
             self._logged.clear()
@@ -220,7 +222,8 @@ class Degraded:
 
     def _continue_without_rows(self, stops: list[StopRequested]) -> None:
         """Sends signals, ends waits and stops the appliance, although the store cannot record it."""
-        state, ended = self._state, _ended_runs(self.backlog)
+        state = self._state
+        ended = _ended_runs(self.backlog)
         for request in stops:
             stop(state, request.reason, ended, request.on_stop and state.configuration.on_stop == "keep")
         send_signals(state, ended)
@@ -305,7 +308,8 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
         remedy = "nothing was changed"
     message = f"the store cannot be {cannot_be}: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
-    line, answer = event.line.strip(" \t"), None
+    line = event.line.strip(" \t")
+    answer = None
     if state.users.last_answer(event.user.uid) is not None:
         answer = rejection_of_stranger(state, event.user, line)
     answer = (answer or rejection([mistake]))._replace(is_json=is_json(line))

@@ -37,7 +37,8 @@ def _news_of(store: Store, key: int | RunKey) -> News:
         run = store.runs.past(key)
         # A run that was pruned in the turn of its end has no row any more.
         return {"kind": "run", **run_data(store.node, run)} if run else {"kind": "gap"}
-    job, text = store.jobs.get(key), job_id(store.node, key)
+    job = store.jobs.get(key)
+    text = job_id(store.node, key)
     if job is None:
         return {"kind": "job", "id": text, "state": "gone"}
     return {

@@ -136,7 +136,8 @@ def line_typed(state: State, event: LineTyped) -> None:
         event = event._replace(user=user_now(state, event.user))
     by = None
     if event.on_behalf_of is not None:
-        by, user = event.user, represented_user(state, event.user, event.on_behalf_of, line)
+        by = event.user
+        user = represented_user(state, event.user, event.on_behalf_of, line)
         if isinstance(user, Answer):
             _reject_line(state, event, line, user)
             return
@@ -174,7 +175,8 @@ def _meant(state: State, order: Order, line: str) -> Order | Answer:
     The first one is meant if it runs a job that exists, and is allowed. Otherwise the second one is, if it is allowed. Only
     `run` beside `sched run` is accepted: whether a request writes rows, and whose jobs it runs, is judged by its first line alone.
     """
-    other, bare = read_command(line).command, order.command.bare
+    other = read_command(line).command
+    bare = order.command.bare
     if other is None or other.bare.form != "run" or bare.form != "sched_run":
         message, remedy = (
             "`or` is allowed only for `run`, beside `sched run`",
@@ -489,7 +491,8 @@ def stored_output(answer: Answer) -> str:
 
 def take_options(state: State, options: Options) -> None:
     """Makes options the active ones."""
-    before, state.options = state.options.configuration, options
+    before = state.options.configuration
+    state.options = options
     state.version += 1
     if state.is_watched:
         # Counting takes as long as setting an option.
@@ -513,7 +516,8 @@ def take_jobs(
     change of overrides concerns, which leaves the others as they are. None: any job may have changed.
     """
     jobs = state.store.jobs
-    now, before = state.moment.wall, state.schedules
+    now = state.moment.wall
+    before = state.schedules
     if state.schedules.days != configuration.days:
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.unclaimable = frozenset()
@@ -558,9 +562,12 @@ def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new
 
 def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
     """Claims the due times that passed under the old schedule of a job, with its new command and `catch_up`."""
-    now, started, claims = state.moment.wall, state.status.started.wall, []
+    now = state.moment.wall
+    started = state.status.started.wall
+    claims = []
     for change in changes:
-        row, new = change.job, change.new
+        row = change.job
+        new = change.new
         assert row.next_run_ms is not None
         schedule = schedule_before(row, before)
         if reason := _why_not_now(state, change):

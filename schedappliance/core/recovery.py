@@ -68,7 +68,8 @@ def recover(state: State, event: Started) -> None:
 
 def _read_counters(state: State) -> None:
     """Reads the counters of `metrics`, and removes those of programs and `notify` stanzas that are not declared any more."""
-    rows, configuration = state.store.counters.all(), state.configuration
+    rows = state.store.counters.all()
+    configuration = state.configuration
     declared = {"attempts_total": configuration.programs.keys(), "alerts_total": configuration.notify.keys()}
     for key in list(rows):
         name, labels = key
@@ -114,7 +115,8 @@ def _running(state: State, attempt: Attempt) -> Running:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
     success = program.success if program else (0,)
-    by, started_at = attempt.stopped_by, attempt.started_boot_ms
+    by = attempt.stopped_by
+    started_at = attempt.started_boot_ms
     return Running(
         attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by, started_at=started_at
     )

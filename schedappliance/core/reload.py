@@ -97,7 +97,8 @@ def _note_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic],
     errors = [diagnostic.brief() for diagnostic in diagnostics if diagnostic.is_error]
     reload_ended(state, None if outcome == "accepted" else next(iter(errors), "it has errors"))
     state.count("reloads_total", outcome)
-    brief, data = tuple(diagnostic.brief() for diagnostic in diagnostics), as_data(diagnostics)
+    brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
+    data = as_data(diagnostics)
     state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, outcome, brief, tuple(data)))
     state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=data)
 
@@ -142,7 +143,8 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
-    before, state.status = state.configuration, replace(state.status, last_good=None)
+    before = state.configuration
+    state.status = replace(state.status, last_good=None)
     replaced = [] if state.options.files is configuration else [state.options.files]
     state.options = with_overrides(configuration, state.options.overrides.values())
     state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None, replaced))

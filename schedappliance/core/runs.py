@@ -120,7 +120,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 def _siblings(state: State, job: int) -> Siblings:
     """The other runs of a job that have not ended."""
-    live, blocked = state.live.of_job(job), state.queue.blocked_of(job) if state.queue.number else 0
+    live = state.live.of_job(job)
+    blocked = state.queue.blocked_of(job) if state.queue.number else 0
     return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
 
@@ -155,7 +156,8 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
 
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     """Records one row for all due times that passed; returns its key."""
-    key, missed = RunKey(job.number, passed.occurrence), passed.missed
+    key = RunKey(job.number, passed.occurrence)
+    missed = passed.missed
     now = state.moment.wall
     run = NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now)
     state.store.runs.record(job, run, now)
@@ -212,7 +214,9 @@ def start_queued(state: State) -> None:
 
 def _start(state: State, waiter: Waiter) -> None:
     """Starts a run that has waited. It may have to wait for its user. It may fail: programs and roles may have changed."""
-    key, program, run = waiter.key, waiter.program, state.store.runs.next_start(waiter.key)
+    key = waiter.key
+    program = waiter.program
+    run = state.store.runs.next_start(waiter.key)
     command = run.command
     if ask_for_user_of_run(state, run.user, run.origin):
         state.queue.wait_for_user(run.user.uid, waiter)
@@ -260,8 +264,10 @@ def _start_program(
 
     `may_deliver`: the run may deliver an alert, so a query looks for it. Any other run saves that query.
     """
-    program, own = launch.program, _own_environment(state, key, due_ms)
-    env, stdin = launch.env + own + _failed_environment(state, on_failure_of), launch.stdin
+    program = launch.program
+    own = _own_environment(state, key, due_ms)
+    env = launch.env + own + _failed_environment(state, on_failure_of)
+    stdin = launch.stdin
     if may_deliver and (message := message_of(state, key.run.job)):
         env, stdin = env + message.env, message.stdin
     return StartProgram(
@@ -360,7 +366,8 @@ def output_kept(state: State, event: ProgramOutput) -> None:
 
 
 def output_emptied(state: State, event: OutputEmptied) -> None:
-    name, remedy = state.named(event.key.run), "stop it, or redirect its output"
+    name = state.named(event.key.run)
+    remedy = "stop it, or redirect its output"
     state.log(
         "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
     )
@@ -391,7 +398,8 @@ def _finish(state: State, key: RunKey, cause: Cause) -> None:
 
 def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     """Records the end of an attempt, and the end of its run unless another attempt follows."""
-    key, runs = running.key, state.store.runs
+    key = running.key
+    runs = state.store.runs
     program = state.configuration.programs.get(running.program)
     if program and cause == Lost(PERHAPS_NOT_STARTED) and state.store.incidents.is_alert(key.run.job):
         # Whether the alert was delivered is not known. Twice is better than never.
@@ -514,7 +522,8 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
     if not state.store.jobs.has_numbers():
         state.log("error", f"no command follows the failure of run {state.named(key)}: {'; '.join(NO_NUMBERS)}")
         return
-    now, command = state.moment.wall, declared.on_failure.command
+    now = state.moment.wall
+    command = declared.on_failure.command
     number = state.store.jobs.add(NewJob("run", now, None, command, CONFIG_USER, "stanza", on_failure_of=key), now)
     state.log("info", f"on failure of run {state.named(key)}: job {job_id(state.store.node, number)}: {command.text}")
 

@@ -308,7 +308,8 @@ class State:
 
     def watch(self, is_watched: bool) -> None:
         """Starts or stops collecting news for the clients that watch."""
-        self.is_watched, self.troubles_in_news = is_watched, self.status.troubles
+        self.is_watched = is_watched
+        self.troubles_in_news = self.status.troubles
         if not is_watched:
             # Otherwise, the next client that watches would get the earlier news of this turn.
             self.news = []
@@ -358,7 +359,8 @@ class State:
 
         A failed turn does not undo this, unlike `measure`. `times`: how often.
         """
-        bounds, histograms = HISTOGRAMS[name][1], self.metrics.histograms
+        bounds = HISTOGRAMS[name][1]
+        histograms = self.metrics.histograms
         if (name, labels) not in histograms:
             histograms[name, labels] = [0] * (len(bounds) + 2)
         histogram = histograms[name, labels]
@@ -448,7 +450,9 @@ class State:
         """Undoes everything since a snapshot. The rows must be undone too."""
         vars(self).update(before.fields)
         self.store.watch(self.is_watched)
-        self.statistics, self.pruning, self.handled = before.statistics, before.pruning, before.handled
+        self.statistics = before.statistics
+        self.pruning = before.pruning
+        self.handled = before.handled
         del self.effects[before.effects :], self.news[before.news :]
         del self.noted[before.noted :], self.counted[before.counted :]
         self.users.undo_events(before.waiting_events)
@@ -458,7 +462,9 @@ class State:
 
     def settle(self) -> list[Effect]:
         """Ends a turn after its commit, so that it cannot be undone any more. Returns its effects."""
-        effects, self.effects, self.handled, self.is_tick_over = self.effects, [], set(), False
+        effects, self.effects = self.effects, []
+        self.handled = set()
+        self.is_tick_over = False
         for undoable in self._undoables:
             undoable.changes.clear()
 

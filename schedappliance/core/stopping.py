@@ -66,7 +66,8 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: boo
     """
     if state.stopping:
         return
-    state.stopping, state.keeps_programs = True, keeps and state.store.path is not None
+    state.stopping = True
+    state.keeps_programs = keeps and state.store.path is not None
     how = "run on" if state.keeps_programs else "are running"
     state.log("info", f"stopping: {reason}; {len(state.running)} programs {how}")
     if state.keeps_programs:

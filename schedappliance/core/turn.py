@@ -132,7 +132,8 @@ class Core:
 
         If the store cannot be written now, the appliance starts degraded, and the first turn is tried again.
         """
-        event, before = Started(remains, digest, texts), self.state.remember()
+        event = Started(remains, digest, texts)
+        before = self.state.remember()
         try:
             with self.state.store.transaction():
                 recover(self.state, event)
@@ -148,7 +149,8 @@ class Core:
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
         """Handles the events, then everything that is due, in one transaction. A failed commit undoes all of it."""
         state = self.state
-        state.moment, state.answered = moment, 0
+        state.moment = moment
+        state.answered = 0
         arrived = list(events)
         if not self._needs_transaction(arrived):
             for event in arrived:
@@ -173,11 +175,13 @@ class Core:
         If something else happens first, the decisions are undone, and the next turn decides.
         """
         state = self.state
-        state.moment, state.answered = moment, 0
+        state.moment = moment
+        state.answered = 0
         (due_ms, _), begin = self._wake or (None, None), self._next_look_ahead()
         if due_ms is None or begin is None or begin > moment.wall or state.clock_was_set:
             return self.turn((), moment)
-        before, self._looked_at = state.remember(), due_ms
+        before = state.remember()
+        self._looked_at = due_ms
         state.moment = Moment(due_ms, moment.boot + due_ms - moment.wall)
         try:
             with state.store.transaction():
@@ -193,7 +197,8 @@ class Core:
 
     def _wait_for_moment(self, sleep_until: SleepUntil) -> None:
         """Sleeps until the moment of this look-ahead. Raises Abandoned."""
-        state, moment = self.state, self.state.moment
+        state = self.state
+        moment = self.state.moment
         if state.users.wanted:
             # The next turn asks for them now, so they may be known at the due time.
             raise Abandoned
@@ -253,7 +258,8 @@ class Core:
 
         If the commit fails, the answers stay known, and the released events are tried again as the others are.
         """
-        state, boot = self.state, self.state.moment.boot
+        state = self.state
+        boot = self.state.moment.boot
         if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
             return arrived
         released = state.users.learn([event for event in arrived if isinstance(event, UserLookedUp)], boot)
@@ -325,7 +331,8 @@ class Core:
 
     def _next_turn(self) -> tuple[int | None, int | None]:
         """As `wake`. While the appliance stops or is degraded, only signals are due, and its end or the next try."""
-        state, degraded = self.state, self._degraded
+        state = self.state
+        degraded = self._degraded
         # Programs whose ends wait in the backlog get no signal, so their deadlines do not count.
         deadlines = degraded.deadlines() if degraded.backlog else _next_signals(state)
         retry_at = degraded.retry_at
@@ -361,7 +368,8 @@ def _next_steps(state: State) -> list[int]:
     steps = [state.wait_until, state.late_from, state.queue.next_attempt() if state.queue.number else None]
     if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
-    pruning, boot_ms = state.pruning, state.moment.boot
+    pruning = state.pruning
+    boot_ms = state.moment.boot
     if pruning.is_behind or pruning.stored_results:
         steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
         steps.append(next_results_prune(pruning, boot_ms))
@@ -431,7 +439,8 @@ def _awaits_users(state: State) -> bool:
 
 def _has_old_results(state: State) -> bool:
     """Whether results of drops may be too many or too old."""
-    pruning, results = state.pruning, state.pruning.stored_results
+    pruning = state.pruning
+    results = state.pruning.stored_results
     return results is None or results > pruning.keep.number or state.moment.boot >= pruning.results_due_ms
 
 
@@ -440,12 +449,14 @@ def tick(state: State) -> None:
 
     If more are due, the next turn follows at once.
     """
-    now, started = state.moment.wall, state.status.started.wall
+    now = state.moment.wall
+    started = state.status.started.wall
     due = state.store.jobs.due(now, BATCH, state.unclaimable_jobs())
     if not due:
         return
     state.remember_tick()
-    guarded, schedules = state.configuration.authorization is not None, state.schedules
+    guarded = state.configuration.authorization is not None
+    schedules = state.schedules
     last_hold = state.status.last_hold
     for job in due:
         if job.number in state.handled or (guarded and defer_job_for_users(state, job)):

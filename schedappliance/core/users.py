@@ -195,7 +195,8 @@ class KnownUsers:
                 self._known[key] = _Known(user, boot_ms)
             self.asked.pop(who, None)
         elif question := self.asked.get(who):
-            question.problem, question.again_at = user.problem, boot_ms + AGAIN_MS
+            question.problem = user.problem
+            question.again_at = boot_ms + AGAIN_MS
 
     def _forget_names(self, boot_ms: int) -> None:
         """Forgets names that no user has: a client could ask for a new one with each line."""

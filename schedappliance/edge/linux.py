@@ -95,8 +95,10 @@ def is_listed(call: str, key: int | bytes) -> bool:
 
     Python reports a failed look-up as if there were no entry.
     """
-    entry, buffer = ctypes.create_string_buffer(256), ctypes.create_string_buffer(1 << 20)
-    result, size = ctypes.c_void_p(), ctypes.c_size_t(len(buffer))
+    entry = ctypes.create_string_buffer(256)
+    buffer = ctypes.create_string_buffer(1 << 20)
+    result = ctypes.c_void_p()
+    size = ctypes.c_size_t(len(buffer))
     argument = ctypes.c_uint32(key) if isinstance(key, int) else key
     _raise_failure(getattr(_libc, call)(argument, entry, buffer, size, ctypes.byref(result)), call)
     return result.value is not None

@@ -340,7 +340,8 @@ def _in_short(error: BaseException | None) -> str:
 def _file_of(descriptor: int) -> str | None:
     """The path of the file that a descriptor writes to; None if it is not a file, or has no name."""
     try:
-        status, path = os.fstat(descriptor), os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        status = os.fstat(descriptor)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
         return path if stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(path)) else None  # noqa: PTH116
     except OSError:
         return None

@@ -237,7 +237,8 @@ class Loop:
             if self._is_stopped and not is_busy():
                 return
             events, moment = self.wait(*core.wake_early())
-            begin, self._slept = stopwatch(), 0.0
+            begin = stopwatch()
+            self._slept = 0.0
             effects = core.turn(events, moment) if events else core.look_ahead(moment, self.sleep_until)
             core.note_duration(stopwatch() - begin - self._slept)
 

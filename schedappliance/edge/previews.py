@@ -95,7 +95,8 @@ class Previews:
 
     def _command(self, wanted: MakePreview) -> list[str]:
         form = "json" if wanted.as_json else "table"
-        period, limit = f"{max(1, wanted.period_ms // 1000)}", str(wanted.limit)
+        period = f"{max(1, wanted.period_ms // 1000)}"
+        limit = str(wanted.limit)
         words = ["preview", "--config", str(self.config), "--for", period, "--limit", limit, "--format", form]
         words += [f"--job={wanted.job}"] if wanted.job is not None else []
         return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]

@@ -83,7 +83,8 @@ class RequestReader:
 
     def _unended(self) -> list[Request]:
         """The request of a line without a newline: the connection has ended, or the line is too long."""
-        skipping, line = self._skipping, bytes(self._received)
+        skipping = self._skipping
+        line = bytes(self._received)
         self._received.clear()
         self._skipping = not self._ended
         if skipping or not line:

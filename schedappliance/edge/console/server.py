@@ -443,7 +443,9 @@ class ConsoleServer:
         answer = effect.answer
         if answer.events_after is not None:
             answer = self._begin_watch(connection, slot, answer, answer.events_after)
-        slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
+        slot.answer = answer
+        slot.in_transaction = effect.in_transaction
+        slot.size = effect.size
         connection.last_reply = next(self._numbers)
         connection.answered_bytes += slot.size
         self._send(connection)

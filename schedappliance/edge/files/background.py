@@ -26,7 +26,8 @@ def in_background() -> Iterator[None]:
     The garbage collector would stop all threads for 0.4 s to look through the objects of 10,000 stanzas, which form no
     cycles. So it is off meanwhile, and these objects are frozen: later collections skip them too.
     """
-    interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
+    interval = sys.getswitchinterval()
+    is_collecting = gc.isenabled()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.disable()
     try:

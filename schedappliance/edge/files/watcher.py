@@ -177,7 +177,8 @@ class Watcher:
             self._loop.alarms.at(now + QUIET_MS, self._after_quiet)
 
     def _after_quiet(self) -> None:
-        now, due = self._loop.clock.moment().boot, self._window.due()
+        now = self._loop.clock.moment().boot
+        due = self._window.due()
         assert due is not None
         if now < due:
             self._loop.alarms.at(due, self._after_quiet)
@@ -238,7 +239,8 @@ class FileChecker:
         self._directories.close()
 
     def set_active(self, effect: FilesAccepted) -> None:
-        self._active, self._is_guarded = dict(effect.texts), effect.guarded
+        self._active = dict(effect.texts)
+        self._is_guarded = effect.guarded
         if effect.replaced:
             free(effect.replaced)
 
@@ -303,7 +305,8 @@ class FileChecker:
     def remember(self, reading: Reading) -> None:
         """Remembers a reading, with which the next check compares the files."""
         self._digest = reading.digest if reading.is_settled else None
-        self._paths, self._unsettled = reading.paths, None
+        self._paths = reading.paths
+        self._unsettled = None
         self._last = as_event(reading)
         if self._watch():
             # A change may have happened while its directory was not watched.

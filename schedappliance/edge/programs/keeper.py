@@ -148,7 +148,8 @@ class Keeper:
         head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.starts.asked_at)
         asked = [b"asked " + name.encode() for name in self.starts.asked]
         running = [program.running_line() for program in [*hanging, *self.programs.values()]]
-        self.daemon, self.outbox = connection, [head, *asked, *running, *self.ends.values(), b"ready"]
+        self.daemon = connection
+        self.outbox = [head, *asked, *running, *self.ends.values(), b"ready"]
         self.await_ms = LONGEST_MS
         self.poll.register(connection, select.POLLIN)
 
@@ -225,7 +226,8 @@ class Keeper:
 
         Otherwise the end of a child could be lost: the thread that started it may not have added its program yet.
         """
-        is_free, ended = self.lock_starts(), []
+        is_free = self.lock_starts()
+        ended = []
         try:
             if is_free:
                 while (result := os.wait4(-1, os.WNOHANG))[0]:
@@ -241,7 +243,8 @@ class Keeper:
 
     def lock_starts(self) -> bool:
         """Keeps programs from being started, so that `programs` is complete. Returns False if a start lasts."""
-        starts, is_free = self.starts, False
+        starts = self.starts
+        is_free = False
         if not any(starter.is_outdated for starter in self.starters):
             is_free = starts.lock.acquire(timeout=BUSY_SECONDS)
             if not is_free:

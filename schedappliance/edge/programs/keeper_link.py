@@ -403,7 +403,8 @@ class KeeperLink:
                 if peer_uid(control) != os.geteuid():
                     return None
                 self.wake(peer_pid(control))
-                link, text = self._with_channel(control), ""
+                link = self._with_channel(control)
+                text = ""
                 after_failure.callback(link.close)
                 # Behind `ready`, the same text may hold reports of what has happened since.
                 while "\nready" not in text:

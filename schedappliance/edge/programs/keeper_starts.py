@@ -127,7 +127,8 @@ class Starter:
             self.starts.wake()
 
     def start(self, data: bytes, descriptors: list[int]) -> None:
-        starts, program = self.starts, Program(request_in(data, descriptors))
+        starts = self.starts
+        program = Program(request_in(data, descriptors))
         with starts.asking:
             if self.is_outdated:
                 return
@@ -163,7 +164,8 @@ def spawn(program: Program, output: int, stdin: int, attributes: ctypes.Array[ct
     It sets the directory and the umask of this thread. It calls the C library itself: `os.posix_spawn` holds the interpreter's
     lock until the program runs, and a file system that hangs would stop the keeper.
     """
-    pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
+    pid = ctypes.c_int()
+    actions = ctypes.create_string_buffer(_STRUCT_BYTES)
     argv, variables = _texts(program.argv), _texts(program.variables)
     os.umask(program.umask)
     os.chdir(program.cwd)

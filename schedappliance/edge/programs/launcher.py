@@ -187,7 +187,8 @@ class Launcher:
         names = "SCHED_STORE", "SCHED_RUN_ID", "SCHED_ATTEMPT"
         attempt_names = (*(env.get(variable, "") for variable in names), str(effect.started_ms))
         lines = OutputLines(effect.log_fields) if effect.log_fields else None
-        name, inode = attempt_id(effect.key, effect.started_ms), os.fstat(descriptors[0]).st_ino
+        name = attempt_id(effect.key, effect.started_ms)
+        inode = os.fstat(descriptors[0]).st_ino
         process = Process(name, effect.output_limit, inode, lines, effect.argv[0], effect.cwd, attempt_names)
 
         def on_link(link: Link) -> None:

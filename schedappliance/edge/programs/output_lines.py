@@ -81,7 +81,8 @@ class OutputLog:
         contents, unfinished = lines.split(part.content, is_end or is_cut)
         lines.read_bytes = part.size if is_cut else part.next - unfinished
         lines.is_in_line |= is_cut
-        moment, most = self._clock.moment(), self._reserve(len(contents))
+        moment = self._clock.moment()
+        most = self._reserve(len(contents))
         texts = [_text(content) for content in contents[:most]]
         if omission := _left_out(len(contents) - most, part.size - part.next):
             texts.append(omission)

@@ -106,7 +106,9 @@ class StartRequest:
         # When its daemon decided to start it. A daemon of an earlier version does not send that.
         self.started_at = int(rest[0]) if rest else 0
         self.term_at, self.kill_after, self.umask = int(term_at), int(kill_after), int(umask)
-        self.whole_tree, self.user, self.cwd = tree == "all", os.fsdecode(user), os.fsdecode(cwd)
+        self.whole_tree = tree == "all"
+        self.user = os.fsdecode(user)
+        self.cwd = os.fsdecode(cwd)
         self.identity = [int(number) for number in identity.split(",")] if identity != "-" else []
         self.restraints = [os.fsdecode(text).split(" ", 1) for text in texts[: int(restraints)]]
         texts = texts[int(restraints) :]

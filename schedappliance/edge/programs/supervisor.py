@@ -124,7 +124,9 @@ class Supervisor:
     _unanswered: Link | None = None
 
     def __post_init__(self) -> None:
-        self.keeper.on_open, self.keeper.is_needed, self.keeper.wake = self._watch, self._needs_keeper, self._continue
+        self.keeper.on_open = self._watch
+        self.keeper.is_needed = self._needs_keeper
+        self.keeper.wake = self._continue
 
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a program that will be requested."""
@@ -212,7 +214,9 @@ class Supervisor:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        process.pid, process.pidfd, process.link = survivor.pid, pidfd, None
+        process.pid = survivor.pid
+        process.pidfd = pidfd
+        process.link = None
         self.add(key, process)
         self.loop.watch(pidfd, select.EPOLLIN, partial(self._on_exit, key))
         return True

@@ -165,7 +165,8 @@ def find_named(wanted: Collection[AttemptNames] | None) -> dict[AttemptNames, Pr
             continue
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
-        names, fields = tuple(environment.get(name, "") for name in NAMING), _stat(pid)
+        names = tuple(environment.get(name, "") for name in NAMING)
+        fields = _stat(pid)
         if names[0] and (wanted is None or names in wanted) and fields and int(fields[_SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
             if names not in named or process.start_ticks < named[names].start_ticks:

@@ -118,7 +118,9 @@ class Chooser:
             if is_of_the_spool(error, f"{self.path}/new"):
                 self.trouble = f"no drop is taken: {self.path}/new cannot be read: {error.strerror}"
             return False
-        self.has_failed, self.trouble, self._in_progress = False, None, in_progress
+        self.has_failed = False
+        self.trouble = None
+        self._in_progress = in_progress
         self._alone = {name: self._alone[name] for name in self.names if name in self._alone}
         # Copied, since the deciding thread may add names meanwhile.
         for name in [name for name, boot in list(self._closed_at.items()) if moment.boot - boot >= WRITTEN_MS]:
@@ -174,7 +176,8 @@ class Chooser:
 
     def leave_if_written(self, file: Chosen, moment: Moment) -> bool:
         """Leaves a chosen file alone if it was written just now. Returns whether it was."""
-        boot, entry = self._closed_at.get(file.entry.name), file.entry
+        boot = self._closed_at.get(file.entry.name)
+        entry = file.entry
         if boot is None or moment.boot - boot >= WRITTEN_MS:
             return False
         waiting = self._alone.get(entry.name)

@@ -47,7 +47,8 @@ class Claimer:
     _unsynced: set[str] = field(default_factory=lambda: {"new", "work", "failed"})
 
     def __post_init__(self) -> None:
-        owners, self._errors = Owners(self.rules.gid), ErrorLog(self.log)
+        owners = Owners(self.rules.gid)
+        self._errors = ErrorLog(self.log)
         self._chooser = Chooser(self.path, self.rules, self.log, owners, self._errors)
         self._reader = Reader(self.path, self.rules, owners, self._errors)
 
@@ -60,7 +61,8 @@ class Claimer:
 
     def look(self, moment: Moment) -> list[DropClaimed]:
         """Claims and reads the next files. Claimed files that could not be read before come first."""
-        unread, self._trouble = self._reader.unread, None
+        unread = self._reader.unread
+        self._trouble = None
         if not self._chooser.names and self._chooser.list_files(moment):
             self._errors.forget_others({"sync", *self._chooser.names, *(file.mark for file in unread)})
         chosen = self._chooser.choose(BATCH - len(unread), moment)
@@ -119,7 +121,8 @@ class Claimer:
     def _claim(self, file: Chosen, moment: Moment) -> None:
         if self._chooser.leave_if_written(file, moment):
             return
-        entry, mark = file.entry, self._next_mark(file.entry.name)
+        entry = file.entry
+        mark = self._next_mark(file.entry.name)
         try:
             os.rename(f"{self.path}/new/{entry.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
         except OSError as error:

@@ -82,8 +82,10 @@ class Spool:
     _why_not_mended: str | None = None
 
     def __post_init__(self) -> None:
-        path, group, log = self.settings.path, self.settings.group, self.log
-        gid, shared = group_number(group, "spool.group") if group is not None else None, group is not None
+        path = self.settings.path
+        log = self.log
+        shared = self.settings.group is not None
+        gid = group_number(self.settings.group, "spool.group") if self.settings.group is not None else None
         rules = Rules(os.geteuid(), gid, self.settings.max_bytes, self.settings.max_waiting)
         # A shared spool rejects a file that still has two names after a moment. The removal of the name in tmp/ is an
         # event, so that the file is claimed at once.
@@ -154,7 +156,8 @@ class Spool:
 
     def _tell_trouble(self) -> None:
         """Reports why the spool cannot be used, when that changes."""
-        before, self._told = self._told, self._problem or self._claimer.trouble or self._publisher.trouble
+        before = self._told
+        self._told = self._problem or self._claimer.trouble or self._publisher.trouble
         if self._told == before:
             return
         if self._told is not None:

@@ -61,7 +61,8 @@ class Publisher:
 
         Failed ones are tried again with the next results.
         """
-        failed_before, self.trouble = set(self._unpublished), None
+        failed_before = set(self._unpublished)
+        self.trouble = None
         self._unpublished |= {effect.mark: effect for effect in effects}
         while self._publish_next(failed_before):
             pass
@@ -108,7 +109,8 @@ class Publisher:
     def _write_result(self, effect: PublishResult) -> str:
         """Writes a result under another name, then renames it, so that a reader sees a whole result or none."""
         uid = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
-        folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name, self._owner(uid))
+        folder = f"{self.path}/{_folder(effect)}"
+        name = result_name(effect.name, self._owner(uid))
         result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
         descriptor = os.open(aside, _WRITE, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -126,10 +128,12 @@ class Publisher:
 
         Anything but a regular file keeps its mark as name, since it cannot be retried.
         """
-        claimed, folder = f"{self.path}/work/{effect.mark}", _folder(effect)
+        claimed = f"{self.path}/work/{effect.mark}"
+        folder = _folder(effect)
         status = os.lstat(claimed)
         owner = self._owner(status.st_uid)
-        name, result = published_name(effect.name, owner), result_name(effect.name, owner)
+        name = published_name(effect.name, owner)
+        result = result_name(effect.name, owner)
         body = name if stat.S_ISREG(status.st_mode) else effect.mark
         other = "failed" if effect.accepted else "done"
         for stale in (result, name):

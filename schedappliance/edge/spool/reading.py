@@ -108,7 +108,8 @@ class Reader:
 
         The latter do not count, or they would stop the drops of everybody.
         """
-        files, self.unread = [*self._open, *self.unread[:most]], self.unread[most:]
+        files = [*self._open, *self.unread[:most]]
+        self.unread = self.unread[most:]
         self._open.clear()
         self._open_counts.clear()
         return list(self._read_all(files, moment))
