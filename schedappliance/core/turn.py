@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.core import runs
@@ -101,6 +101,18 @@ MOST_OVERSLEPT_MS = 1000
 SleepUntil = Callable[[int], tuple[Moment, Moment]]
 
 
+class Wake(NamedTuple):
+    """When the next turn is due if no event arrives: wall time and boot time in milliseconds, None for never."""
+
+    wall: int | None
+    boot: int | None
+
+    def is_due(self, moment: Moment) -> bool:
+        return (self.wall is not None and self.wall <= moment.wall) or (
+            self.boot is not None and self.boot <= moment.boot
+        )
+
+
 class Abandoned(Exception):
     """A look-ahead is undone, since something else has happened before its due time."""
 
@@ -117,7 +129,7 @@ class Core:
         # True after a rollback: memory does not agree with the rows.
         self._stale = False
         # What `wake` said after the last turn. None from the begin of a transaction until the next `wake`.
-        self._wake: tuple[int | None, int | None] | None = None
+        self._wake: Wake | None = None
         # The due time of the last look-ahead. Each due time gets at most one: its decisions may be undone, and that must not
         # repeat.
         self._looked_at: int | None = None
@@ -177,7 +189,8 @@ class Core:
         state = self.state
         state.moment = moment
         state.answered = 0
-        (due_ms, _), begin = self._wake or (None, None), self._next_look_ahead()
+        due_ms = self._wake.wall if self._wake else None
+        begin = self._next_look_ahead()
         if due_ms is None or begin is None or begin > moment.wall or state.clock_was_set:
             return self.turn((), moment)
         before = state.remember()
@@ -198,7 +211,7 @@ class Core:
     def _wait_for_moment(self, sleep_until: SleepUntil) -> None:
         """Sleeps until the moment of this look-ahead. Raises Abandoned."""
         state = self.state
-        moment = self.state.moment
+        moment = state.moment
         if state.users.wanted:
             # The next turn asks for them now, so they may be known at the due time.
             raise Abandoned
@@ -211,18 +224,19 @@ class Core:
         if now.wall > moment.wall:
             state.add_lateness(now.wall - moment.wall)
 
-    def wake_early(self) -> tuple[int | None, int | None]:
+    def wake_early(self) -> Wake:
         """As `wake`, but early enough for `look_ahead`."""
-        wall, boot = self.wake()
+        wake = self.wake()
         begin = self._next_look_ahead()
-        return wall if begin is None else begin, boot
+        return wake if begin is None else wake._replace(wall=begin)
 
     def _next_look_ahead(self) -> int | None:
         """From which wall time on `look_ahead` may decide about the next due time; None if a turn does at that time.
 
         Long before, this is the begin of the last HORIZON_MS.
         """
-        state, (due, boot) = self.state, self._wake or (None, None)
+        state = self.state
+        due, boot = self._wake or Wake(None, None)
         if due is None or due == self._looked_at or state.status.hold is not None:
             return None
         left = due - state.moment.wall
@@ -246,12 +260,11 @@ class Core:
         """
         if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
             return True
-        state, moment, (wall, boot) = self.state, self.state.moment, self._wake
+        state = self.state
         has_new_troubles = bool(state.configuration.notify) and state.troubles_in_incidents != state.status.troubles
         # Only a transaction puts the files of the store back in their place.
         has_lost_files = AuditDue in map(type, events) and not state.store.is_in_place
-        is_due = (wall is not None and wall <= moment.wall) or (boot is not None and boot <= moment.boot)
-        return has_new_troubles or has_lost_files or is_due or state.clock_was_set
+        return has_new_troubles or has_lost_files or self._wake.is_due(state.moment) or state.clock_was_set
 
     def _with_released(self, arrived: list[Event]) -> list[Event]:
         """Takes the answers about users out, and puts in the events that they release.
@@ -259,7 +272,7 @@ class Core:
         If the commit fails, the answers stay known, and the released events are tried again as the others are.
         """
         state = self.state
-        boot = self.state.moment.boot
+        boot = state.moment.boot
         if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
             return arrived
         released = state.users.learn([event for event in arrived if isinstance(event, UserLookedUp)], boot)
@@ -324,12 +337,12 @@ class Core:
             self.state.read_back()
             self._stale = False
 
-    def wake(self) -> tuple[int | None, int | None]:
-        """When the next turn is due if no event arrives: wall time and boot time in milliseconds, None for never."""
+    def wake(self) -> Wake:
+        """When the next turn is due if no event arrives."""
         self._wake = self._next_turn()
         return self._wake
 
-    def _next_turn(self) -> tuple[int | None, int | None]:
+    def _next_turn(self) -> Wake:
         """As `wake`. While the appliance stops or is degraded, only signals are due, and its end or the next try."""
         state = self.state
         degraded = self._degraded
@@ -339,15 +352,15 @@ class Core:
         if retry_at is None:
             if state.stopped:
                 # Nothing is due any more: the loop only waits for its devices.
-                return None, None
+                return Wake(None, None)
             if state.stopping:
                 ends_at = stop_ends_at(state)
-                return None, min(deadlines if ends_at is None else [*deadlines, ends_at], default=None)
+                return Wake(None, min(deadlines if ends_at is None else [*deadlines, ends_at], default=None))
             try:
-                return _next_due(state), min(deadlines + _next_steps(state), default=None)
+                return Wake(_next_due(state), min(deadlines + _next_steps(state), default=None))
             except StoreFailed:
                 retry_at = degraded.retry_soon()
-        return None, min([retry_at, *deadlines])
+        return Wake(None, min([retry_at, *deadlines]))
 
 
 def _next_due(state: State) -> int | None:
@@ -440,7 +453,7 @@ def _awaits_users(state: State) -> bool:
 def _has_old_results(state: State) -> bool:
     """Whether results of drops may be too many or too old."""
     pruning = state.pruning
-    results = state.pruning.stored_results
+    results = pruning.stored_results
     return results is None or results > pruning.keep.number or state.moment.boot >= pruning.results_due_ms
 
 
