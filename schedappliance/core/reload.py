@@ -85,17 +85,17 @@ def files_read(state: State, event: FilesRead) -> None:
         _log_rejection(state, diagnostics)
         answer = _rejection(diagnostics)
     state.attempted_digest = event.digest
-    _note_outcome(state, event, diagnostics, "accepted" if is_accepted else "rejected")
+    errors = [diagnostic.brief() for diagnostic in diagnostics if diagnostic.is_error]
+    reload_ended(state, None if is_accepted else next(iter(errors), "it has errors"))
+    _show_outcome(state, event, diagnostics, "accepted" if is_accepted else "rejected")
     if parked is not None:
         _reply(state, parked.order, answer)
         if parked.order.command is RELOAD:
             _log_once(state.effects, effects_before)
 
 
-def _note_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic], outcome: str) -> None:
-    """Shows the outcome of a reload in status, metrics, news and alerts."""
-    errors = [diagnostic.brief() for diagnostic in diagnostics if diagnostic.is_error]
-    reload_ended(state, None if outcome == "accepted" else next(iter(errors), "it has errors"))
+def _show_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic], outcome: str) -> None:
+    """Shows the outcome of a reload in status, metrics and news. It writes no row."""
     state.count("reloads_total", outcome)
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     data = as_data(diagnostics)
@@ -109,14 +109,15 @@ def _log_once(effects: list[Effect], start: int) -> None:
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
-    """Rejects files that cannot be stored. The running configuration stays active; status and answer say why."""
+    """Rejects files that cannot be stored. The running configuration stays active; status and answer say why.
+
+    An alert would be a row, which the store might not take either.
+    """
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     remedy = "nothing was changed; `schedappliance store check` checks the store"
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
-    brief, data = (diagnostic.brief(),), tuple(as_data([diagnostic]))
-    state.count("reloads_total", "rejected")
-    state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, "rejected", brief, data))
+    _show_outcome(state, event, [diagnostic], "rejected")
     if parked is not None:
         _reply(state, parked.order, _rejection([diagnostic]))
 
