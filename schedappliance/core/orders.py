@@ -236,23 +236,22 @@ def carry_out(state: State, order: Order) -> Answer | None:
 def _view(state: State, order: Order) -> View:
     """What a command may read."""
     connection = order.connection
-    # By position, in the order of the fields: with their names, each command would take 0.5 µs more, of 30.
     return View(
-        order,
-        state.store,
-        state.options,
-        state.status,
-        state.moment,
-        state.transactions.get(connection) if connection is not None else None,
-        state.version,
-        state.counts,
-        state.why_waits,
-        state.users.last_answer,  # known_user
-        state.waiting_drops,
-        state.schedules,
-        state.running.count_by_job,  # running_jobs
-        state.metrics,
-        state.measure_devices,
+        order=order,
+        store=state.store,
+        options=state.options,
+        status=state.status,
+        moment=state.moment,
+        transaction=state.transactions.get(connection) if connection is not None else None,
+        version=state.version,
+        counts=state.counts,
+        why_waits=state.why_waits,
+        known_user=state.users.last_answer,
+        waiting_drops=state.waiting_drops,
+        schedules=state.schedules,
+        running_jobs=state.running.count_by_job,
+        metrics=state.metrics,
+        measure_devices=state.measure_devices,
     )
 
 
