@@ -10,17 +10,15 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from schedappliance.edge.programs.keeper_programs import NAMING, SESSION, START, STATE, stat_of
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.store.runs import Attempt
 
 MOST_SHOWN = 80
-# The variables that name an attempt. The last one tells apart two runs with the same number: a restored store gives numbers
-# again.
-NAMING = (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT", b"SCHED_STARTED_MS")
+# The values of NAMING.
 AttemptNames = tuple[str, ...]
-_STATE, _SESSION, _START = 0, 3, 19
 _UUID_BYTES = 36
 
 
@@ -52,36 +50,16 @@ def clock_offset(path: Path = OFFSETS) -> str:
     return f"+{seconds}.{nanoseconds:09}" if seconds or nanoseconds else ""
 
 
-def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat from the third on (see proc(5)); None if the process is gone or a zombie.
-
-    It uses `os.open`, since Python's files take five times as long, and each reported program causes one read.
-    """
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        text = os.read(descriptor, 4096)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    fields = text.rpartition(b")")[2].split()
-    # Fewer fields: something else is mounted there.
-    return None if len(fields) <= _START or fields[_STATE] in b"ZX" else fields
-
-
 def start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 if the process is gone."""
-    fields = _stat(pid)
-    return int(fields[_START]) if fields else 0
+    fields = stat_of(pid)
+    return int(fields[START]) if fields else 0
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal or a debugger has stopped a process."""
-    fields = _stat(pid)
-    return fields is not None and fields[_STATE] in b"Tt"
+    fields = stat_of(pid)
+    return bool(fields) and fields[STATE] in b"Tt"
 
 
 def copies_of(pid: int) -> list[int]:
@@ -116,7 +94,7 @@ def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
 def in_group(group: int) -> list[int]:
     """The living members of a process group."""
     # getpgid(2) takes a tenth of the time of reading /proc/PID/stat, so it comes first.
-    return [pid for pid in _pids() if _group_of(pid) == group and _stat(pid)]
+    return [pid for pid in _pids() if _group_of(pid) == group and stat_of(pid)]
 
 
 def _group_of(pid: int) -> int | None:
@@ -166,8 +144,8 @@ def find_named(wanted: Collection[AttemptNames] | None) -> dict[AttemptNames, Pr
         pairs = (item.partition(b"=") for item in raw.split(b"\0"))
         environment = {name: value.decode(errors="replace") for name, _, value in pairs}
         names = tuple(environment.get(name, "") for name in NAMING)
-        fields = _stat(pid)
-        if names[0] and (wanted is None or names in wanted) and fields and int(fields[_SESSION]) == pid:
+        fields = stat_of(pid)
+        if names[0] and (wanted is None or names in wanted) and fields and int(fields[SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
             if names not in named or process.start_ticks < named[names].start_ticks:
                 named[names] = process
