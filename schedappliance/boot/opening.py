@@ -21,17 +21,11 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
-from schedappliance.edge.programs.keeper_link import (
-    KeeperLink,
-    RunsNow,
-    attempt_id,
-    causes_of,
-    endings_of,
-    never_requested,
-)
+from schedappliance.edge.programs.keeper_link import KeeperLink, RunsNow, attempt_id, causes_of, endings_of
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory, unreadable_text
+from schedappliance.edge.programs.requested import never_requested
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
@@ -258,7 +252,11 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = unreadable_text(error)
             texts[key] = output, len(output)
     supervisor.collector.keep_held(outputs.remove_unknown(limits))
-    silent = [attempt for attempt in others if attempt.key not in adopted and not texts.get(attempt.key, (b"", 0))[1]]
+    silent = {
+        attempt_id(attempt.key, attempt.started_ms): attempt
+        for attempt in others
+        if attempt.key not in adopted and not texts.get(attempt.key, (b"", 0))[1]
+    }
     causes = causes_of(reports)
     if not _is_copy(store):
         causes |= never_requested(silent, supervisor.keeper.asked, boot_id())

@@ -18,7 +18,7 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 # To the daemon:
 #
 #   keeper VERSION PID ASKED_AT     the first line to a new daemon
-#   asked ID                        see Asked
+#   asked ID                        see Asked in requested.py
 #   running ID PID TICKS WHY        PID is 0 while the start hangs; TICKS is the start in /proc/PID/stat
 #   ended ID PID STATUS TIME CPU MEMORY WHY LINGERS
 #                                   STATUS below 0 is a signal; TIME is wall time; MEMORY is in KiB; LINGERS is 1 if
@@ -61,7 +61,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -71,6 +71,7 @@ from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper, spawner
 from schedappliance.edge.programs.keeper_programs import boot_ms
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
+from schedappliance.edge.programs.requested import Asked, asked_in
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.records import AttemptKey, RunKey
@@ -78,7 +79,6 @@ from schedappliance.kinds import EXHAUSTED, not_a_file, read_head
 
 if TYPE_CHECKING:
     from schedappliance.edge.programs.outputs import Outputs
-    from schedappliance.store.runs import Attempt
 
 # How long to wait for a keeper that has nothing more to do, and for the first answer of one.
 END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
@@ -88,7 +88,6 @@ ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
 # The files that the keeper consists of beside keeper.py, each after those that it imports.
 PARTS = ("spawner", "keeper_programs", "keeper_starts")
-UNREQUESTED = "the appliance ended before the start"
 
 
 class RunsNow(NamedTuple):
@@ -129,45 +128,6 @@ class TreeGone(NamedTuple):
 
 
 Report = RunsNow | Ended | Unstarted | TreeGone
-
-
-class Asked(NamedTuple):
-    """The latest attempts that were requested of a keeper: `ids`, which started at `started_at` in boot time.
-
-    An attempt that started later was certainly not requested, of this keeper or of an earlier one. This says nothing
-    about attempts that started earlier.
-    """
-
-    started_at: int
-    ids: frozenset[str]
-
-
-def asked_in(text: str) -> Asked | None:
-    """What the lines of a keeper say about requests; None for a keeper of an earlier version, which says nothing."""
-    lines = [line.split(" ") for line in text.split("\n")]
-    times = [int(words[3]) for words in lines if words[0] == "keeper" and len(words) > 3]
-    return Asked(times[0], frozenset(words[1] for words in lines if words[0] == "asked")) if times else None
-
-
-def never_requested(attempts: Iterable[Attempt], asked: Asked | None, boot: str) -> dict[AttemptKey, NotStarted]:
-    """Those of the attempts that certainly never began: the last daemon ended between their commit and their requests.
-
-    `attempts`: those that the keeper does not report. `boot`: the id of this boot; empty if it is hidden. Times of other
-    boots cannot be compared, and wall times never.
-    """
-    return {
-        # As after a shortage, this counts as no attempt, and the run is queued again. Other programs may start meanwhile.
-        attempt.key: NotStarted(UNREQUESTED, exhausted=True, is_alone=True)
-        for attempt in attempts
-        if asked is not None and attempt.process is None and attempt.boot_id == boot and _is_later(attempt, asked)
-    }
-
-
-def _is_later(attempt: Attempt, asked: Asked) -> bool:
-    """Whether an attempt is later than all that were requested. Those of one turn start at the same time."""
-    if attempt.started_boot_ms == asked.started_at:
-        return attempt_id(attempt.key, attempt.started_ms) not in asked.ids
-    return attempt.started_boot_ms > asked.started_at
 
 
 def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | NotStarted]:
@@ -510,13 +470,16 @@ class KeeperLink:
             _restore_limit(popen.pid, self.limit)
             restore_oom_score(Path(f"/proc/{popen.pid}/oom_score_adj"))
             link = self._with_channel(control)
-            link.popen, link.messages, link.pid = popen, messages, popen.pid
+            link.popen = popen
+            link.messages = messages
+            link.pid = popen.pid
             after_failure.pop_all()
         return link
 
     def close(self) -> None:
         """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
-        link, self.link, is_done = self.link, None, not self.is_needed()
+        is_done = not self.is_needed()
+        link, self.link = self.link, None
         for descriptor in (*self._sources.values(), self._null):
             os.close(descriptor)
         if link is not None:

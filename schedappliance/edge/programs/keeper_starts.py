@@ -44,7 +44,7 @@ class Starts:
     """
 
     def __init__(self, since: int) -> None:
-        # The latest attempts that were requested: the boot time of their start, and their ids. See Asked in keeper_link.py.
+        # The latest attempts that were requested: the boot time of their start, and their ids. See Asked in requested.py.
         self.asked_at = since
         self.asked: set[str] = set()
         self.asking = _thread.allocate_lock()

@@ -14,20 +14,10 @@ import pytest
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs import keeper_link
-from schedappliance.edge.programs.keeper_link import (
-    Asked,
-    Ended,
-    KeeperLink,
-    Link,
-    ends_in,
-    never_requested,
-    restore_oom_score,
-)
+from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, ends_in, restore_oom_score
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
+from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES
-from schedappliance.engine.attempts import Exit
-from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from schedappliance.store.runs import Attempt
 from tests.support.waiting import PATIENCE_SECONDS
 
 END = "ended {} 7 0 1 2 3 - 0"
@@ -62,51 +52,13 @@ def test_damaged_lines_in_the_file_of_ends_are_left_out(tmp_path: Path) -> None:
     assert names(ends_in(tmp_path)) == ["3-1-1-5"]
 
 
-BOOT = "3f1c1f9e-0000-4000-8000-000000000001"
-# The keeper was last asked for attempts that started at boot time 1000, of which one is known.
-ASKED = Asked(1000, frozenset(["1-1-1-5"]))
-
-
-def attempt(job: int, started_at: int, process: ProcessKey | None = None, boot: str = BOOT) -> Attempt:
-    """An attempt of a run that is live in the store. Its wall time is always the same."""
-    key = AttemptKey(RunKey(job, 1), 1)
-    return Attempt(key, "work", "started", None, process, boot, 5, started_at, None, Exit(), False, None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("one", "asked", "boot", "is_certain"),
-    [
-        (attempt(2, 1001), ASKED, BOOT, True),
-        (attempt(1, 1001), ASKED, BOOT, True),
-        (attempt(2, 1000), ASKED, BOOT, True),
-        (attempt(1, 1000), ASKED, BOOT, False),
-        (attempt(2, 999), ASKED, BOOT, False),
-        (attempt(2, 1001), None, BOOT, False),
-        (attempt(2, 1001), ASKED, "another", False),
-        (attempt(2, 1001, boot="unknown-5"), ASKED, "", False),
-        (attempt(2, 1001, ProcessKey(7, 8)), ASKED, BOOT, False),
-    ],
-    ids=[
-        "later",
-        "same id",
-        "same turn",
-        "asked",
-        "earlier",
-        "old keeper",
-        "other boot",
-        "hidden boot",
-        "has a process",
-    ],
-)
-def test_an_attempt_was_never_requested_only_if_that_is_certain(
-    one: Attempt, asked: Asked | None, boot: str, is_certain: bool
-) -> None:
-    assert list(never_requested([one], asked, boot)) == ([one.key] if is_certain else [])
-
-
 @pytest.mark.parametrize(
     ("lines", "asked"),
-    [(["keeper 1 9 1000", "asked 1-1-1-5"], ASKED), (["keeper 1 9 7"], Asked(7, frozenset())), (["keeper 1 9"], None)],
+    [
+        (["keeper 1 9 1000", "asked 1-1-1-5"], Asked(1000, frozenset(["1-1-1-5"]))),
+        (["keeper 1 9 7"], Asked(7, frozenset())),
+        (["keeper 1 9"], None),
+    ],
 )
 def test_reports_may_follow_those_of_the_take_over_at_once(
     link: KeeperLink, listener: socket.socket, lines: list[str], asked: Asked | None
