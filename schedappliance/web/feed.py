@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from schedappliance.client.asynchronous import AsyncSession
-from schedappliance.client.errors import Error, NotAuthorized, Unavailable
+from schedappliance.client.errors import Error, NotAuthorized, Rejected, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, LIVE
 from schedappliance.client.wire import Message, quoted
@@ -62,14 +62,19 @@ class Feed:
         self.health: Row = {"troubles": [], "held": None, "ready": False}
         self.refused: Row | None = None
         self.silent_since_ms: int | None = clock.moment().wall
-        self.silent_reason = "the page has just started"
+        # Empty: the page has just started.
+        self.silent_reason = ""
         # Grows with each change that a page may show.
         self.version = 0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
+        # What must be read again: everything, the list of jobs, or some jobs; first those that an action has changed.
+        self._is_stale = self._are_jobs_stale = False
         self._stale: set[str] = set()
-        self._reads_all = False
-        # Whether somebody waits for the next reading.
-        self._is_urgent = False
+        self._acted_on: set[str] = set()
+        # How many actions have asked for a reading, and how many of them have got it.
+        self._asked = self._answered = 0
+        # The events that have come since the reading of a list began; None: no list is being read.
+        self._waiting: list[Row] | None = None
         # Boot times of the last reads.
         self._jobs_read_ms = self._health_read_ms = self._runs_read_ms = 0
 
@@ -88,21 +93,17 @@ class Feed:
 
     async def wait_after(self, version: int, seconds: float) -> int:
         """The present version, as soon as it differs from this one, or after a time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: self.version != version)
+        await self._until(lambda: self.version != version, seconds)
         return self.version
 
     async def read_again(self, jobs: Iterable[str]) -> None:
         """Reads what an action may have changed. The page that follows the action must show it."""
         if self.silent_since_ms is not None:
             return
-        self._stale |= set(jobs)
-        self._health_read_ms, self._is_urgent = 0, True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ACTION_SECONDS), self._changed:
-                self._changed.notify_all()
-                await self._changed.wait_for(lambda: not self._is_urgent)
+        self._acted_on |= set(jobs)
+        self._asked = number = self._asked + 1
+        self._wake()
+        await self._until(lambda: self._answered >= number, ACTION_SECONDS)
 
     def keep_picture(self, key: Any, picture: Any) -> None:
         while len(self.pictures) >= MOST_PICTURES:
@@ -110,18 +111,27 @@ class Feed:
         self.pictures[key] = picture
 
     def _be_silent(self, reason: str) -> None:
-        if self.silent_since_ms is None:
-            self.silent_since_ms = self._clock.moment().wall
-            self._advance()
+        is_known = self.silent_since_ms is not None and self.silent_reason == reason
+        self.silent_since_ms = self.silent_since_ms or self._clock.moment().wall
         self.silent_reason = reason
+        if not is_known:
+            self._advance()
 
     def _advance(self) -> None:
         self.version += 1
-        asyncio.get_running_loop().create_task(self._notify())
+        self._wake()
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _wake(self) -> None:
+        """Lets everybody who waits look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Waits until a condition holds, or for a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    await self._changed.wait()
 
     async def _follow(self) -> None:
         """Reads everything, and follows the events until the appliance does not answer. Raises Error."""
@@ -130,57 +140,82 @@ class Feed:
             response = await watch.ask("watch")
             if not response["ok"]:
                 raise error_in(response)
+            # Until they are taken, events wait in the connection.
             await self._read_all(questions)
             async with asyncio.TaskGroup() as tasks:
                 follower = tasks.create_task(_until_lost(watch, self._take))
-                checker = tasks.create_task(self._check(questions))
-                done, _ = await asyncio.wait((follower, checker), return_when=asyncio.FIRST_COMPLETED)
-                follower.cancel(), checker.cancel()
+                reader = tasks.create_task(self._keep_up(questions))
+                done, _ = await asyncio.wait((follower, reader), return_when=asyncio.FIRST_COMPLETED)
+                follower.cancel(), reader.cancel()
                 reason = next((task.result() for task in done), "")
             raise Unavailable(reason, unanswered=True)
 
-    async def _check(self, session: AsyncSession) -> str:
-        """Asks again for what events do not tell, until the appliance does not answer; returns why."""
+    async def _keep_up(self, session: AsyncSession) -> str:
+        """Reads what is stale, and now and then what events do not tell, until the appliance does not answer; returns why."""
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_SECONDS), self._changed:
-                        await self._changed.wait_for(lambda: bool(self._stale or self._reads_all or self._is_urgent))
-                is_urgent = self._is_urgent
-                if self._reads_all:
-                    await self._read_all(session)
-                    continue
-                await self._read_stale_jobs(session)
-                if self._is_past(self._health_read_ms, CHECK_SECONDS):
+                await self._until(self._has_to_read, CHECK_SECONDS)
+                asked = self._asked
+                await self._read_stale(session)
+                if asked > self._answered or self._is_past(self._health_read_ms, CHECK_SECONDS):
                     await self._read_health(session)
                 if self._is_past(self._runs_read_ms, FORGET_SECONDS):
                     self._forget_old_runs()
-                if is_urgent:
-                    self._is_urgent = False
+                if asked > self._answered:
+                    self._answered = asked
                     self._advance()
-                # A page shows changes once a second at most.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_SECONDS), self._changed:
-                        await self._changed.wait_for(lambda: self._is_urgent)
+                # A page shows changes once a second at most, but that of an action at once.
+                await self._until(lambda: self._asked > self._answered, PAUSE_SECONDS)
         except Error as error:
             return str(error)
+
+    def _has_to_read(self) -> bool:
+        return bool(self._is_stale or self._are_jobs_stale or self._stale or self._asked > self._answered)
 
     def _is_past(self, instant_ms: int, seconds: float) -> bool:
         return self._clock.moment().boot - instant_ms >= seconds * 1000
 
+    async def _read_stale(self, session: AsyncSession) -> None:
+        """Reads jobs one by one if they are few, or else the whole list."""
+        if self._is_stale:
+            await self._read_all(session)
+            return
+        first, self._acted_on = self._acted_on, set()
+        self._stale -= first
+        is_list_old = len(self._stale) > MOST_SINGLE_ROWS and self._is_past(self._jobs_read_ms, LIST_SECONDS)
+        if self._are_jobs_stale or is_list_old or len(first) > MOST_SINGLE_ROWS:
+            with self._events_wait():
+                await self._read_jobs(session)
+            self._advance()
+            return
+        some = [self._stale.pop() for _ in range(min(len(self._stale), MOST_SINGLE_ROWS))]
+        for job in (*first, *some):
+            await self._read_job(session, job)
+        if first or some:
+            self._advance()
+
+    @contextlib.contextmanager
+    def _events_wait(self) -> Iterator[None]:
+        """Takes events after the list that is read meanwhile, which may be older than they are."""
+        self._waiting = []
+        try:
+            yield
+        finally:
+            waiting, self._waiting = self._waiting, None
+        for event in waiting:
+            self._take(event)
+
     async def _read_all(self, session: AsyncSession) -> None:
-        self._reads_all = False
-        self._stale.clear()
-        await self._read_jobs(session)
-        self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
-        self.failed = await _rows(session, f"sched history state {','.join(NOT_DONE)} limit {FAILED_SHOWN}", "run")
-        await self._read_runs(session)
-        data = await _data(session, "sched incidents", {"incidents": []})
-        self.incidents = {row["incident"]: row for row in data["incidents"]}
-        await self._read_health(session)
+        self._is_stale = False
+        with self._events_wait():
+            await self._read_jobs(session)
+            self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
+            self.failed = await _rows(session, f"sched history state {','.join(NOT_DONE)} limit {FAILED_SHOWN}", "run")
+            await self._read_runs(session)
+            data = await _data(session, "sched incidents", {"incidents": []})
+            self.incidents = {row["incident"]: row for row in data["incidents"]}
+            await self._read_health(session)
         self.silent_since_ms = None
-        self.planned.clear()
-        self.words.clear()
         self._on_configuration()
         self._advance()
 
@@ -189,13 +224,13 @@ class Feed:
         line: str | None = f"sched history active {self._history_ms // 1000}s limit {PAGE}"
         columns, rows, count = RunColumns(), list[Row](), 0
         while line is not None and count < MOST_RUNS:
-            response = await session.ask(f"json {line}")
-            if not response["ok"]:
+            response = await _response(session, line)
+            if response is None:
                 break
             rows += response["data"]
             count += len(response["data"])
             line = response.get("next")
-            if len(rows) >= FILLED_AT_ONCE or line is None:
+            if len(rows) >= FILLED_AT_ONCE:
                 columns.fill(rows)
                 rows.clear()
         columns.fill(rows)
@@ -207,8 +242,13 @@ class Feed:
         self._runs_read_ms = moment.boot
 
     async def _read_jobs(self, session: AsyncSession) -> None:
+        """Reads the list of jobs. What calendars mean may have changed too."""
+        self._are_jobs_stale = False
+        self._stale.clear()
+        self.planned.clear()
+        self.words.clear()
         jobs: dict[str, Row] = {}
-        after, self.has_more_jobs = "", False
+        after, has_more_jobs = "", False
         while len(jobs) < MOST_JOBS:
             rows = await _data(session, f"sched list limit {PAGE}{after}", [])
             jobs |= {row["id"]: row for row in rows}
@@ -216,23 +256,20 @@ class Feed:
                 break
             after = f" after {rows[-1]['id']}@{rows[-1]['next_run_ms']}"
         else:
-            self.has_more_jobs = True
-        self.jobs, self._jobs_read_ms = jobs, self._clock.moment().boot
-
-    async def _read_stale_jobs(self, session: AsyncSession) -> None:
-        """Reads the jobs again that have run or changed: events do not tell the next due time of a job that has run."""
-        if len(self._stale) > MOST_SINGLE_ROWS and self._is_past(self._jobs_read_ms, LIST_SECONDS):
-            self._stale.clear()
-            await self._read_jobs(session)
-            self._advance()
-        stale = {self._stale.pop() for _ in range(min(len(self._stale), MOST_SINGLE_ROWS))}
-        for job in stale:
-            await self._read_job(session, job)
-        if stale:
-            self._advance()
+            has_more_jobs = True
+        self.jobs, self.has_more_jobs, self._jobs_read_ms = jobs, has_more_jobs, self._clock.moment().boot
 
     async def _read_job(self, session: AsyncSession, job: str) -> None:
-        details = await _data(session, f"sched show {quoted(job)}", None)
+        """Reads one job, since events do not tell the next due time of a job that has run."""
+        with self._events_wait():
+            try:
+                details = await _data(session, f"sched show {quoted(job)}", None)
+            except Rejected:
+                # It was deleted before it has ever run.
+                details = None
+            self._take_job(job, details)
+
+    def _take_job(self, job: str, details: Row | None) -> None:
         if details is None or details["next_run_ms"] is None or details["state"] not in ("waiting", "paused"):
             self.jobs.pop(job, None)
             return
@@ -255,8 +292,13 @@ class Feed:
     def _take(self, event: Row) -> None:
         """Takes an event into the state."""
         kind = event["kind"]
+        if kind == "configuration":
+            self._on_configuration()
+        if self._waiting is not None:
+            self._waiting.append(event)
+            return
         if kind == "gap":
-            self._reads_all = True
+            self._is_stale = True
         elif kind == "run":
             self._take_run(event)
         elif kind == "job":
@@ -267,8 +309,7 @@ class Feed:
         elif kind == "incident":
             self._take_incident(event)
         elif kind in ("configuration", "override"):
-            self._reads_all = True
-            self._on_configuration()
+            self._are_jobs_stale, self._health_read_ms = True, 0
         elif kind == "hold":
             self.health = self.health | {"held": event["held"]}
         elif kind == "degraded":
@@ -306,15 +347,21 @@ async def _until_lost(watch: AsyncSession, take: Callable[[Row], None]) -> str:
         return str(unavailable)
 
 
-async def _data(session: AsyncSession, line: str, instead: Any) -> Any:
-    """The data of an answer; `instead` if the roles of this process do not allow the command. Raises Error."""
+async def _response(session: AsyncSession, line: str) -> Message | None:
+    """The response to `json LINE`; None if the roles of this process do not allow the command. Raises Error."""
     response = await session.ask(f"json {line}")
     if response["ok"] or response["data"] is not None:
-        return response["data"]
+        return response
     error = error_in(response)
     if isinstance(error, NotAuthorized):
-        return instead
+        return None
     raise error
+
+
+async def _data(session: AsyncSession, line: str, instead: Any) -> Any:
+    """The data of an answer; `instead` if the command is not allowed. Raises Error."""
+    response = await _response(session, line)
+    return instead if response is None else response["data"]
 
 
 async def _rows(session: AsyncSession, line: str, key: str) -> dict[str, Row]:

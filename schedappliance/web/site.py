@@ -67,7 +67,7 @@ class Site:
         return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
 
     async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:
-        """The template, its values, and the status."""
+        """The name of the template, its values, and the status."""
         common = self._common(look, screen)
         try:
             common["navigation"] = [one[:3] for one in NAVIGATION if not one[3] or await look.may(one[3])]
@@ -114,6 +114,8 @@ class Site:
         }
 
     def _silence(self, times: Times, reason: str) -> dict[str, str]:
+        if not reason:
+            return {"kind": "info", "text": "The page has just started, and reads the jobs and the runs.", "href": ""}
         since = self.feed.silent_since_ms
         known = f" since {times.absolute(since)}" if since is not None else ""
         return {"kind": "bad", "text": f"The appliance has not answered{known}: {reason}", "href": ""}
@@ -150,5 +152,5 @@ def _refusal_words(attempt: dict[str, Any]) -> str:
 
 def here(request: Request) -> str:
     """The address of the request, without the message of the last action and the place of an output."""
-    url = request.url.remove_query_params(["message", "after", "last"])
+    url = request.url.remove_query_params(["message", "mark"])
     return url.path + (f"?{url.query}" if url.query else "")

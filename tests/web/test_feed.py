@@ -49,6 +49,8 @@ class Console:
         self.runs: list[Row] = []
         self.watchers: list[asyncio.StreamWriter] = []
         self.connections: list[asyncio.StreamWriter] = []
+        # What happens while a command is answered, by how the command begins.
+        self.meanwhile: dict[str, Callable[[], None]] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.append(writer)
@@ -56,7 +58,12 @@ class Console:
             while line := await reader.readline():
                 request = json.loads(line)
                 answer = {"v": 1, "id": request["id"], "ok": True, "transaction": False}
-                writer.write(json.dumps(answer | {"data": self.data(request["command"], writer)}).encode() + b"\n")
+                answer["data"] = self.data(request["command"], writer)
+                if answer["data"] is None:
+                    answer |= {"ok": False, "error": "no such job", "diagnostics": []}
+                for begin in [begin for begin in self.meanwhile if request["command"].startswith(f"json {begin}")]:
+                    self.meanwhile.pop(begin)()
+                writer.write(json.dumps(answer).encode() + b"\n")
         except (ConnectionError, asyncio.CancelledError):
             pass
         writer.close()
@@ -71,7 +78,8 @@ class Console:
         if words.startswith("sched history"):
             return [run for run in self.runs if "state" not in words or run["state"] in words]
         if words.startswith("sched show"):
-            return self.jobs[0] | {"state": "waiting"} if self.jobs else JOB | {"state": "gone", "next_run_ms": None}
+            job = next((job for job in self.jobs if job["id"] == words.split()[2]), None)
+            return job and job | {"state": "waiting"}
         if words == "sched incidents":
             return {"incidents": []}
         if words == "health":
@@ -156,5 +164,75 @@ def test_the_feed_knows_since_when_the_appliance_does_not_answer_and_comes_back(
         await until(feed, lambda: feed.silent_since_ms is not None)
         await until(feed, lambda: feed.silent_since_ms is None)
         assert list(feed.jobs) == ["n-000000001"]
+
+    follow(endpoint, check)
+
+
+def test_an_event_that_comes_while_a_list_is_read_is_not_lost(endpoint: Path) -> None:
+    """The list may be older than the event. Without the event, the run would go on for ever."""
+
+    async def check(feed: Feed, console: Console) -> None:
+        console.runs = [RUN]
+        ended = {"kind": "run", **RUN, "state": "succeeded", "ended_ms": 4500}
+        console.meanwhile["sched history active"] = lambda: feed._take(ended)
+        console.tell(kind="gap")
+        await until(feed, lambda: not console.meanwhile)
+        await feed.read_again([])
+        assert [run.state for run in feed.columns.of("n-000000001")] == ["succeeded"]
+        assert not feed.live
+
+    follow(endpoint, check)
+
+
+def test_a_job_that_is_deleted_while_it_is_read_is_gone(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.meanwhile["sched show"] = lambda: feed._take({"kind": "job", "id": "n-000000001", "state": "gone"})
+        await feed.read_again(["n-000000001"])
+        assert not console.meanwhile and not feed.jobs
+
+    follow(endpoint, check)
+
+
+def test_a_job_that_was_deleted_before_it_has_ever_run_is_no_trouble(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        asked: list[str] = []
+        console.meanwhile["sched show n-000000002"] = lambda: asked.append("the job")
+        console.tell(kind="job", id="n-000000002", state="waiting")
+        await until(feed, lambda: bool(asked))
+        await feed.read_again([])
+        assert len(console.connections) == 2, "the feed has not begun again"
+        assert list(feed.jobs) == ["n-000000001"] and feed.silent_since_ms is None
+
+    follow(endpoint, check)
+
+
+def test_each_of_two_actions_at_once_waits_for_its_own_job(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        second: list[asyncio.Task[None]] = []
+
+        def act() -> None:
+            console.jobs.append(JOB | {"id": "n-000000002"})
+            second.append(asyncio.create_task(feed.read_again(["n-000000002"])))
+
+        console.jobs = [JOB]
+        console.meanwhile["sched show n-000000001"] = act
+        await feed.read_again(["n-000000001"])
+        await second[0]
+        assert list(feed.jobs) == ["n-000000001", "n-000000002"]
+
+    follow(endpoint, check)
+
+
+def test_after_a_change_of_the_files_only_the_jobs_are_read_again(endpoint: Path) -> None:
+    """The runs are many, and no file changes them."""
+
+    async def check(feed: Feed, console: Console) -> None:
+        asked: list[str] = []
+        console.meanwhile["sched history"] = lambda: asked.append("the runs")
+        console.jobs = [JOB | {"name": "other"}]
+        console.tell(kind="configuration", outcome="accepted", digest="", diagnostics=[])
+        await until(feed, lambda: feed.jobs["n-000000001"]["name"] == "other")
+        await feed.read_again([])
+        assert not asked
 
     follow(endpoint, check)
