@@ -1,6 +1,7 @@
 """The way to the appliance: every question of a viewer is a console command on behalf of this viewer.
 
-Rule: the appliance decides what is allowed. An answer about rights is kept only until the roles may have changed.
+Rule: the appliance decides what is allowed. An answer about rights is kept for a minute at most, and only until the stanza
+files change: a user may join or leave a group at any time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import Message
+from schedappliance.clock import Clock
 from schedappliance.web.viewer import Viewer
 
 # Of a viewer: a slow answer, such as a preview, must not delay the others.
@@ -27,8 +29,8 @@ VIEWERS = 32
 PATIENCE_SECONDS = 30.0
 # For a preview, which a child of the appliance makes: a busy machine delays it, but not the other answers.
 PREVIEW_SECONDS = 120.0
-# A page asks about each button of each row. Roles that change without a reload are those of groups.
-MOST_RIGHTS = 20_000
+# A page asks about each button of each row.
+MOST_RIGHTS, FRESH_MS = 20_000, 60_000
 
 
 class _Connections:
@@ -42,11 +44,13 @@ class _Connections:
 class Gateway:
     """The connections to one appliance. `own_user`: the user of this process, who needs no delegate."""
 
-    def __init__(self, endpoint: Path, own_user: str | None = None) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Path, clock: Clock, own_user: str | None = None) -> None:
+        self.endpoint, self._clock = endpoint, clock
         self.own_user = pwd.getpwuid(os.geteuid()).pw_name if own_user is None else own_user
         self._viewers: OrderedDict[str, _Connections] = OrderedDict()
+        # The answers, and the boot time until which they count.
         self._rights: dict[tuple[str, str], bool] = {}
+        self._rights_end_ms = 0
 
     async def ask(self, viewer: Viewer, line: str) -> Message:
         """The response to `json LINE`. Raises Unavailable."""
@@ -63,16 +67,20 @@ class Gateway:
 
     async def may(self, viewer: Viewer, line: str) -> bool:
         """Whether the roles of a viewer allow a command. Raises Unavailable."""
-        key = (viewer.name, line)
-        if key not in self._rights:
-            if len(self._rights) >= MOST_RIGHTS:
-                self._rights.clear()
-            try:
-                self._rights[key] = bool((await self.answer(viewer, f"authz may {line}"))["allowed"])
-            except Rejected:
-                # Not a command, or a user who may not even ask.
-                self._rights[key] = False
-        return self._rights[key]
+        if self._clock.moment().boot >= self._rights_end_ms or len(self._rights) >= MOST_RIGHTS:
+            self.forget_rights()
+        # If the roles change during the question, its answer is kept where nobody looks any more.
+        rights, key = self._rights, (viewer.name, line)
+        if key not in rights:
+            rights[key] = await self._is_allowed(viewer, line)
+        return rights[key]
+
+    async def _is_allowed(self, viewer: Viewer, line: str) -> bool:
+        try:
+            return bool((await self.answer(viewer, f"authz may {line}"))["allowed"])
+        except Rejected:
+            # Not a command, or a user who may not even ask.
+            return False
 
     async def answer(self, viewer: Viewer, line: str) -> Any:
         """The data of an answer that may fail with data, such as `authz may`. Raises Error."""
@@ -83,7 +91,7 @@ class Gateway:
 
     def forget_rights(self) -> None:
         """The roles may have changed."""
-        self._rights.clear()
+        self._rights, self._rights_end_ms = {}, self._clock.moment().boot + FRESH_MS
 
     def close(self) -> None:
         for connections in self._viewers.values():

@@ -42,7 +42,8 @@ END_SECONDS = 1
 def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
     """Serves the page of the appliance whose console is at `endpoint`. The others: as below. Raises Unusable."""
     with open_doors(settings, announce) as doors:
-        gateway, clock = Gateway(endpoint), SystemClock()
+        clock = SystemClock()
+        gateway = Gateway(endpoint, clock)
         feed = Feed(endpoint, clock, settings.history_ms, gateway.forget_rights)
         app = application(settings.title, settings.read_only, gateway, feed, clock)
         serve(Guard(app, doors, html_refusal(environment())), doors, end_with)

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Message, Scope
 
+from schedappliance.clock import SystemClock
 from schedappliance.model.commands import FORMS, CommandForm, canonical_line, read_command
 from schedappliance.web.api import BOUND, PLACE, STATUSES, api, is_bound
 from schedappliance.web.gateway import Gateway
@@ -61,7 +62,7 @@ class Api:
         return asyncio.run(self._ask(method, path, body, headers, kind))
 
     async def _ask(self, method: str, path: str, body: Any, headers: tuple[tuple[str, str], ...], kind: str) -> Answer:
-        gateway = Gateway(self.endpoint)
+        gateway = Gateway(self.endpoint, SystemClock())
         try:
             content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
             pairs = [("content-type", kind), *headers] if content else headers
@@ -309,7 +310,7 @@ def test_nobody_becomes_root_on_the_way(daemon: Daemon, has_roles: bool) -> None
     if has_roles:
         daemon.conf.write_text(daemon.conf.read_text() + ROLES % (OWN.name, OWN.name))
     daemon.start()
-    gateway = Gateway(daemon.socket_path, own_user="somebody-else")
+    gateway = Gateway(daemon.socket_path, SystemClock(), own_user="somebody-else")
 
     async def ask() -> Mapping[str, Any]:
         try:

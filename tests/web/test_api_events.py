@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from starlette.types import Message
 
 from schedappliance.client.asynchronous import AsyncSession
+from schedappliance.clock import SystemClock
 from schedappliance.web import api as api_module
 from schedappliance.web.api import MOST_STREAMS, PLACE, api
 from schedappliance.web.gateway import Gateway
@@ -79,7 +80,7 @@ def _app(gateway: Gateway) -> Starlette:
 
 def test_a_stream_continues_after_the_last_event(daemon: Daemon) -> None:
     async def follow() -> None:
-        gateway = Gateway(daemon.socket_path)
+        gateway = Gateway(daemon.socket_path, SystemClock())
         app = _app(gateway)
         async with streaming(app) as stream:
             assert (await asyncio.wait_for(stream.queue.get(), PATIENCE_SECONDS)).startswith("retry: ")
@@ -96,7 +97,7 @@ def test_a_stream_continues_after_the_last_event(daemon: Daemon) -> None:
 
 def test_a_stream_goes_on_after_a_restart_of_the_appliance(daemon: Daemon) -> None:
     async def follow() -> None:
-        gateway = Gateway(daemon.socket_path)
+        gateway = Gateway(daemon.socket_path, SystemClock())
         async with streaming(_app(gateway)) as stream:
             await asyncio.wait_for(stream.queue.get(), PATIENCE_SECONDS)
             await asyncio.to_thread(daemon.kill)
@@ -115,7 +116,7 @@ def test_a_quiet_stream_sends_comments(daemon: Daemon, monkeypatch: pytest.Monke
     monkeypatch.setattr(api_module, "QUIET_SECONDS", 0.01)
 
     async def follow() -> None:
-        gateway = Gateway(daemon.socket_path)
+        gateway = Gateway(daemon.socket_path, SystemClock())
         async with streaming(_app(gateway)) as stream:
             parts = [await asyncio.wait_for(stream.queue.get(), PATIENCE_SECONDS) for _ in range(4)]
             assert parts[1:] == [": \n\n"] * 3
@@ -128,7 +129,7 @@ def test_a_quiet_stream_sends_comments(daemon: Daemon, monkeypatch: pytest.Monke
 
 def test_streams_are_bounded_and_end_with_their_clients(daemon: Daemon) -> None:
     async def follow() -> None:
-        gateway = Gateway(daemon.socket_path)
+        gateway = Gateway(daemon.socket_path, SystemClock())
         app = _app(gateway)
         sessions: list[AsyncSession] = []
         new_session = gateway.new_session
@@ -156,7 +157,7 @@ def test_a_client_that_reads_nothing_holds_no_events_in_the_page(daemon: Daemon)
     """The page takes an event from the appliance only when the one before is sent. The appliance then drops events."""
 
     async def follow() -> None:
-        gateway = Gateway(daemon.socket_path)
+        gateway = Gateway(daemon.socket_path, SystemClock())
         async with streaming(_app(gateway)) as stream:
             await asyncio.wait_for(stream.queue.get(), PATIENCE_SECONDS)
             for _ in range(300):

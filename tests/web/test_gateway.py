@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from schedappliance.client.errors import Rejected, Unavailable
-from schedappliance.web.gateway import CONNECTIONS, VIEWERS, Gateway
+from schedappliance.clock import Clock, ManualClock, SystemClock
+from schedappliance.web.gateway import CONNECTIONS, FRESH_MS, VIEWERS, Gateway
 from schedappliance.web.viewer import Viewer
 
+SYSTEM_CLOCK = SystemClock()
 ALICE, BOB, OWN = (Viewer(name, None, "socket") for name in ("alice", "bob", "own"))
 
 
@@ -26,6 +28,8 @@ class Appliance:
         self.requests: list[dict[str, Any]] = []
         self.connections = 0
         self.allowed = True
+        # What happens after an answer is made and before it is sent.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -38,6 +42,7 @@ class Appliance:
             answer = {"v": 1, "id": request["id"], "ok": self.allowed, "transaction": False, "data": data}
             if not self.allowed:
                 answer |= {"error": "no", "verbatim": False, "diagnostics": []}
+            self.meanwhile()
             writer.write(json.dumps(answer).encode() + b"\n")
         writer.close()
 
@@ -57,12 +62,14 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def with_gateway(directory: Path, check: Callable[[Gateway, Appliance], Awaitable[None]]) -> None:
+def with_gateway(
+    directory: Path, check: Callable[[Gateway, Appliance], Awaitable[None]], clock: Clock = SYSTEM_CLOCK
+) -> None:
     @asynccontextmanager
     async def both() -> Any:
         appliance = Appliance()
         async with await asyncio.start_unix_server(appliance.serve, directory / "console.sock"):
-            gateway = Gateway(directory / "console.sock", "own")
+            gateway = Gateway(directory / "console.sock", clock, "own")
             yield gateway, appliance
             gateway.close()
 
@@ -95,6 +102,29 @@ def test_rights_are_asked_for_once_until_the_roles_may_have_changed(directory: P
     with_gateway(directory, check)
 
 
+def test_rights_are_asked_for_again_after_a_minute(directory: Path) -> None:
+    """A user may have left a group."""
+    clock = ManualClock(0)
+
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        for passed, asked in ((0, 1), (FRESH_MS - 1, 1), (1, 2)):
+            clock.advance(passed)
+            assert await gateway.may(ALICE, "sched list")
+            assert len(appliance.requests) == asked
+
+    with_gateway(directory, check, clock)
+
+
+def test_an_answer_from_before_a_change_of_the_roles_is_not_kept(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        appliance.meanwhile = gateway.forget_rights
+        assert await gateway.may(ALICE, "sched list")
+        appliance.allowed = False
+        assert not await gateway.may(ALICE, "sched list")
+
+    with_gateway(directory, check)
+
+
 def test_a_rejected_command_is_an_error(directory: Path) -> None:
     async def check(gateway: Gateway, appliance: Appliance) -> None:
         appliance.allowed = False
@@ -121,7 +151,7 @@ def test_the_viewers_that_looked_last_keep_few_connections(directory: Path) -> N
 
 def test_without_an_appliance_a_question_fails_and_the_next_one_connects_again(directory: Path) -> None:
     async def check() -> None:
-        gateway = Gateway(directory / "console.sock", "own")
+        gateway = Gateway(directory / "console.sock", SYSTEM_CLOCK, "own")
         with pytest.raises(Unavailable):
             await gateway.ask(ALICE, "version")
         async with await asyncio.start_unix_server(Appliance().serve, directory / "console.sock"):

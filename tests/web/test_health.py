@@ -12,6 +12,7 @@ from starlette.types import Message
 
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import Message as Response
+from schedappliance.clock import SystemClock
 from schedappliance.web import health
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.viewer import Viewer
@@ -21,7 +22,7 @@ class _Appliance(Gateway):
     """An appliance with this health; None: it does not answer."""
 
     def __init__(self, response: Response | None) -> None:
-        super().__init__(Path("/nowhere"))
+        super().__init__(Path("/nowhere"), SystemClock())
         self._response = response
 
     async def ask(self, viewer: Viewer, line: str) -> Response:
