@@ -28,7 +28,7 @@ from schedappliance.web.gateway import Gateway
 from schedappliance.web.pages import about, actions, files, incidents, job, jobs, month, now, preview, run, runs, spool
 from schedappliance.web.pages.look import Look
 from schedappliance.web.site import Screen, Site
-from schedappliance.web.streams import stream, wants_stream
+from schedappliance.web.streams import stream
 
 SCREENS = (
     Screen("/", "Now", "now.html", now.collect),
@@ -95,9 +95,9 @@ def application(
 
 def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
-        if wants_stream(request):
-            return stream(site, screen, request)
         look = site.look(request)
+        if look.is_stream:
+            return stream(site, screen, request)
         template, values, status = await site.values(look, screen)
         values["message"] = site.messages.take(look.viewer, look.query("message"))
         return HTMLResponse(rendering.page(site.templates, template, values), status)

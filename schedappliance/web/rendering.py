@@ -39,7 +39,7 @@ def _shown(value: Any) -> Any:
 
 
 def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
-    return templates.get_template(name).render(values)
+    return templates.get_template(name).render(values, template=name)
 
 
 def fragments(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -20,10 +21,6 @@ from schedappliance.web.site import Screen, Site
 # After so many seconds the parts with durations and distances are sent again, and a proxy sees that the stream lives.
 QUIET_SECONDS, LEAST_SECONDS, RETRY_MS = 5.0, 1.0, 2000
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-
-def wants_stream(request: Request) -> bool:
-    return "text/event-stream" in request.headers.get("accept", "")
 
 
 def stream(site: Site, screen: Screen, request: Request) -> StreamingResponse:
@@ -48,9 +45,10 @@ class _Parts:
     async def changed(self) -> AsyncIterator[str]:
         site = self._site
         template, parts = await site.parts(site.look(self._request), self._screen)
-        if self._template not in ("", template):
-            yield _event({}, "reload")
-        self._template = template
+        if template != self._template:
+            # The page loads itself again if it was made from another one, such as that of an error.
+            self._template = template
+            yield _event(template, "template")
         for key, html in parts.items():
             if self._sent.get(key) != html:
                 self._sent[key] = html
@@ -72,9 +70,7 @@ async def _events(site: Site, screen: Screen, request: Request) -> AsyncIterator
 async def _run_events(site: Site, screen: Screen, request: Request) -> AsyncIterator[str]:
     """The parts of the screen of a run, and its output line by line. The id of an event says how far it is."""
     parts = _Parts(site, screen, request)
-    query = request.query_params
-    mark = request.headers.get("last-event-id") or query.get("last") or query.get("after", "")
-    reading = run.reading_from(mark)
+    reading = run.reading_from(request.headers.get("last-event-id") or request.query_params.get("mark", ""))
     yield f"retry: {RETRY_MS}\n\n"
     version, waited = -1, QUIET_SECONDS
     while True:
@@ -82,16 +78,14 @@ async def _run_events(site: Site, screen: Screen, request: Request) -> AsyncIter
             version, waited = site.feed.version, 0.0
             async for event in parts.changed():
                 yield event
-        is_over = False
-        try:
-            html, is_over = await run.follow(site.look(request), reading)
-            if html:
+        # While the appliance does not answer, the band says so.
+        with suppress(Error):
+            if html := await run.follow(site.look(request), reading):
                 yield _event({"html": html}, "output", reading.mark())
-        except Error:
-            # The band says that the appliance does not answer.
-            pass
+        if reading.is_earlier and "attempt" not in request.query_params:
+            yield _event({}, "reload")
         yield ": \n\n"
-        if is_over:
+        if reading.is_over:
             await asyncio.sleep(LEAST_SECONDS)
             await site.feed.wait_after(version, QUIET_SECONDS)
             waited = QUIET_SECONDS

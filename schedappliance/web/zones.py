@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.web.words import Times
@@ -25,7 +26,7 @@ class ViewerZones:
         choice = self.choice(cookies)
         if choice == "utc":
             return Times(now_ms, self._zones.to_show("UTC"), "UTC")
-        name = cookies.get(BROWSER_COOKIE, "").replace("%2F", "/")
+        name = unquote(cookies.get(BROWSER_COOKIE, ""))
         if choice == "browser" and name in self._names:
             return Times(now_ms, self._zones.to_show(name), name)
         return Times(now_ms, self._zones.to_show(None), "server time")

@@ -6,8 +6,6 @@ import pytest
 
 from schedappliance.web.messages import Answer, Messages
 from schedappliance.web.pages import actions
-from schedappliance.web.pages.run import Reading, _painted, reading_from
-from schedappliance.web.pages.runs import _cells
 from schedappliance.web.viewer import Viewer
 
 ALICE, BOB = (Viewer(name, None, "socket") for name in ("alice", "bob"))
@@ -72,24 +70,3 @@ def test_many_commands_have_one_answer() -> None:
     assert actions._together([good, bad]) == Answer(
         True, "", "1 command carried out, 1 not.", ("sched pause b: no such job",)
     )
-
-
-def test_a_cell_of_a_table_is_no_formula() -> None:
-    row = dict.fromkeys(("name", "program", "user", "origin", "state", "reason", "due_ms", "claimed_ms"))
-    row |= dict.fromkeys(("started_ms", "ended_ms", "exit_status", "exit_signal", "attempts", "cpu_ms"))
-    cells = _cells(row | {"run": "a-1/1", "command": "=1+1", "memory_bytes": 5, "missed": None})
-    assert cells[:3] == ["a-1/1", None, "'=1+1"] and cells[-2:] == [5, None]
-
-
-def test_a_line_of_an_output_is_held_back_until_it_has_ended() -> None:
-    reading = Reading(1, 12)
-    assert _painted(b"\x1b[31mone\ntwo", reading, False) == '<li id="L1"><span class="fg1">one</span></li>'
-    assert reading.held == b"two" and reading.mark() == "1-9-1"
-    assert _painted(b"two", reading, True) == '<li id="L2"><span class="fg1">two</span></li>'
-
-
-def test_a_mark_says_where_an_output_continues() -> None:
-    assert reading_from("2-4711-30") == Reading(2, 4711, 30)
-    assert reading_from("0-0-0") == Reading()
-    for text in ("", "1-2", "1-x-3", "1-2-3-4", "1--3", f"1-{'9' * 20}-3"):
-        assert reading_from(text) == Reading(), text

@@ -19,7 +19,7 @@ from schedappliance.web.pictures.axes import ticks
 from schedappliance.web.pictures.calendar import Day, calendar, month_days, month_edges, month_name, month_span
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.pictures.durations import durations
-from schedappliance.web.pictures.lanes import COLUMNS, Lane, Span, Track, lanes, tracks
+from schedappliance.web.pictures.lanes import COLUMNS, Lane, Span, lanes, tracks
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.words import Times
 
@@ -343,7 +343,3 @@ def test_the_calendar_is_a_table_of_weeks() -> None:
     (today,) = [cell for cell in root.iter("td") if cell.get("aria-current") == "date"]
     assert words_of(today).split() == ["29", "3", "failed", "93", "runs", "3", "due"]
     assert [link.get("href") for link in root.iter("a")] == ["/runs?day=2026-11-29"]
-
-
-def test_a_track_is_small() -> None:
-    assert len(Track().cells) == COLUMNS

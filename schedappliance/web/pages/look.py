@@ -35,6 +35,11 @@ class Look:
     def now_ms(self) -> int:
         return self.times.now_ms
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the viewer has the screen already, and wants its changes."""
+        return "text/event-stream" in self.request.headers.get("accept", "")
+
     def query(self, name: str) -> str:
         """A value of the query; empty if it is missing."""
         return str(self.request.query_params.get(name, "")).strip()

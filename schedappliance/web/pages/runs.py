@@ -11,13 +11,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, SHAPES
 from schedappliance.client.wire import quoted
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
+from schedappliance.web.pages.sending import attachment
 from schedappliance.web.rendering import address
 from schedappliance.web.words import state as words
 
@@ -35,7 +36,7 @@ COLUMNS = (
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    filters = {name: look.query(name) for name in ("job", *OF_APPLIANCE, *OF_PAGE)}
+    filters = _filters(look)
     if not await look.may("sched history"):
         return {"may_see_runs": False}
     before = look.query("before")
@@ -51,6 +52,10 @@ async def collect(look: Look) -> dict[str, Any]:
         "csv_href": address("/runs.csv", **filters),
         "json_href": address("/runs.json", **filters),
     }
+
+
+def _filters(look: Look) -> dict[str, str]:
+    return {name: look.query(name) for name in ("job", *OF_APPLIANCE, *OF_PAGE)}
 
 
 def _state_options(chosen: str) -> list[tuple[str, str]]:
@@ -103,37 +108,32 @@ def _matches(row: Row, filters: dict[str, str]) -> bool:
     )
 
 
-async def _all(look: Look) -> AsyncIterator[Row]:
-    filters = {name: look.query(name) for name in ("job", *OF_APPLIANCE, *OF_PAGE)}
+async def _pages(look: Look) -> AsyncIterator[list[Row]]:
+    """The rows that match, page by page. The first page comes also if it has none. Raises Error."""
+    filters = _filters(look)
     before: str | None = ""
     count = 0
     while before is not None and count < MOST_EXPORTED:
         rows, before = await _rows(look, _line(filters, before, PAGE))
-        for row in rows:
-            if _matches(row, filters):
-                count += 1
-                yield row
+        matching = [row for row in rows if _matches(row, filters)]
+        count += len(matching)
+        yield matching
 
 
 async def export_csv(look: Look) -> Response:
-    """Raises Error before the first row."""
-    rows = _all(look)
-    first = await anext(rows, None)
-    return StreamingResponse(_csv(first, rows), media_type="text/csv", headers=_attached("runs.csv"))
+    """Raises Error."""
+    return await attachment("runs.csv", "text/csv", _csv(look))
 
 
-async def _csv(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
+async def _csv(look: Look) -> AsyncIterator[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    if first is not None:
-        writer.writerow(_cells(first))
-    async for row in rows:
-        writer.writerow(_cells(row))
+    async for rows in _pages(look):
+        writer.writerows(map(_cells, rows))
         yield text.getvalue()
         text.seek(0)
         text.truncate()
-    yield text.getvalue()
 
 
 def _cells(row: Row) -> list[Any]:
@@ -146,18 +146,14 @@ def _cells(row: Row) -> list[Any]:
 
 
 async def export_json(look: Look) -> Response:
-    """Raises Error before the first row."""
-    rows = _all(look)
-    first = await anext(rows, None)
-    return StreamingResponse(_json(first, rows), media_type="application/json", headers=_attached("runs.json"))
+    """Raises Error."""
+    return await attachment("runs.json", "application/json", _json(look))
 
 
-async def _json(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[str]:
-    yield "[" + ("" if first is None else json.dumps(first))
-    async for row in rows:
-        yield f",\n{json.dumps(row)}"
-    yield "]\n"
-
-
-def _attached(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}
+async def _json(look: Look) -> AsyncIterator[str]:
+    separator = "["
+    async for rows in _pages(look):
+        for row in rows:
+            yield f"{separator}{json.dumps(row)}"
+            separator = ",\n"
+    yield "[]\n" if separator == "[" else "]\n"

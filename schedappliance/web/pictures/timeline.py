@@ -45,7 +45,7 @@ def timeline(
     *,
     key: str = "timeline",
 ) -> Markup:
-    """The figure. Each lane has the id `KEY-NUMBER`, so that it can be replaced alone."""
+    """The figure. Each lane has the id `KEY-JOB`, so that it is known where it moves."""
     drawn = list(zip(lanes, tracks(columns, lanes, span), strict=True))
     drawn = [(lane, track) for lane, track in drawn if lane.job is not None or track.places or lane.planned_ms]
     marks = ticks(span.since_ms, span.until_ms, times)
@@ -58,9 +58,9 @@ def timeline(
         _grid(marks, span),
         Markup('<ul class="lanes">'),
     ]
-    for number, (lane, track) in enumerate(drawn):
-        links = _links(columns, linked[number], span, times, run_href)
-        parts.append(_lane(f"{key}-{number}", lane, track, span, times, links))
+    for (lane, track), places in zip(drawn, linked, strict=True):
+        links = _links(columns, places, span, times, run_href)
+        parts.append(_lane(f"{key}-{lane.job or 'others'}", lane, track, span, times, links))
     parts += [Markup("</ul></div>"), legend(), Markup("</figure>")]
     return Markup("").join(parts)
 

@@ -26,11 +26,24 @@
       if (!before.matches("input, select, textarea")) morphChildren(before, after);
     }
   };
+  // An element with an id stays the same one where it moves: a row keeps its ticked box when another row takes its place.
   const morphChildren = (before, after) => {
-    const old = [...before.childNodes];
-    const fresh = [...after.childNodes];
-    fresh.forEach((node, index) => (index < old.length ? morph(old[index], node) : before.append(node)));
-    old.slice(fresh.length).forEach((node) => node.remove());
+    const known = new Map([...before.children].filter((one) => one.id).map((one) => [one.id, one]));
+    let place = before.firstChild;
+    for (const node of [...after.childNodes]) {
+      const old = node.id ? known.get(node.id) : place?.id ? null : place;
+      if (!old) before.insertBefore(node, place);
+      else {
+        if (old === place) place = place.nextSibling;
+        else before.insertBefore(old, place);
+        morph(old, node);
+      }
+    }
+    while (place) {
+      const gone = place;
+      place = place.nextSibling;
+      gone.remove();
+    }
   };
   const fragment = (html) => {
     const holder = document.createElement("template");
@@ -38,9 +51,10 @@
     return holder.content;
   };
   const replace = ({ id, html }) => {
-    const element = byId(id);
-    // A table row that a person is about to use must not move away.
-    if (element) morphChildren(element, fragment(html));
+    const focused = document.activeElement;
+    if (byId(id)) morphChildren(byId(id), fragment(html));
+    // An element that moves loses the focus.
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
   };
 
   // The output of a run grows at its end.
@@ -53,7 +67,7 @@
   };
 
   let stream = null;
-  let last = "";
+  let mark = "";
   const connected = (is) => {
     const band = byId("lost");
     if (!is && band.hidden) band.querySelector("b").textContent = new Date().toLocaleTimeString();
@@ -62,16 +76,19 @@
   };
   const open = () => {
     if (stream || document.hidden) return;
-    const address = document.body.dataset.stream;
-    const mark = address.includes("?") ? "&" : "?";
-    stream = new EventSource(last ? `${address}${mark}last=${last}` : address);
+    const address = new URL(document.body.dataset.stream, location);
+    if (mark) address.searchParams.set("mark", mark);
+    stream = new EventSource(address);
     stream.onopen = () => connected(true);
     stream.onmessage = (event) => replace(JSON.parse(event.data));
     stream.addEventListener("output", (event) => {
-      last = event.lastEventId;
+      mark = event.lastEventId;
       append(JSON.parse(event.data));
     });
     stream.addEventListener("reload", () => location.reload());
+    stream.addEventListener("template", (event) => {
+      if (JSON.parse(event.data) !== document.body.dataset.template) location.reload();
+    });
     stream.onerror = () => {
       connected(false);
       // After some errors a browser does not try again.
@@ -95,20 +112,19 @@
     select.addEventListener("change", () => select.form.submit());
   }
 
-  // A line is checked while it is typed.
+  // A line is checked while it is typed. The button below always adds what is in the field.
   const line = byId("line");
   let waiting = 0;
   const check = async () => {
-    const answer = await fetch(`/jobs/new?line=${encodeURIComponent(line.value)}`);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const answer = await fetch(`/jobs/new?line=${encodeURIComponent(line.value)}`).catch(() => null);
+    const page = new DOMParser().parseFromString(answer ? await answer.text() : "", "text/html");
+    // The answer may be late, or an error.
     if (page.getElementById("line")?.getAttribute("value") !== line.value.trim()) return;
     for (const id of ["verdict", "add"]) morph(byId(id), page.getElementById(id));
-    byId("checked").value = line.value.trim();
   };
-  if (line) {
-    line.addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(check, 250);
-    });
-  }
+  line?.addEventListener("input", () => {
+    byId("added").value = line.value.trim();
+    clearTimeout(waiting);
+    waiting = setTimeout(check, 250);
+  });
 })();

@@ -35,7 +35,10 @@ def test_the_focus_and_a_choice_stay_where_they_are(daemon: Daemon, tab: Tab) ->
     page.get_by_role("link", name="greeting").focus()
     daemon.say("sched run broken")
     expect(page.locator("tr", has_text="broken")).to_contain_text("failed")
-    assert page.get_by_role("checkbox", name="Choose greeting").is_checked()
+    daemon.say("sched in 1h run hello")
+    expect(page.locator("#rows tbody tr").first).to_contain_text("run hello")
+    chosen = page.get_by_role("checkbox", checked=True)
+    expect(chosen).to_have_accessible_name("Choose greeting")
     assert page.evaluate("document.activeElement.textContent") == "greeting"
 
 
@@ -64,6 +67,17 @@ def test_the_page_says_since_when_the_appliance_does_not_answer(daemon: Daemon, 
     expect(other.locator("h1")).to_have_text("Runs")
     daemon.say("sched pause greeting")
     expect(page.locator("tr", has_text="greeting")).to_contain_text("Resume")
+
+
+def test_a_screen_that_was_lost_while_nobody_looked_comes_back(daemon: Daemon, page: WebPage, tab: Tab) -> None:
+    daemon.kill()
+    looking = tab("/runs")
+    expect(looking.locator("h1")).to_have_text("The appliance does not answer")
+    page.kill()
+    expect(looking.locator("#lost")).to_be_visible()
+    daemon.start()
+    page.start()
+    expect(looking.locator("h1")).to_have_text("Runs")
 
 
 def test_a_page_that_was_killed_during_an_action_comes_back(daemon: Daemon, page: WebPage, tab: Tab) -> None:

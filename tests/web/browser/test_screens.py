@@ -64,7 +64,7 @@ def test_every_screen_fits_and_can_be_read(daemon: Daemon, tab: Tab, width: int,
     assert wrong == {}
 
 
-def test_every_screen_says_the_same_without_javascript(daemon: Daemon, tab: Tab) -> None:
+def test_every_screen_works_without_javascript(daemon: Daemon, tab: Tab) -> None:
     prepare(daemon)
     page = tab("/", java_script_enabled=False)
     for path in SCREENS:
@@ -82,7 +82,7 @@ def test_every_screen_says_the_same_without_javascript(daemon: Daemon, tab: Tab)
     assert "+00:00" in page.locator("#facts").inner_text()
 
 
-def test_a_screen_is_small_and_the_first_one_comes_at_once(daemon: Daemon, tab: Tab) -> None:
+def test_the_first_screen_is_small(daemon: Daemon, tab: Tab) -> None:
     prepare(daemon)
     page = tab("/jobs")
     script = "performance.getEntries().filter(e => e.transferSize).reduce((sum, e) => sum + e.transferSize, 0)"
