@@ -1,4 +1,4 @@
-"""Runs the workloads: `python -m benchmarks [--quick] [--only NAME…] [--json FILE] [--svg FILE]`."""
+"""Runs the workloads: `python -m benchmarks`. `--help` shows the options."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from benchmarks.reporting import Report, table
 
 WORKLOADS = (
     *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
-    *("reload", "growth", "calendars"),
+    *("growth", "calendars"),
 )
 # These run only by name. Their figures are for those who change the code.
-BY_NAME = ("pricing", "restart_calendars", "watching", "scraping", "drawing", "pauses")
+BY_NAME = (
+    *("pricing", "restart_calendars", "watching", "scraping", "drawing"),
+    *("pauses", "first_instruction", "previewing"),
+)
 
 
-def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:
-    """Runs one workload, and measures the disk before and after it."""
+def measured(name: str, scale: Scale, directory: Path, **options: Path) -> tuple[Report, list[float]]:
+    """Runs one workload, with its own options, and measures the disk before and after it."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="schedappliance-") as folder:
         syncs = [sync_rate(Path(folder))]
-        report: Report = import_module(f"benchmarks.{name}").run(scale, Path(folder))
+        report: Report = import_module(f"benchmarks.{name}").run(scale, Path(folder), **options)
         syncs += [sync_rate(Path(folder))]
     return report, syncs
 
@@ -48,16 +51,24 @@ def main() -> None:
     parser.add_argument(
         "--directory", type=Path, default=Path("/var/tmp"), help="a directory on the disk to measure; %(default)s"
     )
+    parser.add_argument(
+        "--before",
+        type=lambda text: Path(text).resolve(),
+        metavar="DIR",
+        help="a checkout of an earlier state, which `burn_down` runs in turn with this one",
+    )
     options = parser.parse_args()
+    own = {"burn_down": {"checkout": options.before}} if options.before else {}
     scale = Scale.QUICK if options.quick else Scale.FULL
     reports: dict[str, Report] = {}
     data = {}
     for name in options.only:
         began = perf_counter()
-        reports[name], syncs = measured(name, scale, options.directory)
+        reports[name], syncs = measured(name, scale, options.directory, **own.get(name, {}))
+        took = round(perf_counter() - began)
         print(table(name, reports[name], machine(), syncs))
-        print(f"  ({perf_counter() - began:.0f} s)\n", flush=True)
-        data[name] = reports[name].as_data() | {"fdatasync_per_second": syncs}
+        print(f"  ({took} s)\n", flush=True)
+        data[name] = reports[name].as_data() | {"fdatasync_per_second": syncs, "took_seconds": took}
         # Written after each workload, so that an interrupted run keeps its figures.
         if options.json:
             whole = {"machine": machine(), "scale": scale.value, "workloads": data}

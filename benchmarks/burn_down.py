@@ -1,6 +1,6 @@
 """How fast due jobs are done: one-shot internal commands, each with a durable run record.
 
-`python -m benchmarks --only burn_down`; `python -m benchmarks.burn_down COUNT` profiles the real core in process.
+`python -m benchmarks --only burn_down [--before DIR]`; `python -m benchmarks.burn_down COUNT` profiles the real core in process.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,9 +25,17 @@ from benchmarks.reporting import OURS, Report
 from schedappliance.store.tables import open_store
 
 TITLE = "due one-shot internal commands"
-TIMES_WAL, TIMES_DEFAULT, SHARE_OF_RAW = 25, 75, 0.25
+TIMES_WAL, TIMES_DEFAULT, SHARE_OF_RAW, TIMES_BEFORE = 18, 75, 0.4, 1.15
 VARIANT, IN_PROCESS = f"{OURS}, other options", f"{OURS}, core in process"
+BEFORE = f"{OURS}, the earlier checkout"
 LATE_MS = 10_000
+# Python looks for modules in the working directory first.
+MEASURE = """
+import sys
+from pathlib import Path
+from benchmarks.burn_down import SAME_OPTION, daemon
+print(daemon(Path(sys.argv[1]), int(sys.argv[2]), SAME_OPTION))
+"""
 PROFILED, TOP = 20_000, 15
 
 SAME_OPTION = "config set message_expiration {}".format
@@ -73,6 +82,12 @@ def turned(folder: Path, count: int, profile: cProfile.Profile | None = None) ->
         return count / (perf_counter() - began)
 
 
+def before(checkout: Path, folder: Path, count: int) -> float:
+    """The same by the benchmark of an earlier checkout, since its daemon needs a store of its own version."""
+    command = [sys.executable, "-c", MEASURE, str(folder), str(count)]
+    return float(subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout)
+
+
 def raw(folder: Path, count: int) -> float:
     place = prepared(Path(tempfile.mkdtemp(dir=folder)) / "raw", count, SAME_OPTION)
     return raw_burn_down(place.store, time_ns() // 1_000_000)
@@ -83,21 +98,27 @@ def peer(name: str, count: int, folder: Path) -> float | None:
     return rates[0] if rates else None
 
 
-def run(scale: Scale, folder: Path) -> Report:
+def run(scale: Scale, folder: Path, checkout: Path | None = None) -> Report:
+    """`checkout`: an earlier state of the project, to run in turn with this one."""
     count, few = scale.pick(100_000, 10_000, 200), scale.pick(10_000, 1000, 50)
     workload = f"{count:,} due jobs, {few:,} for peers; `config set` of one option, every value another"
-    report = Report(TITLE, workload, drawn=(OURS, peers.MEMORY, peers.DEFAULT, peers.WAL, peers.HUEY, RAW))
-    ways: dict[str, Way] = {
-        OURS: partial(daemon, folder, count, SAME_OPTION),
+    report = Report(TITLE, workload, drawn=(OURS, BEFORE, peers.MEMORY, peers.DEFAULT, peers.WAL, peers.HUEY, RAW))
+    ways: dict[str, Way] = {OURS: partial(daemon, folder, count, SAME_OPTION)}
+    if checkout:
+        ways[BEFORE] = partial(before, checkout, folder, count)
+    ways |= {
         VARIANT: partial(daemon, folder, scale.pick(20_000, 2000, 100), OTHER_OPTIONS),
         IN_PROCESS: partial(turned, folder, count),
-        **{name: partial(peer, name, few, folder) for name in peers.MODULES},
+        # Without WAL a job takes several times as long, whatever their number.
+        **{name: partial(peer, name, few // (5 if name == peers.DEFAULT else 1), folder) for name in peers.MODULES},
         RAW: partial(raw, folder, count),
     }
     report.add(by_turns(ways, scale.pick(3, 2, 1)), "jobs/s")
     report.absent += filter(None, map(peers.absent, peers.MODULES))
     report.check_ratio(f"beside {peers.WAL}", OURS, peers.WAL, TIMES_WAL)
     report.check_ratio(f"beside {peers.DEFAULT}", OURS, peers.DEFAULT, TIMES_DEFAULT)
+    if checkout:
+        report.check_ratio("beside the earlier checkout", OURS, BEFORE, TIMES_BEFORE)
     report.check_ratio("beside raw SQLite doing the same reads, deletes and inserts", OURS, RAW, SHARE_OF_RAW)
     return report
 

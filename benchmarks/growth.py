@@ -12,13 +12,12 @@ from itertools import count, islice
 from pathlib import Path
 from time import perf_counter, time_ns
 
-from benchmarks.appliances import DAY_MS, IDENTITY, NODE, OWNER, STANZAS, Place, Turning, make
+from benchmarks.appliances import DAY_MS, IDENTITY, NODE, OWNER, STANZAS, Place, Planned, Turning, fill, make
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import Report
-from schedappliance.engine.attempts import Running
-from schedappliance.engine.effects import Answer, Reply
-from schedappliance.engine.events import FilesRead, LineTyped
-from schedappliance.engine.records import AttemptKey, RunKey, job_id
+from schedappliance.engine.effects import Answer, Reply, StartProgram
+from schedappliance.engine.events import FilesRead, LineTyped, ProgramStarted
+from schedappliance.engine.records import ProcessKey, job_id
 from schedappliance.model.loading import load
 from schedappliance.store.tables import open_store
 
@@ -27,8 +26,12 @@ TITLE = "growth"
 MAX_TIMES = 2.0
 PAGE = 500
 PROGRAMS = 20
+LONG_PROGRAMS = """\
+sched { backing_store = "../var/sched.db"  max_running = 10000  history = 100000 }
+program "long" { argv = ( "/bin/sleep" "infinity" )  timeout = 30d  overlap = parallel }
+"""
 # A turn copies and visits nothing that grows with the number of running programs.
-RUNNING, MAX_TIMES_RUNNING = (100, 10_000), 1.5
+RUNNING = (100, 10_000)
 
 # The name of a measured turn.
 BESIDE = "a turn with one due job beside {:,} running programs"
@@ -93,13 +96,20 @@ def _programs() -> str:
     return "".join(f'program "old {number}" {{ argv = ( "/bin/true" ) }}\n' for number in range(PROGRAMS))
 
 
+def _due_programs(root: Path, jobs: int, programs: int, first_ms: int) -> Place:
+    """Recurrent jobs, and programs that are due at once."""
+    place = make(root, jobs, first_ms)
+    place.stanzas.write_text(LONG_PROGRAMS)
+    fill(place, (Planned(first_ms - 1, "run long") for _ in range(programs)), first_ms - DAY_MS)
+    return place
+
+
 def _with_programs(turning: Turning, programs: int) -> Turning:
-    """A core with that many running programs, whose timeouts are far away."""
-    far = turning.clock.moment().boot + 10 * DAY_MS
-    for number in range(programs):
-        key = AttemptKey(RunKey(10**9 + number, 1), 1)
-        turning.state.running[key.run] = Running(key, "backup", 10_000, far + number)
-    turning.state.settle()
+    """The core after it has started that many programs. They run on, and their timeouts are far away."""
+    events: list[ProgramStarted] = []
+    while events or len(turning.state.running) < programs:
+        effects = turning.core.turn(events, turning.clock.moment())
+        events = [ProgramStarted(e.key, ProcessKey(1, 1)) for e in effects if isinstance(e, StartProgram)]
     return turning
 
 
@@ -135,16 +145,19 @@ def run(scale: Scale, folder: Path) -> Report:
                 names.setdefault(what, []).append(name)
                 ways[name] = way
         for programs in RUNNING:
-            place = make(folder / f"running {programs}", sizes[0], first)
+            number = scale.pick(programs, programs, programs // 50)
+            place = _due_programs(folder / f"running {programs}", sizes[0], number, first)
             store = stack.enter_context(closing(open_store(place.store, NODE, IDENTITY, first)))
-            turning = _with_programs(Turning(place, store, first), programs)
+            turning = _with_programs(Turning(place, store, first), number)
             ways[BESIDE.format(programs)] = partial(_milliseconds, turning)
         report.add(by_turns(dict(sorted(ways.items())), rounds), "ms")
     few, many = map(BESIDE.format, RUNNING)
-    report.check_ratio(f"{many} and beside {RUNNING[0]}", many, few, MAX_TIMES_RUNNING, False)
+    report.check_ratio(f"{many} and beside {RUNNING[0]}", many, few, MAX_TIMES, False)
     for what, of_sizes in names.items():
         report.check_ratio(
             f"{what}, {sizes[-1]:,} beside {sizes[0]:,} jobs", of_sizes[-1], of_sizes[0], MAX_TIMES, False
         )
+    turn = next(iter(names.values()))
+    report.apart = {"a turn, whatever the jobs and the running programs": (*turn, few, many)}
     report.columns = tuple(f"{jobs:,} jobs" for jobs in sizes)
     return report

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from lark import Lark, Token, Transformer, Tree
@@ -15,6 +15,7 @@ from lark import Lark, Token, Transformer, Tree
 from benchmarks.lint_speed import lint, parser_alone, write_commands
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
+from schedappliance.cli.main import main as schedappliance
 from schedappliance.diagnostics import Source
 from schedappliance.model.commands import read_command
 from schedappliance.syntax.grammars import grammar_directory
@@ -27,7 +28,10 @@ LINT_STANZAS, READ_STANZAS, LARK_STANZAS = (
     f"{OURS}, parse of stanzas",
     "Lark alone, stanzas",
 )
-SHARE_OF_LARK = 2 / 3
+SHARE_OF_LARK = 0.67
+WRONG = f"{OURS}, lint of wrong lines"
+# A growth by the square would be sixteen times.
+TIMES_MORE, MOST_TIMES = 4, 4.4
 STANZA = """\
 program "site {0}" {{
     argv = ( "/bin/true" "--site" "{0}" )
@@ -39,6 +43,18 @@ job "site {0}" {{ every = {1}  command = "run 'site {0}'" }}
 LINES_OF_STANZA = 6
 
 
+def wrong_line(number: int) -> str:
+    """Different lines, each of which lint rejects."""
+    forms = (
+        f"run 'bakcup {number}'",
+        f"sched evry {number + 1} run backup full",
+        f"sched in {number}x run backup full",
+        f'run backup "site {number}',
+        f"config set message_expiration {number} {number}",
+    )
+    return forms[number % len(forms)]
+
+
 class Values(Transformer[Token, object]):
     """What any program would embed: it makes a list of every rule. Lark's own rules for repetitions stay trees."""
 
@@ -46,12 +62,25 @@ class Values(Transformer[Token, object]):
         return Tree(data, children) if data.startswith("_") else children
 
 
-def lint_again(path: Path) -> float:
-    """Lints a file in a process that has linted before, since loading the languages does not depend on the file."""
+def first_of(path: Path) -> Path:
+    """A file of the first lines."""
     first = path.with_name(f"first{path.suffix}")
     first.write_text("".join(path.read_text().splitlines(keepends=True)[:LINES_OF_STANZA]))
-    lint(first)
+    return first
+
+
+def lint_again(path: Path) -> float:
+    """Lints a file in a process that has linted before, since loading the languages does not depend on the file."""
+    lint(first_of(path))
     return lint(path)
+
+
+def lint_wrong(path: Path) -> float:
+    """CPU seconds for a file in which every line is wrong."""
+    schedappliance(["lint", "--format", "concise", str(first_of(path))])
+    began = process_time()
+    assert schedappliance(["lint", "--format", "concise", str(path)]) != 0
+    return process_time() - began
 
 
 def read(path: Path) -> float:
@@ -83,7 +112,7 @@ def lark_stanzas(path: Path) -> float:
     return perf_counter() - began
 
 
-WORK: dict[str, Callable[[Path], float]] = {
+COMPARED: dict[str, Callable[[Path], float]] = {
     LINT: lint_again,
     READ: read,
     LARK: parser_alone,
@@ -91,13 +120,18 @@ WORK: dict[str, Callable[[Path], float]] = {
     READ_STANZAS: read_stanzas,
     LARK_STANZAS: lark_stanzas,
 }
+WORK = {**COMPARED, WRONG: lint_wrong}
+
+
+def seconds(work: str, path: Path) -> float:
+    """How long the work takes in its own process."""
+    command = [sys.executable, "-m", "benchmarks.language", work, str(path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(out.splitlines()[-1])
 
 
 def rate(work: str, path: Path, lines: int) -> float:
-    """Lines a second, measured in its own process."""
-    command = [sys.executable, "-m", "benchmarks.language", work, str(path)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return lines / float(out.splitlines()[-1])
+    return lines / seconds(work, path)
 
 
 def write_stanzas(folder: Path, count: int) -> Path:
@@ -116,12 +150,26 @@ def run(scale: Scale, folder: Path) -> Report:
     own.mkdir()
     of_stanzas = (write_stanzas(own, stanzas), stanzas * LINES_OF_STANZA)
     paths |= dict.fromkeys((LINT_STANZAS, READ_STANZAS, LARK_STANZAS), of_stanzas)
-    ways: dict[str, Way] = {work: partial(rate, work, *paths[work]) for work in WORK}
-    report.add(by_turns(ways, scale.pick(5, 2, 1)), "lines/s")
+    ways: dict[str, Way] = {work: partial(rate, work, *paths[work]) for work in COMPARED}
+    report.add(by_turns(ways, scale.pick(3, 2, 1)), "lines/s")
     report.check_ratio("lint of commands, beside Lark alone", LINT, LARK, SHARE_OF_LARK)
     report.check_ratio("lint of stanzas, beside Lark alone", LINT_STANZAS, LARK_STANZAS, SHARE_OF_LARK)
-    report.drawn = tuple(WORK)
+    report.drawn = tuple(COMPARED)
+    wrong(scale, folder, report)
     return report
+
+
+def wrong(scale: Scale, folder: Path, report: Report) -> None:
+    """Lints some wrong lines, and several times as many."""
+    few = scale.pick(10_000, 1000, 10)
+    paths = {f"{WRONG}, {count:,}": folder / f"wrong-{count}.cmd" for count in (few, few * TIMES_MORE)}
+    for path, count in zip(paths.values(), (few, few * TIMES_MORE), strict=True):
+        path.write_text("".join(f"{wrong_line(number)}\n" for number in range(count)))
+    ways: dict[str, Way] = {name: partial(seconds, WRONG, path) for name, path in paths.items()}
+    report.add(by_turns(ways, scale.pick(3, 2, 1)), "CPU s")
+    small, large = paths
+    report.check_ratio(f"{large} beside {few:,}", large, small, MOST_TIMES, at_least=False)
+    report.apart["wrong lines"] = (small, large)
 
 
 if __name__ == "__main__":

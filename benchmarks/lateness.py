@@ -19,8 +19,8 @@ from time import time, time_ns
 
 from benchmarks import peers
 from benchmarks.appliances import STANZAS, Place, Planned, fill, lay_out, reading, serving, until
-from benchmarks.measuring import Scale, percentile
-from benchmarks.reporting import OURS, Check, Report
+from benchmarks.measuring import SAMPLES, SHARES, Scale, shares
+from benchmarks.reporting import OURS, Report
 
 TITLE = "lateness"
 AT_ONCE, EACH_SECOND = "1,000 at one second", "one a second"
@@ -28,7 +28,6 @@ KERNEL = "the kernel's timer"
 SHARE_OF_MEMORY, SHARE_OF_SQLITE = 0.15, 0.1
 MORE_THAN_TIMER_MS = {"p50": 0.8, "p95": 1.3}
 LEAD_MS = 2500
-SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _ABSOLUTE = 1
 _SCHEDULERS = (peers.MEMORY, peers.DEFAULT, peers.WAL)
 
@@ -87,27 +86,17 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
     }
     for name in _SCHEDULERS if scale is not Scale.QUICK else (peers.MEMORY, peers.WAL):
         ways[name] = partial(peers.ask, name, "at_once", count, folder)
-    _add(report, AT_ONCE, ways, scale.pick(7, 1, 1))
-
-
-def _add(report: Report, what: str, ways: dict[str, Callable[[], list[float] | None]], rounds: int) -> None:
     runs_by_name: dict[str, list[list[float]]] = {}
-    for _ in range(rounds):
+    for _ in range(scale.pick(5, 1, 1)):
         for name, way in ways.items():
             if values := way():
-                runs_by_name.setdefault(name, []).append(values)
-    for share in SHARES:
-        shares = {f"{name}, {what}, {share}": _shares(runs, share) for name, runs in runs_by_name.items()}
-        report.add(shares, "ms")
-
-
-def _shares(runs: list[list[float]], share: str) -> list[float]:
-    return [percentile(values, SHARES[share]) for values in runs]
+                runs_by_name.setdefault(f"{name}, {AT_ONCE}", []).append(values)
+    report.add(shares(runs_by_name), "ms")
 
 
 def each_second(scale: Scale, folder: Path, report: Report) -> None:
     """Measures all in the same seconds, a quarter of a second apart, so that other load meets all alike."""
-    count = scale.pick(60, 5, 2)
+    count = scale.pick(SAMPLES, 5, 2)
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [(first // 1000 + 1 + n) * 1000 for n in range(count)]),
         KERNEL: lambda: kernel(count),
@@ -117,11 +106,7 @@ def each_second(scale: Scale, folder: Path, report: Report) -> None:
     with ThreadPoolExecutor(len(ways)) as pool:
         waiting = {name: pool.submit(way) for name, way in ways.items()}
     values_by_name = {name: values for name, future in waiting.items() if (values := future.result())}
-    for share in SHARES:
-        shares = {
-            f"{name}, {EACH_SECOND}, {share}": _shares([values], share) for name, values in values_by_name.items()
-        }
-        report.add(shares, "ms")
+    report.add(shares({f"{name}, {EACH_SECOND}": [values] for name, values in values_by_name.items()}), "ms")
 
 
 def run(scale: Scale, folder: Path) -> Report:
@@ -130,7 +115,12 @@ def run(scale: Scale, folder: Path) -> Report:
     at_once(scale, folder, report)
     each_second(scale, folder, report)
     ours = f"{OURS}, {AT_ONCE}, p99"
-    report.drawn = (ours, *(f"{name}, {AT_ONCE}, p99" for name in _SCHEDULERS))
+    report.apart = {
+        AT_ONCE: (ours, *(f"{name}, {AT_ONCE}, p99" for name in _SCHEDULERS)),
+        EACH_SECOND: tuple(
+            f"{name}, {EACH_SECOND}, {part}" for part in SHARES for name in (OURS, peers.MEMORY, KERNEL)
+        ),
+    }
     for name, share in (
         (peers.MEMORY, SHARE_OF_MEMORY),
         (peers.DEFAULT, SHARE_OF_SQLITE),
@@ -141,6 +131,6 @@ def run(scale: Scale, folder: Path) -> Report:
         late, floor = (report.median(f"{name}, {EACH_SECOND}, {part}") for name in (OURS, KERNEL))
         assert late is not None and floor is not None
         what = f"more than {KERNEL}, {EACH_SECOND}, {part}"
-        report.checks.append(Check(what, late - floor, most_ms, "ms", at_least=False))
+        report.check_most(what, late - floor, most_ms, "ms")
     report.absent += [why for name in _SCHEDULERS if (why := peers.absent(name))]
     return report

@@ -26,7 +26,8 @@ ADD_RUN = """
 INSERT INTO runs (job, occurrence, due_ms, state, command, uid, user, origin, claimed_ms, ended_ms)
 VALUES (?, ?, ?, 'succeeded', ?, ?, ?, ?, ?, ?)
 """
-SPAWN_SOURCE = Path(__file__).parent / "spawn.c"
+SOURCES = Path(__file__).parent
+NO_COMPILER = "C: no C compiler here"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -69,21 +70,16 @@ def raw_accept(path: Path, count: int, now_ms: int) -> float:
         return count / (perf_counter() - began)
 
 
-class Spawning:
-    """The C program, compiled in the given folder. `absent` says why it cannot be used."""
+def compiled(name: str, folder: Path) -> Path | None:
+    """The program made of one of the C files here, in the given folder; None without a compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    subprocess.run([compiler, "-O2", "-o", folder / name, SOURCES / f"{name}.c"], check=True)
+    return folder / name
 
-    def __init__(self, folder: Path) -> None:
-        self._program = folder / "spawn"
-        self.absent: str | None = None
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            self.absent = "C posix_spawn: no C compiler here"
-        else:
-            subprocess.run([compiler, "-O2", "-o", self._program, SPAWN_SOURCE], check=True)
 
-    def rate(self, count: int, at_once: int, program: str) -> float | None:
-        """Starts a second; None without a compiler."""
-        if self.absent:
-            return None
-        command = [str(self._program), str(count), str(at_once), program]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def spawned(spawn: Path, count: int, at_once: int, program: str, second: int = 0) -> list[str]:
+    """What the programs print, and then the starts a second. `second`: when the starts begin, as a Unix timestamp."""
+    command = [str(spawn), str(count), str(at_once), program, str(second)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 SYNC_BYTES = 4096
 SYNC_SECONDS = 0.3
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# A p99 of fewer values says little.
+SAMPLES = 300
 
 Value = TypeVar("Value")
 Way = Callable[[], float | None]
@@ -63,6 +66,16 @@ def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
 
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def shares(runs: Mapping[str, list[list[float]]]) -> dict[str, list[float]]:
+    """The percentiles of each run, by the names of the ways and of the percentiles. Short runs have no p99."""
+    return {
+        f"{name}, {share}": [percentile(values, part) for values in of_way]
+        for share, part in SHARES.items()
+        for name, of_way in runs.items()
+        if share != "p99" or min(map(len, of_way)) >= SAMPLES
+    }
 
 
 def shown(value: float) -> str:

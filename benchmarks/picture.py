@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 
 from benchmarks.measuring import shown
@@ -25,19 +25,26 @@ def picture(reports: Mapping[str, Report], machine: str) -> str:
     body, y = [f"<title>{TITLE}</title>", _text(0, 16, "title", TITLE)], 34
     body.append(_text(0, y, "small", f"medians; {machine}"))
     y += GAP
-    for report in reports.values():
-        if rows := [row for name in report.drawn for row in report.rows if row.name == name]:
-            panel, height = _panel(report, rows, y)
-            body += panel
-            y += height
+    for heading, rows in _panels(reports.values()):
+        panel, height = _panel(heading, rows, y)
+        body += panel
+        y += height
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" role="img">'
     return "\n".join([head, f"<style>{STYLE}</style>", *body, "</svg>", ""])
 
 
-def _panel(report: Report, rows: list[Row], top: int) -> tuple[list[str], int]:
+def _panels(reports: Iterable[Report]) -> Iterator[tuple[str, list[Row]]]:
+    """The panels of all reports, each with its heading and its rows."""
+    for report in reports:
+        for what, names in {"": report.drawn, **report.apart}.items():
+            if rows := [row for name in names for row in report.rows if row.name == name]:
+                yield f"{report.title}: {what}" if what else report.title, rows
+
+
+def _panel(heading: str, rows: list[Row], top: int) -> tuple[list[str], int]:
     most = max(row.median for row in rows) or 1
     better = "more is better" if rows[0].unit.endswith("/s") else "less is better"
-    parts = [_text(0, top + 16, "title", f"{report.title}, {rows[0].unit} ({better})")]
+    parts = [_text(0, top + 16, "title", f"{heading}, {rows[0].unit} ({better})")]
     for number, row in enumerate(rows):
         y = top + HEAD + number * STEP
         width = max(1.0, row.median / most * (WIDTH - NAME_WIDTH - VALUE_WIDTH))

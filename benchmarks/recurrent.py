@@ -40,7 +40,7 @@ def daemon(folder: Path, jobs: int, seconds: int) -> tuple[float, int]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    jobs, seconds = scale.pick(10_000, 10_000, 20), scale.pick(60, 4, 1)
+    jobs, seconds = scale.pick(10_000, 10_000, 20), scale.pick(30, 4, 1)
     workload = f"{jobs:,} jobs `every 1` of internal commands for {seconds} s; peers for 5 s"
     report = Report(TITLE, workload, drawn=(OURS, peers.MEMORY, peers.WAL))
     rate, missed = daemon(folder, jobs, seconds)

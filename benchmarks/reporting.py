@@ -51,6 +51,7 @@ class Check:
 class Report:
     """`absent`: what could not be measured, and why; `drawn`: the names of the rows in the picture.
 
+    `apart`: the rows of further panels, by what they show. Such rows have another unit or another size.
     With `columns`, every row is named `WHAT, COLUMN`, and the medians are shown as a grid.
     """
 
@@ -60,6 +61,7 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     drawn: tuple[str, ...] = ()
+    apart: dict[str, tuple[str, ...]] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
 
     def add(self, names: dict[str, list[float]], unit: str, note: str = "") -> None:
@@ -76,6 +78,9 @@ class Report:
             self.absent.append(f"{what}: not compared, `{one if numerator is None else other}` was not measured")
         else:
             self.checks.append(Check(what, numerator / denominator, wanted, "times", at_least))
+
+    def check_most(self, what: str, measured: float, wanted: float, unit: str) -> None:
+        self.checks.append(Check(what, measured, wanted, unit, at_least=False))
 
     def as_data(self) -> dict[str, Any]:
         rows = [

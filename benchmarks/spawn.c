@@ -1,4 +1,5 @@
-/* The limit of all starts: posix_spawn of a program, so many at once, and nothing else. `spawn COUNT AT_ONCE PROGRAM` */
+/* The limit of all starts: posix_spawn of a program, so many at once, and nothing else.
+   `spawn COUNT AT_ONCE PROGRAM [SECOND]`: with SECOND, it begins at that Unix timestamp. */
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,10 +7,11 @@
 #include <time.h>
 
 int main(int argc, char **argv) {
-    if (argc != 4) return 2;
+    if (argc != 4 && argc != 5) return 2;
     long count = atol(argv[1]), at_once = atol(argv[2]), live = 0;
     char *arguments[] = {argv[3], NULL}, *environment[] = {NULL};
-    struct timespec began, ended;
+    struct timespec began, ended, due = {argc == 5 ? atol(argv[4]) : 0, 0};
+    if (clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &due, NULL) != 0) return 1;
     clock_gettime(CLOCK_MONOTONIC, &began);
     for (long started = 0; started < count || live > 0;) {
         pid_t child;

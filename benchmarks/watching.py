@@ -17,9 +17,8 @@ from random import Random
 
 from benchmarks import lateness
 from benchmarks.appliances import Place
-from benchmarks.lateness import SHARES
-from benchmarks.measuring import Scale, percentile
-from benchmarks.reporting import OURS, Check, Report
+from benchmarks.measuring import SAMPLES, SHARES, Scale, shares
+from benchmarks.reporting import OURS, Report
 from schedappliance.edge.console.unix_socket import connect
 
 TITLE = "lateness while clients watch"
@@ -71,7 +70,7 @@ def watching(received: list[int], place: Place) -> Iterator[None]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    burst, count, rounds = scale.pick((2000, 400, 7), (2000, 100, 1), (20, 5, 1))
+    burst, count, rounds = scale.pick((2000, SAMPLES, 3), (2000, 100, 1), (20, 5, 1))
     report = Report(
         TITLE, f"{count} due times, 5 to 45 ms apart, to the recorded runs; {SILENT} of the clients never read"
     )
@@ -81,13 +80,12 @@ def run(scale: Scale, folder: Path) -> Report:
         for way, values in runs.items():
             beside = {"beside": partial(watching, received)} if way == WATCHED else {}
             values.append(lateness.daemon(folder, lambda first: due_times(first, burst, count), **beside)[burst:])
-    for share, part in SHARES.items():
-        ways = {f"{OURS}, {way}, {share}": [percentile(one, part) for one in values] for way, values in runs.items()}
-        report.add(ways, "ms")
-        alone, watched = (report.median(name) for name in ways)
-        assert alone is not None and watched is not None
-        what = f"later while {WATCHED}, {share}"
-        report.checks.append(Check(what, watched - alone, MOST_LATER_MS, "ms", at_least=False))
+    report.add(shares({f"{OURS}, {way}": values for way, values in runs.items()}), "ms")
+    report.drawn = tuple(row.name for row in report.rows)
+    for share in SHARES:
+        alone, watched = (report.median(f"{OURS}, {way}, {share}") for way in runs)
+        if alone is not None and watched is not None:
+            report.check_most(f"later while {WATCHED}, {share}", watched - alone, MOST_LATER_MS, "ms")
     if min(received) < count:
         report.absent.append(f"a client received only {min(received)} lines: the machine is too busy for these figures")
     return report

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.measuring import by_turns, percentile, shown, spread
+from benchmarks.measuring import SAMPLES, by_turns, percentile, shares, shown, spread
 from benchmarks.picture import picture
 from benchmarks.reporting import OURS, Check, Report, table
 
@@ -72,6 +72,28 @@ def test_the_picture_is_svg_with_a_bar_for_each_drawn_row(report: Report) -> Non
     assert widths[0] == pytest.approx(5 * widths[1], rel=0.01)
     texts = [text.text for text in root.findall("{http://www.w3.org/2000/svg}text")]
     assert "a <title>, jobs/s (more is better)" in texts
+
+
+def test_rows_of_another_size_have_a_panel_of_their_own(report: Report) -> None:
+    report.add({"memory": [500.0]}, "MB")
+    report.apart = {"memory in use": ("memory",), "another": ("absent",)}
+    root = ElementTree.fromstring(picture({"work": report}, "a machine"))
+    texts = [text.text for text in root.findall("{http://www.w3.org/2000/svg}text")]
+    assert "a <title>: memory in use, MB (less is better)" in texts
+    assert not any("another" in str(text) for text in texts)
+    widths = [float(bar.attrib["width"]) for bar in root.findall("{http://www.w3.org/2000/svg}rect")]
+    assert widths[2] == widths[0]
+
+
+def test_a_p99_needs_its_samples() -> None:
+    values = [float(number) for number in range(SAMPLES)]
+    assert shares({"one": [values], "other": [values, values[1:]]}) == {
+        "one, p50": [150.0],
+        "other, p50": [150.0, 150.0],
+        "one, p95": [285.0],
+        "other, p95": [285.0, 285.0],
+        "one, p99": [297.0],
+    }
 
 
 def test_a_round_measures_every_way_once() -> None:
