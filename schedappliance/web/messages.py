@@ -1,4 +1,4 @@
-"""What the appliance answered to an action, until the page that follows shows it."""
+"""What the appliance answered to an action, until the page that follows shows it. Rule: each answer is shown once."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ALICE, BOB = (Viewer(name, None, "socket") for name in ("alice", "bob"))
         ({"verb": ["pause"], "id": ["a", "b c"]}, ["sched pause a", 'sched pause "b c"']),
         ({"verb": ["delete"], "id": ["a"]}, []),
         ({"verb": ["hold"], "duration": ["2h"], "reason": ["new disks"]}, ['sched hold for 2h "new disks"']),
-        ({"verb": ["hold"], "duration": [""], "reason": ["for"]}, ['sched hold "for"']),
+        ({"verb": ["hold"], "reason": ["disks"]}, ["sched hold disks"]),
         ({"verb": ["hold"]}, ["sched hold"]),
         ({}, []),
     ],

@@ -1,6 +1,7 @@
 """What a viewer does: an action is a console command, and the page that follows shows its answer.
 
-Rule: an action that destroys something is confirmed on a page of its own.
+Rule: an action that destroys something is confirmed on a page of its own. The guard has checked that the request comes from
+this page and that the page is not read only; the appliance checks the roles.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from schedappliance.client import questions
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import quoted
@@ -20,7 +22,7 @@ from schedappliance.web.pages.look import Look
 from schedappliance.web.rendering import job_href, run_href
 from schedappliance.web.site import Site
 
-# The commands that the page gives. The roles of the viewer decide which of them are carried out.
+# The commands that the page gives.
 ACTIONS = (
     *("sched run", "sched pause", "sched resume", "sched delete", "sched stop", "sched ack", "sched hold"),
     *("sched release", "sched at", "sched in", "sched every", "sched cron", "sched calendar", "run", "spool retry"),
@@ -48,17 +50,15 @@ async def confirm(look: Look) -> dict[str, Any]:
 async def act(site: Site, request: Request) -> Response:
     """Carries out the commands of a form, and shows the page that the form names."""
     look = site.look(request)
-    body = (await request.body()).decode(errors="replace")
-    fields = parse_qs(body, keep_blank_values=True)
+    fields = parse_qs((await request.body()).decode(errors="replace"))
     lines = _lines(fields)
-    if site.is_read_only:
-        answer = Answer(True, "", "This page is read only.")
-    elif not lines or not all(_is_action(line) for line in lines):
-        answer = Answer(True, "; ".join(lines[:1]), "This page does not give such a command.")
-    else:
+    if lines and all(map(_is_action, lines)):
         answers = [await _carried_out(look, line) for line in lines]
         answer = _together(answers)
-        await site.feed.read_again(job for one in answers if (job := one.job))
+        await site.feed.read_again(one.job for one in answers if one.job)
+    else:
+        text = "This page does not give such a command." if lines else "Nothing is chosen."
+        answer = Answer(True, next(iter(lines), ""), text)
     key = site.messages.put(look.viewer, answer)
     return RedirectResponse(_with_message(own_address(_one(fields, "next")), key), 303)
 
@@ -74,26 +74,17 @@ def _lines(fields: dict[str, list[str]]) -> list[str]:
     if (verb := _one(fields, "verb")) in BULK:
         return [f"sched {verb} {quoted(key)}" for key in fields.get("id", [])[:MOST_OBJECTS]]
     if verb == "hold":
-        duration, reason = _one(fields, "duration"), _one(fields, "reason")
-        limit = f" for {quoted(duration)}" if duration else ""
-        return [f"sched hold{limit}{f' {_as_text(reason)}' if reason else ''}"]
+        return [questions.hold(_one(fields, "reason"), _one(fields, "duration") or None).line]
     return []
 
 
-def _as_text(reason: str) -> str:
-    """A reason in quotes, so that no word of it is read as a part of the command."""
-    return quoted(reason) if " " in reason else f'"{reason}"' if reason.isalnum() else quoted(reason)
-
-
 def _is_action(line: str) -> bool:
-    words = line.split()
-    return (
-        bool(words) and ("\n" not in line) and (words[0].lower() in ACTIONS or " ".join(words[:2]).lower() in ACTIONS)
-    )
+    words = line.lower().split()
+    return "\n" not in line and not {" ".join(words[:1]), " ".join(words[:2])}.isdisjoint(ACTIONS)
 
 
 def own_address(text: str) -> str:
-    """An address of this page: a redirection leads nowhere else."""
+    """The address if it is one of this page, or else that of the screen Now: a redirection leads nowhere else."""
     is_own = text.startswith("/") and not text.startswith(("//", "/\\")) and len(text) <= LONGEST_ADDRESS
     return text if is_own and text.isprintable() else "/"
 
@@ -115,12 +106,13 @@ async def _carried_out(look: Look, line: str) -> Answer:
         details = error.diagnostics if isinstance(error, Rejected) else ()
         return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details))
     data = response["data"] if isinstance(response["data"], dict) else {}
-    href, label, job = "", "", str(data.get("id") or "")
-    if isinstance(data.get("run"), str):
-        href, label = run_href(data["run"]), data["run"]
-    elif isinstance(data.get("id"), str) and "deleted" not in data:
-        href, label = job_href(data["id"]), data["id"]
-    return Answer(False, line, response.get("note") or "Done.", (), href, label, job)
+    job, run = str(data.get("id") or ""), str(data.get("run") or "")
+    answer = Answer(False, line, response.get("note") or "Done.", job=job)
+    if run:
+        return answer._replace(href=run_href(run), label=run)
+    if job and "deleted" not in data:
+        return answer._replace(href=job_href(job), label=job)
+    return answer
 
 
 def _together(answers: list[Answer]) -> Answer:
