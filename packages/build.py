@@ -16,18 +16,26 @@ from argparse import Namespace
 from pathlib import Path
 
 from packages.modules import ARCHITECTURES
-from schedappliance.cli.init import texts
+from schedappliance.cli.init import STANZA_FILE, texts
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
 # Where the files of a package are installed, by their place in the checkout.
 _PLACES = {
     "packages/launcher": "usr/bin/schedappliance",
-    "etc/systemd/schedappliance.service": "usr/lib/systemd/system/schedappliance.service",
     "etc/systemd/sysusers.d/schedappliance.conf": "usr/lib/sysusers.d/schedappliance.conf",
+    "etc/systemd/sysusers.d/schedappliance-web.conf": "usr/lib/sysusers.d/schedappliance-web.conf",
     "etc/systemd/tmpfiles.d/schedappliance.conf": "usr/lib/tmpfiles.d/schedappliance.conf",
-    "etc/systemd/schedappliance-metrics.service": "usr/lib/systemd/system/schedappliance-metrics.service",
-    "etc/systemd/schedappliance-metrics.timer": "usr/lib/systemd/system/schedappliance-metrics.timer",
+    **{
+        f"etc/systemd/{unit}": f"usr/lib/systemd/system/{unit}"
+        for unit in (
+            "schedappliance.service",
+            "schedappliance-metrics.service",
+            "schedappliance-metrics.timer",
+            "schedappliance-web.service",
+            "schedappliance-web.socket",
+        )
+    },
 }
 # With the layout of the checkout, so that the links in the documents lead somewhere.
 _DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "docs", "etc")
@@ -61,7 +69,7 @@ def stage(modules: Path, directory: Path) -> Path:
         root / "usr/share/bash-completion/completions/schedappliance",
         subprocess.run(completion, check=True, stdout=subprocess.PIPE).stdout,
     )
-    for name, text in texts(Namespace(system=True, example=False)).items():
+    for name, text in _configuration().items():
         _write(directory / "configuration" / name, text.encode())
     write_scripts(root, directory / "scripts")
     # With this variable, nfpm and shiv make the same packages of the same sources. Both read it too.
@@ -71,6 +79,13 @@ def stage(modules: Path, directory: Path) -> Path:
         if epoch:
             os.utime(path, (int(epoch), int(epoch)))
     return directory
+
+
+def _configuration() -> dict[str, str]:
+    """The files of /etc/schedappliance. Only a package knows the users of its units, so only its files name them."""
+    files = texts(Namespace(system=True, example=False))
+    files[STANZA_FILE] += (HERE / "authorization.conf").read_text("utf-8")
+    return files
 
 
 def build_system_package(tree: Path, kind: str, arch: str, target: Path) -> Path:

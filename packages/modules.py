@@ -14,8 +14,13 @@ from pathlib import Path
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # What Debian calls an architecture, and the kernel. RE2 has wheels for these two.
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+# What a package holds beside the dependencies of the daemon.
+EXTRAS = ("web",)
 # The newest C library that a wheel may need, and the older ones: pip does not derive these from the newest.
 _TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_17", "manylinux2014")
+# PyYAML and MarkupSafe work without their compiled halves. The appliance does not use that of PyYAML. Without that of
+# MarkupSafe, the page takes longer to escape a text.
+_FASTER = ("_yaml", "yaml/*.so", "markupsafe/_speedups.*")
 # What pip writes for itself, and the commands of the dependencies.
 _UNWANTED = (
     "bin",
@@ -29,7 +34,7 @@ _UNWANTED = (
 
 def install_modules(wheel: Path, directory: Path, arch: str) -> Path:
     """Returns the directory with the modules. Raises Unexpected."""
-    _pip("install", arch, PYTHONS[0], "--target", str(directory), str(wheel))
+    _pip("install", arch, PYTHONS[0], "--target", str(directory), f"{wheel}[{','.join(EXTRAS)}]")
     (metadata,) = directory.glob("google_re2-*.dist-info")
     version = metadata.name.removesuffix(".dist-info").partition("-")[2]
     for python in PYTHONS[1:]:
@@ -37,11 +42,7 @@ def install_modules(wheel: Path, directory: Path, arch: str) -> Path:
         _pip("install", arch, python, "--no-deps", "--target", str(other), f"google-re2=={version}")
         for module in (other / "re2").glob("*.so"):
             shutil.copy(module, directory / "re2")
-    # PyYAML works without its faster half, which the appliance does not use.
-    shutil.rmtree(directory / "_yaml")
-    for path in (directory / "yaml").glob("*.so"):
-        path.unlink()
-    for pattern in (*_UNWANTED, "**/__pycache__"):
+    for pattern in (*_FASTER, *_UNWANTED, "**/__pycache__"):
         for path in directory.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     _check_compiled(directory, arch)

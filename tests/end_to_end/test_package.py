@@ -8,30 +8,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from packages.build import HERE, build_pyz, build_system_package, stage
-from packages.modules import PYTHONS
+from packages.modules import EXTRAS, PYTHONS
 from schedappliance import __version__
 from tests.support.documents import DOCS, blocks
 from tests.support.machine import Machine, booted
 from tests.support.packages import NEXT, SCHEMA, Built, build, next_version
+from tests.support.page_links import link_in, screen_behind
+from tests.support.visits import visit
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-UNIT = "schedappliance.service"
+UNIT, PAGE = "schedappliance.service", "schedappliance-web.service"
 METRICS = "var/lib/prometheus/node-exporter/schedappliance.prom"
 DEPLOYMENT = blocks((DOCS / "deployment.md").read_text(), "sh")
+(OPENING,) = (block for block in blocks((DOCS / "page.md").read_text(), "sh") if "schedappliance-web.socket" in block)
 # As root on Debian has it. apt shows the errors of dpkg on its own output.
 SHELL = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "sh", "-c")
 # Half of the programs end while the package is replaced, the others after it.
-STANZAS = f"""\
+PROGRAMS = f"""\
 sched {{ backing_store = "/var/lib/schedappliance/sched.db" }}
 defaults {{ overlap = parallel }}
 program "meanwhile" {{
@@ -45,6 +52,7 @@ program "later" {{
 }}
 job "nightly" {{ every = 1d  command = "run later 0" }}
 """
+STANZAS = PROGRAMS + (HERE / "authorization.conf").read_text()
 
 
 class Host(NamedTuple):
@@ -61,6 +69,10 @@ class Host(NamedTuple):
     def ask(self, line: str) -> Any:
         """The answer of the daemon to a command."""
         return json.loads(self.say(f"schedappliance console 'json {line}'", check=False).stdout)
+
+    def visit(self, user: str, path: str, method: str = "GET") -> tuple[int, str]:
+        """Status and body of the answer of the page to a user; 0: the user may not connect."""
+        return visit(self.machine, "/usr/bin/python3", user, path, method)
 
     @property
     def pid(self) -> str:
@@ -145,6 +157,25 @@ def test_the_packages_demand_a_python_for_which_they_have_re2(built: Built) -> N
     assert f"python3 >= 3.{first}, python3 < 3.{last + 1}," in (HERE / "nfpm.yaml").read_text()
 
 
+def test_the_copyright_names_every_library(built: Built) -> None:
+    names = {library.name for library in distributions(path=[str(built.modules)])}
+    listed = re.findall(r"(?m)^  (\S+)", (HERE / "copyright").read_text())
+    assert {*listed, "schedappliance"} == names
+    for directory in built.modules.glob("*.dist-info"):
+        assert [path for path in directory.rglob("*") if "LICEN" in path.name.upper()], directory
+
+
+def test_one_set_of_libraries_is_enough_for_each_python(built: Built) -> None:
+    """pip has chosen it for the first one. Another one may need a library for what it no longer has itself."""
+    libraries = {canonicalize_name(library.name): library for library in distributions(path=[str(built.modules)])}
+    for library in libraries.values():
+        for needed in map(Requirement, library.requires or ()):
+            extras = EXTRAS if library.name == "schedappliance" else ("",)
+            facts = [{"extra": extra, "python_version": python} for extra in extras for python in PYTHONS]
+            if needed.marker is None or any(map(needed.marker.evaluate, facts)):
+                assert needed.specifier.contains(libraries[canonicalize_name(needed.name)].version), needed
+
+
 def test_the_times_of_a_release_do_not_depend_on_its_build(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,11 +197,13 @@ def test_the_single_file_lints_and_serves(built: Built, tmp_path: Path) -> None:
     run("init", "--example")
     assert run("lint", "etc") == "2 files checked: 0 errors, 0 warnings\n"
     with (tmp_path / "log").open("wb") as log:
-        serving = subprocess.Popen([python, file, "serve"], cwd=tmp_path, env=env, stdout=log, stderr=log)
+        serving = subprocess.Popen([python, file, "serve", "--web"], cwd=tmp_path, env=env, stdout=log, stderr=log)
     try:
         eventually(lambda: " is ready" in (tmp_path / "log").read_text() or serving.poll() is not None, "the start")
         assert run("console", "run", "--wait", "hello") == "hello\n"
         assert "greeting" in run("console", "preview", "1m")
+        link = eventually(lambda: link_in((tmp_path / "log").read_text()), "the link to the page")
+        assert "greeting" in screen_behind(link, "/jobs")
         run("console", "shutdown")
         assert serving.wait(PATIENCE_SECONDS) == 0
     finally:
@@ -204,6 +237,32 @@ def test_a_member_of_the_group_may_use_the_console(host: Host) -> None:
     assert host.say(ask).stdout.strip() == host.pid
 
 
+def test_one_command_opens_the_page_and_another_one_lets_a_user_in(host: Host) -> None:
+    """The commands of docs/page.md. Without them, no page runs."""
+    assert host.machine.show("schedappliance-web.socket", "ActiveState") == "inactive"
+    with (host.machine.root / "etc/schedappliance/sched.conf").open("a") as file:
+        file.write('job "hourly" { every = 1h  argv = ( "/bin/true" ) }\n')
+    host.say("systemctl reload schedappliance; useradd bob")
+    opening = OPENING.splitlines()
+    assert len(opening) == 2
+    host.say(opening[0])
+    assert host.visit("bob", "/jobs")[0] == 0
+    host.say(opening[1].replace("alice", "bob"))
+    status, body = host.visit("bob", "/jobs")
+    assert (status, "hourly" in body) == (200, True), body
+    assert host.machine.show("schedappliance-web.socket", "UnitFileState") == "enabled"
+    assert host.machine.show(PAGE, "ActiveState") == "active"
+
+
+def test_viewers_look_and_members_of_both_groups_act(host: Host) -> None:
+    screens = ("/", "/jobs", "/jobs/hourly", "/runs", "/month", "/incidents", "/preview", "/files", "/spool", "/about")
+    assert [path for path in screens if host.visit("bob", path)[0] != 200] == []
+    assert host.visit("bob", "/api/v1/jobs/hourly/run", "POST")[0] == 403
+    # A member of the group whom the document lets use the console.
+    host.say("gpasswd --add alice schedappliance-web")
+    assert host.visit("alice", "/api/v1/jobs/hourly/run", "POST")[0] in (200, 201)
+
+
 def test_programs_and_previews_run_from_the_package(host: Host) -> None:
     """Other processes of the daemon find its modules."""
     file = host.machine.root / "etc/schedappliance/sched.conf"
@@ -217,7 +276,7 @@ def test_programs_and_previews_run_from_the_package(host: Host) -> None:
 def test_an_upgrade_loses_no_status_of_ten_running_programs(host: Host) -> None:
     (host.machine.root / "etc/schedappliance/sched.conf").write_text(STANZAS)
     host.say("systemctl reload schedappliance")
-    pid = host.pid
+    pid, page = host.pid, host.machine.show(PAGE, "MainPID")
     names = ["meanwhile", "later"] * 5
     runs = [host.ask(f"run {name} {status}")["run"] for status, name in enumerate(names, 3)]
     eventually(lambda: host.ask("summary")["programs_running"] == 10, "ten programs")
@@ -228,6 +287,11 @@ def test_an_upgrade_loses_no_status_of_ten_running_programs(host: Host) -> None:
     (host.machine.root / "tmp/later").touch()
     ends = [host.ask(f"sched wait {run}") for run in runs]
     assert [(end["state"], end["exit_status"]) for end in ends] == [("failed", status) for status in range(3, 13)]
+    # The page is the new one too.
+    assert host.machine.show(PAGE, "MainPID") not in ("0", page)
+    status, body = host.visit("bob", "/about")
+    assert (status, NEXT in body) == (200, True)
+    assert "nightly" in host.visit("bob", "/jobs")[1]
 
 
 def test_a_rejected_edit_does_not_end_the_service_at_an_upgrade(host: Host) -> None:
@@ -277,7 +341,7 @@ def test_an_upgrade_keeps_programs_if_root_has_no_role(host: Host) -> None:
     eventually(lambda: host.ask("summary")["programs_running"] == 1, "a program")
     file = host.machine.root / "etc/schedappliance/sched.conf"
     # A file that only lost its end would be taken for an edit that is not finished.
-    file.write_text('Authorization { Role "none" { allow = ( "." ) users = ( "nobody" ) } }\n' + STANZAS)
+    file.write_text('Authorization { Role "none" { allow = ( "." ) users = ( "nobody" ) } }\n' + PROGRAMS)
     eventually(lambda: host.say("schedappliance health", check=False).returncode, "the reload")
     pid = host.pid
     host.say(f"apt install --reinstall {host.next}")
@@ -290,22 +354,25 @@ def test_an_upgrade_keeps_programs_if_root_has_no_role(host: Host) -> None:
 
 def test_a_removed_package_leaves_the_files_of_its_user(host: Host) -> None:
     root = host.machine.root
-    uid = (root / "var/lib/schedappliance").stat().st_uid
-    processes = f"grep -lE '^Uid:\\s+{uid}\\b' /proc/[0-9]*/status"
-    assert host.say(processes, check=False).stdout
+    assert host.visit("bob", "/")[0] == 200
+    uids = "|".join(host.say("id -u schedappliance; id -u schedappliance-web").stdout.split())
+    processes = f"grep -lE '^Uid:\\s+({uids})\\b' /proc/[0-9]*/status"
+    assert len(host.say(processes, check=False).stdout.splitlines()) >= 2
     host.say("apt remove schedappliance")
     assert not list(root.glob("usr/lib/schedappliance")) + list(root.glob("usr/bin/schedappliance"))
     assert (root / "var/lib/schedappliance/sched.db").exists()
     assert (root / "etc/schedappliance/sched.conf").read_text() == STANZAS
     assert host.say(processes, check=False).stdout == ""
+    assert not list(root.glob("etc/systemd/system/*/schedappliance-*")) + list(root.glob("run/schedappliance-web"))
     host.say(f"apt install {host.next}")
     assert [job["name"] for job in host.ask("sched list")] == ["nightly"]
 
 
 def test_a_purged_package_leaves_nothing(host: Host) -> None:
-    host.say("systemctl enable --now schedappliance-metrics.timer")
+    host.say(f"systemctl enable --now schedappliance-metrics.timer; {OPENING}")
+    assert host.visit("alice", "/jobs")[0] == 200
     host.say("apt purge schedappliance")
-    find = "find / -xdev \\( -path /proc -o -path /root \\) -prune -o -iname '*schedappliance*' -print"
+    find = "find / /run -xdev \\( -path /proc -o -path /root \\) -prune -o -iname '*schedappliance*' -print"
     assert host.say(find).stdout == ""
     assert "schedappliance" not in (host.machine.root / "etc/passwd").read_text()
     assert "schedappliance" not in (host.machine.root / "etc/group").read_text()

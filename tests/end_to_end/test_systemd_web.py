@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine import Machine, booted
+from tests.support.visits import visit
 
 pytestmark = pytest.mark.slow
 
@@ -27,15 +28,6 @@ Authorization {
   Role "team" { allow = ( "^authz " "^sched list" "^health" "^summary" ) users = ( "daemon" ) }
 }
 """
-# Prints the answer of the page.
-VISIT = """\
-import socket, sys
-connection = socket.socket(socket.AF_UNIX)
-connection.connect("/run/schedappliance-web/web.sock")
-connection.sendall(f"GET {sys.argv[1]} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n".encode())
-while data := connection.recv(65536):
-    print(data.decode(), end="")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +38,13 @@ def machine() -> Iterator[Machine]:
         etc.mkdir(exist_ok=True)
         (etc / "appliance.yaml").write_text(APPLIANCE_FILE)
         (etc / "sched.conf").write_text(STANZAS)
-        (machine.root / "tmp/visit.py").write_text(VISIT)
         machine.run("usermod", "--append", "--groups", "schedappliance-web", "daemon")
         machine.run("systemctl", "start", "schedappliance.service", SOCKET)
         yield machine
 
 
 def _visit(machine: Machine, user: str, path: str) -> tuple[int, str]:
-    """Status and body of the answer to a user; 0: the user may not connect."""
-    done = machine.run("runuser", "-u", user, "--", "/opt/python/bin/python3", "/tmp/visit.py", path, check=False)
-    if "PermissionError" in done.stderr:
-        return 0, ""
-    head, _, body = done.stdout.partition("\r\n\r\n" if "\r\n\r\n" in done.stdout else "\n\n")
-    assert head, done
-    return int(head.split()[1]), body
+    return visit(machine, "/opt/python/bin/python3", user, path)
 
 
 def test_the_page_starts_with_the_first_visit_and_knows_its_visitor(machine: Machine) -> None:
