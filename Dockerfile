@@ -6,7 +6,7 @@ COPY etc etc
 COPY grammar grammar
 COPY share share
 COPY schedappliance schedappliance
-RUN python -m venv /opt/schedappliance && /opt/schedappliance/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/schedappliance && /opt/schedappliance/bin/pip install --no-cache-dir '.[web]'
 
 FROM python:3.13-slim
 RUN groupadd --gid 10001 schedappliance \

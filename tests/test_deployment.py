@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,15 +12,8 @@ import pytest
 
 from packages.build import build_wheel
 from schedappliance import __version__
+from tests.support.dockerfile import DOCKERFILE, copy_source, instructions
 from tests.support.documents import CHECKOUT
-
-DOCKERFILE = CHECKOUT / "Dockerfile"
-
-
-def instructions(name: str) -> list[list[str]]:
-    """The words of each instruction of this name."""
-    lines = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
-    return [line.split()[1:] for line in lines if line.startswith(f"{name} ")]
 
 
 def test_hadolint_accepts_the_dockerfile() -> None:
@@ -30,18 +22,14 @@ def test_hadolint_accepts_the_dockerfile() -> None:
 
 
 def test_the_image_does_not_run_as_root() -> None:
-    assert instructions("USER") == [["10001:10001"]]
-    assert instructions("ENTRYPOINT") == [['["schedappliance"]']]
+    assert instructions("USER") == ["10001:10001"]
+    assert instructions("ENTRYPOINT") == ['["schedappliance"]']
 
 
 @pytest.mark.slow
 def test_the_dockerfile_copies_what_the_wheel_needs(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for *names, target in instructions("COPY"):
-        for name in names if not names[0].startswith("--from=") else ():
-            copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
-            source.mkdir(exist_ok=True)
-            copy(CHECKOUT / name, source / target / (name if target == "./" else ""))
+    copy_source(source)
     of_image = build_wheel(tmp_path / "image", source)
     of_checkout = build_wheel(tmp_path / "checkout")
     assert contents(of_image) == contents(of_checkout)

@@ -12,6 +12,7 @@ import yaml
 
 from schedappliance.cli.main import main
 from tests.support.daemon import Daemon
+from tests.support.documents import DOCS, blocks
 from tests.support.waiting import eventually
 
 MANIFEST = Path(__file__).parents[2] / "etc/kubernetes/schedappliance.yaml"
@@ -76,3 +77,16 @@ def test_what_the_appliance_writes_is_on_volumes_and_the_probes_exist(objects: d
     commands = [container[f"{probe}Probe"]["exec"]["command"][1:] for probe in ("startup", "liveness", "readiness")]
     for name, *words in (*commands, container["args"]):
         importlib.import_module(f"schedappliance.cli.{name}").parse(words)
+
+
+def test_the_page_is_a_container_with_the_restrictions_of_the_appliance(objects: dict[str, Any]) -> None:
+    """The one that docs/deployment.md shows."""
+    (block,) = (block for block in blocks((DOCS / "deployment.md").read_text(), "") if "name: page" in block)
+    (page,) = yaml.safe_load(block)
+    (appliance,) = objects["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert (page["image"], page["securityContext"]) == (appliance["image"], appliance["securityContext"])
+    places = {(volume["name"], volume["mountPath"]) for volume in appliance["volumeMounts"]}
+    assert {(volume["name"], volume["mountPath"]) for volume in page["volumeMounts"]} <= places
+    assert all(volume["readOnly"] for volume in page["volumeMounts"])
+    name, *words = page["args"]
+    importlib.import_module(f"schedappliance.cli.{name}").parse(words)

@@ -44,6 +44,8 @@ for target in quiet sysinit; do printf '[Unit]\nDefaultDependencies=no\n' >etc/s
 export container=test
 exec chroot . /lib/systemd/systemd --system --unit=quiet.target --log-target=null --show-status=no
 """
+# The library of the interpreter may be in a home too. Then another Python of the same version would be loaded in its place.
+PYTHON_LIBRARY = "LD_LIBRARY_PATH=/opt/python/lib"
 # Only the layer has this file.
 QUIET = "etc/systemd/system/quiet.target"
 NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kill-child")
@@ -109,21 +111,24 @@ class Machine:
         """A property of a unit."""
         return self.run("systemctl", "show", "--value", "--property", name, unit).stdout.strip()
 
-    def install(self, files: Path) -> None:
-        """Installs the appliance of this interpreter, with the unit and the other files of a package."""
-        # The directories of this interpreter may be in a home, which other users cannot enter and units may hide.
+    def show_python(self) -> str:
+        """Shows this interpreter where every user may run it; returns its path. It needs PYTHON_LIBRARY."""
+        # Its directory may be in a home, which other users cannot enter and units may hide.
         base = Path(sys.base_prefix)
         self._show(base, "/opt/python")
+        return f"/opt/python/{Path(sys.executable).resolve().relative_to(base)}"
+
+    def install(self, files: Path) -> None:
+        """Installs the appliance of this interpreter, with the unit and the other files of a package."""
+        base, python = Path(sys.base_prefix), self.show_python()
         # An empty entry stands for the working directory.
         outside = [path for path in map(Path.absolute, map(Path, sys.path)) if path.is_dir()]
         outside = [path for path in outside if not path.is_relative_to(base)]
         for number, path in enumerate(outside):
             self._show(path, f"/opt/path-{number}")
         paths = ":".join(f"/opt/path-{number}" for number, _ in enumerate(outside))
-        python = Path("/opt/python") / Path(sys.executable).resolve().relative_to(base)
         program = self.root / "usr/bin/schedappliance"
-        # Its library may be in a home too. Then another Python of the same version would be loaded in its place.
-        variables = f"LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={paths}"
+        variables = f"{PYTHON_LIBRARY} PYTHONPATH={paths}"
         program.write_text(f'#!/bin/sh\n{variables} exec {python} -m schedappliance "$@"\n')
         program.chmod(0o755)
         for part, place in (
