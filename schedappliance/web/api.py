@@ -28,13 +28,16 @@ from schedappliance.diagnostics import CODES
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.openapi import document
 from schedappliance.web.operations import OPERATIONS, Operation, Pages, Parameter
+from schedappliance.web.places import Places
 from schedappliance.web.refusal import problem
+from schedappliance.web.viewer import Viewer
 
 PLACE = "/api/v1"
 EXPLANATIONS = "https://github.com/schedappliance/schedappliance/blob/main/schedappliance/lint/explanations"
 # A comment keeps proxies from closing a quiet stream. A browser connects again after the pause.
 QUIET_SECONDS, RETRY_MS = 15.0, 2000
-MOST_STREAMS = 32
+# Each stream is a connection of its own to the console, which gives a quarter of its places to the user of the page.
+MOST_STREAMS = 64
 # The number of an event has 64 bits.
 LONGEST_NUMBER = 19
 # The statuses of diagnostics. All others mean that the command is wrong.
@@ -207,30 +210,31 @@ class _Streams:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._open: set[AsyncSession] = set()
+        self._places = Places(MOST_STREAMS)
 
     async def answer(self, request: Request) -> Response:
         after = request.headers.get("last-event-id") or request.query_params.get("after", "0")
         if not after.isdecimal() or len(after) > LONGEST_NUMBER:
             raise Problem(HTTPStatus.BAD_REQUEST, "Last-Event-ID is the number of an event")
-        if len(self._open) >= MOST_STREAMS:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MOST_STREAMS} streams already")
-        session, follower = self._gateway.new_session(request.state.viewer), Follower(int(after))
-        self._open.add(session)
+        viewer: Viewer = request.state.viewer
+        if not self._places.take(viewer.name):
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "there are too many streams already; close some")
+        session, follower = self._gateway.new_session(viewer), Follower(int(after))
+        end = partial(self._end, viewer, session)
         try:
             response = await session.ask(follower.line)
             if not response["ok"]:
-                self._end(session)
+                end()
                 return _rejected(response)
             follower.begin(response)
         except BaseException:
-            self._end(session)
+            end()
             raise
-        return _Stream(_followed(session, follower), partial(self._end, session))
+        return _Stream(_followed(session, follower), end)
 
-    def _end(self, session: AsyncSession) -> None:
+    def _end(self, viewer: Viewer, session: AsyncSession) -> None:
         session.close()
-        self._open.discard(session)
+        self._places.leave(viewer.name)
 
 
 class _Stream(StreamingResponse):

@@ -7,22 +7,28 @@ come from the page itself, or hold a token, which no browser sends by itself.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schedappliance.web.doors import Doors
+from schedappliance.web.entry import SESSION_S
 from schedappliance.web.identity import Peer, TokenClaim, claim, needs_link
+from schedappliance.web.places import Places
 from schedappliance.web.refusal import API, Refusal, Refused, plain_refusal, problem
-from schedappliance.web.settings import without_port
+from schedappliance.web.settings import LOOPBACK_NAMES, without_port
+from schedappliance.web.viewer import Viewer
 
 BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
+# Requests at once, open streams among them.
+MOST_REQUESTS = 400
 ENTER = "/enter"
 # No viewer is needed: they say nothing about jobs.
 HEALTH = ("/healthz", "/readyz")
@@ -47,19 +53,48 @@ class Guard:
 
     def __init__(self, app: ASGIApp, doors: Doors, refusal: Render = plain_refusal) -> None:
         self._app, self._doors, self._render = app, doors, refusal
+        self._places = Places(MOST_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if scope["type"] == "http":
-            send = _with_security_headers(send)
-            try:
-                app = await self._enter(scope) or self._app
-                if app is self._app:
-                    await self._admit(scope)
-                receive = await _with_whole_body(Headers(scope=scope), receive)
-            except Refused as refused:
-                app = self._refusal(scope, refused.refusal)
-        await app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sender = _Sender(send)
+        try:
+            await self._answer(scope, receive, sender)
+        except Exception as error:
+            if sender.has_started:
+                raise
+            # The server's own answer would lack the security headers.
+            traceback.print_exception(error)
+            answer = PlainTextResponse("The page has failed. Its log says why.\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+            await answer(scope, receive, sender)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the application answer a request that may enter, or says why it may not."""
+        owner = None
+        try:
+            app = await self._enter(scope) or self._app
+            if app is self._app:
+                await self._admit(scope)
+                owner = self._take_place(scope)
+            receive = await _with_whole_body(Headers(scope=scope), receive)
+        except Refused as refused:
+            app = self._refusal(scope, refused.refusal)
+        try:
+            await app(scope, receive, send)
+        finally:
+            if owner is not None:
+                self._places.leave(owner)
+
+    def _take_place(self, scope: Scope) -> str:
+        """The owner of the place of a request. Raises Refused."""
+        viewer: Viewer | None = scope.get("state", {}).get("viewer")
+        owner = viewer.name if viewer else scope["path"]
+        if not self._places.take(owner):
+            sentence = "Too many requests are carried out at once. Close some tabs, or try again later."
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests", sentence)
+        return owner
 
     async def _admit(self, scope: Scope) -> None:
         """Puts the viewer into the scope, unless everybody may see what is wanted. Raises Refused."""
@@ -116,7 +151,7 @@ class Guard:
         cookie = entry.redeem(keys[0]) if scope["method"] == "GET" and len(keys) == 1 else None
         if cookie is None:
             raise needs_link("This link was used before, or is too old. Each link works once.")
-        return _welcome(f"{self._doors.cookie_name}={cookie}")
+        return _welcome(f"{self._doors.cookie_name}={cookie}", without_port(headers["host"]))
 
     def _refusal(self, scope: Scope, refusal: Refusal) -> Response:
         if scope["path"].startswith(API):
@@ -132,26 +167,32 @@ class Guard:
         return answer
 
 
-def _welcome(cookie: str) -> Response:
+def _welcome(cookie: str, host: str) -> Response:
     """The page that leads on. A redirect would be part of the visit from outside, for which browsers send no such cookie."""
     page = (
         '<!doctype html><title>schedappliance</title><meta http-equiv="refresh" content="0;url=/"><a href="/">Open</a>'
     )
     answer = HTMLResponse(page)
-    # Browsers keep `Secure` cookies of a loopback address also without TLS.
-    answer.headers["set-cookie"] = f"{cookie}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={30 * 86_400}"
+    # Safari keeps no `Secure` cookie without TLS. What is sent to a loopback name stays on the machine anyway.
+    secure = "" if host in LOOPBACK_NAMES else "; Secure"
+    answer.headers["set-cookie"] = f"{cookie}; Path=/{secure}; HttpOnly; SameSite=Strict; Max-Age={SESSION_S}"
     return answer
 
 
-def _with_security_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
+class _Sender:
+    """Sends an answer with the security headers. `has_started`: its head has been sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_started = False
+
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.has_started = True
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-        await send(message)
-
-    return send_with_headers
+        await self._send(message)
 
 
 async def _with_whole_body(headers: Headers, receive: Receive) -> Receive:

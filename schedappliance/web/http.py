@@ -14,14 +14,17 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from schedappliance.edge.console.unix_socket import peer_uid
-from schedappliance.web.guard import PEER
+from schedappliance.web.guard import PEER, SECURITY_HEADERS
 from schedappliance.web.identity import Peer
 
 # How long the head of a request may take, and how long a client may leave what is sent to it unread.
 HEAD_SECONDS = 10.0
 UNREAD_SECONDS = 30.0
-# How many connections may wait for a head at once. Beyond that, the one that has waited longest is ended.
-MOST_WAITING = 100
+# On so many connections at once may the page wait for its client: for a request, or for it to read. Beyond that, the one
+# on which it has waited longest is ended.
+MOST_WAITING = 200
+MOST_CONNECTIONS = 600
+_INCOMPLETE = (h11.IDLE, h11.SEND_BODY)
 
 
 class Connection(H11Protocol):
@@ -29,6 +32,8 @@ class Connection(H11Protocol):
 
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    # Since when the page waits for the client, by the time of the loop.
+    _waits_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -40,9 +45,12 @@ class Connection(H11Protocol):
 
         self.app = app_of_peer
         self._await_head()
-        waiting = [one for one in self.connections if isinstance(one, Connection) and one._head is not None]
+        self._note_wait()
+        waiting = [one for one in self.connections if isinstance(one, Connection) and one._waits_since is not None]
         if len(waiting) > MOST_WAITING:
-            min(waiting, key=Connection._ends_at)._abort()
+            min(waiting, key=lambda one: one._waits_since or 0)._abort()
+        elif len(self.connections) > MOST_CONNECTIONS:
+            self._abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -50,14 +58,37 @@ class Connection(H11Protocol):
             self._stop_awaiting_head()
         elif self._head is None:
             self._await_head()
+        self._note_wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._note_wait()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread = self.loop.call_later(UNREAD_SECONDS, self._abort)
+        self._note_wait()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_waiting_for_reader()
+        self._note_wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's own answer to what is not HTTP, with the security headers."""
+        head = SECURITY_HEADERS | {"content-type": "text/plain; charset=utf-8", "connection": "close"}
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            for event in (
+                h11.Response(status_code=400, headers=list(head.items()), reason=b"Bad Request"),
+                h11.Data(data=msg.encode()),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None:
+            # What the application still answers has no reader.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_awaiting_head()
@@ -83,13 +114,13 @@ class Connection(H11Protocol):
             self._unread.cancel()
             self._unread = None
 
-    def _ends_at(self) -> float:
-        """When a connection that waits for a head ends."""
-        assert self._head is not None
-        return self._head.when()
+    def _note_wait(self) -> None:
+        waits = self._unread is not None or self.conn.their_state in _INCOMPLETE
+        self._waits_since = (self._waits_since or self.loop.time()) if waits else None
 
     def _abort(self) -> None:
         self._stop_awaiting_head()
+        self._waits_since = None
         self.transport.abort()
 
 

@@ -33,7 +33,6 @@ from schedappliance.web.rendering import environment
 from schedappliance.web.settings import WebSettings
 from schedappliance.web.tokens import TokenFile
 
-MOST_CONNECTIONS = 200
 IDLE_SECONDS = 5
 HEAD_BYTES = 32 * 1024
 END_SECONDS = 1
@@ -59,7 +58,7 @@ def open_doors(settings: WebSettings, announce: Callable[[str], None]) -> Iterat
         loopback = next((place for place in places if isinstance(place, Address) and place.is_loopback), None)
         entry = None if loopback is None else Entry(f"http://{loopback}", clock, announce)
         # Cookies do not tell ports apart, so two pages on a machine need two names.
-        name = f"__Host-schedappliance-{loopback.port if loopback else 0}"
+        name = f"schedappliance-{loopback.port if loopback else 0}"
         for place in places:
             announce(f"the page listens on {place}")
         if entry:
@@ -80,7 +79,6 @@ def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=END_SECONDS,
         h11_max_incomplete_event_size=HEAD_BYTES,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.web.guard import SECURITY_HEADERS
 from schedappliance.web.http import MOST_WAITING
 from tests.support.doors import CHUNK, Page, page, read_answer
 from tests.support.waiting import PATIENCE_SECONDS
@@ -169,6 +170,19 @@ def test_the_longest_waiting_connection_makes_room(tmp_path: Path) -> None:
             connection.close()
 
 
+def test_connections_on_which_nothing_is_asked_make_room(tmp_path: Path) -> None:
+    """Those that have had an answer, and those whose body does not arrive, wait as those that have asked nothing."""
+    with page(tmp_path, "listen: web.sock", "HEAD_SECONDS=3600", "BODY_SECONDS=3600") as running:
+        body = [*GET, "Content-Length: 5", "", ""]
+        held = [running.connect() for _ in range(3)]
+        for connection in held:
+            connection.sendall("\r\n".join(body).encode())
+        waiting = [running.connect() for _ in range(MOST_WAITING)]
+        assert all(map(_is_over, held))
+        for connection in (*held, *waiting):
+            connection.close()
+
+
 def test_a_body_that_does_not_arrive_ends_the_connection(by_socket: Page) -> None:
     with by_socket.connect() as connection:
         head = ["POST / HTTP/1.1", "Host: localhost", "Origin: http://localhost", "Content-Length: 5", "", "abc"]
@@ -216,6 +230,12 @@ def test_what_is_not_http_is_refused(by_socket: Page, data: bytes) -> None:
             connection.sendall(data)
         assert _is_over(connection)
     assert by_socket.ask(*GET)[0] == 200
+
+
+def test_the_answer_to_what_is_not_http_has_the_security_headers(by_socket: Page) -> None:
+    status, headers, _ = by_socket.ask("GET / HTTP/1.1", "Host: localhost", "no header")
+    assert status == 400
+    assert headers.items() >= SECURITY_HEADERS.items()
 
 
 def test_an_upgrade_is_an_ordinary_request(by_socket: Page) -> None:

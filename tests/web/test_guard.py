@@ -21,6 +21,7 @@ from schedappliance.web.doors import Doors
 from schedappliance.web.entry import LINK_MS, PAUSE_MS, SESSION_S, Entry
 from schedappliance.web.guard import BODY_BYTES, PEER, SECURITY_HEADERS, Guard
 from schedappliance.web.identity import Peer
+from schedappliance.web.places import SHARE
 from schedappliance.web.settings import WebSettings
 from schedappliance.web.tokens import Token, TokenFile, hash_of
 from tests.support.doors import application
@@ -28,7 +29,7 @@ from tests.web.test_identity import PROXIED
 
 OWN = pwd.getpwuid(os.geteuid())
 NOBODY = pwd.getpwnam("nobody")
-COOKIE = "__Host-schedappliance-1"
+COOKIE = "schedappliance-1"
 # A part of a body that never arrives.
 NOTHING_MORE = b"..."
 LOOPBACK, NOBODYS = Peer(is_loopback=True), Peer(uid=NOBODY.pw_uid)
@@ -216,12 +217,18 @@ def test_the_link_begins_a_session_of_the_user_of_the_page(site: Site) -> None:
     assert site.ask("/", cookie, peer=Peer()).status == 401
 
 
-def test_the_cookie_is_for_this_page_alone(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("host", "is_secure"), [("localhost:1", False), ("127.0.0.1", False), ("sched.example.com", True)]
+)
+def test_the_cookie_is_for_this_page_alone(site: Site, host: str, is_secure: bool) -> None:
+    """Safari keeps no `Secure` cookie of a loopback name. Under another name there may be TLS."""
     assert site.doors.entry
     site.doors.entry.print_link()
-    name, *attributes = site.ask(f"/enter?key={site.key}", peer=LOOPBACK).headers["set-cookie"].split("; ")
+    answer = site.ask(f"/enter?key={site.key}", peer=LOOPBACK, host=host)
+    name, *attributes = answer.headers["set-cookie"].split("; ")
     assert name.startswith(f"{COOKIE}=") and len(name) > len(COOKIE) + 40
-    assert {"Path=/", "Secure", "HttpOnly", "SameSite=Strict"} <= set(attributes)
+    assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= set(attributes)
+    assert ("Secure" in attributes) == is_secure
     assert not any(attribute.startswith("Domain") for attribute in attributes)
 
 
@@ -424,6 +431,37 @@ def test_an_answer_that_may_be_cached_says_so(tmp_path: Path) -> None:
     site = Site(tmp_path, PROXIED)
     site.guard = Guard(cached, site.doors)
     assert site.ask("/static/a").headers["cache-control"] == "max-age=9"
+
+
+def test_a_failure_of_the_page_has_the_security_headers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ZeroDivisionError
+
+    site = Site(tmp_path, PROXIED)
+    site.guard = Guard(fail, site.doors)
+    answer = site.ask()
+    assert answer.status == 500 and answer.headers.items() >= SECURITY_HEADERS.items()
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_one_viewer_cannot_take_the_places_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MOST_REQUESTS", SHARE)
+    site = Site(tmp_path, PROXIED)
+    statuses: list[int] = []
+
+    async def ask_again(scope: Scope, receive: Receive, send: Send) -> None:
+        """While a request of nobody is carried out, nobody and another user ask for something."""
+        if scope["path"] == "/first":
+            for peer in (NOBODYS, Peer(uid=1)):
+                answer = await asyncio.to_thread(site.ask, peer=peer)
+                statuses.append(answer.status)
+                assert answer.headers.items() >= SECURITY_HEADERS.items()
+        await application(scope, receive, send)
+
+    site.guard = Guard(ask_again, site.doors)
+    assert site.ask("/first").status == 200
+    assert statuses == [503, 200]
+    assert site.ask().status == 200, "the place is free again"
 
 
 def test_the_api_gets_its_refusals_as_problems(site: Site) -> None:

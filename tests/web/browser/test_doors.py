@@ -68,7 +68,7 @@ def _attacker(html: str) -> Iterator[int]:
 
 def test_the_browser_keeps_the_cookie_of_the_loopback_address(context: BrowserContext, running: Page) -> None:
     (cookie,) = context.cookies()
-    assert cookie["name"].startswith("__Host-") and cookie["secure"] and cookie["httpOnly"]
+    assert cookie["name"].startswith("schedappliance-") and cookie["httpOnly"] and not cookie["secure"]
     assert cookie["sameSite"] == "Strict"
     tab = context.new_page()
     tab.goto(f"http://{running.place}/again")
