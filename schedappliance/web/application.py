@@ -9,7 +9,6 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,7 +16,6 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
@@ -28,6 +26,7 @@ from schedappliance.web.gateway import Gateway
 from schedappliance.web.pages import about, actions, files, incidents, job, jobs, month, now, preview, run, runs, spool
 from schedappliance.web.pages.look import Look
 from schedappliance.web.site import Screen, Site
+from schedappliance.web.static_files import StaticFiles
 from schedappliance.web.streams import stream
 
 SCREENS = (
@@ -77,6 +76,7 @@ def application(
     async def act(request: Request) -> Response:
         return await actions.act(site, request)
 
+    static = StaticFiles()
     routes: list[Route | Mount] = [Route(screen.path, _shown(site, screen)) for screen in SCREENS]
     routes += [Route(path, _file(site, make)) for path, make in FILES]
     routes += [
@@ -85,8 +85,8 @@ def application(
         *health.routes(gateway),
         Mount(PLACE, app=api(gateway)),
         # Browsers ask for it where an answer, such as a refusal, names no other.
-        Route("/favicon.ico", _icon),
-        Mount("/static", StaticFiles(packages=[("schedappliance.web", "static")])),
+        Route("/favicon.ico", static.answer),
+        Route("/static/{name}", static.answer),
     ]
     # A screen with many rows is ten times smaller. Streams of events are left alone.
     every = [*middleware, Middleware(GZipMiddleware, minimum_size=1000)]
@@ -115,11 +115,6 @@ def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[
             return Response(f"{error}\n", 403, media_type="text/plain")
 
     return send
-
-
-async def _icon(_request: Request) -> Response:
-    icon = resources.files("schedappliance.web").joinpath("static", "icon.svg").read_bytes()
-    return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
 async def _failed(_request: Request, error: Exception) -> Response:

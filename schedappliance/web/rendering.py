@@ -5,6 +5,8 @@ A block with the name `live_KEY` is the content of the element with the id KEY. 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,9 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schedappliance.client.wire import quoted
 from schedappliance.visible import visible
+from schedappliance.web.static_files import StaticFiles
 from schedappliance.web.words import GLOBALS
 
 LIVE, LAYOUT = "live_", "layout.html"
+_ID = re.compile(r".+-\d+")
 
 
 def environment() -> Environment:
@@ -27,7 +31,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["quoted"] = quoted
-    made.globals |= {**GLOBALS, "job_href": job_href, "run_href": run_href, "address": address}
+    made.globals |= {
+        **GLOBALS,
+        "job_href": job_href,
+        "job_href_of": job_href_of,
+        "run_href": run_href,
+        "address": address,
+    }
+    made.globals["static"] = StaticFiles().address
     made.globals["ui"] = made.get_template("components.html").module
     made.globals["part"] = made.get_template("parts.html").module
     return made
@@ -54,6 +65,17 @@ def fragments(templates: Environment, name: str, values: dict[str, Any]) -> dict
 
 def job_href(job: str) -> str:
     return f"/jobs/{quote(job, safe='')}"
+
+
+def job_words(job: Mapping[str, Any]) -> list[str]:
+    """What commands and roles call a job, or the job of a run: its name if it is declared, and its id."""
+    name, key = job["name"], str(job["id"])
+    # The appliance reads such a name as an id.
+    return [name, key] if name and not _ID.fullmatch(name) else [key]
+
+
+def job_href_of(job: Mapping[str, Any]) -> str:
+    return job_href(job_words(job)[0])
 
 
 def run_href(run: str) -> str:
