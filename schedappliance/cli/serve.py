@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from schedappliance.cli.appliance_file import add_config, config_path
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure
+from schedappliance.cli.page_process import PageProcess
 
 DESCRIPTION = """\
 Run the appliance in the foreground and log to stderr. SIGHUP reloads the stanza
@@ -26,12 +25,6 @@ STATUSES = {
     USAGE: "wrong usage",
     UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
 }
-
-# The page must not take time from jobs.
-PAGE_NICE = 5
-END_SECONDS = 2
-# What systemd gives to the daemon alone.
-OWN_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -72,26 +65,8 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _page(config: Path) -> Iterator[None]:
-    """The page of the appliance, as a child process. If it ends, the appliance goes on.
-
-    Its standard input is a pipe from the daemon. So it ends with the daemon, also if the daemon is killed.
-    """
-    # The child finds the same modules, wherever this process has them from.
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "schedappliance", "web", "--config", str(config), "--end-with-stdin"]
-    page = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        env={name: value for name, value in env.items() if name not in OWN_VARIABLES},
-        start_new_session=True,
-    )
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, page.pid, PAGE_NICE)
+    page = PageProcess(config)
     try:
         yield
     finally:
-        page.terminate()
-        try:
-            page.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            page.kill()
+        page.end()

@@ -6,6 +6,7 @@ Rule: the libraries of the page are imported only here, so that the appliance wo
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ DESCRIPTION = """\
 Serve the page, which shows the appliance in a browser. The page is a process of
 its own and a client of the console. This command needs the libraries of the
 page: python -m pip install 'schedappliance[web]'"""
+
+AS_ROOT = "warning: the page runs as root, and whoever it lets in can do what root can; start it as another user"
 
 STATUSES = {
     OK: "stopped",
@@ -54,6 +57,8 @@ def _serve(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         remedy = "install it: python -m pip install 'schedappliance[web]'"
         raise Unusable(f"the library {error.name} is not installed", remedy) from None
+    if os.geteuid() == 0:
+        _announce(AS_ROOT)
     settings = listening_at(web_settings(file), options.listen)
     serve_page(endpoint, settings, _announce, sys.stdin.fileno() if options.end_with_stdin else None)
     return OK

@@ -41,7 +41,8 @@ def _page(daemon: Daemon) -> int:
     """The process of the page, which answers by now."""
     eventually(lambda: _answer(daemon) == 200, "the page")
     assert daemon.process
-    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
+    children = [pid for task in tasks for pid in task.read_text().split()]
     (page,) = [int(pid) for pid in children if b"--end-with-stdin" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return page
 
@@ -67,12 +68,29 @@ def test_the_page_ends_with_a_daemon_that_is_killed(daemon: Daemon) -> None:
     assert _page(daemon.start()) != page, "the next daemon has a page again"
 
 
-def test_the_daemon_goes_on_without_its_page(daemon: Daemon) -> None:
+def test_a_page_that_crashes_starts_again(daemon: Daemon) -> None:
     page = _page(daemon.start())
     os.kill(page, signal.SIGKILL)
     eventually(lambda: _has_ended(page), "the end of the page")
     assert daemon.ask("run --wait hello") == "hello\n"
+    assert _page(daemon) != page
+    assert "note: the page has ended by signal 9; it starts again in 1 s\n" in daemon.log
     assert daemon.stop() == 0
+
+
+def test_a_page_that_somebody_stops_does_not_start_again(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    os.kill(page, signal.SIGTERM)
+    eventually(lambda: _has_ended(page), "the end of the page")
+    assert daemon.ask("run --wait hello") == "hello\n"
+    assert daemon.stop() == 0
+    assert "starts again" not in daemon.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_page_of_root_says_so(daemon: Daemon) -> None:
+    _page(daemon.start())
+    assert "warning: the page runs as root" in daemon.log
 
 
 def test_a_page_that_cannot_listen_does_not_stop_the_daemon(daemon: Daemon) -> None:
@@ -81,6 +99,7 @@ def test_a_page_that_cannot_listen_does_not_stop_the_daemon(daemon: Daemon) -> N
     eventually(lambda: "web.sock exists and is not a socket" in daemon.log, "the error of the page")
     assert daemon.ask("run --wait hello") == "hello\n"
     assert daemon.stop() == 0
+    assert "starts again" not in daemon.log
 
 
 def test_a_stopped_page_does_not_delay_the_end_of_the_daemon(daemon: Daemon) -> None:
