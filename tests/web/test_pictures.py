@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schedappliance.client.states import LIVE
@@ -130,6 +130,7 @@ runs = st.lists(
 
 @settings(max_examples=60)
 @given(runs, st.text(max_size=20))
+@example([run_row(1, 0, 721)], "")
 def test_any_runs_and_names_give_a_well_formed_timeline(rows: list[dict[str, Any]], name: str) -> None:
     heads = [Lane(name, JOB, f"/jobs/{JOB}", True, [NOON + MINUTE], 5_000), Lane("others", None)]
     root = well_formed(timeline(columns_of(*rows), heads, SPAN, at_noon(), lambda run: f"/runs/{run}"))

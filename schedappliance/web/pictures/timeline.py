@@ -217,7 +217,7 @@ def _links(
         run, begin = columns.row(at), columns.started[at]
         first = max(0, (columns.due[at] if begin == NEVER else begin) - span.since_ms)
         last = (span.now_ms if columns.states[at] in LIVE_NUMBERS else columns.end(at)) - span.since_ms
-        wide = max(last - first, LEAST_LINK * width)
+        wide = max(min(last, width) - first, LEAST_LINK * width)
         place = min(first, width - wide)
         parts.append(link.format(run_href(run.run), about(run, times), percent(place, width), percent(wide, width)))
     return Markup("").join(parts)
