@@ -19,7 +19,7 @@ WORKLOADS = (
 )
 # These run only by name. Their figures are for those who change the code.
 BY_NAME = (
-    *("pricing", "restart_calendars", "watching", "scraping", "drawing"),
+    *("pricing", "restart_calendars", "watching", "scraping", "drawing", "viewing"),
     *("pauses", "first_instruction", "previewing"),
 )
 

@@ -1,0 +1,212 @@
+"""How much later jobs start while people look at the page, and how soon the page shows its first view.
+
+Rule: one daemon and one page run all the time. Viewers come and go in turn, so that other load meets both ways alike.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import select
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter, time
+
+from benchmarks.appliances import (
+    DAY_MS,
+    PATIENCE_SECONDS,
+    STANZAS,
+    Place,
+    Planned,
+    fill,
+    is_root,
+    lay_out,
+    memory,
+    reading,
+    serving,
+    until,
+)
+from benchmarks.lateness import SHARES
+from benchmarks.measuring import Scale, percentile
+from benchmarks.reporting import OURS, Check, Report
+from benchmarks.viewers import Page, Viewers, looking, page_of
+
+TITLE = "viewers of the page"
+JOBS, RUNS_OF_JOB = 1000, 20
+SCREENS = {"Now": "/", "Jobs": "/jobs"}
+# What the viewers look at.
+PATHS = ("/", "/jobs", "/jobs/example.com-000000001", "/runs", "/month")
+ALONE, VIEWED = "nobody looks", "viewers look"
+# One a second on average, but at no fixed distance from the work that the run before gives to the page.
+DISTANCES_MS = (600, 1400)
+# After the last due time of a block.
+REST_MS = 1000
+MOST_LATER_MS, MOST_BYTES, MOST_MS = 1.0, 100_000, 300.0
+# The other parts of a screen: the stylesheet, the script and the icon.
+_PARTS = re.compile(r'(?:href|src)="(/static/[^"]+)"')
+_TIMES = """() => [performance.getEntriesByName("first-contentful-paint")[0].startTime,
+  performance.getEntriesByType("navigation")[0].loadEventEnd]"""
+STATES = ("succeeded",) * 18 + ("failed", "missed")
+
+
+def blocks_of(first_ms: int, blocks: int, count: int, pause_ms: int) -> list[list[int]]:
+    """The due times of each block. Viewers look in every second block."""
+    dice, at, made = Random(1), first_ms, list[list[int]]()
+    for _ in range(blocks):
+        dues = []
+        for _ in range(count):
+            at += dice.randint(*DISTANCES_MS)
+            dues.append(at)
+        made.append(dues)
+        at += pause_ms
+    return made
+
+
+@contextmanager
+def appliance(folder: Path, dues: Sequence[int], jobs: int) -> Iterator[tuple[Place, Path]]:
+    """A daemon with jobs that have a past and are not due, beside those that are. Also the file with their lateness."""
+    place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS)
+    now_ms = int(time() * 1000)
+    waiting = [Planned(now_ms + DAY_MS + n, f"run backup source-{n}", DAY_MS) for n in range(jobs)]
+    due = [Planned(at, f"config set message_expiration {n}") for n, at in enumerate(dues)]
+    fill(place, [*waiting, *due], now_ms)
+    with sqlite3.connect(place.store) as store:
+        _write_past(store, jobs, now_ms)
+    store.close()
+    file = place.root / "lateness"
+    with serving(place, daemon=("--lateness", str(file))):
+        yield place, file
+
+
+def _write_past(store: sqlite3.Connection, jobs: int, now_ms: int) -> None:
+    """The runs of a day."""
+    dice, count = Random(1), jobs * RUNS_OF_JOB
+    store.execute("UPDATE jobs SET occurrence = ? WHERE interval_ms IS NOT NULL", (RUNS_OF_JOB,))
+    for number in range(count):
+        job, occurrence, state = number % jobs + 1, number // jobs + 1, dice.choice(STATES)
+        due = now_ms - DAY_MS + number * DAY_MS // count
+        ended = due + dice.randint(500, 60_000) if state != "missed" else due
+        store.execute(
+            "INSERT INTO runs (job, occurrence, due_ms, state, command, uid, user, origin, attempts, claimed_ms, ended_ms)"
+            " VALUES (?, ?, ?, ?, ?, 1000, 'operator', 'console', 1, ?, ?)",
+            (job, occurrence, due, state, f"run backup source-{job - 1}", due, ended),
+        )
+        if state != "missed":
+            store.execute(
+                "INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms,"
+                " ended_ms, exit_status) VALUES (?, ?, 1, 'backup', ?, 'earlier', ?, 0, ?, ?)",
+                (job, occurrence, state, due + 2, ended, int(state == "failed")),
+            )
+
+
+def _sleep_until(instant_ms: float) -> None:
+    select.select([], [], [], max(0.0, instant_ms / 1000 - time()))
+
+
+def _look(page: Page, blocks: list[list[int]], crowd: tuple[int, int], report: Report) -> None:
+    """Viewers come before every second block, and go after it."""
+    lost = failed = visits = 0
+    most = 0.0
+    for number, dues in enumerate(blocks):
+        if number % 2 == 0:
+            _sleep_until(dues[-1] + REST_MS)
+            continue
+        viewers = Viewers(page, PATHS, *crowd)
+        with looking(viewers):
+            if time() * 1000 > dues[0]:
+                report.absent.append("viewers came later than the due times: the machine is too busy for these figures")
+            _sleep_until(dues[-1] + REST_MS)
+            most = max(most, memory(page.pid)[0])
+        lost, failed, visits = lost + viewers.lost, failed + viewers.failed, visits + viewers.visits
+    report.add({f"{OURS}, screens that viewers opened": [float(visits)]}, "screens")
+    report.add({f"{OURS}, resident memory of the page with its viewers": [most]}, "MB")
+    report.checks.append(Check("streams and screens that viewers did not get", lost + failed, 0, "", at_least=False))
+
+
+def later(scale: Scale, folder: Path, report: Report) -> None:
+    blocks, count, *crowd = scale.pick((20, 30, 50, 300), (2, 30, 50, 300), (2, 2, 5, 10))
+    jobs = scale.pick(JOBS, JOBS, 20)
+    # Until the first due time, and between two blocks: viewers need time to come and to go.
+    lead_ms, pause_ms = scale.pick((20_000, 8_000), (20_000, 8_000), (6_000, 3_000))
+    plan = blocks_of(int(time() * 1000) + lead_ms, blocks, count, pause_ms)
+    dues = [due for block in plan for due in block]
+    with appliance(folder, dues, jobs) as (place, file), page_of(place) as page:
+        _look(page, plan, (crowd[0], crowd[1]), report)
+        first_view(scale, page, report)
+        with reading(place) as number:
+            until(lambda: number(f"SELECT count(*) = {jobs} FROM jobs"))
+    delays: list[float] = json.loads(file.read_text())
+    assert len(delays) == len(dues)
+    ways = {
+        way: [delay for at, delay in enumerate(delays) if at // count % 2 == turn]
+        for turn, way in enumerate((ALONE, VIEWED))
+    }
+    for share in ("p50", "p99"):
+        values = {way: percentile(part, SHARES[share]) for way, part in ways.items()}
+        report.add({f"{OURS}, lateness, {way}, {share}": [value] for way, value in values.items()}, "ms")
+        what = f"later while {crowd[0]} look, {share} of {len(ways[VIEWED])}"
+        report.checks.append(Check(what, values[VIEWED] - values[ALONE], MOST_LATER_MS, "ms", at_least=False))
+
+
+def first_view(scale: Scale, page: Page, report: Report) -> None:
+    """What a viewer who has nothing yet receives, and how long it takes."""
+    rounds = scale.pick(15, 7, 1)
+    for screen, path in SCREENS.items():
+        name, took, spent, sizes = f"first view of {screen}", list[float](), list[float](), list[int]()
+        for _ in range(rounds):
+            began, before = perf_counter(), page.spent_ms()
+            sent, body = page.get(path)
+            sizes.append(sent + sum(page.get(address)[0] for address in _PARTS.findall(gzip.decompress(body).decode())))
+            took.append((perf_counter() - began) * 1000)
+            spent.append(page.spent_ms() - before)
+        report.add({f"{OURS}, {name}": took, f"{OURS}, {name}, processor time of the page": spent}, "ms")
+        report.checks.append(Check(f"{name}, as it is sent", max(sizes), MOST_BYTES, "bytes", at_least=False))
+        report.checks.append(Check(f"{name}, until its last byte", median(took), MOST_MS, "ms", at_least=False))
+    chromium = shutil.which("chromium")
+    if chromium is None or find_spec("playwright") is None:
+        report.absent.append("Chromium: it or playwright is not installed")
+        return
+    for screen, times in _in_chromium(chromium, page, rounds).items():
+        for what, values in times.items():
+            name = f"first view of {screen} in Chromium, {what}"
+            report.add({f"{OURS}, {name}": values}, "ms")
+            report.checks.append(Check(name, median(values), MOST_MS, "ms", at_least=False))
+
+
+def _in_chromium(path: str, page: Page, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """For each screen, the milliseconds until something is painted and until all is loaded. Each view has an empty cache."""
+    from playwright.sync_api import sync_playwright
+
+    times: dict[str, dict[str, list[float]]] = {screen: {"first paint": [], "load": []} for screen in SCREENS}
+    name, _, value = page.cookie.partition("=")
+    # Chromium's sandbox does not work as root.
+    arguments = ["--no-sandbox"] if is_root() else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments, timeout=PATIENCE_SECONDS * 1000)
+        for _ in range(rounds + 1):
+            for screen, address in SCREENS.items():
+                context = browser.new_context()
+                context.add_cookies([{"name": name, "value": value, "url": page.url}])
+                tab = context.new_page()
+                tab.goto(page.url + address)
+                paint, load = tab.evaluate(_TIMES)
+                times[screen]["first paint"].append(paint)
+                times[screen]["load"].append(load)
+                context.close()
+        browser.close()
+    # The browser itself is cold at its first view.
+    return {screen: {what: values[1:] for what, values in of_one.items()} for screen, of_one in times.items()}
+
+
+def run(scale: Scale, folder: Path) -> Report:
+    report = Report(TITLE, f"one job a second, {JOBS:,} jobs with {RUNS_OF_JOB} runs each, a page beside the daemon")
+    later(scale, folder, report)
+    return report
