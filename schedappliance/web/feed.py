@@ -28,8 +28,8 @@ PAGE = 1000
 RETRY_SECONDS, CHECK_SECONDS = 0.5, 10.0
 # Between two readings, and the longest wait of an action for the next one.
 PAUSE_SECONDS, ACTION_SECONDS = 1.0, 2.0
-# A list of many jobs takes long, and is read again at most this often.
-LIST_SECONDS = 30.0
+# A list of many jobs takes long, and is read again at most this often. Jobs that it does not hold may become the next ones.
+LIST_SECONDS, LIST_AGAIN_SECONDS = 30.0, 300.0
 PATIENCE_SECONDS = 30.0
 # After more changes than this, the whole list takes less time than single rows.
 MOST_SINGLE_ROWS = 50
@@ -183,6 +183,7 @@ class Feed:
         first, self._acted_on = self._acted_on, set()
         self._stale -= first
         is_list_old = len(self._stale) > MOST_SINGLE_ROWS and self._is_past(self._jobs_read_ms, LIST_SECONDS)
+        is_list_old |= self.has_more_jobs and self._is_past(self._jobs_read_ms, LIST_AGAIN_SECONDS)
         if self._are_jobs_stale or is_list_old or len(first) > MOST_SINGLE_ROWS:
             with self._events_wait():
                 await self._read_jobs(session)

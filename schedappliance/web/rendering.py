@@ -19,6 +19,7 @@ from schedappliance.web.words import GLOBALS
 
 LIVE, LAYOUT = "live_", "layout.html"
 _ID = re.compile(r".+-\d+")
+_NOT_IN_ADDRESSES = ("", ".", "..", "new")
 
 
 def environment() -> Environment:
@@ -75,7 +76,9 @@ def job_words(job: Mapping[str, Any]) -> list[str]:
 
 
 def job_href_of(job: Mapping[str, Any]) -> str:
-    return job_href(job_words(job)[0])
+    """The address of a job: its name, unless this would be that of another screen."""
+    word = job_words(job)[0]
+    return job_href(job["id"] if "/" in word or word in _NOT_IN_ADDRESSES else word)
 
 
 def run_href(run: str) -> str:

@@ -70,7 +70,7 @@ class Site:
         """The name of the template, its values, and the status."""
         common = self._common(look, screen)
         try:
-            common["navigation"] = [one[:3] for one in NAVIGATION if not one[3] or await look.may(one[3])]
+            common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
             common["troubles"] = await self._troubles(look)
             return screen.template, common | await screen.collect(look), 200
         except (Unavailable, Rejected) as error:
@@ -78,6 +78,10 @@ class Site:
             if status == 503:
                 common["troubles"] = [self._silence(look.times, str(error))]
             return "problem.html", common | {"head": head, "text": str(error)}, status
+
+    async def _may_visit(self, look: Look, path: str, command: str) -> bool:
+        """Whether a screen has something for the viewer. Roles may show single jobs, and no list of all. Raises Unavailable."""
+        return not command or await look.may(command) or (path == "/jobs" and bool(await look.jobs()))
 
     async def parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
         """The template and the changing parts of a screen. Viewers with the same rights share them for a second."""

@@ -64,7 +64,7 @@ def run_href(run: str) -> str:
 def page() -> str:
     now, columns, jobs = times(), sample.columns(), sample.jobs()
     span = Span(now.now_ms - sample.DAY_MS // 2, now.now_ms, now.now_ms + sample.DAY_MS // 2)
-    heads = lanes(jobs, columns, span, href=lambda job: f"/jobs/{job}")
+    heads = lanes(jobs, columns, span, href=lambda job: f"/jobs/{job['id']}")
     newest = columns.newest([job["id"] for job in jobs], 100)
     bad = [run for runs in newest.values() for run in runs if run.state not in ("succeeded", *LIVE)]
     bad.sort(key=lambda run: -run.due_ms)

@@ -12,24 +12,23 @@ from schedappliance.web.pages.look import Look
 from schedappliance.web.pages.month import month_of
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.pictures.durations import durations
-from schedappliance.web.rendering import job_href, run_href
+from schedappliance.web.rendering import job_href_of, run_href
 
 RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 40, 5, 500
 
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    word = quoted(look.part("job"))
-    job = await look.data(f"sched show {word}")
+    job = await look.data(f"sched show {quoted(look.part('job'))}")
     key = job["id"]
-    may_see_runs = await look.may_see_runs()
+    may_see_runs = await look.may_see_runs(job)
     runs = look.feed.columns.of(key, RESULTS) if may_see_runs else []
-    lines = {verb: f"sched {verb} {quoted(key)}" for verb in ("run", "pause", "resume", "delete")}
+    lines = {verb: await look.line(verb, job) for verb in ("run", "pause", "resume", "delete")}
     due = await _due_times(look, job)
     return {
         "job": job,
         "words": job["words"] or schedule_words(job),
-        "why": await look.data_if_allowed(f"sched why {word}"),
+        "why": await look.data_if_allowed(await look.line("why", job)),
         "due": due[:DUE_TIMES],
         "runs": runs,
         "cells": cells(runs, run_href, look.times, most=CELLS),
@@ -40,15 +39,16 @@ async def collect(look: Look) -> dict[str, Any]:
         if await look.may("sched incidents")
         else [],
         "options": await _options(look, job),
-        **month_of(look, job_href(job["id"]), [one["due_ms"] for one in due], job),
+        **month_of(look, job_href_of(job), [one["due_ms"] for one in due], job, may_see_runs),
     }
 
 
 async def _due_times(look: Look, job: Row) -> list[Row]:
-    if job["state"] != "waiting" or not await look.may(f"sched next {quoted(job['id'])}"):
+    line = await look.line("next", job, f" {MOST_DUE_TIMES}")
+    if job["state"] != "waiting" or not await look.may(line):
         return []
     try:
-        data = await look.data(f"sched next {quoted(job['id'])} {MOST_DUE_TIMES}")
+        data = await look.data(line)
     except Rejected:
         return []
     rows: list[Row] = data["next"]

@@ -9,47 +9,65 @@ from schedappliance.client.errors import Rejected
 from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
 from schedappliance.clock import span_text
+from schedappliance.diagnostics import counted
 from schedappliance.web.columns import RunRow
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
 from schedappliance.web.pictures.cells import cells
-from schedappliance.web.rendering import address, run_href
+from schedappliance.web.rendering import address, job_words, run_href
 
 EACH, RESULTS = 50, 20
 FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
+# These need the runs.
+FILTERS_OF_RUNS = ("failing", "running")
 FORMS = ("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")
 VERBS = ("run", "pause", "resume")
 
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    may_list = await look.may("sched list")
+    may_list, may_see_runs = await look.may("sched list"), await look.may_see_runs()
     jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
-    last = look.feed.columns.newest([job["id"] for job in jobs], 1)
-    kinds = {kind: [job for job in jobs if _is_of(kind, job, last)] for kind in FILTERS if kind != "off"}
+    last = look.feed.columns.newest([job["id"] for job in jobs], 1) if may_see_runs else {}
+    names = [kind for kind in FILTERS if may_see_runs or kind not in FILTERS_OF_RUNS]
+    kinds = {kind: [job for job in jobs if _is_of(kind, job, last)] for kind in names if kind != "off"}
     kinds["off"] = await _switched_off(look) if look.query("show") == "off" else []
     find, kind, after = look.query("find"), look.query("show"), look.query("after")
-    matching = [job for job in kinds.get(kind, jobs) if _matches(job, find.casefold())]
-    rest = [job for job in matching if not after or _place(job) > after]
-    shown = rest[:EACH]
-    lines = [f"sched {verb} {quoted(job['id'])}" for job in shown for verb in VERBS]
+    is_partial = look.feed.has_more_jobs and may_list
+    if is_partial and not kind:
+        rest, count = await _listed(look, find, after), ""
+    else:
+        matching = [job for job in kinds.get(kind, jobs) if _matches(job, find.casefold())]
+        rest, count = [job for job in matching if not after or _place(job) > after], counted(len(matching), "job")
+    rows = await _rows(look, rest[:EACH])
     return {
-        "may_list": may_list,
-        "rows": await _rows(look, shown),
-        "job_count": len(matching),
+        "may_list": may_list or bool(jobs),
+        "rows": rows,
+        "count": count,
         "total": len(jobs),
-        "has_more_jobs": look.feed.has_more_jobs,
-        "older": address("/jobs", find=find, show=kind, after=_place(shown[-1])) if len(rest) > EACH else None,
+        "is_partial": is_partial and bool(kind),
+        "older": address("/jobs", find=find, show=kind, after=_place(rows[-1])) if len(rest) > EACH else None,
         "newer": address("/jobs", find=find, show=kind) if after else None,
         "find": find,
         "show": kind,
-        "filters": [("all", address("/jobs", find=find), not kind, len(jobs))]
+        "filters": [("all", address("/jobs", find=find), not kind, None if is_partial else len(jobs))]
         + [
             (one, address("/jobs", find=find, show=one), kind == one, len(kinds[one]) if one != "off" else None)
-            for one in FILTERS
+            for one in names
         ],
-        "allowed": await look.allowed([*lines, "sched in 1 version"]),
+        "allowed": await look.allowed(
+            [*(line for row in rows for line in row["lines"].values()), "sched in 1 version"]
+        ),
     }
+
+
+async def _listed(look: Look, find: str, after: str) -> list[Row]:
+    """The jobs of a page, and one more, as the appliance lists them: the feed does not hold them all. Raises Error."""
+    due, _, key = after.partition(".")
+    words = ["sched list", *(["find", quoted(find)] if find else []), f"limit {EACH + 1}"]
+    words += ["after", quoted(f"{key}@{int(due)}")] if due.isascii() and due.isdecimal() and key else []
+    rows: list[Row] = await look.data(" ".join(words))
+    return rows
 
 
 def _place(job: Row) -> str:
@@ -62,7 +80,7 @@ def _matches(job: Row, text: str) -> bool:
 
 
 def _is_of(kind: str, job: Row, last: Mapping[str, list[RunRow]]) -> bool:
-    runs = last[job["id"]]
+    runs = last.get(job["id"], [])
     is_of: dict[str, bool] = {
         "failing": bool(runs) and runs[0].state in FAILED,
         "running": bool(runs) and runs[0].state == "started",
@@ -89,15 +107,16 @@ async def _switched_off(look: Look) -> list[Row]:
 
 
 async def _rows(look: Look, jobs: list[Row]) -> list[Row]:
-    keys = [job["id"] for job in jobs]
-    last = look.feed.columns.newest(keys, RESULTS) if await look.may_see_runs() else {key: [] for key in keys}
-    return [await _row(look, job, last[job["id"]]) for job in jobs]
+    last = look.feed.columns.newest([job["id"] for job in jobs], RESULTS)
+    return [await _row(look, job, last[job["id"]] if await look.may_see_runs(job) else []) for job in jobs]
 
 
 async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
     ended = next((run for run in runs if run.took_ms is not None), None)
     state = "paused" if job["paused"] else runs[0].state if runs and runs[0].state in ("started", "queued") else None
     return job | {
+        "word": job_words(job)[0],
+        "lines": {verb: await look.line(verb, job) for verb in VERBS},
         "words": await _words(look, job),
         "cells": cells(runs, run_href, look.times, most=RESULTS),
         "last": runs[0] if runs else None,
@@ -109,12 +128,11 @@ async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
 
 async def _words(look: Look, job: Row) -> str:
     """When a job runs. The appliance says what a calendar means, once for each calendar."""
-    key = job["id"]
-    if not job["calendar"] or not await look.may(f"sched show {quoted(key)}"):
+    if not job["calendar"] or not await look.may(line := await look.line("show", job)):
         return schedule_words(job)
+    key = job["id"]
     if key not in look.feed.words:
-        details = await look.data(f"sched show {quoted(key)}")
-        look.feed.words[key] = details["words"] or schedule_words(job)
+        look.feed.words[key] = (await look.data(line))["words"] or schedule_words(job)
     return look.feed.words[key]
 
 

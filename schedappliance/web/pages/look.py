@@ -5,7 +5,7 @@ Rule: a screen reads the appliance only through its look, so that nobody sees wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ from starlette.requests import Request
 from schedappliance.client.wire import Message, quoted
 from schedappliance.web.feed import Feed, Row
 from schedappliance.web.gateway import Gateway
+from schedappliance.web.rendering import job_words
 from schedappliance.web.viewer import Viewer
 from schedappliance.web.words import Times
 
 MOST_DUE_TIMES = 100
+# Each of them is a question to the appliance, until the roles may have changed.
+MOST_SINGLE = 1000
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,17 @@ class Look:
             return frozenset()
         return frozenset([line for line in lines if await self.may(line)])
 
+    async def line(self, verb: str, job: Mapping[str, Any], more: str = "") -> str:
+        """The command for a job, or the job of a run, as the roles of the viewer allow it. Raises Unavailable."""
+        lines = [f"sched {verb} {quoted(word)}{more}" for word in job_words(job)]
+        for line in lines:
+            if await self.may(line):
+                return line
+        return lines[0]
+
     async def due_times(self, job: Row, until_ms: int) -> list[int]:
         """The next due times of a job with a calendar, which are asked for again when it has another next one. Raises Error."""
-        line = f"sched next {quoted(job['id'])} {MOST_DUE_TIMES}"
+        line = await self.line("next", job, f" {MOST_DUE_TIMES}")
         if job["next_run_ms"] > until_ms or not await self.may(line):
             return []
         known = self.feed.planned.get(job["id"])
@@ -87,8 +98,16 @@ class Look:
         return known
 
     async def jobs(self) -> list[Row]:
-        """The jobs of the feed, if the viewer may list them. Raises Unavailable."""
-        return list(self.feed.jobs.values()) if await self.may("sched list") else []
+        """The jobs of the feed: all of them if the viewer may list them, or else those that the viewer may show.
 
-    async def may_see_runs(self) -> bool:
-        return await self.may("sched history")
+        Roles name declared jobs, so only these are asked for one by one. Raises Unavailable.
+        """
+        jobs = list(self.feed.jobs.values())
+        if await self.may("sched list"):
+            return jobs
+        declared = [job for job in jobs if job["name"]][:MOST_SINGLE]
+        return [job for job in declared if await self.may(await self.line("show", job))]
+
+    async def may_see_runs(self, job: Row | None = None) -> bool:
+        """Whether the viewer may see the runs of a job, or of all jobs. Raises Unavailable."""
+        return await self.may("sched history") or (job is not None and await self.may(await self.line("history", job)))

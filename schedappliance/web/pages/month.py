@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from schedappliance.web.columns import RunColumns
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
 from schedappliance.web.pictures.calendar import calendar, month_days, month_name, month_span
@@ -33,10 +34,13 @@ def _at_intervals(job: Row, end_ms: int) -> Iterable[int]:
     return range(job["next_run_ms"], end_ms, step) if step >= LEAST_INTERVAL_MS else ()
 
 
-def month_of(look: Look, path: str, due_ms: Iterable[int], job: Row | None = None) -> dict[str, Any]:
+def month_of(
+    look: Look, path: str, due_ms: Iterable[int], job: Row | None = None, may_see_runs: bool = True
+) -> dict[str, Any]:
     """The table of the chosen month, of a job or of all, and the addresses of its neighbours."""
     year, month = chosen_month(look)
-    days = month_days(look.feed.columns, due_ms, year, month, look.times, job["id"] if job else None)
+    columns = look.feed.columns if may_see_runs else RunColumns()
+    days = month_days(columns, due_ms, year, month, look.times, job["id"] if job else None)
     of_job = (job["name"] or job["id"]) if job else ""
 
     def day_href(date: str) -> str:

@@ -10,7 +10,7 @@ from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
 from schedappliance.web.pictures.lanes import Lane, Span, lanes
 from schedappliance.web.pictures.timeline import timeline
-from schedappliance.web.rendering import address, job_href, run_href
+from schedappliance.web.rendering import address, job_href_of, run_href
 from schedappliance.web.words import DAY_MS
 
 SHOWN, HOUR_MS = 20, 3_600_000
@@ -29,9 +29,9 @@ async def collect(look: Look) -> dict[str, Any]:
     stops = [f"sched stop {quoted(run['run'])}" for run in live[:SHOWN]]
     counts = look.feed.columns.counts(look.now_ms - DAY_MS) if may_see_runs else {}
     return {
-        "may_list": await look.may("sched list"),
+        "may_list": bool(jobs) or await look.may("sched list"),
         "may_see_runs": may_see_runs,
-        "tiles": _tiles(jobs, running, live, counts),
+        "tiles": _tiles(jobs, look.feed.has_more_jobs, running, live, counts),
         "running": running[:SHOWN],
         "waiting": [run for run in live if run["state"] == "queued"][:SHOWN],
         "usual": usual,
@@ -44,11 +44,13 @@ async def collect(look: Look) -> dict[str, Any]:
     }
 
 
-def _tiles(jobs: list[Row], running: list[Row], live: list[Row], counts: Any) -> list[tuple[Any, ...]]:
+def _tiles(
+    jobs: list[Row], has_more_jobs: bool, running: list[Row], live: list[Row], counts: Any
+) -> list[tuple[Any, ...]]:
     """The label, the number, the address, and the state that decides its shape and colour."""
     failed = sum(counts[state] for state in FAILED) if counts else 0
     return [
-        ("Jobs", len(jobs), "/jobs", "", ""),
+        ("Jobs", f"{len(jobs):,}+" if has_more_jobs else len(jobs), "/jobs", "", ""),
         ("Running", len(running), address("/runs", state="started"), "started", ""),
         ("Waiting", len(live) - len(running), address("/runs", state="queued"), "queued", ""),
         (
@@ -96,9 +98,10 @@ def _pan(look: Look) -> dict[str, str]:
 async def _timeline(look: Look, jobs: list[Row]) -> Any:
     """The timeline. It is drawn once a second at most, and shared by all viewers with the same rights and zone."""
     span = _span(look)
-    key = (span.since_ms // 1000, span.until_ms // 1000, look.times.zone_name, bool(jobs))
+    shown = len(jobs) == len(look.feed.jobs) or tuple(job["id"] for job in jobs)
+    key = (span.since_ms // 1000, span.until_ms // 1000, look.times.zone_name, shown)
     if key not in look.feed.pictures:
         planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
-        heads: list[Lane] = lanes(jobs, look.feed.columns, span, href=job_href, planned=planned, most=MOST_LANES)
+        heads: list[Lane] = lanes(jobs, look.feed.columns, span, href=job_href_of, planned=planned, most=MOST_LANES)
         look.feed.keep_picture(key, timeline(look.feed.columns, heads, span, look.times, run_href))
     return look.feed.pictures[key]

@@ -68,7 +68,7 @@ async def collect(look: Look) -> dict[str, Any]:
     reading = Reading(attempt)
     # A stream sends only what is added to the output, and does that itself.
     output = await read_more(look, reading) if may_read and not look.is_stream else Markup("")
-    stop, again = f"sched stop {word}", _again(look, details)
+    stop, again = f"sched stop {word}", await _again(look, details)
     is_wrapped = look.query("wrap") != "no"
     return {
         "run": details,
@@ -94,9 +94,10 @@ def _attempts(run: str, numbers: list[int], chosen: int | None) -> list[tuple[st
     return [(f"Attempt {number}", address(run_href(run), attempt=number), number == shown) for number in numbers]
 
 
-def _again(look: Look, run: Row) -> str:
-    """The command that runs the same again: the job, or the command of a job that is gone."""
-    return f"sched run {quoted(run['id'])}" if run["id"] in look.feed.jobs else str(run["command"])
+async def _again(look: Look, run: Row) -> str:
+    """The command that runs the same again: the job, or the command of a job that is gone. Raises Unavailable."""
+    is_known = run["id"] in look.feed.jobs or look.feed.has_more_jobs
+    return await look.line("run", run) if is_known else str(run["command"])
 
 
 async def _part(look: Look, attempt: int | None, at: int) -> tuple[Row, bytes]:

@@ -37,7 +37,8 @@ COLUMNS = (
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     filters = _filters(look)
-    if not await look.may("sched history"):
+    job = filters["job"]
+    if not await look.may("sched history") and not (job and await look.may(f"sched history {quoted(job)}")):
         return {"may_see_runs": False}
     before = look.query("before")
     rows, following = await _page(look, filters, before)

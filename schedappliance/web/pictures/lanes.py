@@ -68,7 +68,7 @@ def lanes(
     columns: RunColumns,
     span: Span,
     *,
-    href: Callable[[str], str],
+    href: Callable[[Mapping[str, Any]], str],
     planned: Mapping[str, Sequence[int]] | None = None,
     most: int = 60,
 ) -> list[Lane]:
@@ -89,7 +89,7 @@ def lanes(
         Lane(
             job["name"] or job["command"],
             job["id"],
-            href(job["id"]),
+            href(job),
             job["paused"],
             _planned(job, span, planned or {}),
             usual[job["id"]],

@@ -20,7 +20,7 @@ expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 def test_a_job_is_run_paused_and_resumed(daemon: Daemon, tab: Tab) -> None:
     page = tab("/jobs")
     greeting = page.locator("tr", has_text="greeting")
-    assert greeting.get_by_role("button", name="Pause").get_attribute("title") == "sched pause example.com-000000001"
+    assert greeting.get_by_role("button", name="Pause").get_attribute("title") == "sched pause greeting"
     greeting.get_by_role("button", name="Pause").click()
     greeting.get_by_role("button", name="Resume").click()
     greeting.get_by_role("button", name="Run").click()

@@ -1,0 +1,119 @@
+"""What a viewer sees whose roles name single jobs, or whose appliance has more jobs than the page keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from schedappliance.client.errors import Unavailable
+from schedappliance.clock import ManualClock
+from schedappliance.web.feed import Feed, Row
+from schedappliance.web.gateway import Gateway
+from schedappliance.web.pages import jobs, now, runs
+from schedappliance.web.pages.look import Look
+from schedappliance.web.site import Screen, Site
+from schedappliance.web.viewer import Viewer
+from schedappliance.web.words import Times, _Utc
+from tests.web.test_feed import DAY_MS, JOB, RUN
+
+ALICE = Viewer("alice", None, "socket")
+BACKUP = JOB | {"name": "backup", "command": "run backup"}
+OTHER = JOB | {"id": "n-000000002", "name": "other"}
+SINGLE = "^sched (show|run|history) backup\\b"
+
+
+class Roles(Gateway):
+    """A gateway whose appliance allows what a pattern matches. `asked`: the commands. `listed`: what `sched list` answers."""
+
+    def __init__(self, pattern: str, listed: list[Row]) -> None:
+        super().__init__(Path("/nowhere"), "own")
+        self._pattern, self._listed, self.asked = re.compile(pattern), listed, list[str]()
+
+    async def may(self, _viewer: Viewer, line: str) -> bool:
+        return bool(self._pattern.search(line))
+
+    async def data(self, _viewer: Viewer, line: str) -> Any:
+        self.asked.append(line)
+        return self._listed
+
+
+def _look(pattern: str, address: str = "/", listed: list[Row] | None = None) -> tuple[Look, Roles]:
+    feed, roles = Feed(Path("/nowhere"), ManualClock(0), DAY_MS, lambda: None), Roles(pattern, listed or [])
+    feed.jobs = {job["id"]: job for job in (BACKUP, OTHER)}
+    for number, job in enumerate((BACKUP, OTHER)):
+        feed.columns.put(RUN | {"run": f"{job['id']}/1", "id": job["id"], "sequence": number, "state": "failed"})
+    path, _, query = address.partition("?")
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+    return Look(Request(scope), roles, feed, ALICE, Times(5000, _Utc(), "UTC"), False), roles
+
+
+def test_a_role_for_a_job_shows_this_job_alone() -> None:
+    look, _ = _look(SINGLE, "/jobs")
+    values = asyncio.run(jobs.collect(look))
+    assert values["may_list"]
+    assert [row["name"] for row in values["rows"]] == ["backup"]
+    (row,) = values["rows"]
+    assert row["last"].state == "failed" and row["lines"]["run"] == "sched run backup"
+    assert values["allowed"] == {"sched run backup"}
+
+
+def test_a_role_may_name_a_job_by_its_id() -> None:
+    look, _ = _look("^sched (show|pause) n-000000001", "/jobs")
+    values = asyncio.run(jobs.collect(look))
+    assert [row["name"] for row in values["rows"]] == ["backup"]
+    assert values["allowed"] == {"sched pause n-000000001"}
+    assert values["rows"][0]["last"] is None, "the role does not show runs"
+
+
+def test_results_are_no_filter_for_those_who_may_not_see_runs() -> None:
+    for pattern, shown in (("^sched list", False), ("^sched (list|history)", True)):
+        look, _ = _look(pattern, "/jobs?show=failing")
+        values = asyncio.run(jobs.collect(look))
+        assert ("failing" in [name for name, *_ in values["filters"]]) == shown
+
+
+def test_the_first_screen_shows_when_a_single_job_is_due_and_nothing_of_others() -> None:
+    look, _ = _look(SINGLE)
+    values = asyncio.run(now.collect(look))
+    assert [job["name"] for job in values["due"]] == ["backup"]
+    assert (values["timeline"], values["failed"], values["running"]) == ("", [], [])
+
+
+def test_the_history_of_a_single_job_is_shown() -> None:
+    for job, shown in (("backup", True), ("other", False), ("", False)):
+        look, _ = _look("^sched history backup\\b", f"/runs?job={job}")
+        if shown:
+            with pytest.raises(Unavailable):
+                asyncio.run(runs.collect(look))
+        else:
+            assert asyncio.run(runs.collect(look)) == {"may_see_runs": False}
+
+
+def test_the_navigation_leads_to_what_a_role_for_a_job_shows() -> None:
+    look, roles = _look(SINGLE)
+    site = Site("t", False, roles, look.feed, ManualClock(0))
+
+    async def nothing(_look: Look) -> Row:
+        return {}
+
+    _, values, _ = asyncio.run(site.values(look, Screen("/", "Now", "now.html", nothing)))
+    assert [name for _, name, _ in values["navigation"]] == ["Now", "Jobs", "About"]
+
+
+def test_the_appliance_lists_the_jobs_that_the_page_does_not_keep() -> None:
+    listed = [JOB | {"id": f"n-{number:09d}", "name": None, "next_run_ms": number} for number in range(51)]
+    look, roles = _look(".", "/jobs?find=a+b&after=0000000000000007.n-000000007", listed)
+    look.feed.has_more_jobs = True
+    values = asyncio.run(jobs.collect(look))
+    assert roles.asked == ['sched list find "a b" limit 51 after n-000000007@7']
+    assert [row["id"] for row in values["rows"]] == [job["id"] for job in listed[:50]]
+    assert "after=0000000000000049.n-000000049" in values["older"]
+    tiles = {label: value for label, value, *_ in asyncio.run(now.collect(_look(".")[0]))["tiles"]}
+    assert tiles["Jobs"] == 2
+    values = asyncio.run(now.collect(look))
+    assert {label: value for label, value, *_ in values["tiles"]}["Jobs"] == "2+"
