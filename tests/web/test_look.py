@@ -31,7 +31,7 @@ class Roles(Gateway):
     """A gateway whose appliance allows what a pattern matches. `asked`: the commands. `listed`: what `sched list` answers."""
 
     def __init__(self, pattern: str, listed: list[Row]) -> None:
-        super().__init__(Path("/nowhere"), "own")
+        super().__init__(Path("/nowhere"), ManualClock(0), "own")
         self._pattern, self._listed, self.asked = re.compile(pattern), listed, list[str]()
 
     async def may(self, _viewer: Viewer, line: str) -> bool:

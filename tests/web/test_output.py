@@ -20,7 +20,7 @@ class Appliance:
     def __init__(self, *attempts: bytes, state: str = "succeeded", is_stream: bool = False) -> None:
         self.attempts, self.state, self.is_stream = attempts, state, is_stream
         self.lines: list[str] = []
-        self.feed = SimpleNamespace(jobs={})
+        self.feed = SimpleNamespace(jobs={}, has_more_jobs=False)
 
     def part(self, name: str) -> str:
         return {"job": "a-000000001", "occurrence": "7"}[name]
