@@ -29,7 +29,7 @@ def took(command: list[str], answer: str = "", sent: str | None = None) -> float
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    rounds = scale.pick(100, 10, 2)
+    rounds = scale.pick(50, 10, 2)
     report = Report(TITLE, "`console --endpoint SOCKET version`, from the start of its process to its end")
     place = lay_out(folder / "ours")
     console = [sys.executable, "-m", "schedappliance", "console"]

@@ -88,7 +88,7 @@ def _adder(report: Report, name: str) -> Callable[[str, float, str], None]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    jobs, seconds, few = scale.pick(1_000_000, 100_000, 100), scale.pick(60, 11, 1), scale.pick(100_000, 10_000, 10)
+    jobs, seconds, few = scale.pick(1_000_000, 100_000, 100), scale.pick(30, 10, 1), scale.pick(100_000, 10_000, 10)
     report = Report(TITLE, f"{jobs:,} jobs of the far future, {seconds} s; peer {few:,}")
     place = make(folder / "full", jobs, time_ns() // 1_000_000 + 10 * DAY_MS)
     # At the same time: both are idle, so neither disturbs the other.

@@ -25,11 +25,11 @@ from benchmarks.reporting import OURS, Report
 TITLE = "lateness"
 AT_ONCE, EACH_SECOND = "1,000 at one second", "one a second"
 KERNEL = "the kernel's timer"
-SHARE_OF_MEMORY, SHARE_OF_SQLITE = 0.15, 0.1
+# At most this share of the p99 of a peer.
+MOST_SHARES = {peers.MEMORY: 0.15, peers.WAL: 0.1}
 MORE_THAN_TIMER_MS = {"p50": 0.8, "p95": 1.3}
 LEAD_MS = 2500
 _ABSOLUTE = 1
-_SCHEDULERS = (peers.MEMORY, peers.DEFAULT, peers.WAL)
 
 
 class _Timespec(ctypes.Structure):
@@ -84,7 +84,7 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [first // 1000 * 1000 + 1000] * count)
     }
-    for name in _SCHEDULERS if scale is not Scale.QUICK else (peers.MEMORY, peers.WAL):
+    for name in MOST_SHARES:
         ways[name] = partial(peers.ask, name, "at_once", count, folder)
     runs_by_name: dict[str, list[list[float]]] = {}
     for _ in range(scale.pick(5, 1, 1)):
@@ -116,21 +116,17 @@ def run(scale: Scale, folder: Path) -> Report:
     each_second(scale, folder, report)
     ours = f"{OURS}, {AT_ONCE}, p99"
     report.apart = {
-        AT_ONCE: (ours, *(f"{name}, {AT_ONCE}, p99" for name in _SCHEDULERS)),
+        AT_ONCE: (ours, *(f"{name}, {AT_ONCE}, p99" for name in MOST_SHARES)),
         EACH_SECOND: tuple(
             f"{name}, {EACH_SECOND}, {part}" for part in SHARES for name in (OURS, peers.MEMORY, KERNEL)
         ),
     }
-    for name, share in (
-        (peers.MEMORY, SHARE_OF_MEMORY),
-        (peers.DEFAULT, SHARE_OF_SQLITE),
-        (peers.WAL, SHARE_OF_SQLITE),
-    ):
+    for name, share in MOST_SHARES.items():
         report.check_ratio(f"beside {name}, {AT_ONCE}, p99", ours, f"{name}, {AT_ONCE}, p99", share, at_least=False)
     for part, most_ms in MORE_THAN_TIMER_MS.items():
         late, floor = (report.median(f"{name}, {EACH_SECOND}, {part}") for name in (OURS, KERNEL))
         assert late is not None and floor is not None
         what = f"more than {KERNEL}, {EACH_SECOND}, {part}"
         report.check_most(what, late - floor, most_ms, "ms")
-    report.absent += [why for name in _SCHEDULERS if (why := peers.absent(name))]
+    report.absent += [why for name in MOST_SHARES if (why := peers.absent(name))]
     return report

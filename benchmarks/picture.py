@@ -45,10 +45,12 @@ def _panel(heading: str, rows: list[Row], top: int) -> tuple[list[str], int]:
     most = max(row.median for row in rows) or 1
     better = "more is better" if rows[0].unit.endswith("/s") else "less is better"
     parts = [_text(0, top + 16, "title", f"{heading}, {rows[0].unit} ({better})")]
+    # The rows of some workloads all are ours, and do not say so.
+    peers = [row for row in rows if not row.name.startswith(OURS)]
     for number, row in enumerate(rows):
         y = top + HEAD + number * STEP
         width = max(1.0, row.median / most * (WIDTH - NAME_WIDTH - VALUE_WIDTH))
-        kind = "ours" if row.name.startswith(OURS) else "other"
+        kind = "other" if row in peers and len(peers) < len(rows) else "ours"
         parts.append(_text(0, y + BAR - 2, "name", row.name))
         parts.append(f'<rect class="{kind}" x="{NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>')
         parts.append(_text(int(NAME_WIDTH + width) + 6, y + BAR - 2, "name", shown(row.median)))

@@ -47,7 +47,7 @@ def run(scale: Scale, folder: Path) -> Report:
     report.add({OURS: [rate]}, "runs/s", f"{missed:,} due times missed")
     # A peer that cannot keep up is as slow with fewer jobs.
     few = scale.pick(10_000, 2000, 5)
-    for name in scale.pick((peers.MEMORY, peers.DEFAULT, peers.WAL), (peers.WAL,), (peers.MEMORY, peers.WAL)):
+    for name in (peers.MEMORY, peers.WAL):
         if rates := peers.ask(name, "recurrent", few, folder):
             report.add({name: rates}, "runs/s", f"of {few:,} due")
         report.absent += filter(None, [peers.absent(name)])
