@@ -138,9 +138,12 @@ def _print_rows(
     last_ms = simulation.now_ms + options.period
     sys.stdout.write(form.header())
     with progress() as show:
-        for row in simulation.rows(options.period):
+        for number, row in enumerate(simulation.rows(options.period), 1):
             if not has_reader(sys.stdout):
                 break
+            # Rows on a terminal show the progress themselves.
+            if number % PROGRESS_ROWS == 0 and not sys.stdout.isatty():
+                show(f"{counts.rows:,} rows, up to {local_text(row.at_ms, zone)} of {local_text(last_ms, zone)}")
             if jobs is not None and row.key and row.key.job not in jobs:
                 continue
             if options.limit and counts.rows == options.limit:
@@ -148,8 +151,5 @@ def _print_rows(
                 break
             counts.add(row)
             sys.stdout.write(form.row(row))
-            # Rows on a terminal show the progress themselves.
-            if counts.rows % PROGRESS_ROWS == 0 and not sys.stdout.isatty():
-                show(f"{counts.rows:,} rows, up to {local_text(row.at_ms, zone)} of {local_text(last_ms, zone)}")
     sys.stdout.write(form.footer())
     return counts

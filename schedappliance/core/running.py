@@ -1,17 +1,20 @@
 """The running programs, the number of live runs, and dictionaries whose changes a turn can undo.
 
+Also the programs of a preview that take no time.
+
 Rule: the cost of a step does not grow with the number of running programs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 from schedappliance.engine.attempts import Running
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import Job, RunKey
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -164,3 +167,43 @@ class RunningPrograms(Undoable[RunKey, Running]):
     def _is_valid(self, at_ms: int, key: RunKey) -> bool:
         running = self._values.get(key)
         return running is not None and running.deadline == at_ms
+
+
+def no_program(_job: Job) -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class InstantPrograms:
+    """The programs that start and end in one turn, since a preview assumes that they take no time.
+
+    Each keeps its place until the end of the turn, as if its end were an event of the next turn. `takes_no_time`: whether
+    the program of a job is assumed to take no time; outside a preview, none is. A preview ends when a turn fails, so
+    these need not be undone.
+    """
+
+    takes_no_time: Callable[[Job], bool] = no_program
+    # How many places they keep: of all places, and of those of each program.
+    places: int = 0
+    of_program: Counter[str] = field(default_factory=Counter)
+    # False if a command is due beside the programs: it could see their runs, and stop them.
+    _are_alone: bool = False
+
+    def begin(self, due: Iterable[Job]) -> None:
+        """Begins a tick that claims these jobs."""
+        if self.takes_no_time is not no_program:
+            self._are_alone = all(job.command is not None and job.command.bare.form == "run" for job in due)
+
+    def includes(self, job: Job) -> bool:
+        return self._are_alone and self.takes_no_time(job)
+
+    def take_place(self, program: str) -> None:
+        self.places += 1
+        self.of_program[program] += 1
+
+    def leave(self) -> None:
+        """Frees all places at the end of a turn."""
+        self._are_alone = False
+        if self.places:
+            self.places = 0
+            self.of_program.clear()

@@ -105,7 +105,10 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.REPLACE:
         _replace_siblings(state, job.number)
     others_wait = state.queue.number and state.queue.has_ready
-    if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
+    may_start = admission is Admission.START and not others_wait
+    if may_start and not catching_up and _ends_at_once(state, job, key, due_ms, command.words[0]):
+        return
+    if may_start and _has_room(state, command.words[0]):
         first = AttemptKey(key, FIRST_ATTEMPT)
         # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
         may_deliver = job.kind == "run" and job.origin == "stanza"
@@ -116,6 +119,26 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         _launch(state, launch.program, effect, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
+
+
+def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str) -> bool:
+    """Records a run whose program takes no time. False if it takes some, or if no place becomes free in this instant."""
+    instant = state.instant
+    if not instant.includes(job):
+        return False
+    why = None
+    if _has_room(state, program):
+        instant.take_place(program)
+    elif instant.of_program[program] or (instant.places and _program_has_room(state, program)):
+        why = NO_PLACE
+    else:
+        return False
+    now = state.moment.wall
+    run = NewRun(key, due_ms, RunState.SUCCEEDED, why, ended_ms=now, attempts=FIRST_ATTEMPT)
+    state.store.runs.record(job, run, now)
+    state.note_claim(key, run.state)
+    count_end_at_claim(state, job, run)
+    return True
 
 
 def _siblings(state: State, job: int) -> Siblings:
@@ -240,7 +263,7 @@ def _start(state: State, waiter: Waiter) -> None:
 
 def has_place(state: State) -> bool:
     """Whether a program without a limit of its own may start."""
-    return len(state.running) < state.max_running and state.may_start
+    return len(state.running) + state.instant.places < state.max_running and state.may_start
 
 
 def _has_room(state: State, program: str) -> bool:
@@ -254,7 +277,7 @@ def _program_has_room(state: State, name: str) -> bool:
     if most is None and configuration.notify:
         # A program that delivers alerts has a limit by default.
         most = configuration.most_running(name)
-    return most is None or state.running.count(name) < most
+    return most is None or state.running.count(name) + state.instant.of_program[name] < most
 
 
 def _start_program(

@@ -38,7 +38,7 @@ from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
-from schedappliance.core.running import LiveRuns, RunningPrograms, Undoable
+from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -110,6 +110,7 @@ class State:
     places: int
     # Asks the devices for what they measure: numbers, by the names that `metrics` shows.
     measure_devices: Callable[[], Mapping[str, float]] = dict
+    instant: InstantPrograms = field(default_factory=InstantPrograms)
 
     # What is in effect.
 

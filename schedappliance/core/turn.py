@@ -427,6 +427,7 @@ def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozense
     # A job of the tick may have stopped or held the appliance.
     if state.queue.number and state.may_claim:
         runs.start_queued(state)
+    state.instant.leave()
     if state.running.deadlines:
         send_signals(state, ended)
 
@@ -468,6 +469,7 @@ def tick(state: State) -> None:
     if not due:
         return
     state.remember_tick()
+    state.instant.begin(due)
     guarded = state.configuration.authorization is not None
     schedules = state.schedules
     last_hold = state.status.last_hold

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from schedappliance.clock import local_text, time_data
@@ -66,7 +67,7 @@ class Table:
 
     def row(self, row: Row) -> str:
         name = "" if row.key is None else row.declared or job_id(self._node, row.key.job)
-        return self._line(local_text(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
+        return self._line(_text(row.due_ms, self._zone), name, mark_text(row, self._zone), row.command)
 
     def _line(self, due: str, name: str, mark: str, command: str) -> str:
         if len(mark) <= WIDEST_MARK:
@@ -82,36 +83,44 @@ def mark_text(row: Row, zone: Zone) -> str:
     return ", ".join(_words(row, zone))
 
 
+# The decisions that need no instant and no reason.
+_PLAIN = {
+    Mark.RUN: "run",
+    Mark.CATCH_UP: "",
+    Mark.SKIPPED: "overlap: skipped",
+    Mark.QUEUED: "overlap: queued",
+    Mark.REPLACES: "overlap: replaces",
+    Mark.WAITS: "waits for a place",
+}
+
+
 def _words(row: Row, zone: Zone) -> Iterator[str]:
-    due = local_text(row.due_ms, zone)
-    at, why = _near(due, row.at_ms, zone), " ".join((row.reason or "").split())
     if row.catch_up and row.mark in RUNS:
         yield "catch-up"
-    texts = {
-        Mark.RUN: "run",
+    if decision := _PLAIN[row.mark] if row.mark in _PLAIN else _decision(row, zone):
+        yield decision
+    if row.missed and row.mark is not Mark.MISSED:
+        yield f"{row.missed.count} missed"
+    yield from _notes(row)
+    if row.is_first and row.about and _text(row.due_ms, row.about.zone) != _text(row.due_ms, zone):
+        yield f"{_near(row, row.due_ms, zone, row.about.zone)} in {row.about.zone.name or 'local time'}"
+    if row.attempt is not None and row.attempt > 1:
+        yield f"attempt {row.attempt}"
+
+
+def _decision(row: Row, zone: Zone) -> str:
+    at, why = _near(row, row.at_ms, zone), " ".join((row.reason or "").split())
+    return {
         Mark.MISSED: f"missed {row.missed.count if row.missed else 1}: {why}",
-        Mark.SKIPPED: "overlap: skipped",
-        Mark.QUEUED: "overlap: queued",
-        Mark.REPLACES: "overlap: replaces",
-        Mark.WAITS: "waits for a place",
         Mark.FAILED: f"failed: {why}",
         Mark.STARTS: f"starts at {at}",
-        Mark.RETRIED: f"retried at {_near(due, row.again_ms or 0, zone)}: {why}",
+        Mark.RETRIED: f"retried at {_near(row, row.again_ms or 0, zone)}: {why}",
         Mark.TIMED_OUT: f"timed out at {at}",
         Mark.REPLACED: f"replaced at {at}",
         Mark.CANCELLED: f"cancelled at {at}: {why}",
         Mark.INTERRUPTED: f"interrupted at {at}: {why}",
         Mark.STOPS: why,
-    }
-    if row.mark in texts:
-        yield texts[row.mark]
-    if row.missed and row.mark is not Mark.MISSED:
-        yield f"{row.missed.count} missed"
-    yield from _notes(row)
-    if row.is_first and row.about and local_text(row.due_ms, row.about.zone) != due:
-        yield f"{_near(due, row.due_ms, row.about.zone)} in {row.about.zone.name or 'local time'}"
-    if row.attempt is not None and row.attempt > 1:
-        yield f"attempt {row.attempt}"
+    }[row.mark]
 
 
 def _notes(row: Row) -> Iterator[str]:
@@ -122,11 +131,15 @@ def _notes(row: Row) -> Iterator[str]:
         yield from end_notes(row.about)
 
 
-def _near(due: str, milliseconds: int, zone: Zone) -> str:
-    """An instant shown beside the due time: without the date if both are on the same day."""
-    shown = local_text(milliseconds, zone)
+def _near(row: Row, milliseconds: int, zone: Zone, other: Zone | None = None) -> str:
+    """An instant shown beside the due time, in another zone if one is given: without the date if both are on the same day."""
+    shown = _text(milliseconds, other or zone)
     date, _, time = shown.partition("T")
-    return time if date == due.partition("T")[0] else shown
+    return time if date == _text(row.due_ms, zone).partition("T")[0] else shown
+
+
+# Many rows have the same instants.
+_text = lru_cache(maxsize=64)(local_text)
 
 
 def as_data(row: Row, node: str) -> dict[str, Any]:

@@ -6,13 +6,13 @@ Rule: the rows are observed where the core writes them. A preview decides nothin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
-from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, Reason
+from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, NO_PLACE, Reason
 from schedappliance.engine.records import AttemptKey, Job, RunKey
 from schedappliance.engine.schedule import Missed, is_late
-from schedappliance.engine.states import RunState
+from schedappliance.engine.states import TRANSITIONS, RunState
 from schedappliance.model.calendars.calendar import Calendar, DueTime
 from schedappliance.store.database import Database
 from schedappliance.store.jobs import Jobs
@@ -57,8 +57,7 @@ LAST_MARKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One change at `at_ms`. `key`: the run; None if the row is about the appliance itself.
 
     `is_first`: the row shows the decision about the due time; each run has one such row. `catch_up`: the due time had
@@ -95,10 +94,15 @@ class ObservedRuns(Runs):
         # The calendar of a job; the core has it.
         self.calendar_of: Callable[[Job], Calendar | None] = lambda _: None
         self._rows: list[Row] = []
+        # The places in `_rows` of the runs that wait.
+        self._waiting: dict[RunKey, int] = {}
+        # The first rows of the runs that have not ended, so that no later row needs a query.
+        self._first: dict[RunKey, Row] = {}
 
     def take_rows(self) -> list[Row]:
         """The rows since the last call."""
         rows, self._rows = self._rows, []
+        self._waiting.clear()
         return rows
 
     def add(self, job: Job, run: NewRun, now_ms: int) -> int:
@@ -111,13 +115,20 @@ class ObservedRuns(Runs):
         self._add_first(job, run, now_ms)
 
     def _add_first(self, job: Job, run: NewRun, now_ms: int) -> None:
-        mark = FIRST_MARKS.get(run.state) or WAITING_MARKS.get(run.reason, Mark.WAITS)
+        mark = _first_mark(run)
         late = mark is not Mark.MISSED and is_late(run.due_ms, now_ms, self._started_ms)
         missed = self._missed_before(run.key) if late else run.missed
         if late and mark is Mark.RUN:
             mark = Mark.CATCH_UP
-        row = Row(mark, now_ms, run.due_ms, run.key, job.declared, job.text, run.reason, True, late, missed)
-        row = replace(row, about=self._about(job, run.due_ms))
+        calendar = self.calendar_of(job)
+        about = calendar.explain(run.due_ms) if calendar else None
+        row = Row(
+            mark, now_ms, run.due_ms, run.key, job.declared, job.text, run.reason, True, late, missed, about=about
+        )
+        if run.state in TRANSITIONS:
+            self._first[run.key] = row
+        if mark is Mark.WAITS:
+            self._waiting[run.key] = len(self._rows)
         self._rows.append(row)
 
     def _missed_before(self, key: RunKey) -> Missed | None:
@@ -130,30 +141,39 @@ class ObservedRuns(Runs):
     def start(self, key: AttemptKey) -> None:
         """Adds a row unless the first row of the run says it: the run starts at its due time, or stops waiting at once."""
         super().start(key)
-        for number, row in enumerate(self._rows):
-            if row.key == key.run and row.mark is Mark.WAITS:
-                mark = Mark.CATCH_UP if row.catch_up else Mark.RUN
-                self._rows[number] = replace(row, mark=mark, reason=None)
-                return
+        number = self._waiting.pop(key.run, None)
+        if number is not None:
+            row = self._rows[number]
+            self._rows[number] = row._replace(mark=Mark.CATCH_UP if row.catch_up else Mark.RUN, reason=None)
+            return
         row = self._row(Mark.STARTS, key.run)
         if row.at_ms != row.due_ms:
-            self._rows.append(replace(row, attempt=key.attempt))
+            self._rows.append(row._replace(attempt=key.attempt))
 
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
-        self._rows.append(replace(self._row(Mark.RETRIED, key), reason=reason, again_ms=retry_at_ms))
+        self._rows.append(self._row(Mark.RETRIED, key)._replace(reason=reason, again_ms=retry_at_ms))
         return super().queue_again(key, reason, retry_at_ms)
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         super().end(key, state, reason, now_ms, answer)
         if mark := LAST_MARKS.get(state):
-            self._rows.append(replace(self._row(mark, key), reason=reason))
+            self._rows.append(self._row(mark, key)._replace(reason=reason))
+        self._first.pop(key, None)
+
+    def command_of(self, key: RunKey) -> str:
+        first = self._first.get(key)
+        return first.command if first else self.due_and_command(key)[1]
 
     def _row(self, mark: Mark, key: RunKey) -> Row:
+        if first := self._first.get(key):
+            return Row(mark, self._now(), first.due_ms, key, first.declared, first.command)
         due_ms, command = self.due_and_command(key)
         job = self._jobs.get(key.job)
-        about = self._about(job, due_ms) if job else None
-        return Row(mark, self._now(), due_ms, key, job.declared if job else None, command, about=about)
+        return Row(mark, self._now(), due_ms, key, job.declared if job else None, command)
 
-    def _about(self, job: Job, due_ms: int) -> DueTime | None:
-        calendar = self.calendar_of(job)
-        return calendar.explain(due_ms) if calendar else None
+
+def _first_mark(run: NewRun) -> Mark:
+    if run.state is RunState.SUCCEEDED and run.reason == NO_PLACE:
+        # Its program takes no time, but programs of the same turn had all places.
+        return Mark.WAITS
+    return FIRST_MARKS.get(run.state) or WAITING_MARKS.get(run.reason, Mark.WAITS)

@@ -80,7 +80,8 @@ class Simulation:
         self._clock = clock
         self._configuration = configuration
         self._look_up = look_up
-        self._durations = Durations(runs.lasted(SEARCHED_RUNS))
+        durations = self._durations = Durations(runs.lasted(SEARCHED_RUNS))
+        core.state.instant.takes_no_time = lambda job: durations.of(job.number, job.text) == 0
         self._agenda: Agenda[Event] = Agenda()
         self._stopped = False
 
@@ -144,7 +145,7 @@ class Simulation:
                 self._stopped = True
 
     def _duration(self, key: RunKey) -> int:
-        return self._durations.of(key.job, self._runs.due_and_command(key)[1])
+        return self._durations.of(key.job, self._runs.command_of(key))
 
     def _end(self, key: AttemptKey, boot_ms: int) -> None:
         self._agenda.add(boot_ms, ProgramEnded(key, self._exit(key.run), b"", 0))

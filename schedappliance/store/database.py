@@ -305,8 +305,11 @@ class Database:
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
         """Reads row by row, for a caller that may stop early. Text that is not UTF-8 is shown with replacements."""
-        self._connection.text_factory = replace_invalid
-        yield from self.execute(sql, parameters)
+        before, self._connection.text_factory = self._connection.text_factory, replace_invalid
+        try:
+            yield from self.execute(sql, parameters)
+        finally:
+            self._connection.text_factory = before
 
     def _read(self, sql: str, parameters: Sequence[Any], fetch: Callable[[sqlite3.Cursor], Any]) -> Any:
         try:

@@ -252,14 +252,14 @@ class Runs(Table):
         """
         limit = most + SWEPT_AT_ONCE
         end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
-        removed = bytes_removed = 0
+        batch, removed, bytes_removed = self._database.batch, 0, 0
         for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (swept, end, most)):
             if removed >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes:
                 return Pruned(removed, swept)
-            self._database.execute(self._sql["delete_attempts"], (job, occurrence))
+            batch.add("attempts", self._sql["delete_attempts"], (job, occurrence))
             if size:
-                self._database.execute(self._sql["delete_outputs"], (job, occurrence))
-            self._database.execute(self._sql["delete_run"], (sequence,))
+                batch.add("outputs", self._sql["delete_outputs"], (job, occurrence))
+            batch.add("runs", self._sql["delete_run"], (sequence,))
             removed, bytes_removed = removed + 1, bytes_removed + size
         if removed == most:
             return Pruned(removed, swept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,16 @@ def test_the_rows_of_one_job_or_of_those_that_match(files: Path, capsys: pytest.
         assert preview(files, "--job", word) == 2
         printed = capsys.readouterr()
         assert (printed.out, f"`{word}`" in printed.err) == ("", True)
+
+
+def test_rows_that_are_not_shown_count_as_progress(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = 'job "often" { every = 1 command = pid }\njob "seldom" { every = 1000000 command = pid }\n'
+    (files / "sched.conf").write_text(STORE + jobs)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    preview(files, "--for", "1h", "--job", "seldom", "--limit", "0")
+    assert capsys.readouterr().err.count(" rows, up to ") == 3
 
 
 def test_the_default_is_a_day_and_a_thousand_rows(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

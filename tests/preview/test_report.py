@@ -23,23 +23,23 @@ RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", is_first=Tr
 LATER = START_MS + 5 * SECOND
 MARKS = [
     (RUN, "run"),
-    (replace(RUN, mark=Mark.CATCH_UP, catch_up=True), "catch-up"),
-    (replace(RUN, mark=Mark.CATCH_UP, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, 4 missed"),
-    (replace(RUN, mark=Mark.WAITS, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, waits for a place, 4 missed"),
-    (replace(RUN, mark=Mark.MISSED, missed=Missed(12, 0, 0), reason="a reason"), "missed 12: a reason"),
-    (replace(RUN, mark=Mark.SKIPPED), "overlap: skipped"),
-    (replace(RUN, mark=Mark.QUEUED), "overlap: queued"),
-    (replace(RUN, mark=Mark.REPLACES), "overlap: replaces"),
-    (replace(RUN, mark=Mark.FAILED, reason="one line\nand  another"), "failed: one line and another"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=1), "starts at 22:13:25+00:00"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=2), "starts at 22:13:25+00:00, attempt 2"),
-    (replace(RUN, mark=Mark.STARTS, at_ms=START_MS + DAY, attempt=1), "starts at 2023-11-15T22:13:20+00:00"),
-    (replace(RUN, mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25+00:00: why"),
-    (replace(RUN, mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25+00:00"),
-    (replace(RUN, mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25+00:00"),
-    (replace(RUN, mark=Mark.CANCELLED, at_ms=LATER, reason="why"), "cancelled at 22:13:25+00:00: why"),
-    (replace(RUN, mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25+00:00: why"),
-    (replace(RUN, mark=Mark.STOPS, reason="the end"), "the end"),
+    (RUN._replace(mark=Mark.CATCH_UP, catch_up=True), "catch-up"),
+    (RUN._replace(mark=Mark.CATCH_UP, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, 4 missed"),
+    (RUN._replace(mark=Mark.WAITS, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, waits for a place, 4 missed"),
+    (RUN._replace(mark=Mark.MISSED, missed=Missed(12, 0, 0), reason="a reason"), "missed 12: a reason"),
+    (RUN._replace(mark=Mark.SKIPPED), "overlap: skipped"),
+    (RUN._replace(mark=Mark.QUEUED), "overlap: queued"),
+    (RUN._replace(mark=Mark.REPLACES), "overlap: replaces"),
+    (RUN._replace(mark=Mark.FAILED, reason="one line\nand  another"), "failed: one line and another"),
+    (RUN._replace(mark=Mark.STARTS, at_ms=LATER, attempt=1), "starts at 22:13:25+00:00"),
+    (RUN._replace(mark=Mark.STARTS, at_ms=LATER, attempt=2), "starts at 22:13:25+00:00, attempt 2"),
+    (RUN._replace(mark=Mark.STARTS, at_ms=START_MS + DAY, attempt=1), "starts at 2023-11-15T22:13:20+00:00"),
+    (RUN._replace(mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25+00:00: why"),
+    (RUN._replace(mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25+00:00"),
+    (RUN._replace(mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25+00:00"),
+    (RUN._replace(mark=Mark.CANCELLED, at_ms=LATER, reason="why"), "cancelled at 22:13:25+00:00: why"),
+    (RUN._replace(mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25+00:00: why"),
+    (RUN._replace(mark=Mark.STOPS, reason="the end"), "the end"),
 ]
 
 
@@ -54,7 +54,7 @@ def test_the_text_of_a_mark(row: Row, text: str) -> None:
 
 def test_the_columns_of_a_table_are_aligned() -> None:
     table = Table(NODE, ["a-name-that-is-longer-than-any-id-of-a-job", "b"], UTC_ZONE)
-    rows = [RUN, replace(RUN, declared="b"), replace(RUN, mark=Mark.FAILED, reason="long " * 10)]
+    rows = [RUN, RUN._replace(declared="b"), RUN._replace(mark=Mark.FAILED, reason="long " * 10)]
     lines = [table.header(), *(table.row(row) for row in rows)]
     assert [line.index("  run p") for line in lines[1:3]] == [lines[0].index("  COMMAND")] * 2
     assert lines[1].startswith("2023-11-14T22:13:20+00:00  example.com-000000007  ")
@@ -63,7 +63,7 @@ def test_the_columns_of_a_table_are_aligned() -> None:
 
 def test_the_rows_after_a_wide_mark_are_aligned_with_it() -> None:
     table = Table(NODE, [], UTC_ZONE)
-    new_york = replace(RUN, about=DueTime(START_MS, ZONES.get("America/New_York"), 0, None, 0, 0, None))
+    new_york = RUN._replace(about=DueTime(START_MS, ZONES.get("America/New_York"), 0, None, 0, 0, None))
     lines = [table.row(row) for row in (RUN, new_york, RUN, new_york)]
     columns = [line.index("  run p") for line in lines]
     assert "run, 17:13:20-05:00 in America/New_York  run p" in lines[1]
@@ -119,7 +119,7 @@ def test_the_due_times_of_all_jobs_are_in_one_zone() -> None:
     """The local time of a calendar stands beside the mark if its zone has another offset; on another day, with its date."""
     berlin, london, tokyo = map(ZONES.get, ("Europe/Berlin", "Europe/London", "Asia/Tokyo"))
     about = DueTime(START_MS, london, 0, None, 0, 0, None)
-    rows = [RUN, *(replace(RUN, about=replace(about, zone=zone)) for zone in (berlin, london, tokyo))]
+    rows = [RUN, *(RUN._replace(about=replace(about, zone=zone)) for zone in (berlin, london, tokyo))]
     lines = [Table(NODE, [], berlin).row(row) for row in rows]
     assert {line.split()[0] for line in lines} == {"2023-11-14T23:13:20+01:00"}
     assert [mark_text(row, berlin) for row in rows] == [
@@ -133,7 +133,7 @@ def test_the_due_times_of_all_jobs_are_in_one_zone() -> None:
 def test_a_due_time_after_the_last_date_of_a_list_has_a_note() -> None:
     """In the first row of its run."""
     about = DueTime(START_MS, UTC_ZONE, 0, "skipped", 0, 0, None, (("holidays", 19_000),))
-    row, note = replace(RUN, about=about), "after the last date of `holidays`, 2022-01-08"
+    row, note = RUN._replace(about=about), "after the last date of `holidays`, 2022-01-08"
     assert mark_text(row, UTC_ZONE) == f"run, clock change, {note}"
     assert as_data(row, NODE)["note"] == f"clock change; {note}"
-    assert as_data(replace(row, is_first=False), NODE)["note"] is None
+    assert as_data(row._replace(is_first=False), NODE)["note"] is None

@@ -86,6 +86,43 @@ def test_a_run_beyond_max_running_waits_and_starts_later(appliance: Appliance) -
     ]
 
 
+def test_programs_that_take_no_time_keep_their_places_for_one_instant(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(work("max_running = 1", "max_running = 2") + work().replace("work", "other")))
+    for command in ("run work", "run work", "run other", "run other"):
+        appliance.say(f"sched every 60 {command}")
+    once = ["run", "waits for a place", "run", "waits for a place"]
+    assert [mark for _, _, mark in marks(appliance, 120)] == once * 2
+
+
+def test_a_program_that_takes_time_starts_after_those_that_take_none(appliance: Appliance) -> None:
+    stanzas = work("", "max_running = 1") + work().replace("work", "short")
+    known(appliance, 70, stanzas)
+    appliance.say("sched in 60 run short")
+    appliance.say("sched in 60 run work")
+    appliance.say("sched in 100 run short")
+    rows = previewed(appliance, 300 * SECOND)
+    began = appliance.clock.moment().wall
+    assert [(row.mark, (row.at_ms - began) // 1000) for row in rows] == [
+        (Mark.RUN, 60),
+        (Mark.WAITS, 60),
+        (Mark.WAITS, 100),
+        (Mark.STARTS, 130),
+    ]
+
+
+def test_a_command_of_the_same_instant_stops_a_program_that_waits(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(work("", "max_running = 1")))
+    appliance.say("sched every 60 run work")
+    appliance.say("sched every 60 run work")
+    appliance.say("sched in 60 sched delete example.com-000000002")
+    assert marks(appliance, 60) == [
+        (1, 60, "run"),
+        (2, 60, "waits for a place"),
+        (2, 60, f"cancelled at {clock(appliance, 60)}: the job was deleted while it waited"),
+        (3, 60, "run"),
+    ]
+
+
 def test_a_program_that_exceeds_its_timeout_is_retried(appliance: Appliance) -> None:
     known(appliance, 70, work("timeout = 20 retries = 1 retry_delay = 100"))
     appliance.say("sched in 60 run work")
