@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from schedappliance.model.appliance_file import ApplianceFile
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """`default`: SUPPRESS if the argument may also stand before the action to which this parser belongs."""
     defaults = ", ".join((f"${VARIABLE}", *DEFAULTS))
-    parser.add_argument(
-        "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {defaults}"
-    )
+    words = f"the appliance file; default: the first that exists of {defaults}"
+    parser.add_argument("--config", metavar="FILE", type=Path, default=default, help=words)
 
 
 def add_endpoint(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ def add_token(actions: Any) -> None:
     remove = doings.add_parser("remove", help="remove a token; requests with it are rejected at once")
     remove.add_argument("name", metavar="NAME", type=_name, help="the name of the token")
     for doing, act in ((add, _add), (listing, _list), (remove, _remove)):
-        add_config(doing)
+        add_config(doing, argparse.SUPPRESS)
         doing.set_defaults(act=act)
 
 

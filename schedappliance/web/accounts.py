@@ -14,6 +14,7 @@ FRESH_MS = 60_000
 MOST = 1000
 
 _Key = TypeVar("_Key", int, str)
+_Value = TypeVar("_Value")
 
 
 class Accounts:
@@ -41,9 +42,6 @@ class Accounts:
         answer = await asyncio.to_thread(_or_none, look_up)
         answers[key] = (now, answer)
         return answer
-
-
-_Value = TypeVar("_Value")
 
 
 def _or_none(look_up: Callable[[], _Value]) -> _Value | None:

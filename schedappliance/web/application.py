@@ -1,6 +1,6 @@
 """The routes of the page: which address shows which screen.
 
-Rule: an address is a question of its viewer. The same address gives the page, and its changes as a stream of events.
+Rule: the same address gives a screen, and as a stream of events what changes on it.
 """
 
 from __future__ import annotations

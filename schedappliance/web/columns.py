@@ -9,13 +9,13 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
-from schedappliance.client.states import LIVE, SHAPES
+from schedappliance.client.states import LIVE, RANKS
 
-# The number of a state in the arrays. It is its rank too: of several states in one place, the greatest is shown.
-STATES = tuple(SHAPES)
-NUMBERS = {state: number for number, state in enumerate(STATES)}
+# The number of a state in the arrays is its rank: of several states in one place, the greatest is shown.
+STATES, NUMBERS = tuple(RANKS), RANKS
 LIVE_NUMBERS = frozenset(NUMBERS[state] for state in LIVE)
 SUCCEEDED = NUMBERS["succeeded"]
 # No instant. Instants are milliseconds since 1970.
@@ -85,10 +85,8 @@ class RunColumns:
 
     def forget(self, before_ms: int) -> None:
         """Forgets the runs that ended before an instant."""
-        rows = zip(*self._columns(), strict=True)
-        remaining = [
-            row for row in rows if row[6] in LIVE_NUMBERS or (row[5] if row[5] != NEVER else row[3]) >= before_ms
-        ]
+        stays = (state in LIVE_NUMBERS or self.end(at) >= before_ms for at, state in enumerate(self.states))
+        remaining = list(compress(zip(*self._columns(), strict=True), stays))
         for column in self._columns():
             del column[:]
         self._append(remaining)

@@ -1,4 +1,4 @@
-"""What the guard needs to know who looks: the settings, the listening sockets, the link, the tokens and the users.
+"""Who looks: it turns what a request claims into a viewer, with the one-time link, the API tokens and the users.
 
 Rule: a secret is compared with a hash, and the answer is a name. What the user may do is the appliance's business.
 """

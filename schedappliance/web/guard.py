@@ -1,4 +1,4 @@
-"""The door of the page: it checks each request before the application sees it, and adds the security headers to answers.
+"""Checks each request before the application sees it, and adds the security headers to answers.
 
 Rule: everything is closed but the static files, the health and the one-time link. A request that changes something must
 come from the page itself, or hold a token, which no browser sends by itself.
@@ -112,7 +112,7 @@ class Guard:
         scope.setdefault("state", {})["viewer"] = await self._doors.viewer(claimed)
 
     def _check_host(self, headers: Headers) -> None:
-        """A name of somebody else that leads here would make the browser take another page for this one."""
+        """Refuses foreign names that lead here (DNS rebinding): to a browser, this page would belong to the foreign site."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or without_port(hosts[0]) not in self._doors.settings.hosts:
             sentence = "The address of the page must be one of the names in `web.hosts`."

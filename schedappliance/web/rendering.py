@@ -17,7 +17,7 @@ from schedappliance.visible import visible
 from schedappliance.web.static_files import StaticFiles
 from schedappliance.web.words import GLOBALS
 
-LIVE, LAYOUT = "live_", "layout.html"
+LIVE_PREFIX, LAYOUT = "live_", "layout.html"
 _ID = re.compile(r".+-\d+")
 _NOT_IN_ADDRESSES = ("", ".", "..", "new")
 
@@ -54,13 +54,15 @@ def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
     return templates.get_template(name).render(values, template=name)
 
 
-def fragments(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
+def parts(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
     """The parts of a page that change, by the ids of their elements."""
     template = templates.get_template(name)
     blocks = {**templates.get_template(LAYOUT).blocks, **template.blocks}
     context = template.new_context(values)
     return {
-        block.removeprefix(LIVE): "".join(render(context)) for block, render in blocks.items() if block.startswith(LIVE)
+        block.removeprefix(LIVE_PREFIX): "".join(render(context))
+        for block, render in blocks.items()
+        if block.startswith(LIVE_PREFIX)
     }
 
 

@@ -39,7 +39,10 @@ END_SECONDS = 1
 
 
 def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
-    """Serves the page of the appliance whose console is at `endpoint`. The others: as below. Raises Unusable."""
+    """Serves the page of the appliance whose console is at `endpoint`. Raises Unusable.
+
+    `announce`: as for open_doors. `end_with`: as for serve.
+    """
     with open_doors(settings, announce) as doors:
         clock = SystemClock()
         gateway = Gateway(endpoint, clock)

@@ -37,7 +37,9 @@ class WebSettings:
 def web_settings(file: ApplianceFile) -> WebSettings:
     """Raises Unusable if a user of `web.proxies` is unknown."""
     web = file.web
-    names = {*web.hosts, *([urlsplit(web.url).netloc.rpartition("@")[2]] if web.url else [])}
+    names = {*web.hosts}
+    if web.url:
+        names.add(urlsplit(web.url).netloc)
     if isinstance(web.listen, Address):
         names.add(str(web.listen))
     return WebSettings(

@@ -94,7 +94,7 @@ class Site:
 
     async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
         template, values, _ = await self.values(look, screen)
-        return template, rendering.fragments(self.templates, template, values)
+        return template, rendering.parts(self.templates, template, values)
 
     def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
         address = here(look.request)

@@ -44,8 +44,8 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def hash_of(token: str) -> str:
-    return sha256(token.encode(errors="replace")).hexdigest()
+def hash_of(secret: str) -> str:
+    return sha256(secret.encode(errors="replace")).hexdigest()
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:

@@ -38,6 +38,11 @@ def test_a_token_is_printed_once_and_only_its_hash_is_kept(config: str, capsys: 
     assert token not in row and hash_of(token) not in row
 
 
+def test_the_appliance_file_may_be_named_before_the_action(config: str) -> None:
+    assert main(["web", "--config", config, "token", "add", "one", "--user", "nobody"]) == 0
+    assert Path(config).with_name("web-tokens").exists()
+
+
 def test_a_removed_token_is_unknown_at_once(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     token, other = (_add(config, name, capsys) for name in ("one", "two"))
     tokens = TokenFile(Path(config).with_name("web-tokens"), pytest.fail)
