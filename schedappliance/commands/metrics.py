@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.metrics import COUNTERS, HISTOGRAMS
+from schedappliance.engine.metrics import COUNTERS, HISTOGRAMS, JobRuns
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # With more declared jobs than this, there are no rows of single jobs.
 MOST_JOBS = 1000
-# `Metrics.write_row` writes them. `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
+# `JobRuns.row` writes them. `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
 END_COLUMNS = ("number", "failures", "last_success_ms", "last_end_ms", "last_duration_ms", "runs")
 NO_JOBS = ('"jobs": null, "job_ends": null, "paused": null',)
 
@@ -122,27 +122,28 @@ def _of_jobs(view: View) -> Sequence[str]:
     """The members of the answer about the declared jobs, as pieces of JSON. They are null if there are too many jobs."""
     if len(view.options.configuration.jobs) > MOST_JOBS:
         return NO_JOBS
-    metrics, times = view.metrics, view.store.jobs.declared_times()
-    if times.numbers != metrics.numbers:
-        _read_jobs(metrics, view.store)
-        metrics.numbers = times.numbers
+    metrics, store = view.metrics, view.store
+    if not metrics.columns:
+        _read_jobs(metrics, store)
+    times = store.jobs.declared_times()
     return (
-        *('"jobs": {"number": ', times.numbers, ', "name": ', metrics.names),
-        *(', "next_run_ms": ', times.next_run_ms, ', "interval_ms": ', times.interval_ms),
-        *('}, "job_ends": [', ",".join(metrics.texts.values()), '], "paused": ', times.paused),
+        *('"jobs": {', *(f'"{name}": {column}, ' for name, column in metrics.columns.items())),
+        *('"next_run_ms": ', times.next_run_ms),
+        *('}, "job_ends": [', ",".join(metrics.rows.values()), '], "paused": ', times.paused),
     )
 
 
 def _read_jobs(metrics: Metrics, store: Store) -> None:
-    """Reads the names of the declared jobs and the ends of those that are new, and forgets jobs that are not declared any more."""
-    names = store.jobs.declared_names()
-    metrics.forget_jobs(names.keys())
-    metrics.names = json.dumps(list(names.values()), ensure_ascii=False)
-    new = names.keys() - metrics.ends.keys()
-    metrics.job_runs |= store.counters.ended_runs(new)
-    metrics.ends |= store.runs.last_ends(new)
-    for number in new:
-        metrics.write_row(number)
+    """Reads which jobs are declared and the ended runs of those that are new, and forgets jobs that are not declared any more."""
+    columns = store.jobs.declared_columns()
+    metrics.columns.update(columns._asdict())
+    present = set(json.loads(columns.number))
+    for job in metrics.jobs.keys() - present:
+        metrics.drop(job)
+    new = present - metrics.jobs.keys()
+    numbers, ends = store.counters.ended_runs(new), store.runs.last_ends(new)
+    for job in new:
+        metrics.put(job, JobRuns(ends[job], numbers[job]))
 
 
 def _as_text(view: View, gauges: list[tuple[str, str, Labels, Samples]]) -> str:

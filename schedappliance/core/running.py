@@ -1,4 +1,4 @@
-"""The running programs, the number of live runs, and dictionaries whose changes a turn can undo.
+"""The running programs, and the number of live runs, as dictionaries whose changes a turn can undo.
 
 Also the programs of a preview that take no time.
 
@@ -8,58 +8,16 @@ Rule: the cost of a step does not grow with the number of running programs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import TypeVar
 
 from schedappliance.engine.attempts import Running
 from schedappliance.engine.records import Job, RunKey
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+from schedappliance.engine.undoable import Undoable
 
 # The heap of deadlines is rebuilt when its hints exceed twice the number of programs by more than this.
 MOST_OUTDATED = 64
-
-
-class Undoable(MutableMapping[Key, Value]):
-    """A dictionary that can undo its last changes. An undo takes as long as the changes did. No value is None.
-
-    `changes`: the changes that can be undone, each as a key and its old value; None if the key was missing.
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[Key, Value] = {}
-        self.changes: list[tuple[Key, Value | None]] = []
-
-    def __getitem__(self, key: Key) -> Value:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __setitem__(self, key: Key, value: Value) -> None:
-        self.changes.append((key, self._values.get(key)))
-        self._put(key, value)
-
-    def __delitem__(self, key: Key) -> None:
-        self.changes.append((key, self._values[key]))
-        self._put(key, None)
-
-    def _put(self, key: Key, value: Value | None) -> None:
-        if value is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = value
-
-    def undo(self, down_to: int) -> None:
-        """Undoes the last changes, until `down_to` of them are left."""
-        while len(self.changes) > down_to:
-            self._put(*self.changes.pop())
 
 
 class LiveRuns(Undoable[int, int]):

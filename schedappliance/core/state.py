@@ -18,7 +18,7 @@ Rule: a turn that fails can be undone; see State.
 #
 #   metrics         `count`, `measure` and `count_run` only note values, and `settle` adds them, so a turn that fails counts
 #                   nothing. What survives a restart is in `counted`, and goes into rows before the commit (`store_counts`).
-#                   Only `observe` adds a time at once.
+#                   Only `observe` adds a time at once. What is kept of the declared jobs is undone as `running` is.
 #   states of runs  `note_claim` and `note_end` keep `live`, the queue and the statistics.
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
-from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Undoable
+from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -51,6 +51,7 @@ from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
+from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
@@ -344,7 +345,7 @@ class State:
         self.counted.append((("runs_total", (str(ending), origin)), 1))
         if is_declared:
             self.store.counters.count_end(job, str(ending))
-            if job in self.metrics.ends:
+            if job in self.metrics.jobs:
                 self.metrics.note_end(job, ending, self.moment.wall, duration_ms)
 
     def store_counts(self) -> None:
@@ -457,7 +458,6 @@ class State:
         del self.effects[before.effects :], self.news[before.news :]
         del self.noted[before.noted :], self.counted[before.counted :]
         self.users.undo_events(before.waiting_events)
-        self.metrics.forget_ends()
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
 
@@ -494,7 +494,7 @@ class State:
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:
-        return self.running, self.parked, self.awaited, self.live, self.queue
+        return self.running, self.parked, self.awaited, self.live, self.queue, *self.metrics.undoables
 
     # Mirrors of rows
 
@@ -506,6 +506,7 @@ class State:
         self.options = with_overrides(self.options.files, self.store.settings.overrides())
         self.set_hold(self.store.settings.hold())
         self.read_incidents()
+        self.metrics.forget_jobs()
 
     def read_incidents(self) -> None:
         """Reads the mirror of the incidents."""

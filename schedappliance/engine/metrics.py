@@ -6,11 +6,12 @@ Rule: a turn that is undone counts nothing, and a label never holds a command, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schedappliance.engine.states import FAILURES, RunState
+from schedappliance.engine.undoable import Undoable
 
 Labels = tuple[str, ...]
 # The name of a counter and the values of its labels.
@@ -64,47 +65,61 @@ class JobEnds(NamedTuple):
         return JobEnds(self.failures + 1, self.success_ms, end_ms, duration_ms) if state in FAILURES else self
 
 
+class JobRuns(NamedTuple):
+    """The runs of a job that have ended. `number`: how many in each state."""
+
+    ends: JobEnds
+    number: Mapping[str, int]
+
+    def after(self, state: RunState, end_ms: int, duration_ms: int | None) -> JobRuns:
+        """The runs after one more has ended."""
+        number = {**self.number, state: self.number.get(state, 0) + 1}
+        return JobRuns(self.ends.after(state, end_ms, duration_ms), number)
+
+    def row(self, job: int) -> str:
+        """The row of the job in the answer, as JSON."""
+        failures, success, end, duration = self.ends
+        numbers = ", ".join([f'"{state}": {number}' for state, number in self.number.items()])
+        text = f"[{job}, {failures}, {success}, {end}, {duration}, {{{numbers}}}]"
+        is_known = end is not None and success is not None and duration is not None
+        return text if is_known else text.replace("None", "null")
+
+
 @dataclass(slots=True)
 class Metrics:
     """What the turns so far have counted and measured. State adds what each turn notes.
 
     `counters`: mirrors rows, except those in PASSING. `histograms`: how often a measurement was at most each of the bounds,
-    and larger than all; then the sum in seconds. `ends`, `job_runs`: mirror rows of the declared jobs once somebody has
-    asked, by number; after a failed turn they are read again. `job_runs`: how many runs ended in each state. `texts`: the
-    row of each job in the answer. `numbers`, `names`: of these jobs, each a list as JSON. The name of a number never changes.
+    and larger than all; then the sum in seconds.
+
+    The rest mirrors rows of the declared jobs, once somebody has asked. `jobs`, `rows`: the ended runs of each job by its
+    number, and their row in the answer, which is written when a run ends, so that an answer need not write hundreds at once.
+    `columns`: what only a change of the declared jobs changes, by its name in the answer, as JSON; empty if it is to be read.
     """
 
     counters: Counter[CounterKey] = field(default_factory=Counter)
     histograms: dict[tuple[str, Labels], list[float]] = field(default_factory=dict)
-    job_runs: dict[int, Counter[str]] = field(default_factory=dict)
-    ends: dict[int, JobEnds] = field(default_factory=dict)
-    texts: dict[int, str] = field(default_factory=dict)
-    numbers: str = ""
-    names: str = ""
+    jobs: Undoable[int, JobRuns] = field(default_factory=Undoable)
+    rows: Undoable[int, str] = field(default_factory=Undoable)
+    columns: Undoable[str, str] = field(default_factory=Undoable)
+
+    @property
+    def undoables(self) -> tuple[Undoable[int, JobRuns], Undoable[int, str], Undoable[str, str]]:
+        """What a turn that fails must undo."""
+        return self.jobs, self.rows, self.columns
 
     def note_end(self, job: int, state: RunState, end_ms: int, duration_ms: int | None) -> None:
-        """Follows the row of a run that has just ended, of a job in `ends`."""
-        self.ends[job] = self.ends[job].after(state, end_ms, duration_ms)
-        self.job_runs[job][state] += 1
-        self.write_row(job)
+        """Follows the row of a run that has just ended, of a job in `jobs`."""
+        self.put(job, self.jobs[job].after(state, end_ms, duration_ms))
 
-    def write_row(self, job: int) -> None:
-        """Writes the row of a job in `ends` as JSON, when a run ends, so that an answer needs not write hundreds at once."""
-        failures, success, end, duration = self.ends[job]
-        counts = ", ".join([f'"{state}": {count}' for state, count in self.job_runs[job].items()])
-        text = f"[{job}, {failures}, {success}, {end}, {duration}, {{{counts}}}]"
-        is_known = end is not None and success is not None and duration is not None
-        self.texts[job] = text if is_known else text.replace("None", "null")
+    def put(self, job: int, runs: JobRuns) -> None:
+        self.jobs[job] = runs
+        self.rows[job] = runs.row(job)
 
-    def forget_ends(self) -> None:
-        """Forgets the mirrors of rows after a failed turn."""
-        self.numbers = ""
-        self.ends.clear()
-        self.job_runs.clear()
-        self.texts.clear()
+    def drop(self, job: int) -> None:
+        """Forgets a job that is not declared any more."""
+        del self.jobs[job], self.rows[job]
 
-    def forget_jobs(self, present: Set[int]) -> None:
-        """Forgets the jobs that are not declared any more."""
-        for rows in (self.job_runs, self.ends, self.texts):
-            for job in rows.keys() - present:
-                del rows[job]
+    def forget_jobs(self) -> None:
+        """Forgets the mirrors, so that the rows are read again."""
+        self.jobs, self.rows, self.columns = Undoable(), Undoable(), Undoable()

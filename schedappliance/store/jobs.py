@@ -72,15 +72,18 @@ class NamedJob(NamedTuple):
     paused: bool
 
 
-class DeclaredTimes(NamedTuple):
-    """The due times and intervals of the declared jobs, in the order of `numbers`; and the numbers of the paused ones.
+class DeclaredColumns(NamedTuple):
+    """Of the declared jobs, what only a change of their stanzas changes: arrays in JSON, as `metrics` hands them over."""
 
-    Each is an array in JSON, as `metrics` hands it over.
-    """
-
-    numbers: str
-    next_run_ms: str
+    number: str
+    name: str
     interval_ms: str
+
+
+class DeclaredTimes(NamedTuple):
+    """The due times of the declared jobs, in the order of `DeclaredColumns`, and the numbers of the paused ones, as arrays in JSON."""
+
+    next_run_ms: str
     paused: str
 
 
@@ -314,12 +317,11 @@ class Jobs(Table):
         """Pauses or resumes all jobs; returns how many changed. A million take 1.5 s."""
         return self._database.execute(self._sql["pause_all"], (paused,)).rowcount
 
+    def declared_columns(self) -> DeclaredColumns:
+        return DeclaredColumns(*self._database.row(self._sql["declared_columns"]))
+
     def declared_times(self) -> DeclaredTimes:
         return DeclaredTimes(*self._database.row(self._sql["declared_times"]))
-
-    def declared_names(self) -> dict[int, str]:
-        """The names of the declared jobs by their numbers, in the order of `declared_times`."""
-        return dict(self._database.rows(self._sql["declared_names"]))
 
     def names(self) -> list[NamedJob]:
         """The declared jobs by their names."""

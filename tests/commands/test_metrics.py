@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, agrees_with_its_store, ended
 
 NIGHTLY = STANZAS + 'job "nightly" { every = 60 command = "run hello" }\n'
 
@@ -100,13 +101,33 @@ def test_the_rows_of_jobs_follow_pauses_and_reloads(either: Appliance) -> None:
         assert (row["number"], row["next_run_ms"]) == (stored[name].number, stored[name].next_run_ms)
 
 
+def test_the_rows_of_jobs_follow_overrides(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY))
+    assert job(either.data("metrics"))["interval_ms"] == MINUTE
+    either.say("config set job nightly every 3m")
+    assert job(either.data("metrics"))["interval_ms"] == 3 * MINUTE
+    either.say("config unset job nightly every")
+    assert job(either.data("metrics"))["interval_ms"] == MINUTE
+
+
+def test_a_reload_that_is_undone_leaves_nothing_in_what_metrics_keep(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY))
+    either.data("metrics")
+    either.database.failing_commits = 1
+    either.turn(either.read(NIGHTLY.replace("nightly", "hourly")), either.typed("json metrics"))
+    assert json.loads(either.state.metrics.columns["name"]) == ["nightly"]
+    either.after(2 * SECOND)
+    assert either.data("metrics")["jobs"]["name"] == ["hourly"]
+    agrees_with_its_store(either)
+
+
 def test_a_job_that_is_removed_is_forgotten(either: Appliance) -> None:
     either.turn(either.read(NIGHTLY))
     either.data("metrics")
     either.turn(either.read(STANZAS))
     data = either.data("metrics")
     assert (set(map(len, data["jobs"].values())), data["job_ends"], data["paused"]) == ({0}, [], [])
-    assert not either.state.metrics.ends
+    assert not either.state.metrics.jobs
 
 
 def test_a_turn_that_is_undone_counts_nothing(either: Appliance) -> None:

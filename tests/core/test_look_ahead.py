@@ -335,5 +335,20 @@ def test_an_abandoned_look_ahead_leaves_nothing_in_what_metrics_keep_of_the_rows
     memory.core.wake()
     abandon(memory)
     kept = memory.data("metrics")["job_ends"]
-    memory.state.metrics.forget_ends()
+    memory.state.metrics.forget_jobs()
     assert memory.data("metrics")["job_ends"] == kept
+
+
+def test_metrics_read_no_history_again_after_an_abandoned_look_ahead(memory: Appliance) -> None:
+    """It took 10 ms of the next answer with 1,000 jobs, and more with a long history."""
+    memory.turn(memory.read(STANZAS + 'job "setting" { command = "config set speed 1" every = 7 }'))
+    memory.after(SECOND)
+    memory.data("metrics")
+    kept, (job, runs) = dict(memory.state.metrics.rows), next(iter(memory.state.metrics.jobs.items()))
+    memory.clock.advance(7 * SECOND - 2)
+    memory.turn()
+    memory.core.wake()
+    abandon(memory)
+    assert memory.state.metrics.rows == kept == {job: runs.row(job)}
+    memory.after(2)
+    assert memory.state.metrics.jobs[job].number == {"succeeded": 2}

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.core.running import MOST_OUTDATED, LiveRuns, RunningPrograms, Undoable
+from schedappliance.core.running import MOST_OUTDATED, LiveRuns, RunningPrograms
 from schedappliance.engine.attempts import Ending, Running, after_term
 from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.undoable import Undoable
 from tests.support.core import Appliance
 
 

@@ -20,8 +20,10 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.incidents import Incident
+from schedappliance.engine.metrics import Metrics
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
+from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
 from schedappliance.model.calendars.local_times import LocalTimes
 from schedappliance.model.calendars.pieces import Zone
@@ -207,6 +209,14 @@ def an_abandoned_look_ahead_stays_in_memory(patch: MonkeyPatch) -> None:
     patch.setattr(LiveRuns, "undo", lambda _live, _down_to: None)
 
 
+def metrics_keep_an_end_that_is_undone(patch: MonkeyPatch) -> None:
+    patch.setattr(Metrics, "undoables", ())
+
+
+def metrics_keep_the_jobs_of_the_last_files(patch: MonkeyPatch) -> None:
+    patch.setattr(Undoable, "clear", lambda _columns: None)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -228,6 +238,8 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     a_counter_is_stored_after_its_commit,
     a_look_ahead_does_not_wait_for_its_due_time,
     an_abandoned_look_ahead_stays_in_memory,
+    metrics_keep_an_end_that_is_undone,
+    metrics_keep_the_jobs_of_the_last_files,
 )
 
 

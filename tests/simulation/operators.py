@@ -27,7 +27,12 @@ class Operators:
             (8, lambda: self._droppable(wall_ms)),
             (1, lambda: "config reload"),
             (1, lambda: f"run --wait {self._dice.choice(PROGRAMS)} {self._mark()}"),
-            (1, lambda: self._dice.choice(("sched list", "summary", "sched history", "config get pace", "nonsense"))),
+            (
+                1,
+                lambda: self._dice.choice(
+                    ("sched list", "summary", "json metrics", "sched history", "config get pace", "nonsense")
+                ),
+            ),
             (1, lambda: f"{self._dice.choice(('sched show', 'sched why', 'sched history'))} {self._id()}"),
         ]
         return self._chosen(lines)

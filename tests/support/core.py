@@ -40,7 +40,7 @@ from schedappliance.engine.events import (
     UserLookedUp,
 )
 from schedappliance.engine.intake import Keep
-from schedappliance.engine.metrics import PASSING
+from schedappliance.engine.metrics import PASSING, Metrics
 from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import NO_UID, AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.model.calendars.zones import Zones
@@ -171,6 +171,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     state, runs = appliance.state, appliance.store.runs.live()
     surviving = {key: number for key, number in state.metrics.counters.items() if key[0] not in PASSING}
     assert surviving == appliance.store.counters.all()
+    _metrics_agree(state.metrics, appliance.store)
     assert state.live == Counter(run.key.job for run in runs)
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
@@ -182,6 +183,15 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     generation = appliance.store.settings.last_generation()
     assert generation is not None
     assert state.status.digest == generation.digest
+
+
+def _metrics_agree(metrics: Metrics, store: Store) -> None:
+    """Asserts that what `metrics` keep of the declared jobs is what the rows say."""
+    columns = store.jobs.declared_columns()
+    assert not metrics.columns or dict(metrics.columns) == columns._asdict()
+    assert dict(metrics.rows) == {job: runs.row(job) for job, runs in metrics.jobs.items()}
+    declared = metrics.jobs.keys() & set(json.loads(columns.number))
+    assert {job: metrics.jobs[job].number for job in declared} == store.counters.ended_runs(declared)
 
 
 def new_core(
