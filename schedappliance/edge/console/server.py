@@ -66,8 +66,9 @@ MAX_ANSWERED_OF_ALL = 64 * 1024 * 1024
 MAX_SHORT = 64 * 1024
 # The most lines of departed clients that are still carried out.
 MAX_DEPARTED = 1024
-# The most bytes that are received or sent for one client before the next client has its turn.
-CHUNK = 64 * 1024
+# The most bytes that are received or sent for one client before the next client has its turn. The answer of `json metrics`
+# with 1,000 jobs fits: sending it in two turns took 0.1 ms more.
+CHUNK = 128 * 1024
 # A client with an open transaction may be idle for this time, since a person may be thinking.
 THINKING_MS = 600_000
 NOTHING = memoryview(b"")
