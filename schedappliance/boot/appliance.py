@@ -26,10 +26,10 @@ from schedappliance.boot.limits import check_limits
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
     Descriptors,
+    ProcessMeter,
     beside_orphans,
     keep_capabilities,
     leave_deleted_directory,
-    measure_process,
     raise_limit,
     reset_signals,
     tune_garbage_collector,
@@ -266,17 +266,19 @@ def _run(
     zones: ZoneWatch,
     reports: ServiceReports | None,
 ) -> None:
-    core.state.measure_devices = partial(_measure, frame, core.state.store, console)
+    process = ProcessMeter()
+    frame.stack.callback(process.close)
+    core.state.measure_devices = partial(_measure, frame, core.state.store, console, process)
     perform = _performers(frame, core.state.store, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
     frame.loop.run(core, perform, beginning, frame.log, launcher.is_busy, reports.after_turn if reports else None)
     frame.log.logger.info("stopped")
 
 
-def _measure(frame: Frame, store: Store, console: ConsoleServer | None) -> Mapping[str, float]:
+def _measure(frame: Frame, store: Store, console: ConsoleServer | None, process: ProcessMeter) -> Mapping[str, float]:
     """What the devices add to `metrics`."""
     clients = console.measure() if console else {}
-    return {**clients, "log_lines_lost_total": frame.log.lost_total, **store.sizes(), **measure_process()}
+    return {**clients, "log_lines_lost_total": frame.log.lost_total, **store.sizes(), **process.measure()}
 
 
 def _performers(

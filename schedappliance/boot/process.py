@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.edge import linux
-from schedappliance.kinds import read_head
 
 MOST_DESCRIPTORS = 65_536
 # A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
@@ -34,17 +33,30 @@ class Descriptors(NamedTuple):
     now: int
 
 
-def measure_process() -> dict[str, float]:
-    """The CPU time, memory and descriptors of this process, by the names of `metrics`."""
-    times = os.times()
-    measured: dict[str, float] = {"process_cpu_seconds_total": round(times.user + times.system, 2)}
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(read_head(Path("/proc/self/statm"), 200).split()[1])
-        measured["process_resident_memory_bytes"] = pages * resource.getpagesize()
-        # The size is their number, and 0 before Linux 6.2. Reading the list takes eight times as long, and a descriptor.
-        count = os.stat("/proc/self/fd").st_size  # noqa: PTH116
-        measured["process_open_fds"] = count or len(os.listdir("/proc/self/fd")) - 1
-    return measured
+class ProcessMeter:
+    """Measures this process. It keeps the file of its memory open, since opening it took up to 60 µs of a scrape."""
+
+    def __init__(self) -> None:
+        self._memory: int | None = None
+        with contextlib.suppress(OSError):
+            self._memory = os.open("/proc/self/statm", os.O_RDONLY)
+
+    def close(self) -> None:
+        if self._memory is not None:
+            os.close(self._memory)
+
+    def measure(self) -> dict[str, float]:
+        """The CPU time, memory and descriptors, by the names of `metrics`. Without /proc, only the CPU time."""
+        times = os.times()
+        measured: dict[str, float] = {"process_cpu_seconds_total": round(times.user + times.system, 2)}
+        if self._memory is not None:
+            pages = int(os.pread(self._memory, 200, 0).split()[1])
+            measured["process_resident_memory_bytes"] = pages * resource.getpagesize()
+            # The size is their number, and 0 before Linux 6.2. Reading the list takes eight times as long, and a descriptor.
+            with contextlib.suppress(OSError):
+                count = os.stat("/proc/self/fd").st_size  # noqa: PTH116
+                measured["process_open_fds"] = count or len(os.listdir("/proc/self/fd")) - 1
+        return measured
 
 
 def raise_limit() -> Descriptors:

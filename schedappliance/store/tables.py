@@ -36,6 +36,9 @@ class Store:
     def __init__(self, database: Database, runs: Runs | None = None) -> None:
         """`runs`: the table of runs on the same database, for a caller that observes what is written to it."""
         self._database = database
+        # By the names of `metrics`; none for a store in memory.
+        path = database.path
+        self._sized = {"store_bytes": path, "store_log_bytes": Path(f"{path}{LOG}")} if path else {}
         self.transaction, self.savepoint = database.transaction, database.savepoint
         self.write_deferred = database.write_deferred
         # The repairs of the last transactions, until they are logged: see Database.
@@ -85,11 +88,8 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the store file and of its log, by the names of `metrics`; none for a store in memory."""
-        if self.path is None:
-            return {}
-        names = {"store_bytes": self.path, "store_log_bytes": Path(f"{self.path}{LOG}")}
         sizes = {}
-        for name, path in names.items():
+        for name, path in self._sized.items():
             with suppress(OSError):
                 sizes[name] = path.stat().st_size
         return sizes

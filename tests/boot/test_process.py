@@ -7,8 +7,9 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
-from schedappliance.boot.process import beside_orphans, measure_process, raise_limit
+from schedappliance.boot.process import ProcessMeter, beside_orphans, raise_limit
 
 RESET = """
 import signal
@@ -44,8 +45,16 @@ def test_a_process_other_than_pid_1_makes_no_child() -> None:
 
 
 def test_open_descriptors_are_counted() -> None:
-    before = measure_process()["process_open_fds"]
-    descriptors = os.pipe()
-    assert measure_process()["process_open_fds"] == before + 2 == len(os.listdir("/proc/self/fd")) - 1
-    for descriptor in descriptors:
-        os.close(descriptor)
+    with closing(ProcessMeter()) as process:
+        before = process.measure()["process_open_fds"]
+        descriptors = os.pipe()
+        assert process.measure()["process_open_fds"] == before + 2 == len(os.listdir("/proc/self/fd")) - 1
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_the_memory_is_measured_each_time() -> None:
+    with closing(ProcessMeter()) as process:
+        before = process.measure()["process_resident_memory_bytes"]
+        ballast = os.urandom(1 << 20) * 64
+        assert process.measure()["process_resident_memory_bytes"] >= before + len(ballast) // 2
