@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from schedappliance.client.errors import Unavailable
 from schedappliance.clock import ManualClock
 from schedappliance.web.feed import Feed, Row
 from schedappliance.web.gateway import Gateway
+from schedappliance.web.pages import job as one_job
 from schedappliance.web.pages import jobs, now, runs
 from schedappliance.web.pages.look import Look
 from schedappliance.web.site import Screen, Site
@@ -117,3 +119,42 @@ def test_the_appliance_lists_the_jobs_that_the_page_does_not_keep() -> None:
     assert tiles["Jobs"] == 2
     values = asyncio.run(now.collect(look))
     assert {label: value for label, value, *_ in values["tiles"]}["Jobs"] == "2+"
+
+
+def test_a_figure_that_the_viewer_may_not_see_is_left_out() -> None:
+    for pattern, labels in (
+        ("^sched list", ["Jobs", "Paused"]),
+        ("^sched history", ["Running", "Waiting", "Failed", "Missed"]),
+    ):
+        look, _ = _look(pattern)
+        assert [label for label, *_ in asyncio.run(now.collect(look))["tiles"]] == labels
+
+
+def test_a_timeline_of_a_fixed_time_shows_how_time_passes() -> None:
+    look, _ = _look(".", "/?span=1h&at=5000")
+    before = asyncio.run(now.collect(look))["timeline"]
+    later = replace(look, times=replace(look.times, now_ms=600_000))
+    assert asyncio.run(now.collect(later))["timeline"] != before
+
+
+def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
+    times: Any = {"next": [{"due_ms": 5000 + at} for at in (0, 600_000, 1_200_000)]}
+    for patterns in ((".", "^sched (list|history)$"), ("^sched (list|history)$", ".")):
+        look, _ = _look(patterns[0], listed=times)
+        look.feed.jobs = {BACKUP["id"]: BACKUP | {"calendar": ["0 * * * *"], "interval_ms": None}}
+        other = replace(look, gateway=Roles(patterns[1], times))
+        pictures = {one.gateway: asyncio.run(now.collect(one))["timeline"] for one in (look, other)}
+        assert len(set(pictures.values())) == 2
+
+
+def test_the_screen_of_a_job_says_nothing_of_runs_to_those_who_may_not_see_them() -> None:
+    for pattern, shown in (("^sched show", False), ("^sched (show|history)", True)):
+        details: Any = JOB | {"words": None, "state": "paused"}
+        look, _ = _look(pattern, "/jobs/backup", details)
+        look.request.scope["path_params"] = {"job": "backup"}
+        values = asyncio.run(one_job.collect(look))
+        assert (values["may_see_runs"], bool(values["runs"]), 'class="share"' in values["calendar"]) == (
+            shown,
+            shown,
+            shown,
+        )

@@ -21,8 +21,8 @@ async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     job = await look.data(f"sched show {quoted(look.part('job'))}")
     key = job["id"]
-    may_see_runs = await look.may_see_runs(job)
-    runs = look.feed.columns.of(key, RESULTS) if may_see_runs else []
+    columns = await look.runs(job)
+    runs = columns.of(key, RESULTS)
     lines = {verb: await look.line(verb, job) for verb in ("run", "pause", "resume", "delete")}
     due = await _due_times(look, job)
     return {
@@ -30,16 +30,14 @@ async def collect(look: Look) -> dict[str, Any]:
         "words": job["words"] or schedule_words(job),
         "why": await look.data_if_allowed(await look.line("why", job)),
         "due": due[:DUE_TIMES],
+        "may_see_runs": await look.may_see_runs(job),
         "runs": runs,
         "cells": cells(runs, run_href, look.times, most=CELLS),
-        "durations": durations(runs, run_href, look.times, usual_ms=look.feed.columns.usual([key])[key]),
+        "durations": durations(runs, run_href, look.times, usual_ms=columns.usual([key])[key]),
         "lines": lines,
         "allowed": await look.allowed(lines.values()),
-        "incidents": [one for one in look.feed.incidents.values() if one["id"] == key]
-        if await look.may("sched incidents")
-        else [],
         "options": await _options(look, job),
-        **month_of(look, job_href_of(job), [one["due_ms"] for one in due], job, may_see_runs),
+        **month_of(look, job_href_of(job), columns, [one["due_ms"] for one in due], job),
     }
 
 

@@ -28,7 +28,7 @@ async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     may_list, may_see_runs = await look.may("sched list"), await look.may_see_runs()
     jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
-    last = look.feed.columns.newest([job["id"] for job in jobs], 1) if may_see_runs else {}
+    last = (await look.runs()).newest([job["id"] for job in jobs], 1)
     names = [kind for kind in FILTERS if may_see_runs or kind not in FILTERS_OF_RUNS]
     kinds = {kind: [job for job in jobs if _is_of(kind, job, last)] for kind in names if kind != "off"}
     kinds["off"] = await _switched_off(look) if look.query("show") == "off" else []
@@ -80,7 +80,7 @@ def _matches(job: Row, text: str) -> bool:
 
 
 def _is_of(kind: str, job: Row, last: Mapping[str, list[RunRow]]) -> bool:
-    runs = last.get(job["id"], [])
+    runs = last[job["id"]]
     is_of: dict[str, bool] = {
         "failing": bool(runs) and runs[0].state in FAILED,
         "running": bool(runs) and runs[0].state == "started",

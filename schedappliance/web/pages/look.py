@@ -1,6 +1,6 @@
 """One look of a viewer at the page: the request, and what the viewer may ask.
 
-Rule: a screen reads the appliance only through its look, so that nobody sees what the roles do not allow.
+Rule: a screen reads the appliance and the feed only through its look, so that nobody sees what the roles do not allow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 
 from schedappliance.client.wire import Message, quoted
+from schedappliance.web.columns import RunColumns
 from schedappliance.web.feed import Feed, Row
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.rendering import job_words
@@ -111,3 +112,21 @@ class Look:
     async def may_see_runs(self, job: Row | None = None) -> bool:
         """Whether the viewer may see the runs of a job, or of all jobs. Raises Unavailable."""
         return await self.may("sched history") or (job is not None and await self.may(await self.line("history", job)))
+
+    async def runs(self, job: Row | None = None) -> RunColumns:
+        """The runs of the last days; none if the viewer may not see those of the job, or of all jobs. Raises Unavailable."""
+        return self.feed.columns if await self.may_see_runs(job) else RunColumns()
+
+    async def live(self) -> list[Row]:
+        """The runs that wait or go on, in the order of their due times, if the viewer may see runs. Raises Unavailable."""
+        live = self.feed.live.values() if await self.may_see_runs() else ()
+        return sorted(live, key=lambda run: run["due_ms"])
+
+    async def failed(self) -> list[Row]:
+        """The last runs that did not succeed, if the viewer may see runs. Raises Unavailable."""
+        return list(self.feed.failed.values()) if await self.may_see_runs() else []
+
+    async def incidents(self) -> list[Row]:
+        """The incidents, the newest first, if the viewer may list them. Raises Unavailable."""
+        incidents = self.feed.incidents.values() if await self.may("sched incidents") else ()
+        return sorted(incidents, key=lambda one: -one["since_ms"])

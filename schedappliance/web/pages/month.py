@@ -18,15 +18,15 @@ MOST_CALENDARS = 100
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
+    if not await look.may_see_runs():
+        return {"may_see_runs": False}
     jobs = [job for job in await look.jobs() if not job["paused"]]
-    may_see_runs = await look.may_see_runs()
-    year, month = chosen_month(look)
-    end_ms = month_span(year, month, look.times)[1]
+    end_ms = month_span(*chosen_month(look), look.times)[1]
     planned = [at for job in jobs if job["interval_ms"] for at in _at_intervals(job, end_ms)]
     for job in [job for job in jobs if job["calendar"]][:MOST_CALENDARS]:
         planned += await look.due_times(job, end_ms)
     planned += [job["next_run_ms"] for job in jobs if not job["interval_ms"] and not job["calendar"]]
-    return {"may_see_runs": may_see_runs, **(month_of(look, "/month", planned) if may_see_runs else {})}
+    return {"may_see_runs": True, **month_of(look, "/month", await look.runs(), planned)}
 
 
 def _at_intervals(job: Row, end_ms: int) -> Iterable[int]:
@@ -34,13 +34,10 @@ def _at_intervals(job: Row, end_ms: int) -> Iterable[int]:
     return range(job["next_run_ms"], end_ms, step) if step >= LEAST_INTERVAL_MS else ()
 
 
-def month_of(
-    look: Look, path: str, due_ms: Iterable[int], job: Row | None = None, may_see_runs: bool = True
-) -> dict[str, Any]:
+def month_of(look: Look, path: str, runs: RunColumns, due_ms: Iterable[int], job: Row | None = None) -> dict[str, Any]:
     """The table of the chosen month, of a job or of all, and the addresses of its neighbours."""
     year, month = chosen_month(look)
-    columns = look.feed.columns if may_see_runs else RunColumns()
-    days = month_days(columns, due_ms, year, month, look.times, job["id"] if job else None)
+    days = month_days(runs, due_ms, year, month, look.times, job["id"] if job else None)
     of_job = (job["name"] or job["id"]) if job else ""
 
     def day_href(date: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
+from schedappliance.web.columns import RunColumns
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.look import Look
-from schedappliance.web.pictures.lanes import Lane, Span, lanes
+from schedappliance.web.pictures.lanes import Span, lanes
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering import address, job_href_of, run_href
 from schedappliance.web.words import DAY_MS
@@ -22,52 +24,49 @@ MOST_LANES = 60
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    jobs, may_see_runs = await look.jobs(), await look.may_see_runs()
-    live = sorted(look.feed.live.values(), key=lambda run: run["due_ms"]) if may_see_runs else []
+    jobs, runs, live = await look.jobs(), await look.runs(), await look.live()
+    may_list, may_see_runs = bool(jobs) or await look.may("sched list"), await look.may_see_runs()
     running = [run for run in live if run["state"] == "started"]
-    usual = look.feed.columns.usual({run["id"] for run in running[:SHOWN]})
-    stops = [f"sched stop {quoted(run['run'])}" for run in live[:SHOWN]]
-    counts = look.feed.columns.counts(look.now_ms - DAY_MS) if may_see_runs else {}
+    waiting = [run for run in live if run["state"] == "queued"]
+    counts = runs.counts(look.now_ms - DAY_MS)
+    stops = [f"sched stop {quoted(run['run'])}" for run in (*running[:SHOWN], *waiting[:SHOWN])]
     return {
-        "may_list": bool(jobs) or await look.may("sched list"),
+        "may_list": may_list,
         "may_see_runs": may_see_runs,
-        "tiles": _tiles(jobs, look.feed.has_more_jobs, running, live, counts),
+        "tiles": [
+            *(_tiles_of_jobs(jobs, look.feed.has_more_jobs) if may_list else ()),
+            *(_tiles_of_runs(len(running), len(waiting), counts) if may_see_runs else ()),
+        ],
         "running": running[:SHOWN],
-        "waiting": [run for run in live if run["state"] == "queued"][:SHOWN],
-        "usual": usual,
+        "waiting": waiting[:SHOWN],
+        "usual": runs.usual({run["id"] for run in running[:SHOWN]}),
         "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:SHOWN],
-        "failed": list(look.feed.failed.values())[:SHOWN] if may_see_runs else [],
-        "timeline": await _timeline(look, jobs) if may_see_runs else "",
+        "failed": (await look.failed())[:SHOWN],
+        "timeline": await _timeline(look, jobs, runs) if may_see_runs else "",
         "spans": [(name, _span_address(look, name), name == _span_name(look)) for name in SPANS],
         "pan": _pan(look),
         "allowed": await look.allowed([*stops, "sched hold", "sched release"]),
     }
 
 
-def _tiles(
-    jobs: list[Row], has_more_jobs: bool, running: list[Row], live: list[Row], counts: Any
-) -> list[tuple[Any, ...]]:
-    """The label, the number, the address, and the state that decides its shape and colour."""
-    failed = sum(counts[state] for state in FAILED) if counts else 0
+# The label, the figure, the address, the state that decides shape and colour, and a note.
+Tile = tuple[str, int | str, str, str, str]
+
+
+def _tiles_of_jobs(jobs: list[Row], has_more_jobs: bool) -> list[Tile]:
+    count = f"{len(jobs):,}+" if has_more_jobs else len(jobs)
+    paused = sum(job["paused"] for job in jobs)
+    return [("Jobs", count, "/jobs", "", ""), ("Paused", paused, address("/jobs", show="paused"), "paused", "")]
+
+
+def _tiles_of_runs(running: int, waiting: int, counts: Counter[str]) -> list[Tile]:
+    """`counts`: the runs of the last day by their state."""
+    failed = sum(counts[state] for state in FAILED)
     return [
-        ("Jobs", f"{len(jobs):,}+" if has_more_jobs else len(jobs), "/jobs", "", ""),
-        ("Running", len(running), address("/runs", state="started"), "started", ""),
-        ("Waiting", len(live) - len(running), address("/runs", state="queued"), "queued", ""),
-        (
-            "Failed",
-            failed,
-            address("/runs", state=",".join(FAILED), since="24h"),
-            "failed",
-            "in 24 hours",
-        ),
-        (
-            "Missed",
-            counts["missed"] if counts else 0,
-            address("/runs", state="missed", since="24h"),
-            "missed",
-            "in 24 hours",
-        ),
-        ("Paused", sum(job["paused"] for job in jobs), address("/jobs", show="paused"), "paused", ""),
+        ("Running", running, address("/runs", state="started"), "started", ""),
+        ("Waiting", waiting, address("/runs", state="queued"), "queued", ""),
+        ("Failed", failed, address("/runs", state=",".join(FAILED), since="24h"), "failed", "in 24 hours"),
+        ("Missed", counts["missed"], address("/runs", state="missed", since="24h"), "missed", "in 24 hours"),
     ]
 
 
@@ -95,13 +94,14 @@ def _pan(look: Look) -> dict[str, str]:
     }
 
 
-async def _timeline(look: Look, jobs: list[Row]) -> Any:
+async def _timeline(look: Look, jobs: list[Row], runs: RunColumns) -> Any:
     """The timeline. It is drawn once a second at most, and shared by all viewers with the same rights and zone."""
     span = _span(look)
+    planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
     shown = len(jobs) == len(look.feed.jobs) or tuple(job["id"] for job in jobs)
-    key = (span.since_ms // 1000, span.until_ms // 1000, look.times.zone_name, shown)
+    instants = (span.since_ms // 1000, span.now_ms // 1000, span.until_ms // 1000)
+    key = (instants, look.times.zone_name, shown, frozenset(job for job, due in planned.items() if due))
     if key not in look.feed.pictures:
-        planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
-        heads: list[Lane] = lanes(jobs, look.feed.columns, span, href=job_href_of, planned=planned, most=MOST_LANES)
-        look.feed.keep_picture(key, timeline(look.feed.columns, heads, span, look.times, run_href))
+        heads = lanes(jobs, runs, span, href=job_href_of, planned=planned, most=MOST_LANES)
+        look.feed.keep_picture(key, timeline(runs, heads, span, look.times, run_href))
     return look.feed.pictures[key]
