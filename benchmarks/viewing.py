@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -36,6 +36,7 @@ from benchmarks.appliances import (
 )
 from benchmarks.measuring import SAMPLES, SHARES, Scale, shares
 from benchmarks.reporting import OURS, Report
+from benchmarks.scraping import spent_ms
 from benchmarks.viewers import Page, Viewers, looking, page_of
 
 TITLE = "viewers of the page"
@@ -70,8 +71,8 @@ def blocks_of(first_ms: int, blocks: int, count: int, pause_ms: int) -> list[lis
 
 
 @contextmanager
-def appliance(folder: Path, dues: Sequence[int], jobs: int) -> Iterator[tuple[Place, Path]]:
-    """A daemon with jobs that have a past and are not due, beside those that are. Also the file with their lateness."""
+def appliance(folder: Path, dues: Sequence[int], jobs: int) -> Iterator[tuple[Place, Path, int]]:
+    """A daemon with jobs that have a past and are not due, beside those that are. Also the file with their lateness, and the pid."""
     place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS)
     now_ms = int(time() * 1000)
     waiting = [Planned(now_ms + DAY_MS + n, f"run backup source-{n}", DAY_MS) for n in range(jobs)]
@@ -81,8 +82,8 @@ def appliance(folder: Path, dues: Sequence[int], jobs: int) -> Iterator[tuple[Pl
         _write_past(store, jobs, now_ms)
     store.close()
     file = place.root / "lateness"
-    with serving(place, daemon=("--lateness", str(file))):
-        yield place, file
+    with serving(place, daemon=("--lateness", str(file))) as (_, pid):
+        yield place, file, pid
 
 
 def _write_past(store: sqlite3.Connection, jobs: int, now_ms: int) -> None:
@@ -110,21 +111,27 @@ def _sleep_until(instant_ms: float) -> None:
     select.select([], [], [], max(0.0, instant_ms / 1000 - time()))
 
 
-def _look(page: Page, blocks: list[list[int]], crowd: tuple[int, int], report: Report) -> None:
-    """Viewers come before every second block, and go after it."""
+def _look(page: Page, daemon: int, blocks: list[list[int]], crowd: tuple[int, int], report: Report) -> None:
+    """Viewers come before every second block, and go after it. Also what each way costs the daemon and the page."""
+    spent: dict[str, list[float]] = {ALONE: [], VIEWED: []}
+    of_page: dict[str, list[float]] = {ALONE: [], VIEWED: []}
     lost = failed = visits = 0
     most = 0.0
     for number, dues in enumerate(blocks):
-        if number % 2 == 0:
-            _sleep_until(dues[-1] + REST_MS)
-            continue
         viewers = Viewers(page, PATHS, *crowd)
-        with looking(viewers):
+        with looking(viewers) if number % 2 else nullcontext():
             if time() * 1000 > dues[0]:
-                report.absent.append("viewers came later than the due times: the machine is too busy for these figures")
+                report.absent.append("a block began late: the machine is too busy for these figures")
+            _sleep_until(dues[0] - REST_MS)
+            began, before, page_before = time(), spent_ms(daemon), page.spent_ms()
             _sleep_until(dues[-1] + REST_MS)
+            seconds, way = time() - began, VIEWED if number % 2 else ALONE
+            spent[way].append((spent_ms(daemon) - before) / seconds)
+            of_page[way].append((page.spent_ms() - page_before) / seconds)
             most = max(most, memory(page.pid)[0])
         lost, failed, visits = lost + viewers.lost, failed + viewers.failed, visits + viewers.visits
+    report.add({f"{OURS}, deciding thread, {way}": values for way, values in spent.items()}, "ms a second")
+    report.add({f"{OURS}, page, {way}": values for way, values in of_page.items()}, "ms a second")
     report.add({f"{OURS}, screens that viewers opened": [float(visits)]}, "screens")
     report.add({f"{OURS}, resident memory of the page with its viewers": [most]}, "MB")
     report.check_most("streams and screens that viewers did not get", lost + failed, 0, "of them")
@@ -137,8 +144,8 @@ def later(scale: Scale, folder: Path, report: Report) -> None:
     lead_ms, pause_ms = scale.pick((20_000, 8_000), (20_000, 8_000), (6_000, 3_000))
     plan = blocks_of(int(time() * 1000) + lead_ms, blocks, count, pause_ms)
     dues = [due for block in plan for due in block]
-    with appliance(folder, dues, jobs) as (place, file), page_of(place) as page:
-        _look(page, plan, (crowd[0], crowd[1]), report)
+    with appliance(folder, dues, jobs) as (place, file, pid), page_of(place) as page:
+        _look(page, pid, plan, (crowd[0], crowd[1]), report)
         first_view(scale, page, report)
         with reading(place) as number:
             until(lambda: number(f"SELECT count(*) = {jobs} FROM jobs"))

@@ -149,6 +149,9 @@ MOST_COMPARED, MOST_SCANNED, LONGEST_COMPARED = 50, 500, 40
 # Of more names than MOST_COMPARED, this many are compared.
 MOST_LIKELY = 20
 
+# A longer line is not part of an answer.
+LONGEST_LINE = 1000
+
 # The source name of a command that is not in a file.
 COMMAND = "<command>"
 
@@ -370,6 +373,16 @@ def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> s
 def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
     """The diagnostics as JSON data; lines and columns count from 1."""
     return [_data(diagnostic) for diagnostic in diagnostics]
+
+
+def with_lines(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
+    """The same, each with the line of its place; None for a line that is too long, and without a place."""
+    return [_data(diagnostic) | {"line_text": _line_text(diagnostic)} for diagnostic in diagnostics]
+
+
+def _line_text(diagnostic: Diagnostic) -> str | None:
+    text = None if diagnostic.span is None else diagnostic.source.line(diagnostic.place()[0])
+    return text if text is not None and len(text) <= LONGEST_LINE else None
 
 
 def from_data(row: dict[str, Any], source: Source) -> Diagnostic:

@@ -90,13 +90,20 @@ class Reloaded:
 
 
 @dataclass(frozen=True)
+class FileDiagnostic(Diagnostic):
+    """A mistake in a stanza file. `line_text`: its line, unless this is very long."""
+
+    line_text: str | None
+
+
+@dataclass(frozen=True)
 class LastAttempt:
     """The result of the last reload."""
 
     time: str
     time_ms: int
     outcome: str
-    diagnostics: tuple[Diagnostic, ...]
+    diagnostics: tuple[FileDiagnostic, ...]
 
 
 @dataclass(frozen=True)

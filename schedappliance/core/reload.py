@@ -14,7 +14,7 @@ from schedappliance.core.alerts import reload_ended
 from schedappliance.core.audit import audit
 from schedappliance.core.orders import carry_out, take_jobs
 from schedappliance.core.runs import count_end
-from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors, with_lines
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, Effect, EndWatches, FilesAccepted, LogMessage, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
@@ -98,9 +98,9 @@ def _show_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic],
     """Shows the outcome of a reload in status, metrics and news. It writes no row."""
     state.count("reloads_total", outcome)
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
-    data = as_data(diagnostics)
-    state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, outcome, brief, tuple(data)))
-    state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=data)
+    result = ReloadResult(state.moment.wall, outcome, brief, tuple(with_lines(diagnostics)))
+    state.status = replace(state.status, last_reload=result)
+    state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=as_data(diagnostics))
 
 
 def _log_once(effects: list[Effect], start: int) -> None:

@@ -61,6 +61,8 @@ class Feed:
         self.incidents: dict[int, Row] = {}
         self.health: Row = {"troubles": [], "held": None, "ready": False}
         self.refused: Row | None = None
+        # The zone of `sched`, in which the appliance writes instants; None: that of the machine.
+        self.zone: str | None = None
         self.silent_since_ms: int | None = clock.moment().wall
         # Empty: the page has just started.
         self.silent_reason = ""
@@ -286,8 +288,10 @@ class Feed:
         status = await _data(session, "config status", {"last_attempt": None})
         attempt = status["last_attempt"]
         refused = attempt if attempt and attempt["outcome"] != "accepted" else None
-        if (health, refused) != (self.health, self.refused):
-            self.health, self.refused = health, refused
+        stanzas = await _data(session, "config show sched", [])
+        zone = next((one["options"].get("zone") for one in stanzas), None)
+        if (health, refused, zone) != (self.health, self.refused, self.zone):
+            self.health, self.refused, self.zone = health, refused, zone
             self._advance()
 
     def _take(self, event: Row) -> None:

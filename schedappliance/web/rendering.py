@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schedappliance.client.wire import quoted
 from schedappliance.visible import visible
+from schedappliance.web.mistakes import as_linted
 from schedappliance.web.static_files import StaticFiles
 from schedappliance.web.words import GLOBALS
 
@@ -39,6 +40,7 @@ def environment() -> Environment:
         "run_href": run_href,
         "address": address,
     }
+    made.globals["as_linted"] = as_linted
     made.globals["static"] = StaticFiles().address
     made.globals["ui"] = made.get_template("components.html").module
     made.globals["part"] = made.get_template("parts.html").module

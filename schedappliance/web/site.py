@@ -63,7 +63,7 @@ class Site:
         self._parts: dict[Any, asyncio.Task[tuple[str, dict[str, str]]]] = {}
 
     def look(self, request: Request) -> Look:
-        times = self._zones.times(self.clock.moment().wall, request.cookies)
+        times = self._zones.times(self.clock.moment().wall, request.cookies, self.feed.zone)
         return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
 
     async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:

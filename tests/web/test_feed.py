@@ -47,6 +47,7 @@ class Console:
     def __init__(self) -> None:
         self.jobs: list[Row] = [JOB]
         self.runs: list[Row] = []
+        self.zone = ""
         self.watchers: list[asyncio.StreamWriter] = []
         self.connections: list[asyncio.StreamWriter] = []
         # What happens while a command is answered, by how the command begins.
@@ -84,6 +85,8 @@ class Console:
             return {"incidents": []}
         if words == "health":
             return {"troubles": [], "held": None, "ready": True}
+        if words == "config show sched":
+            return [{"stanza": "sched", "name": "", "options": {"zone": self.zone} if self.zone else {}}]
         return {"last_attempt": None}
 
     def tell(self, **event: Any) -> None:
@@ -132,6 +135,16 @@ def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
         await until(feed, lambda: not feed.incidents)
         console.tell(kind="degraded", troubles=["the disk is full"])
         await until(feed, lambda: feed.health["troubles"] == ["the disk is full"])
+
+    follow(endpoint, check)
+
+
+def test_a_reload_may_change_the_zone_in_which_the_appliance_writes(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        assert feed.zone is None
+        console.zone = "Europe/Berlin"
+        console.tell(kind="configuration")
+        await until(feed, lambda: feed.zone == "Europe/Berlin")
 
     follow(endpoint, check)
 
