@@ -131,7 +131,7 @@ def run(scale: Scale, folder: Path) -> Report:
         minutes = next_minutes(time(), rounds) if len(absent) < 2 else []
         report.absent += absent
     values = by_minutes(folder, stamp, count, ways, rounds, minutes)
-    report.add(shares({name: [of_way] for name, of_way in values.items()}), "ms")
+    report.add(shares({name: [of_way] for name, of_way in values.items()}), "ms", f"of {count * rounds} programs")
     check(report)
     return report
 

@@ -91,7 +91,7 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
         for name, way in ways.items():
             if values := way():
                 runs_by_name.setdefault(f"{name}, {AT_ONCE}", []).append(values)
-    report.add(shares(runs_by_name), "ms")
+    report.add(shares(runs_by_name), "ms", f"of {count:,} jobs")
 
 
 def each_second(scale: Scale, folder: Path, report: Report) -> None:
@@ -106,7 +106,8 @@ def each_second(scale: Scale, folder: Path, report: Report) -> None:
     with ThreadPoolExecutor(len(ways)) as pool:
         waiting = {name: pool.submit(way) for name, way in ways.items()}
     values_by_name = {name: values for name, future in waiting.items() if (values := future.result())}
-    report.add(shares({f"{name}, {EACH_SECOND}": [values] for name, values in values_by_name.items()}), "ms")
+    runs = {f"{name}, {EACH_SECOND}": [values] for name, values in values_by_name.items()}
+    report.add(shares(runs), "ms", f"of {count} jobs")
 
 
 def run(scale: Scale, folder: Path) -> Report:

@@ -70,7 +70,7 @@ def watching(received: list[int], place: Place) -> Iterator[None]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    burst, count, rounds = scale.pick((2000, SAMPLES, 3), (2000, 100, 1), (20, 5, 1))
+    burst, count, rounds = scale.pick((2000, SAMPLES, 2), (2000, 100, 1), (20, 5, 1))
     report = Report(
         TITLE, f"{count} due times, 5 to 45 ms apart, to the recorded runs; {SILENT} of the clients never read"
     )
@@ -80,7 +80,7 @@ def run(scale: Scale, folder: Path) -> Report:
         for way, values in runs.items():
             beside = {"beside": partial(watching, received)} if way == WATCHED else {}
             values.append(lateness.daemon(folder, lambda first: due_times(first, burst, count), **beside)[burst:])
-    report.add(shares({f"{OURS}, {way}": values for way, values in runs.items()}), "ms")
+    report.add(shares({f"{OURS}, {way}": values for way, values in runs.items()}), "ms", f"of {count} jobs")
     report.drawn = tuple(row.name for row in report.rows)
     for share in SHARES:
         alone, watched = (report.median(f"{OURS}, {way}, {share}") for way in runs)
