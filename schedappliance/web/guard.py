@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -72,29 +73,26 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the application answer a request that may enter, or says why it may not."""
-        owner = None
-        try:
-            app = await self._enter(scope) or self._app
-            if app is self._app:
-                await self._admit(scope)
-                owner = self._take_place(scope)
-            receive = await _with_whole_body(Headers(scope=scope), receive)
-        except Refused as refused:
-            app = self._refusal(scope, refused.refusal)
-        try:
+        with ExitStack() as place:
+            try:
+                app: ASGIApp | None = self._enter(scope)
+                if app is None:
+                    app = self._app
+                    await self._admit(scope)
+                    self._take_place(scope, place)
+                receive = await _with_whole_body(Headers(scope=scope), receive)
+            except Refused as refused:
+                app = self._refusal(scope, refused.refusal)
             await app(scope, receive, send)
-        finally:
-            if owner is not None:
-                self._places.leave(owner)
 
-    def _take_place(self, scope: Scope) -> str:
-        """The owner of the place of a request. Raises Refused."""
+    def _take_place(self, scope: Scope, place: ExitStack) -> None:
+        """Takes a place, which is left at the end of the request. Raises Refused."""
         viewer: Viewer | None = scope.get("state", {}).get("viewer")
         owner = viewer.name if viewer else scope["path"]
         if not self._places.take(owner):
             sentence = "Too many requests are carried out at once. Close some tabs, or try again later."
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests", sentence)
-        return owner
+        place.callback(self._places.leave, owner)
 
     async def _admit(self, scope: Scope) -> None:
         """Puts the viewer into the scope, unless everybody may see what is wanted. Raises Refused."""
@@ -135,8 +133,8 @@ class Guard:
             sentence = "This request comes from another site, or has no header Origin. Open the page itself."
             raise Refused(HTTPStatus.FORBIDDEN, "Not from another site", sentence)
 
-    async def _enter(self, scope: Scope) -> Response | None:
-        """The answer to the one-time link, or to the wish for a new one; None for all other requests. Raises Refused."""
+    def _enter(self, scope: Scope) -> Response | None:
+        """The answer to a request with the one-time link, or for a new one; None to all other requests. Raises Refused."""
         entry, peer = self._doors.entry, scope.get(PEER, Peer())
         if scope["path"] != ENTER or entry is None or peer.uid is not None or not peer.is_loopback:
             return None

@@ -494,3 +494,16 @@ def test_a_body_that_does_not_arrive_ends_the_request(site: Site, monkeypatch: p
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.01)
     answer = site.ask("/", SAME, ("content-length", "5"), method="POST", body=[b"abc", NOTHING_MORE])
     assert (answer.status, answer.headers["connection"]) == (408, "close")
+
+
+def test_a_request_that_breaks_off_leaves_its_place(site: Site) -> None:
+    async def broken() -> Message:
+        raise ConnectionResetError
+
+    async def send(_message: Message) -> None:
+        pass
+
+    headers = [(b"host", b"localhost"), (b"sec-fetch-site", b"same-origin"), (b"content-length", b"5")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, PEER: NOBODYS}
+    asyncio.run(site.guard(scope, broken, send))
+    assert not site.guard._places._taken
