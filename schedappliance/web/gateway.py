@@ -58,12 +58,12 @@ class Gateway:
             session.set_timeout(PREVIEW_SECONDS if line.startswith("preview") else PATIENCE_SECONDS)
             return await session.ask(f"json {line}")
 
-    async def data(self, viewer: Viewer, line: str) -> Any:
-        """The data of the answer. Raises Error."""
+    async def data(self, viewer: Viewer, line: str, reads_failures: bool = False) -> Any:
+        """The data of the answer. `reads_failures`: also those of a failure, if it has some. Raises Error."""
         response = await self.ask(viewer, line)
-        if not response["ok"]:
-            raise error_in(response)
-        return response["data"]
+        if response["ok"] or (reads_failures and response["data"] is not None):
+            return response["data"]
+        raise error_in(response)
 
     async def may(self, viewer: Viewer, line: str) -> bool:
         """Whether the roles of a viewer allow a command. Raises Unavailable."""
@@ -77,17 +77,11 @@ class Gateway:
 
     async def _is_allowed(self, viewer: Viewer, line: str) -> bool:
         try:
-            return bool((await self.answer(viewer, f"authz may {line}"))["allowed"])
+            answer = await self.data(viewer, f"authz may {line}", reads_failures=True)
+            return bool(answer["allowed"])
         except Rejected:
             # Not a command, or a user who may not even ask.
             return False
-
-    async def answer(self, viewer: Viewer, line: str) -> Any:
-        """The data of an answer that may fail with data, such as `authz may`. Raises Error."""
-        response = await self.ask(viewer, line)
-        if response["data"] is None:
-            raise error_in(response)
-        return response["data"]
 
     def forget_rights(self) -> None:
         """The roles may have changed."""

@@ -39,7 +39,7 @@ class Roles(Gateway):
     async def may(self, _viewer: Viewer, line: str) -> bool:
         return bool(self._pattern.search(line))
 
-    async def data(self, _viewer: Viewer, line: str) -> Any:
+    async def data(self, _viewer: Viewer, line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
         self.asked.append(line)
         return self._listed
 
