@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pwd
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,7 +27,9 @@ class Accounts:
         self._uids: dict[str, tuple[int, int | None]] = {}
 
     async def name_of(self, uid: int) -> str | None:
-        return await self._answer(self._names, uid, lambda: pwd.getpwuid(uid).pw_name)
+        """None if the machine does not know the user. The user of this process always has a name."""
+        name = await self._answer(self._names, uid, lambda: pwd.getpwuid(uid).pw_name)
+        return own_name() if name is None and uid == os.geteuid() else name
 
     async def uid_of(self, name: str) -> int | None:
         return await self._answer(self._uids, name, lambda: pwd.getpwnam(name).pw_uid)
@@ -42,6 +45,14 @@ class Accounts:
         answer = await asyncio.to_thread(_or_none, look_up)
         answers[key] = (now, answer)
         return answer
+
+
+def own_name() -> str:
+    """The name of the user of this process. A container may run it as a number that has no name. The appliance calls such
+    a user by the same word.
+    """
+    uid = os.geteuid()
+    return _or_none(lambda: pwd.getpwuid(uid).pw_name) or f"uid-{uid}"
 
 
 def _or_none(look_up: Callable[[], _Value]) -> _Value | None:

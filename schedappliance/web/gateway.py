@@ -7,8 +7,6 @@ files change: a user may join or leave a group at any time.
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.client.questions import error_in
 from schedappliance.client.wire import Message
 from schedappliance.clock import Clock
+from schedappliance.web.accounts import own_name
 from schedappliance.web.viewer import Viewer
 
 # Of a viewer: a slow answer, such as a preview, must not delay the others.
@@ -46,7 +45,7 @@ class Gateway:
 
     def __init__(self, endpoint: Path, clock: Clock, own_user: str | None = None) -> None:
         self.endpoint, self._clock = endpoint, clock
-        self.own_user = pwd.getpwuid(os.geteuid()).pw_name if own_user is None else own_user
+        self.own_user = own_name() if own_user is None else own_user
         self._viewers: OrderedDict[str, _Connections] = OrderedDict()
         # The answers, and the boot time until which they count.
         self._rights: dict[tuple[str, str], bool] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +116,13 @@ def test_systemd_hears_from_the_daemon_alone(daemon: Daemon) -> None:
         daemon.wrapper = ["env", f"NOTIFY_SOCKET={daemon.root / 'notify'}"]
         page = _page(daemon.start())
         assert b"NOTIFY_SOCKET" not in Path(f"/proc/{page}/environ").read_bytes()
+
+
+def test_the_page_of_a_user_without_a_name_needs_no_delegate(daemon: Daemon) -> None:
+    """A container may run as a number that its image does not know."""
+    number = 4_000_000_000
+    if subprocess.run(["unshare", "--user", "true"], check=False).returncode:
+        pytest.skip("needs user namespaces")
+    daemon.wrapper = ["unshare", "--user", f"--map-user={number}", f"--map-group={number}"]
+    _page(daemon.start())
+    daemon.assert_healthy()
