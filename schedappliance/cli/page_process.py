@@ -9,14 +9,11 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, print_note
 from schedappliance.clock import SystemClock
 
-# The page must not take time from jobs.
-NICE = 5
 END_SECONDS = 2
 # The pauses before the next start, each twice as long as the last, until the page has run for a while.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, STEADY_MS = 1.0, 60.0, 60_000
@@ -47,15 +44,12 @@ class PageProcess:
         """Its standard input is a pipe from the daemon. So it ends with the daemon, also if the daemon is killed."""
         # The child finds the same modules, wherever this process has them from.
         env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        page = subprocess.Popen(
+        return subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             env={name: value for name, value in env.items() if name not in OWN_VARIABLES},
             start_new_session=True,
         )
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, page.pid, NICE)
-        return page
 
     def _start_again(self) -> None:
         """Waits for the end of the page, and starts it again unless this end is meant."""

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import parser
@@ -22,6 +23,8 @@ Serve the page, which shows the appliance in a browser. The page is a process of
 its own and a client of the console. This command needs the libraries of the
 page: python -m pip install 'schedappliance[web]'"""
 
+# The page must not take time from jobs.
+NICE = 5
 AS_ROOT = "warning: the page runs as root, and whoever it lets in can do what root can; start it as another user"
 
 STATUSES = {
@@ -59,6 +62,8 @@ def _serve(options: argparse.Namespace) -> int:
         raise Unusable(f"the library {error.name} is not installed", remedy) from None
     if os.geteuid() == 0:
         _announce(AS_ROOT)
+    with suppress(OSError):
+        os.nice(NICE)
     settings = listening_at(web_settings(file), options.listen)
     serve_page(endpoint, settings, _announce, sys.stdin.fileno() if options.end_with_stdin else None)
     return OK

@@ -49,6 +49,7 @@ class Gateway:
         self._viewers: OrderedDict[str, _Connections] = OrderedDict()
         # The answers, and the boot time until which they count.
         self._rights: dict[tuple[str, str], bool] = {}
+        self._roles: dict[str, tuple[str, ...]] = {}
         self._rights_end_ms = 0
 
     async def ask(self, viewer: Viewer, line: str) -> Message:
@@ -66,13 +67,23 @@ class Gateway:
 
     async def may(self, viewer: Viewer, line: str) -> bool:
         """Whether the roles of a viewer allow a command. Raises Unavailable."""
-        if self._clock.moment().boot >= self._rights_end_ms or len(self._rights) >= MOST_RIGHTS:
-            self.forget_rights()
+        self._forget_old_rights()
         # If the roles change during the question, its answer is kept where nobody looks any more.
         rights, key = self._rights, (viewer.name, line)
         if key not in rights:
             rights[key] = await self._is_allowed(viewer, line)
         return rights[key]
+
+    async def roles(self, viewer: Viewer) -> tuple[str, ...]:
+        """The roles of a viewer, which alone decide what is allowed; the name of the viewer where they are not known."""
+        self._forget_old_rights()
+        roles = self._roles
+        if viewer.name not in roles:
+            try:
+                roles[viewer.name] = tuple((await self.data(viewer, "authz id"))["roles"])
+            except (Rejected, Unavailable):
+                return (f"user {viewer.name}",)
+        return roles[viewer.name]
 
     async def _is_allowed(self, viewer: Viewer, line: str) -> bool:
         try:
@@ -84,7 +95,11 @@ class Gateway:
 
     def forget_rights(self) -> None:
         """The roles may have changed."""
-        self._rights, self._rights_end_ms = {}, self._clock.moment().boot + FRESH_MS
+        self._rights, self._roles, self._rights_end_ms = {}, {}, self._clock.moment().boot + FRESH_MS
+
+    def _forget_old_rights(self) -> None:
+        if self._clock.moment().boot >= self._rights_end_ms or len(self._rights) >= MOST_RIGHTS:
+            self.forget_rights()
 
     def close(self) -> None:
         for connections in self._viewers.values():

@@ -84,8 +84,9 @@ class Site:
         return not command or await look.may(command) or (path == "/jobs" and bool(await look.jobs()))
 
     async def parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
-        """The template and the changing parts of a screen. Viewers with the same rights share them for a second."""
-        key = (look.viewer.name, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
+        """The template and the changing parts of a screen. Viewers with the same roles share them for a second."""
+        roles = await self.gateway.roles(look.viewer)
+        key = (roles, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
         if key not in self._parts:
             while len(self._parts) >= MOST_PARTS:
                 del self._parts[next(iter(self._parts))]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.cli.web import NICE
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.doors import read_answer
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -67,6 +68,13 @@ def test_the_page_ends_with_a_daemon_that_is_killed(daemon: Daemon) -> None:
     daemon.kill()
     eventually(lambda: _has_ended(page), "the end of the page")
     assert _page(daemon.start()) != page, "the next daemon has a page again"
+
+
+def test_the_page_lets_the_daemon_go_first(daemon: Daemon) -> None:
+    page = _page(daemon.start())
+    assert daemon.process
+    of_daemon = os.getpriority(os.PRIO_PROCESS, daemon.process.pid)
+    assert os.getpriority(os.PRIO_PROCESS, page) == min(of_daemon + NICE, 19)
 
 
 def test_a_page_that_crashes_starts_again(daemon: Daemon) -> None:

@@ -39,6 +39,8 @@ class Appliance:
             data: Any = request
             if request["command"].startswith("json authz may "):
                 data = {"allowed": self.allowed, "denied": None}
+            elif request["command"] == "json authz id":
+                data = {"roles": ["staff"]}
             answer = {"v": 1, "id": request["id"], "ok": self.allowed, "transaction": False, "data": data}
             if not self.allowed:
                 answer |= {"error": "no", "verbatim": False, "diagnostics": []}
@@ -121,6 +123,18 @@ def test_an_answer_from_before_a_change_of_the_roles_is_not_kept(directory: Path
         assert await gateway.may(ALICE, "sched list")
         appliance.allowed = False
         assert not await gateway.may(ALICE, "sched list")
+
+    with_gateway(directory, check)
+
+
+def test_roles_are_asked_for_once_and_a_viewer_without_an_answer_shares_with_nobody(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        for viewer in (ALICE, BOB, ALICE):
+            assert await gateway.roles(viewer) == ("staff",)
+        assert [request["command"] for request in appliance.requests] == ["json authz id"] * 2
+        appliance.allowed = False
+        gateway.forget_rights()
+        assert await gateway.roles(ALICE) != await gateway.roles(BOB)
 
     with_gateway(directory, check)
 

@@ -158,3 +158,24 @@ def test_the_screen_of_a_job_says_nothing_of_runs_to_those_who_may_not_see_them(
             shown,
             shown,
         )
+
+
+@pytest.mark.parametrize(("roles_of_bob", "made"), [(("staff",), 1), (("guests",), 2)])
+def test_viewers_with_the_same_roles_share_what_a_stream_sends(roles_of_bob: tuple[str, ...], made: int) -> None:
+    look, gateway = _look("^sched list")
+    site, makings = Site("t", False, gateway, look.feed, ManualClock(0)), list[str]()
+
+    async def roles(viewer: Viewer) -> tuple[str, ...]:
+        return ("staff",) if viewer == ALICE else roles_of_bob
+
+    async def collect(of_viewer: Look) -> Row:
+        makings.append(of_viewer.viewer.name)
+        return await now.collect(of_viewer)
+
+    async def both() -> None:
+        for viewer in (ALICE, Viewer("bob", None, "socket")):
+            await site.parts(replace(look, viewer=viewer), Screen("/", "Now", "now.html", collect))
+
+    gateway.roles = roles  # type: ignore[method-assign]
+    asyncio.run(both())
+    assert len(makings) == made
