@@ -29,14 +29,14 @@ def test_the_commands_of_a_form(fields: dict[str, list[str]], lines: list[str]) 
 
 @pytest.mark.parametrize("line", ["sched run a", "RUN hello", "sched every 1h run hello", "spool retry x"])
 def test_a_command_that_the_page_gives(line: str) -> None:
-    assert actions._is_action(line)
+    assert actions.is_action(line)
 
 
 @pytest.mark.parametrize(
     "line", ["", "shutdown", "config set a 1", "sched run a\nshutdown", "json sched run a", "sched"]
 )
 def test_a_command_that_the_page_does_not_give(line: str) -> None:
-    assert not actions._is_action(line)
+    assert not actions.is_action(line)
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,9 @@ def test_viewers_with_the_same_roles_share_what_a_stream_sends(roles_of_bob: tup
     gateway.roles = roles  # type: ignore[method-assign]
     asyncio.run(both())
     assert len(makings) == made
+
+
+def test_the_options_are_those_of_the_job_and_of_its_program() -> None:
+    for command, program in (('run "my report" -x', 'program "my report"'), ("RUN hello", "program hello")):
+        assert one_job.scopes(JOB | {"command": command}) == ["job greeting", program]
+    assert one_job.scopes(JOB | {"name": None, "command": "sched pause other"}) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ class Appliance:
     def __init__(self, *attempts: bytes, state: str = "succeeded", is_stream: bool = False) -> None:
         self.attempts, self.state, self.is_stream = attempts, state, is_stream
         self.lines: list[str] = []
+        self.command = "run a"
         self.feed = SimpleNamespace(jobs={}, has_more_jobs=False)
 
     def part(self, name: str) -> str:
@@ -34,8 +36,8 @@ class Appliance:
     async def may(self, _line: str) -> bool:
         return True
 
-    async def allowed(self, _lines: list[str]) -> frozenset[str]:
-        return frozenset()
+    async def allowed(self, lines: Iterable[str]) -> frozenset[str]:
+        return frozenset(lines)
 
     async def data_if_allowed(self, _line: str) -> None:
         return None
@@ -44,7 +46,7 @@ class Appliance:
         self.lines.append(line)
         if line.startswith("sched show "):
             attempts = [{"attempt": number} for number in range(1, len(self.attempts) + 1)]
-            details = {"id": "a-000000001", "command": "run a", "started_ms": None, "due_ms": 0}
+            details = {"id": "a-000000001", "command": self.command, "started_ms": None, "due_ms": 0}
             return details | {"state": self.state, "attempts_made": attempts}
         words = line.split()
         number = int(words[4]) if words[3] == "attempt" else len(self.attempts)
@@ -105,6 +107,13 @@ def test_a_download_has_every_byte_of_the_last_attempt() -> None:
         return b"".join([part async for part in response.body_iterator])
 
     assert asyncio.run(download()) == b"0123456789"
+
+
+@pytest.mark.parametrize(("command", "has_button"), [("run a", True), ("config set a 1", False)])
+def test_a_button_gives_only_what_the_page_carries_out(command: str, has_button: bool) -> None:
+    appliance = Appliance(b"")
+    appliance.command = command
+    assert (command in asyncio.run(run.collect(cast(Look, appliance)))["allowed"]) is has_button
 
 
 def test_only_the_page_reads_the_whole_output() -> None:

@@ -52,7 +52,7 @@ async def act(site: Site, request: Request) -> Response:
     look = site.look(request)
     fields = parse_qs((await request.body()).decode(errors="replace"))
     lines = _lines(fields)
-    if lines and all(map(_is_action, lines)):
+    if lines and all(map(is_action, lines)):
         answers = [await _carried_out(look, line) for line in lines]
         answer = _together(answers)
         await site.feed.read_again(one.job for one in answers if one.job)
@@ -78,7 +78,8 @@ def _lines(fields: dict[str, list[str]]) -> list[str]:
     return []
 
 
-def _is_action(line: str) -> bool:
+def is_action(line: str) -> bool:
+    """Whether the page gives such a command."""
     words = line.lower().split()
     return "\n" not in line and not {" ".join(words[:1]), " ".join(words[:2])}.isdisjoint(ACTIONS)
 

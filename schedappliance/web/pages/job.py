@@ -6,6 +6,7 @@ from typing import Any
 
 from schedappliance.client.errors import Rejected
 from schedappliance.client.wire import quoted
+from schedappliance.model.commands import read_command
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.jobs import schedule_words
 from schedappliance.web.pages.look import Look
@@ -53,16 +54,21 @@ async def _due_times(look: Look, job: Row) -> list[Row]:
     return rows
 
 
+def scopes(job: Row) -> list[str]:
+    """The stanzas of the job and of its program, as `config show` takes them."""
+    command = read_command(job["command"]).command
+    names = [f"job {quoted(job['name'])}"] if job["name"] else []
+    if command is not None and command.form == "run":
+        names.append(f"program {quoted(command.words[0])}")
+    return names
+
+
 async def _options(look: Look, job: Row) -> list[Row]:
     """The options of the job and its program that are set, and where each value is from."""
-    words = job["command"].split()
-    scopes = [f"job {quoted(job['name'])}"] if job["name"] else []
-    if len(words) > 1 and words[0] == "run":
-        scopes.append(f"program {words[1]}")
     status = await look.data_if_allowed("config status")
     overrides = {(one["scope"], one["option"].lower()) for one in status["overrides"]} if status else set()
     rows = []
-    for scope in scopes:
+    for scope in scopes(job):
         try:
             stanzas = await look.data_if_allowed(f"config show {scope}") or []
         except Rejected:

@@ -14,6 +14,7 @@ from schedappliance.client.states import LIVE
 from schedappliance.client.wire import quoted
 from schedappliance.web.ansi import PLAIN, Style, paint
 from schedappliance.web.feed import Row
+from schedappliance.web.pages.actions import is_action
 from schedappliance.web.pages.look import Look
 from schedappliance.web.pages.sending import attachment
 from schedappliance.web.rendering import address, run_href
@@ -84,7 +85,7 @@ async def collect(look: Look) -> dict[str, Any]:
         "again": again,
         "is_wrapped": is_wrapped,
         "wrap_href": address(run_href(run), attempt=attempt, wrap="no" if is_wrapped else ""),
-        "allowed": await look.allowed([stop, again]),
+        "allowed": await look.allowed(filter(is_action, (stop, again))),
     }
 
 
