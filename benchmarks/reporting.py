@@ -52,7 +52,7 @@ class Report:
     """`absent`: what could not be measured, and why; `drawn`: the names of the rows in the picture.
 
     `apart`: the rows of further panels, by what they show. Such rows have another unit or another size.
-    With `columns`, every row is named `WHAT, COLUMN`, and the medians are shown as a grid.
+    With `columns`, the medians of the rows that are named `WHAT, COLUMN` are shown as a grid. Any other row follows it.
     """
 
     title: str
@@ -122,3 +122,4 @@ def _grid(report: Report) -> Iterator[str]:
     for what in whats:
         cells = (report.median(f"{what}, {column}") for column in report.columns)
         yield f"  {what:{width}}" + "".join(f"{'-' if cell is None else shown(cell):>18}" for cell in cells)
+    yield from _rows([row for row in report.rows if not row.name.endswith(report.columns)])

@@ -49,11 +49,12 @@ def test_the_table_marks_missed_targets(report: Report) -> None:
 
 def test_columns_make_a_grid() -> None:
     report = Report("growth", "some work", columns=("10 jobs", "20 jobs"))
-    report.add({"add, 10 jobs": [1.0], "add, 20 jobs": [2.0], "list, 10 jobs": [30.0]}, "ms")
+    report.add({"add, 10 jobs": [1.0], "add, 20 jobs": [2.0], "list, 10 jobs": [30.0], "start": [4.0]}, "ms")
     assert table("growth", report, "a machine", [1.0]).splitlines()[4:] == [
         "  ms, medians           10 jobs           20 jobs",
         "  add               1.00              2.00",
         "  list              30.0                 -",
+        "  start  4.00 (4.00 to 4.00) ms",
     ]
 
 
