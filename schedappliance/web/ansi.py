@@ -28,6 +28,7 @@ _SEQUENCE = re.compile(
 )
 # What may be the begin of a sequence, at the end of a part.
 _OPEN = re.compile("\x1b(?:\\[[0-9:;<=>?]{0,200}[ -/]{0,4}|[\\]PX^_][^\x07\x1b]{0,240}\x1b?|[ -/]{0,4})?\\Z")
+_CODES = re.compile("[0-9_]{1,40}")
 _NEWLINES = re.compile("\r\n|\n|\r")
 NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _BRIGHT, _CUBE, _GREYS = 8, 16, 232
@@ -56,7 +57,16 @@ class Style:
         flags = ("bold", "faint", "italic", "underlined", "struck")
         return " ".join([*names, *(name for name in flags if getattr(self, name))])
 
+    def codes(self) -> str:
+        """The codes after which text looks so: `1_91`."""
+        codes = [code for code, flag in _FLAGS.items() if getattr(self, flag)]
+        for colour, dark, bright in ((self.colour, 30, 90), (self.background, 40, 100)):
+            if colour is not None:
+                codes.append(dark + colour if colour < _BRIGHT else bright + colour - _BRIGHT)
+        return "_".join(map(str, codes))
 
+
+_FLAGS = {1: "bold", 2: "faint", 3: "italic", 4: "underlined", 7: "inverse", 9: "struck"}
 PLAIN = Style()
 
 
@@ -115,6 +125,11 @@ def _piece(text: str, style: Style) -> str:
     return f'<span class="{classes}">{html}</span>' if classes else html
 
 
+def style_of(codes: str) -> Style:
+    """The style with these codes; that of plain text for another text."""
+    return _restyled(PLAIN, codes.replace("_", ";")) if _CODES.fullmatch(codes) else PLAIN
+
+
 def _restyled(style: Style, parameters: str) -> Style:
     """The style after a sequence such as `1;31`. What is unknown changes nothing."""
     codes = [int(code) if code.isdigit() else 0 for code in re.split("[;:]", parameters)]
@@ -131,13 +146,7 @@ def _restyled(style: Style, parameters: str) -> Style:
     return style
 
 
-_FLAGS = {
-    1: {"bold": True},
-    2: {"faint": True},
-    3: {"italic": True},
-    4: {"underlined": True},
-    7: {"inverse": True},
-    9: {"struck": True},
+_SWITCHED: dict[int, dict[str, bool]] = {code: {flag: True} for code, flag in _FLAGS.items()} | {
     21: {"underlined": True},
     22: {"bold": False, "faint": False},
     23: {"italic": False},
@@ -154,8 +163,8 @@ _COLOURS = ((30, True, 0), (40, False, 0), (90, True, _BRIGHT), (100, False, _BR
 def _with_code(style: Style, code: int) -> Style:
     if code == 0:
         return PLAIN
-    if code in _FLAGS:
-        return replace(style, **_FLAGS[code])
+    if code in _SWITCHED:
+        return replace(style, **_SWITCHED[code])
     for first, is_text, offset in _COLOURS:
         if first <= code < first + _BRIGHT:
             return _coloured(style, is_text, code - first + offset)

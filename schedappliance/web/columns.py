@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
-from schedappliance.client.states import LIVE, RANKS
+from schedappliance.client.states import FAILED, LIVE, RANKS
 
 # The number of a state in the arrays is its rank: of several states in one place, the greatest is shown.
 STATES, NUMBERS = tuple(RANKS), RANKS
 LIVE_NUMBERS = frozenset(NUMBERS[state] for state in LIVE)
 SUCCEEDED = NUMBERS["succeeded"]
+FAILED_NUMBERS = frozenset(NUMBERS[state] for state in FAILED)
 # No instant. Instants are milliseconds since 1970.
 NEVER = -1
 # As in the engine: what is usual for a job is the median of so many runs, and unknown with fewer than the least.
@@ -140,6 +141,14 @@ class RunColumns:
                     if not open_ones:
                         break
         return {job: [self.row(at) for at in places[self.number_of(job)]] for job in jobs}
+
+    def failing(self) -> set[str]:
+        """The jobs whose last run failed. One that goes on, did not start or was cancelled says nothing about its job."""
+        last: dict[int, int] = {}
+        for number, state in zip(reversed(self.jobs), reversed(self.states), strict=True):
+            if number not in last and (state == SUCCEEDED or state in FAILED_NUMBERS):
+                last[number] = state
+        return {self.id_of(number) for number, state in last.items() if state != SUCCEEDED}
 
     def live(self) -> list[RunRow]:
         """The runs that wait or go on, the oldest first."""

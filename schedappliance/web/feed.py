@@ -68,6 +68,8 @@ class Feed:
         self.silent_reason = ""
         # Grows with each change that a page may show.
         self.version = 0
+        # The version for which it was counted which jobs fail, and these jobs.
+        self._failing: tuple[int, set[str]] = (-1, set())
         self._changed = asyncio.Event()
         # What must be read again: everything, the list of jobs, or some jobs; first those that an action has changed.
         self._is_stale = self._are_jobs_stale = False
@@ -106,6 +108,12 @@ class Feed:
         self._asked = number = self._asked + 1
         self._wake()
         await self._until(lambda: self._answered >= number, ACTION_SECONDS)
+
+    def failing(self) -> set[str]:
+        """The listed jobs whose last run has failed."""
+        if self._failing[0] != self.version:
+            self._failing = self.version, self.columns.failing() & self.jobs.keys()
+        return self._failing[1]
 
     def keep_picture(self, key: Any, picture: Any) -> None:
         while len(self.pictures) >= MOST_PICTURES:

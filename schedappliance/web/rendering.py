@@ -6,11 +6,12 @@ A block with the name `live_KEY` is the content of the element with the id KEY. 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Context
 
 from schedappliance.client.wire import quoted
 from schedappliance.visible import visible
@@ -57,15 +58,23 @@ def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
 
 
 def parts(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
-    """The parts of a page that change, by the ids of their elements."""
-    template = templates.get_template(name)
-    blocks = {**templates.get_template(LAYOUT).blocks, **template.blocks}
-    context = template.new_context(values)
-    return {
-        block.removeprefix(LIVE_PREFIX): "".join(render(context))
-        for block, render in blocks.items()
-        if block.startswith(LIVE_PREFIX)
-    }
+    """The parts of a page that change, by the ids of their elements: those that the page of this viewer has."""
+    template, made = templates.get_template(name), dict[str, str]()
+    context = template.new_context({**values, "template": name})
+    for block, render in {**templates.get_template(LAYOUT).blocks, **template.blocks}.items():
+        if block.startswith(LIVE_PREFIX):
+            context.blocks[block] = [_kept(made, block.removeprefix(LIVE_PREFIX), render)]
+    for _ in template.root_render_func(context):
+        pass
+    return made
+
+
+def _kept(made: dict[str, str], key: str, render: Callable[[Context], Iterator[str]]) -> Callable[..., Iterator[str]]:
+    def render_and_keep(context: Context) -> Iterator[str]:
+        made[key] = "".join(render(context))
+        yield made[key]
+
+    return render_and_keep
 
 
 def job_href(job: str) -> str:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
 from schedappliance.clock import Clock
+from schedappliance.diagnostics import counted
 from schedappliance.web import rendering
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
@@ -34,6 +35,8 @@ NAVIGATION = (
     ("/spool", "Spool", "spool", "spool list"),
     ("/about", "About", "about", ""),
 )
+# What a viewer must be allowed to ask before the page says that there is no trouble.
+SAYING_TROUBLES = ("health", "sched incidents", "sched list", "sched history")
 MOST_PARTS = 50
 PROBLEMS = {
     Unavailable: ("The appliance does not answer", 503),
@@ -72,6 +75,7 @@ class Site:
         try:
             common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
             common["troubles"] = await self._troubles(look)
+            common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])
             return screen.template, common | await screen.collect(look), 200
         except (Unavailable, Rejected) as error:
             head, status = next(PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind))
@@ -111,6 +115,7 @@ class Site:
             "zones": CHOICES,
             "navigation": [one[:3] for one in NAVIGATION if not one[3]],
             "troubles": [],
+            "may_see_troubles": False,
             "held": self.feed.health["held"],
             "is_silent": self.feed.silent_since_ms is not None,
             "is_read_only": self.is_read_only,
@@ -136,10 +141,15 @@ class Site:
                 troubles.append({"kind": "warn", "text": _hold_words(hold, look.times), "href": ""})
         if feed.refused and await look.may("config status"):
             troubles.append({"kind": "bad", "text": _refusal_words(feed.refused), "href": "/files"})
+        told: set[str | None] = set()
         if feed.incidents and await look.may("sched incidents"):
             count = len({one["subject"] for one in feed.incidents.values()})
             text = f"{count} {'job has' if count == 1 else 'jobs have'} failed and not recovered"
             troubles.append({"kind": "warn", "text": text, "href": "/incidents"})
+            told = {one["id"] for one in feed.incidents.values()}
+        if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - told):
+            text = f"The last run of {counted(len(failing), 'job')} failed"
+            troubles.append({"kind": "warn", "text": text, "href": "/jobs?show=failing"})
         return troubles
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.visible import visible
-from schedappliance.web.ansi import LONGEST, PLAIN, Painted, Style, paint
+from schedappliance.web.ansi import LONGEST, PLAIN, Painted, Style, paint, style_of
 
 _TAGS = re.compile(r"<[^>]*>")
 
@@ -111,3 +111,19 @@ def test_a_long_line_ends_before_the_limit_of_a_test(piece: str) -> None:
     """With a time that grows with the square of the length, this would take hours."""
     text = piece * (300_000 // len(piece))
     assert paint(text + "\n").lines == (len(text) + 1 if piece in "\r\n" else 1) - (piece == "\r")
+
+
+@given(
+    st.builds(
+        Style,
+        *(st.none() | st.integers(0, 15) for _ in range(2)),
+        *(st.booleans() for _ in range(6)),
+    )
+)
+def test_the_codes_of_a_style_give_it_again(style: Style) -> None:
+    assert style_of(style.codes()) == style
+
+
+@pytest.mark.parametrize("text", ["", "x", "31;1", "\u00b2", "9" * 5000])
+def test_other_text_is_no_style(text: str) -> None:
+    assert style_of(text) == PLAIN

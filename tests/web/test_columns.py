@@ -51,6 +51,13 @@ def test_an_event_replaces_the_earlier_row_of_its_run() -> None:
     assert content(columns)[1].ended_ms == 40
 
 
+def test_a_job_fails_if_its_last_run_that_says_something_failed() -> None:
+    assert of(row(1), row(2, state="failed")).failing() == {A}
+    assert of(row(1, state="timed_out"), row(2)).failing() == set()
+    for state in ("started", "queued", "skipped", "missed", "cancelled"):
+        assert of(row(1, state="interrupted"), row(2, B), row(3, state=state)).failing() == {A}, state
+
+
 rows = st.lists(
     st.builds(
         row,

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from schedappliance.web.ansi import Style
 from schedappliance.web.pages import run
 from schedappliance.web.pages.look import Look
 from schedappliance.web.pages.run import Reading, _painted, reading_from
@@ -129,12 +130,21 @@ def test_only_the_page_reads_the_whole_output() -> None:
 def test_a_line_of_an_output_is_shown_when_it_has_ended() -> None:
     reading = Reading(1, 12)
     assert _painted(b"\x1b[31mone\ntwo", reading, False) == '<li id="L1"><span class="fg1">one</span></li>'
-    assert reading.unfinished == b"two" and reading.mark() == "1-9-1"
+    assert reading.unfinished == b"two" and reading.mark() == "1-9-1-31"
     assert _painted(b"two", reading, True) == '<li id="L2"><span class="fg1">two</span></li>'
 
 
 def test_a_mark_says_where_an_output_continues() -> None:
-    assert reading_from("2-4711-30") == Reading(2, 4711, 30)
-    assert reading_from("0-0-0") == Reading()
-    for text in ("", "1-2", "1-x-3", "1-2-3-4", "1--3", f"1-{'9' * 20}-3"):
+    assert reading_from("2-4711-30-") == Reading(2, 4711, 30)
+    assert reading_from("2-4711-30-1_91") == Reading(2, 4711, 30, Style(colour=9, bold=True))
+    assert reading_from("0-0-0-") == Reading()
+    for text in ("", "1-2", "1-2-3", "1-x-3-", "1-2-3-4-5", "1--3-", f"1-{'9' * 20}-3-"):
         assert reading_from(text) == Reading(), text
+
+
+def test_a_colour_goes_on_where_a_stream_continues() -> None:
+    """The page and its stream read an output one after the other."""
+    reading = Reading()
+    more(Appliance(b"\x1b[31mone\n", state="started"), reading)
+    continued = reading_from(reading.mark())
+    assert more(Appliance(b"\x1b[31mone\ntwo\n"), continued) == '<li id="L2"><span class="fg1">two</span></li>'

@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
 from starlette.requests import Request
 
-from schedappliance.web.site import here
+from schedappliance.client.errors import NotAuthorized
+from schedappliance.clock import ManualClock
+from schedappliance.web.application import SCREENS
+from schedappliance.web.feed import Feed
+from schedappliance.web.gateway import Gateway
+from schedappliance.web.rendering import page
+from schedappliance.web.site import Screen, Site, here
+from schedappliance.web.viewer import Viewer
+
+
+class NoRole:
+    """An appliance that allows its viewers nothing."""
+
+    async def may(self, _viewer: Viewer, _line: str) -> bool:
+        return False
+
+    async def data(self, _viewer: Viewer, _line: str) -> Any:
+        raise NotAuthorized("Not Authorized for this command", ())
+
+    answer = ask = data
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.path)
+def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen) -> None:
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    feed.jobs = {"a-000000001": {"id": "a-000000001", "name": "secret", "paused": True, "next_run_ms": 0}}
+    site = Site("a", False, cast(Gateway, NoRole()), feed, ManualClock(0))
+    request = _request(screen.path, "")
+    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    request.scope["path_params"] = {"job": "secret-job", "occurrence": 1}
+
+    async def answer() -> tuple[str, dict[str, str]]:
+        template, values, _ = await site.values(site.look(request), screen)
+        return page(site.templates, template, values), (await site.parts(site.look(request), screen))[1]
+
+    whole, parts = asyncio.run(answer())
+    for text in (whole, *parts.values()):
+        assert "No trouble" not in text and 'class="tile"' not in text
+        assert ">secret<" not in text
+    assert set(parts) <= {"trouble", "hold", "verdict", "problem"}
 
 
 def _request(path: str, query: str) -> Request:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from schedappliance.client.errors import Rejected
-from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
 from schedappliance.clock import span_text
 from schedappliance.diagnostics import counted
@@ -28,9 +26,16 @@ async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     may_list, may_see_runs = await look.may("sched list"), await look.may_see_runs()
     jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
-    last = (await look.runs()).newest([job["id"] for job in jobs], 1)
+    failing = (await look.runs()).failing()
+    running = {run["id"] for run in await look.live() if run["state"] == "started"}
+    kinds: dict[str, list[Row]] = {
+        "failing": [job for job in jobs if job["id"] in failing],
+        "running": [job for job in jobs if job["id"] in running],
+        "paused": [job for job in jobs if job["paused"]],
+        "declared": [job for job in jobs if job["origin"] == "stanza"],
+        "one-shot": [job for job in jobs if not job["recurrent"]],
+    }
     names = [kind for kind in FILTERS if may_see_runs or kind not in FILTERS_OF_RUNS]
-    kinds = {kind: [job for job in jobs if _is_of(kind, job, last)] for kind in names if kind != "off"}
     kinds["off"] = await _switched_off(look) if look.query("show") == "off" else []
     find, kind, after = look.query("find"), look.query("show"), look.query("after")
     is_partial = look.feed.has_more_jobs and may_list
@@ -77,18 +82,6 @@ def _place(job: Row) -> str:
 
 def _matches(job: Row, text: str) -> bool:
     return not text or any(text in (job[key] or "").casefold() for key in ("id", "name", "command"))
-
-
-def _is_of(kind: str, job: Row, last: Mapping[str, list[RunRow]]) -> bool:
-    runs = last[job["id"]]
-    is_of: dict[str, bool] = {
-        "failing": bool(runs) and runs[0].state in FAILED,
-        "running": bool(runs) and runs[0].state == "started",
-        "paused": bool(job["paused"]),
-        "declared": job["origin"] == "stanza",
-        "one-shot": not job["recurrent"],
-    }
-    return is_of[kind]
 
 
 async def _switched_off(look: Look) -> list[Row]:

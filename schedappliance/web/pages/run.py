@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from schedappliance.client.states import LIVE
 from schedappliance.client.wire import quoted
-from schedappliance.web.ansi import PLAIN, Style, paint
+from schedappliance.web.ansi import PLAIN, Style, paint, style_of
 from schedappliance.web.feed import Row
 from schedappliance.web.pages.actions import is_action
 from schedappliance.web.pages.look import Look
@@ -44,16 +44,16 @@ class Reading:
 
     def mark(self) -> str:
         """The place from which another stream can continue. An unfinished line is read again."""
-        return f"{self.attempt or 0}-{self.at - len(self.unfinished)}-{self.lines}"
+        return f"{self.attempt or 0}-{self.at - len(self.unfinished)}-{self.lines}-{self.style.codes()}"
 
 
 def reading_from(mark: str) -> Reading:
     """The reading that a mark names; a new one if it is none."""
-    words = mark.split("-")
+    *words, codes = mark.split("-")
     if len(words) != 3 or not all(word.isascii() and word.isdecimal() and len(word) < 16 for word in words):
         return Reading()
     attempt, at, lines = map(int, words)
-    return Reading(attempt or None, at, lines)
+    return Reading(attempt or None, at, lines, style_of(codes))
 
 
 def run_of(look: Look) -> str:
