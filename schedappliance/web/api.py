@@ -120,6 +120,8 @@ async def _body(operation: Operation, request: Request) -> dict[str, Any]:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send a body as `Content-Type: application/json`")
     try:
         values = json.loads(content)
+        # JSON has escapes for halves of characters, which are no text and cannot be sent on.
+        json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Problem(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
     if not isinstance(values, dict):

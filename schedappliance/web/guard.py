@@ -36,6 +36,8 @@ HEALTH = ("/healthz", "/readyz")
 STATIC = "/static/"
 SAFE = ("GET", "HEAD", "OPTIONS")
 PEER = "schedappliance.peer"
+# The refusals of a request whose body was not read to its end.
+ENDING = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT)
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -159,7 +161,7 @@ class Guard:
             answer = self._render(scope, refusal)
         if refusal.status == HTTPStatus.UNAUTHORIZED:
             answer.headers["www-authenticate"] = "Bearer"
-        if refusal.status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+        if refusal.status in ENDING:
             # The rest of the body must not be read as the next request.
             answer.headers["connection"] = "close"
         return answer
@@ -197,6 +199,9 @@ async def _with_whole_body(headers: Headers, receive: Receive) -> Receive:
     """Reads the body before the application is called. Raises Refused if it is too long or too slow."""
     if "content-length" not in headers and "transfer-encoding" not in headers:
         return receive
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # A proxy may believe the one, and this server the other: the rest would be the request of somebody else.
+        raise Refused(HTTPStatus.BAD_REQUEST, "Two lengths", "A request has one length.")
     if int(headers.get("content-length", "0")) > BODY_BYTES:
         raise _too_large()
     try:

@@ -248,6 +248,7 @@ def test_each_code_with_a_status_of_its_own_exists(code: str) -> None:
         ("POST", "/runs", b"[]", "application/json", 400),
         ("POST", "/runs", b"{}", "application/json", 400),
         ("POST", "/runs", b'{"program": 5}', "application/json", 400),
+        ("POST", "/runs", b'{"program": "hello", "arguments": ["\\ud800"]}', "application/json", 400),
         ("POST", "/runs", b'{"program": "hello", "arguments": "a"}', "application/json", 400),
         ("POST", "/runs", b'{"program": "hello", "arguments": [1]}', "application/json", 400),
         ("POST", "/runs", b'{"program": "hello", "user": "root"}', "application/json", 400),

@@ -490,6 +490,12 @@ def test_a_longer_body_is_refused_whether_announced_or_in_chunks(site: Site) -> 
         assert (answer.status, answer.headers["connection"]) == (413, "close")
 
 
+def test_a_request_with_two_lengths_is_refused_and_ends_the_connection(site: Site) -> None:
+    head = SAME, ("content-length", "5"), ("transfer-encoding", "chunked")
+    answer = site.ask("/", *head, method="POST", body=[b"abc"])
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+
+
 def test_a_body_that_does_not_arrive_ends_the_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.01)
     answer = site.ask("/", SAME, ("content-length", "5"), method="POST", body=[b"abc", NOTHING_MORE])
