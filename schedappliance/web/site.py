@@ -38,11 +38,8 @@ NAVIGATION = (
 # What a viewer must be allowed to ask before the page says that there is no trouble.
 SAYING_TROUBLES = ("health", "sched incidents", "sched list", "sched history")
 MOST_PARTS = 50
-PROBLEMS = {
-    Unavailable: ("The appliance does not answer", 503),
-    NotAuthorized: ("Your roles do not allow this", 403),
-    Rejected: ("The appliance has rejected this", 404),
-}
+# The diagnostics of what does not exist: a job or a run, a generation, a drop.
+NOT_FOUND = ("E501", "E511", "E513")
 
 
 class Screen(NamedTuple):
@@ -78,10 +75,10 @@ class Site:
             common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])
             return screen.template, common | await screen.collect(look), 200
         except (Unavailable, Rejected) as error:
-            head, status = next(PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind))
+            values, status = _problem(error, here(look.request))
             if status == 503:
                 common["troubles"] = [self._silence(look.times, str(error))]
-            return "problem.html", common | {"head": head, "text": str(error)}, status
+            return "problem.html", common | values, status
 
     async def _may_visit(self, look: Look, path: str, command: str) -> bool:
         """Whether a screen has something for the viewer. Roles may show single jobs, and no list of all. Raises Unavailable."""
@@ -151,6 +148,31 @@ class Site:
             text = f"The last run of {counted(len(failing), 'job')} failed"
             troubles.append({"kind": "warn", "text": text, "href": "/jobs?show=failing"})
         return troubles
+
+
+def _problem(error: Unavailable | Rejected, address: str) -> tuple[dict[str, Any], int]:
+    """What the page of an error says, where it leads, and its status."""
+    again = address, "Try again"
+    if isinstance(error, Unavailable):
+        text = "It may be busy, or not run." if error.unanswered else ""
+        return {
+            "head": "The appliance does not answer",
+            "text": _sentence(str(error)),
+            "help": text,
+            "way_out": again,
+        }, 503
+    first = next(iter(error.diagnostics), None)
+    text, remedy = (first.message, first.help or "") if first else (str(error), "")
+    values = {"text": _sentence(text), "help": _sentence(remedy)}
+    if isinstance(error, NotAuthorized):
+        return values | {"head": "Your roles do not allow this", "way_out": again}, 403
+    if first and first.code in NOT_FOUND:
+        return values | {"head": "Not found", "way_out": ("/jobs", "All jobs")}, 404
+    return values | {"head": "The appliance has rejected this", "way_out": again}, 404
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text and not text.endswith((".", "?")) else text
 
 
 def _hold_words(hold: dict[str, Any], times: Times) -> str:

@@ -5,12 +5,13 @@ Rule: text of others passes through `shown`, so nothing on the page is invisible
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from schedappliance.client.states import KINDS, SHAPES
 from schedappliance.clock import HasOffset, lasted_text, local_text, span_text
@@ -24,6 +25,8 @@ MINUTE_MS, DAY_MS = 60_000, 86_400_000
 PRECISE_MS = 5 * MINUTE_MS
 # Where the parts of `2027-03-28T03:00:00+02:00` end.
 _DAY, _MINUTE, _SECOND = 10, 16, 19
+# `1796002200 (2026-11-30T02:30:00+01:00)`.
+_INSTANT = re.compile(r"\b([0-9]{9,11}) \([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:Z|[+-][0-9]{2}:[0-9]{2})\)")
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
@@ -70,6 +73,14 @@ class Times:
     def instant(self, instant_ms: int | None) -> Markup:
         """An instant, without its distance from now."""
         return self._element(instant_ms, relative=False)
+
+    def sentence(self, text: str) -> Markup:
+        """A sentence of the appliance, whose instants are Unix times and dates of another zone, in the zone of the viewer."""
+        parts, at = [Markup("")], 0
+        for found in _INSTANT.finditer(text):
+            parts += [escape(visible(text[at : found.start()])), self.instant(int(found[1]) * 1000)]
+            at = found.end()
+        return Markup("").join([*parts, escape(visible(text[at:]))])
 
     def _element(self, instant_ms: int | None, relative: bool) -> Markup:
         if instant_ms is None:

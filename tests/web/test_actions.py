@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from schedappliance.web.messages import Answer, Messages
 from schedappliance.web.pages import actions
+from schedappliance.web.pages.look import Look
 from schedappliance.web.viewer import Viewer
 
 ALICE, BOB = (Viewer(name, None, "socket") for name in ("alice", "bob"))
@@ -70,3 +75,20 @@ def test_many_commands_have_one_answer() -> None:
     assert actions._together([good, bad]) == Answer(
         True, "", "1 command carried out, 1 not.", ("sched pause b: no such job",)
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "head", "shown"),
+    [
+        ("sched stop a-1/1", "Stop this run?", "sched stop a-1/1"),
+        ("sched hold", "Hold the appliance?", "sched hold"),
+        ("shutdown", "There is nothing to confirm", ""),
+        ("run hello", "There is nothing to confirm", ""),
+        ("", "There is nothing to confirm", ""),
+    ],
+)
+def test_only_what_the_page_asks_about_can_be_confirmed(line: str, head: str, shown: str) -> None:
+    """A link from elsewhere must not put a command of its choice before a viewer."""
+    look = cast(Look, SimpleNamespace(query={"line": line, "next": "/jobs"}.__getitem__))
+    values = asyncio.run(actions.confirm(look))
+    assert (values["head"], values["line"], values["next"]) == (head, shown, "/jobs")

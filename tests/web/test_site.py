@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 
-from schedappliance.client.errors import NotAuthorized
+from schedappliance.client.answers import Diagnostic
+from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
 from schedappliance.clock import ManualClock
 from schedappliance.web.application import SCREENS
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.rendering import page
-from schedappliance.web.site import Screen, Site, here
+from schedappliance.web.site import Screen, Site, _problem, here
 from schedappliance.web.viewer import Viewer
 
 
@@ -61,3 +63,33 @@ def test_the_address_of_a_screen_is_that_of_its_part_of_a_list() -> None:
     assert here(_request("/jobs", query)) == f"/jobs?{query}"
     assert here(_request("/runs/a-1/1", "attempt=2&mark=2-11-1")) == "/runs/a-1/1?attempt=2"
     assert here(_request("/", "message=abc")) == "/"
+
+
+WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "head", "text", "remedy"),
+    [
+        (Unavailable("no answer"), 503, "The appliance does not answer", "No answer.", ""),
+        (
+            Rejected("an error; do this", (WRONG,)),
+            404,
+            "The appliance has rejected this",
+            "A wrong time.",
+            "Write `12h`.",
+        ),
+        (NotAuthorized("Not Authorized"), 403, "Your roles do not allow this", "Not Authorized.", ""),
+    ],
+)
+def test_the_page_of_an_error_says_what_to_do(
+    error: Unavailable | Rejected, status: int, head: str, text: str, remedy: str
+) -> None:
+    values, found = _problem(error, "/jobs/x")
+    assert (found, values["head"], values["text"], values["help"]) == (status, head, text, remedy)
+    assert values["way_out"] == ("/jobs/x", "Try again")
+
+
+def test_the_page_of_what_does_not_exist_leads_to_the_jobs() -> None:
+    values, status = _problem(Rejected("", (replace(WRONG, code="E501"),)), "/jobs/x")
+    assert (status, values["head"], values["way_out"]) == (404, "Not found", ("/jobs", "All jobs"))

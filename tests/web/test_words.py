@@ -62,6 +62,16 @@ def test_the_element_of_an_instant() -> None:
     assert berlin.time(None) == '<span class="muted">–</span>'
 
 
+def test_a_sentence_of_the_appliance_is_in_the_zone_of_the_viewer() -> None:
+    said = "it runs next at 1806195599 (2027-03-28T01:59:59+01:00): <soon>\u202e; 1806195599 (a number)"
+    text = in_zone("UTC").sentence(said)
+    assert text == (
+        'it runs next at <time datetime="2027-03-28T00:59:59+00:00" title="now, UTC">2027-03-28 00:59:59 +00:00</time>'
+        ": &lt;soon&gt;\\u{202e}; 1806195599 (a number)"
+    )
+    assert in_zone("UTC").sentence("") == ""
+
+
 def test_a_zone_with_a_hostile_name_is_escaped() -> None:
     assert '"><script' not in Times(0, Zones(this_machine()).get("UTC"), '"><script>').time(0)
 

@@ -43,8 +43,9 @@ LONGEST_ADDRESS = 2000
 async def confirm(look: Look) -> dict[str, Any]:
     """The page that asks again."""
     line = look.query("line")
-    title, text = CONFIRMED.get(" ".join(line.split()[:2]), ("Carry this out?", ""))
-    return {"line": line, "head": title, "text": text, "next": own_address(look.query("next"))}
+    known = CONFIRMED.get(" ".join(line.split()[:2]))
+    title, text = known or ("There is nothing to confirm", "This page does not give such a command.")
+    return {"line": line if known else "", "head": title, "text": text, "next": own_address(look.query("next"))}
 
 
 async def act(site: Site, request: Request) -> Response:

@@ -18,6 +18,9 @@ async def collect(look: Look) -> dict[str, Any]:
         difference = await look.data_if_allowed(diff)
     except Rejected:
         difference = None
+    if generation is None and difference and difference["from"] == difference["to"]:
+        # There is no earlier generation.
+        difference = None
     return {
         "status": await look.data_if_allowed("config status"),
         "generations": await look.data_if_allowed("config history") or [],

@@ -38,8 +38,16 @@ async def collect(look: Look) -> dict[str, Any]:
         "lines": lines,
         "allowed": await look.allowed(lines.values()),
         "options": await _options(look, job),
-        **month_of(look, job_href_of(job), columns, [one["due_ms"] for one in due], job),
+        **month_of(look, job_href_of(job), columns, _whole_days(look, [one["due_ms"] for one in due]), job),
     }
+
+
+def _whole_days(look: Look, due_ms: list[int]) -> list[int]:
+    """The due times of the days of which all are known: a part would read as the whole."""
+    if len(due_ms) < MOST_DUE_TIMES:
+        return due_ms
+    last = look.times.day(due_ms[-1])
+    return [one for one in due_ms if look.times.day(one) != last]
 
 
 async def _due_times(look: Look, job: Row) -> list[Row]:

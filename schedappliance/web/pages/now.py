@@ -42,7 +42,7 @@ async def collect(look: Look) -> dict[str, Any]:
         "usual": runs.usual({run["id"] for run in running[:SHOWN]}),
         "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:SHOWN],
         "failed": (await look.failed())[:SHOWN],
-        "timeline": await _timeline(look, jobs, runs) if may_see_runs else "",
+        "timeline": await _timeline(look, jobs, runs) if may_see_runs and (jobs or len(runs)) else "",
         "spans": [(name, _span_address(look, name), name == _span_name(look)) for name in SPANS],
         "pan": _pan(look),
         "allowed": await look.allowed([*stops, "sched hold", "sched release"]),

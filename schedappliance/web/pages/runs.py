@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from schedappliance.client.errors import NotAuthorized, Rejected
 from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, SHAPES
 from schedappliance.client.wire import quoted
@@ -41,10 +42,18 @@ async def collect(look: Look) -> dict[str, Any]:
     if not await look.may("sched history") and not (job and await look.may(f"sched history {quoted(job)}")):
         return {"may_see_runs": False}
     before = look.query("before")
-    rows, following = await _page(look, filters, before)
+    rows, following, problem = list[Row](), None, ""
+    try:
+        rows, following = await _page(look, filters, before)
+    except NotAuthorized:
+        raise
+    except Rejected as error:
+        # The form shows what was typed, so that it can be corrected.
+        problem = str(error)
     return {
         "may_see_runs": True,
         "rows": rows[:EACH],
+        "problem": problem,
         "older": address("/runs", **filters, before=following) if following else None,
         "newer": address("/runs", **filters) if before else None,
         "filters": filters,

@@ -4,6 +4,8 @@
   const RETRY_MS = 2000;
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
+  // On a phone the names of the screens do not fit side by side.
+  document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
   // A viewer may want times in the zone of the browser, which only the browser knows.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
@@ -50,12 +52,20 @@
     holder.innerHTML = html;
     return holder.content;
   };
+  // What has come while the pointer is on a control of a row, by its id: a row that moves away gives its click to another.
+  const late = new Map();
   const replace = ({ id, html }) => {
     const focused = document.activeElement;
+    if (byId(id)?.querySelector("tr[id] :is(a, button, label):hover")) {
+      late.set(id, html);
+      return;
+    }
+    late.delete(id);
     if (byId(id)) morphChildren(byId(id), fragment(html));
     // An element that moves loses the focus.
     if (focused?.isConnected) focused.focus({ preventScroll: true });
   };
+  addEventListener("mouseout", () => setTimeout(() => late.forEach((html, id) => replace({ id, html }))));
 
   // The output of a run grows at its end.
   const append = ({ html }) => {

@@ -33,6 +33,7 @@ def test_the_focus_and_a_choice_stay_where_they_are(daemon: Daemon, tab: Tab) ->
     page = tab("/jobs")
     page.get_by_role("checkbox", name="Choose greeting").check()
     page.get_by_role("link", name="greeting").focus()
+    page.mouse.move(0, 0)
     daemon.say("sched run broken")
     expect(page.locator("tr", has_text="broken")).to_contain_text("failed")
     daemon.say("sched in 1h run hello")
@@ -40,6 +41,19 @@ def test_the_focus_and_a_choice_stay_where_they_are(daemon: Daemon, tab: Tab) ->
     chosen = page.get_by_role("checkbox", checked=True)
     expect(chosen).to_have_accessible_name("Choose greeting")
     assert page.evaluate("document.activeElement.textContent") == "greeting"
+
+
+def test_no_row_moves_away_from_the_pointer(daemon: Daemon, tab: Tab) -> None:
+    page = tab("/jobs")
+    rows = page.locator("#rows tbody tr")
+    count, first = rows.count(), rows.first.get_attribute("id")
+    rows.first.get_by_role("button", name="Pause").hover()
+    daemon.say("sched in 1m run hello")
+    expect(page.locator("#filters")).to_contain_text(f"all{count + 1}")
+    assert rows.first.get_attribute("id") == first and rows.count() == count
+    page.mouse.move(0, 0)
+    expect(rows).to_have_count(count + 1)
+    expect(rows.first).to_contain_text("run hello")
 
 
 def test_the_output_of_a_run_follows_and_the_run_can_be_stopped(daemon: Daemon, tab: Tab) -> None:
