@@ -138,13 +138,13 @@ class Site:
                 troubles.append({"kind": "warn", "text": _hold_words(hold, look.times), "href": ""})
         if feed.refused and await look.may("config status"):
             troubles.append({"kind": "bad", "text": _refusal_words(feed.refused), "href": "/files"})
-        told: set[str | None] = set()
+        with_incident: set[str | None] = set()
         if feed.incidents and await look.may("sched incidents"):
             count = len({one["subject"] for one in feed.incidents.values()})
             text = f"{count} {'job has' if count == 1 else 'jobs have'} failed and not recovered"
             troubles.append({"kind": "warn", "text": text, "href": "/incidents"})
-            told = {one["id"] for one in feed.incidents.values()}
-        if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - told):
+            with_incident = {one["id"] for one in feed.incidents.values()}
+        if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - with_incident):
             text = f"The last run of {counted(len(failing), 'job')} failed"
             troubles.append({"kind": "warn", "text": text, "href": "/jobs?show=failing"})
         return troubles

@@ -77,9 +77,9 @@ class Times:
     def sentence(self, text: str) -> Markup:
         """A sentence of the appliance, whose instants are Unix times and dates of another zone, in the zone of the viewer."""
         parts, at = [Markup("")], 0
-        for found in _INSTANT.finditer(text):
-            parts += [escape(visible(text[at : found.start()])), self.instant(int(found[1]) * 1000)]
-            at = found.end()
+        for match in _INSTANT.finditer(text):
+            parts += [escape(visible(text[at : match.start()])), self.instant(int(match[1]) * 1000)]
+            at = match.end()
         return Markup("").join([*parts, escape(visible(text[at:]))])
 
     def _element(self, instant_ms: int | None, relative: bool) -> Markup:
@@ -105,7 +105,8 @@ def size(count: int | None) -> str:
     unit = next(units)
     while amount >= 1024 and (larger := next(units, None)):
         amount, unit = amount / 1024, larger
-    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+    # As the appliance does it: what is shown is not more than there is.
+    return f"{count} B" if unit == "B" else f"{int(amount * 10) / 10:.1f} {unit}"
 
 
 def number(value: int) -> str:

@@ -89,6 +89,7 @@ def test_a_duration(milliseconds: int | None, text: str) -> None:
         (1023, "1023 B"),
         (1024, "1.0 KiB"),
         (13_736_346, "13.1 MiB"),
+        (14 * 1024**2 - 1, "13.9 MiB"),
         (2**40 * 5000, "5000.0 TiB"),
     ],
 )

@@ -106,7 +106,8 @@ async def _carried_out(look: Look, line: str) -> Answer:
     if not response["ok"]:
         error = error_in(response)
         details = error.diagnostics if isinstance(error, Rejected) else ()
-        return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details))
+        # The error is the first of them already.
+        return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details[1:]))
     data = response["data"] if isinstance(response["data"], dict) else {}
     job, run = str(data.get("id") or ""), str(data.get("run") or "")
     answer = Answer(False, line, response.get("note") or "Done.", job=job)
