@@ -117,6 +117,17 @@ def test_a_button_gives_only_what_the_page_carries_out(command: str, has_button:
     assert (command in asyncio.run(run.collect(cast(Look, appliance)))["allowed"]) is has_button
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_number_of_no_attempt_shows_the_last_one(is_stream: bool) -> None:
+    class Asked(Appliance):
+        def number(self, _name: str) -> int | None:
+            return 99
+
+    values = asyncio.run(run.collect(cast(Look, Asked(b"old\n", b"one\n", is_stream=is_stream))))
+    assert values["attempts"][-1] == ("Attempt 2", "/runs/a-000000001/7?attempt=2", True)
+    assert bool(values["output"]) is not is_stream
+
+
 def test_only_the_page_reads_the_whole_output() -> None:
     """The parts of the page that a stream sends are made each second."""
     for is_stream in (False, True):

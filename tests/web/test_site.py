@@ -30,6 +30,9 @@ class NoRole:
     async def data(self, _viewer: Viewer, _line: str) -> Any:
         raise NotAuthorized("Not Authorized for this command", ())
 
+    async def roles(self, _viewer: Viewer) -> tuple[str, ...]:
+        return ()
+
     answer = ask = data
 
 

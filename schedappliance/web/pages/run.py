@@ -63,8 +63,11 @@ def run_of(look: Look) -> str:
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     run = run_of(look)
-    word, attempt = quoted(run), look.number("attempt")
+    word = quoted(run)
     details = await look.data(f"sched show {word}")
+    numbers = [one["attempt"] for one in details["attempts_made"]]
+    # A number of no attempt stands for the last one: only the page would fail, and its stream would load it for ever.
+    attempt = chosen if (chosen := look.number("attempt")) in numbers else None
     may_read = await look.may(f"sched output {word}")
     reading = Reading(attempt)
     # A stream sends only what is added to the output, and does that itself.
@@ -78,7 +81,7 @@ async def collect(look: Look) -> dict[str, Any]:
         "late_ms": None if details["started_ms"] is None else max(0, details["started_ms"] - details["due_ms"]),
         "may_read": may_read,
         "output": output,
-        "attempts": _attempts(run, [one["attempt"] for one in details["attempts_made"]], attempt),
+        "attempts": _attempts(run, numbers, attempt),
         "download": address(f"{run_href(run)}/output", attempt=attempt),
         "stream_address": address(run_href(run), attempt=attempt, mark=reading.mark()),
         "stop": stop,
