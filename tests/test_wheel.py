@@ -93,8 +93,7 @@ class Installed(Daemon):
         super().__init__(root, PROGRAMS.format(root=root))
         self.program, self.is_copy, self.wrapper = program, False, ["env", "-u", "PYTHONPATH"]
 
-    def _python(self, script: str, uid: int) -> list[str]:
-        assert not script and uid == 0
+    def _program(self) -> list[str]:
         return [str(self.program)]
 
 

@@ -10,54 +10,61 @@ import json
 import os
 import random
 import select
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial, partialmethod
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+from pytest import MonkeyPatch
+
+from schedappliance.edge.spool.device import Spool
+from schedappliance.store.database import Database
+from schedappliance.store.drops import Drops
 from schedappliance.store.loss import loss_of
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import eventually
 
 STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 86400\n'
-# The boundaries on the way of a file from new/ to its result. The process kills itself there with SIGKILL.
+# The boundaries on the way of a file from new/ to its result.
 BOUNDARIES = ("claimed", "synced", "before commit", "after commit", "result written", "moved")
-SCRIPT = """
-import os, signal, sys
-from schedappliance.edge.spool.device import Spool
-from schedappliance.store.database import Database
-from schedappliance.store.drops import Drops
-left = {number}
-def reached(boundary):
-    global left
-    if boundary == "{boundary}":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-made, executed, added = Spool.__init__, Database.execute, Drops.add
-dropping = False
-def make(self, *given, **named):
-    made(self, *given, **named, reached=reached)
-def add(self, *given):
-    global dropping
-    dropping = True
-    added(self, *given)
-def execute(self, sql, parameters=()):
-    global dropping
-    commits = dropping and sql == "COMMIT"
-    if commits:
-        reached("before commit")
-    found = executed(self, sql, parameters)
-    if commits:
-        dropping = False
-        reached("after commit")
-    return found
-Spool.__init__, Database.execute, Drops.add = make, execute, add
-from schedappliance.cli.main import main
-sys.exit(main())
-"""
 # Files for one daemon. Some are rejected, and some repeat the id of another.
 MOST_FILES, LIFE_SECONDS = 12, 0.15
+
+
+def die_at(boundary: str, number: int) -> None:
+    """This daemon kills itself with SIGKILL when it reaches a boundary for the given time."""
+    visits = count(1)
+    adds_drop = False
+    execute, add = Database.execute, Drops.add
+
+    def reach(reached: str) -> None:
+        if reached == boundary and next(visits) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def noted_add(*arguments: Any) -> None:
+        nonlocal adds_drop
+        adds_drop = True
+        add(*arguments)
+
+    def reaching_execute(database: Database, sql: str, parameters: Any = ()) -> Any:
+        nonlocal adds_drop
+        commits = adds_drop and sql == "COMMIT"
+        if commits:
+            reach("before commit")
+        rows = execute(database, sql, parameters)
+        if commits:
+            adds_drop = False
+            reach("after commit")
+        return rows
+
+    patch = MonkeyPatch()
+    patch.setattr(Spool, "__init__", partialmethod(Spool.__init__, reached=reach))
+    patch.setattr(Drops, "add", noted_add)
+    patch.setattr(Database, "execute", reaching_execute)
 
 
 class SpoolKills:
@@ -111,9 +118,7 @@ class SpoolKills:
             self.daemon.kill()
         else:
             few = boundary in ("synced", "before commit", "after commit")
-            # The script is formatted once more where it is started; it holds no other braces.
-            script = SCRIPT.format(number=1 if few else self.dice.randint(1, 3), boundary=boundary)
-            self.daemon.launch(script)
+            self.daemon.launch(partial(die_at, boundary, 1 if few else self.dice.randint(1, 3)))
             # With fewer files than that the daemon does not reach the boundary.
             eventually(lambda: self.daemon.ended() or self._is_at_rest(), f"a death at {boundary}")
             if not self.daemon.ended():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +18,6 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 LIMIT = 200
-BORN_BADLY = f"""
-import resource, signal, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-resource.setrlimit(resource.RLIMIT_NOFILE, ({LIMIT}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from schedappliance.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
 STANZAS = """\
 sched {{ backing_store = "../var/sched.db" }}
 program "look" {{ argv = ( "/bin/sh" "-c" "ulimit -n; grep -E 'Sig(Ign|Blk)' /proc/self/status" ) overlap = parallel {more} }}
@@ -33,9 +26,16 @@ program "orphan" {{ argv = ( "/bin/sh" "-c" "setsid sleep 0.1 & echo $!" ) overl
 AT_ONCE = 40
 
 
+def inherit_bad_signals_and_limit() -> None:
+    for number in (signal.SIGCHLD, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def born_badly(daemon: Daemon, more: str) -> None:
     daemon.conf.write_text(STANZAS.format(more=more))
-    daemon.launch(BORN_BADLY)
+    daemon.launch(inherit_bad_signals_and_limit)
     eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
 
 

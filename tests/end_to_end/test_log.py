@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.boot import audit
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -94,12 +95,8 @@ def test_an_appliance_whose_reader_has_gone_goes_on_and_stops_cleanly(
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
 
 
-QUICK_AUDIT = """\
-from schedappliance.boot import audit
-from schedappliance.cli.main import main
-audit.AUDIT_MS = 100
-raise SystemExit(main())
-"""
+def audit_often() -> None:
+    pytest.MonkeyPatch().setattr(audit, "AUDIT_MS", 100)
 
 
 def log_to(daemon: Daemon, path: Path) -> None:
@@ -110,7 +107,7 @@ def log_to(daemon: Daemon, path: Path) -> None:
 def test_a_log_file_that_was_moved_or_removed_is_made_again(daemon: Daemon) -> None:
     path, moved = daemon.root / "daemon.log", daemon.root / "daemon.log.1"
     log_to(daemon, path)
-    daemon.launch(QUICK_AUDIT)
+    daemon.launch(audit_often)
     eventually(lambda: daemon.ended() or (path.exists() and " is ready" in path.read_text()), "the start")
     assert path.stat().st_mode & 0o777 == 0o640
     path.rename(moved)

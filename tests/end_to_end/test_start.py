@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command
+from tests.support.processes import become
 from tests.support.waiting import eventually
 
 NOBODY = 65534
-# The other user may not be allowed to read the interpreter and the package, so everything is imported first.
-AS_USER = """
-import os, sys
-import encodings.idna, watchdog.observers, schedappliance.cli.lint
-import schedappliance.boot.appliance, schedappliance.cli.main, schedappliance.client.console
-from schedappliance.cli.main import main
-from schedappliance.store.tables import open_store
-open_store(None, "x", "x", 0).close()
-sys.stdout = open(os.devnull, "w")
-main(["lint", {sample!r}])
-sys.stdout = sys.__stdout__
-os.setgroups([])
-os.setresgid({uid}, {uid}, {uid})
-os.setresuid({uid}, {uid}, {uid})
-sys.exit(main(sys.argv[1:]))
-"""
+AS_NOBODY = partial(become, NOBODY)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
 
 
@@ -98,10 +85,10 @@ def test_a_store_that_is_a_directory_is_rejected(daemon: Daemon) -> None:
 @as_root
 def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
     daemon = public_daemon
-    assert "cannot create" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    assert "cannot create" in daemon.serve_rejected(AS_NOBODY)
     (daemon.var / "spool").mkdir()
     os.chown(daemon.var / "spool", NOBODY, NOBODY)
-    error = daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    error = daemon.serve_rejected(AS_NOBODY)
     assert f"not writable: {daemon.var}" in error
 
 
@@ -122,7 +109,7 @@ def test_a_file_that_a_start_as_root_has_left_is_named(public_daemon: Daemon, na
     path = daemon.var / name
     os.chown(path, 0, 0)
     path.chmod(0o600)
-    rejection = daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    rejection = daemon.serve_rejected(AS_NOBODY)
     problem = (
         "Permission denied; it belongs to `root` and has mode 0600; change its owner or its permissions for `nobody`"
     )
@@ -136,7 +123,7 @@ def test_files_that_become_unreadable_leave_the_running_configuration_active(pub
     """An earlier daemon ended when it could not even stat a path in a directory that it may not enter."""
     daemon = public_daemon
     os.chown(daemon.var, NOBODY, NOBODY)
-    daemon.launch(script=AS_USER, uid=NOBODY)
+    daemon.launch(AS_NOBODY)
     daemon.wait_for_log(" is ready")
     daemon.etc.chmod(0o700)
     (daemon.etc / "hint").touch()
@@ -151,11 +138,11 @@ def test_files_that_become_unreadable_leave_the_running_configuration_active(pub
 def test_an_unreadable_file_is_rejected(public_daemon: Daemon) -> None:
     daemon = public_daemon
     daemon.conf.chmod(0o600)
-    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(AS_NOBODY)
     daemon.conf.chmod(0o644)
     (daemon.etc / "secret").mkdir(mode=0o700)
     (daemon.etc / "appliance.yaml").chmod(0o600)
-    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(AS_NOBODY)
 
 
 @as_root
@@ -163,14 +150,14 @@ def test_an_include_behind_an_unreadable_directory_is_rejected(public_daemon: Da
     daemon = public_daemon
     (daemon.etc / "secret").mkdir(mode=0o700)
     daemon.conf.write_text('include "secret/file.conf"\n')
-    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(AS_NOBODY)
 
 
 @as_root
 def test_a_user_without_a_name_can_run_it(public_daemon: Daemon) -> None:
     daemon = public_daemon
     os.chown(daemon.var, 54321, 54321)
-    daemon.launch(script=AS_USER, uid=54321)
+    daemon.launch(partial(become, 54321))
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "an outcome")
     daemon.assert_healthy()
 

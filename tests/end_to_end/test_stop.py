@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,17 +87,6 @@ def test_a_second_signal_does_not_shorten_the_stop(daemon: Daemon) -> None:
         end_group(leader)
 
 
-# Sends itself a signal at the first call of a function, so that every step of the start can be tested.
-SIGNALLED = """
-import os, sys
-from schedappliance.cli.main import main
-sent = []
-def watch(event, arguments):
-    if not sent and event == {event!r} and str(arguments[0]).endswith({ending!r}):
-        sent.append(os.kill(os.getpid(), {number}))
-sys.addaudithook(watch)
-sys.exit(main(sys.argv[1:]))
-"""
 # At these steps the stanza files have not been read, so HUP has nothing to do.
 READING = [
     pytest.param("open", "appliance.yaml", id="reads the appliance file"),
@@ -111,8 +102,16 @@ OPENING = [
 
 
 def launch_signalled(daemon: Daemon, event: str, ending: str, number: int) -> None:
-    script = SIGNALLED.replace("{event!r}", repr(event)).replace("{ending!r}", repr(ending))
-    daemon.launch(script.replace("{number}", str(int(number))))
+    """The daemon sends itself a signal at the first call of a function, so that every step of the start can be tested."""
+    sent = False
+
+    def watch(name: str, arguments: tuple[object, ...]) -> None:
+        nonlocal sent
+        if not sent and name == event and str(arguments[0]).endswith(ending):
+            sent = True
+            os.kill(os.getpid(), number)
+
+    daemon.launch(partial(sys.addaudithook, watch))
 
 
 @pytest.mark.parametrize(("event", "ending"), READING + OPENING)

@@ -6,17 +6,21 @@ import os
 import random
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from schedappliance.boot import audit
+from schedappliance.store import opening, schema
+from schedappliance.store.damage import Unfinished
 from schedappliance.store.files import log_readers
-from schedappliance.store.schema import migrations
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -37,7 +41,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def test_the_schema_of_a_store_and_of_none(daemon: Daemon) -> None:
     daemon.start()
-    newest = migrations()[-1][0]
+    newest = schema.migrations()[-1][0]
     done = daemon.store("schema")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{newest}\n", "")
     daemon.stop()
@@ -223,52 +227,43 @@ def test_a_damaged_store_with_a_log_from_kill_9_is_rejected_and_unchanged(daemon
     assert contents(path) == before
 
 
-# A version whose schema has one more migration.
-NEXT_VERSION = """
-import sys
-from schedappliance.cli.main import main
-from schedappliance.store import opening, schema
-
-known = schema.migrations()
-schema.migrations = opening.migrations = lambda: [*known, (known[-1][0] + 1, "CREATE TABLE added (a);")]
-sys.exit(main(sys.argv[1:]))
-"""
+def be_the_next_version() -> None:
+    """Its schema has one more migration."""
+    known = schema.migrations()
+    newer = [*known, (known[-1][0] + 1, "CREATE TABLE added (a);")]
+    for module in (schema, opening):
+        pytest.MonkeyPatch().setattr(module, "migrations", lambda: newer)
 
 
 def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     assert daemon.stop() == 0
-    daemon.launch(script=NEXT_VERSION)
+    daemon.launch(be_the_next_version)
     # The message is logged before the socket is bound.
     daemon.wait_for_log("sched.db from an earlier version")
     daemon.wait_for_log(" is ready", 2)
     daemon.assert_healthy()
     assert daemon.stop() == 0
-    daemon.launch(script=NEXT_VERSION)
+    daemon.launch(be_the_next_version)
     daemon.wait_for_log(" is ready", 3)
     assert daemon.log.count("from an earlier version") == 1
 
 
-# With no time for the check at start, every store is checked during use.
-LARGE = """
-import sys
-from schedappliance.cli.main import main
-from schedappliance.store import opening
+def check_no_store_at_start() -> None:
+    """Without time for the check at start, every store is checked during use."""
 
-def unfinished(connection, soon):
-    raise opening.Unfinished
+    def unfinished(_connection: sqlite3.Connection, **_options: object) -> NoReturn:
+        raise Unfinished
 
-opening.find_damage = unfinished
-sys.exit(main(sys.argv[1:]))
-"""
+    pytest.MonkeyPatch().setattr(opening, "find_damage", unfinished)
 
 
 def test_a_large_store_is_checked_during_use(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     daemon.kill()
-    daemon.launch(script=LARGE)
+    daemon.launch(check_no_store_at_start)
     daemon.wait_for_log("the store check found no damage")
     daemon.assert_healthy()
 
@@ -283,7 +278,7 @@ def test_damage_found_during_use_ends_the_appliance_but_no_program(daemon: Daemo
     daemon.kill()
     whole = contents(daemon.var / "sched.db")
     damage(daemon.var / "sched.db", 60, 70)
-    daemon.launch(script=LARGE)
+    daemon.launch(check_no_store_at_start)
     assert daemon.process
     assert daemon.process.wait(PATIENCE_SECONDS) == 78
     assert f"error: the store is damaged: {daemon.var}/sched.db: " in daemon.log
@@ -377,14 +372,9 @@ def test_a_store_whose_path_cannot_exist_is_rejected_in_one_line(daemon: Daemon)
 
 
 # With a small limit, a few outputs make the log too long.
-SHORT_LOG = """
-import sys
-from schedappliance.boot import audit
-from schedappliance.cli.main import main
+def keep_the_log_short() -> None:
+    pytest.MonkeyPatch().setattr(audit, "LOG_LIMIT_BYTES", 100_000)
 
-audit.LOG_LIMIT_BYTES = 100_000
-sys.exit(main(sys.argv[1:]))
-"""
 
 # Reads the store through the log until its input ends.
 READER = """
@@ -409,7 +399,7 @@ def reader(store: Path) -> Iterator[int]:
 
 
 def test_a_process_that_keeps_the_log_long_is_named(daemon: Daemon) -> None:
-    daemon.launch(script=SHORT_LOG)
+    daemon.launch(keep_the_log_short)
     daemon.wait_for_log(" is ready")
     store = daemon.var / "sched.db"
     with reader(store) as pid:

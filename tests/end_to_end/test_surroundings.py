@@ -12,9 +12,11 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from schedappliance.boot import audit
 from schedappliance.boot.limits import LEAST_ADDRESS_SPACE
 from tests.support.daemon import Daemon, begin, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -180,16 +182,12 @@ def test_a_process_system_without_sys_is_a_warning(daemon: Daemon) -> None:
     assert sorted(run["state"] for run in daemon.runs()) == ["started", "succeeded"]
 
 
-ONE_PROCESSOR = """
-import os, sys
-os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-from schedappliance.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
+def use_one_processor() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def test_an_appliance_that_may_use_one_processor_runs_eight_programs_at_once(daemon: Daemon) -> None:
-    daemon.launch(ONE_PROCESSOR)
+    daemon.launch(use_one_processor)
     eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
     daemon.exchange(b"run sleep 3600\n" * 9)
     daemon.wait_for_state("started", 8)
@@ -319,12 +317,10 @@ def test_a_start_with_too_few_descriptors_names_the_limit(daemon: Daemon) -> Non
     assert os.listdir(daemon.var) == []
 
 
-QUICK_AUDIT = """\
-from schedappliance.boot import audit
-from schedappliance.cli.main import main
-audit.AUDIT_MS = 100
-raise SystemExit(main())
-"""
+def audit_often() -> None:
+    pytest.MonkeyPatch().setattr(audit, "AUDIT_MS", 100)
+
+
 # Each of them read files: modules, or the data of a zone.
 WITHOUT_DESCRIPTORS = {
     "sched cron 'TZ=Asia/Tokyo @daily' run hello": "",
@@ -352,7 +348,7 @@ def test_nothing_ends_an_appliance_that_has_no_free_descriptor(daemon: Daemon) -
     """It imports nothing, and takes no error for an answer. When descriptors are free again, all is well."""
     with daemon.conf.open("a") as conf:
         conf.write('job "j" { calendar = "*:*:0/1" zone = "Asia/Tokyo" command = "version" }\n')
-    daemon.launch(QUICK_AUDIT)
+    daemon.launch(audit_often)
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "the start")
     assert daemon.process
     client, pid = daemon.connect(), daemon.process.pid
@@ -378,18 +374,16 @@ def test_nothing_ends_an_appliance_that_has_no_free_descriptor(daemon: Daemon) -
     assert daemon.stop() == 0
 
 
-# The start of one thread fails, as under a limit on threads.
-NO_THREAD = """
-import sys, threading
-start = threading.Thread.start
-def failing(thread):
-    if thread.name == "{name}":
-        raise RuntimeError("can't start new thread")
-    start(thread)
-threading.Thread.start = failing
-from schedappliance.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
+def lack_thread(name: str) -> None:
+    """The start of one thread fails, as under a limit on threads."""
+    start = Thread.start
+
+    def failing(thread: Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    pytest.MonkeyPatch().setattr(Thread, "start", failing)
 
 
 @pytest.mark.parametrize("name", ["log", "spool", "check", "programs", "collector", "files"])
@@ -397,6 +391,6 @@ def test_a_start_without_enough_threads_is_one_line(daemon: Daemon, name: str) -
     """It is the second start, which checks the store."""
     daemon.start()
     assert daemon.stop() == 0
-    error = daemon.serve_rejected(NO_THREAD.replace("{name}", name)).splitlines()[-1]
+    error = daemon.serve_rejected(partial(lack_thread, name)).splitlines()[-1]
     remedy = "raise the limit on processes and threads, such as `TasksMax=` of systemd or `ulimit -u`"
     assert error == f"error: cannot start the thread `{name}`: the machine has no thread left; {remedy}"

@@ -12,12 +12,11 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import PYTHON, in_copy
+from tests.support.processes import PYTHON, Change, in_copy
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 APPLIANCE_FILE = """\
@@ -74,26 +73,23 @@ class Daemon:
         assert not self.ended(), self.log
         return self
 
-    def launch(self, script: str = "", uid: int = 0, stderr: int | None = None) -> None:
-        """Starts the daemon and does not wait. `script`: Python code that runs instead, as the user `uid`.
+    def launch(self, change: Change | None = None, stderr: int | None = None) -> None:
+        """Starts the daemon and does not wait. `change`: runs in its copy first.
 
         `stderr`: a descriptor that takes the log instead of the log file.
         """
         with self.log_path.open("ab") as log:
-            command = [*self.wrapper, *self._python(script, uid), "serve", *self._serve_options()]
+            command = [*self.wrapper, *self._program(), "serve", *self._serve_options()]
             err = log if stderr is None else stderr
-            run = in_copy(command) if self.is_copy else None
+            assert self.is_copy or change is None
+            run = in_copy(command, change) if self.is_copy else None
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, preexec_fn=run)
 
     def _serve_options(self) -> list[str]:
         return ["--config", str(self.etc / "appliance.yaml"), *self.options]
 
-    def _python(self, script: str, uid: int) -> list[str]:
-        if not script:
-            return list(PYTHON)
-        sample = self.root / "sample.conf"
-        sample.write_text('A = 1\njob "a" { every = 60 command = "version" }\n')
-        return [sys.executable, "-c", script.format(sample=str(sample), uid=uid)]
+    def _program(self) -> list[str]:
+        return list(PYTHON)
 
     def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -258,10 +254,10 @@ class Daemon:
     def lint(self, *paths: Path | str) -> subprocess.CompletedProcess[str]:
         return command("lint", *map(str, paths))
 
-    def serve_rejected(self, script: str = "", uid: int = 0) -> str:
-        """The output of a daemon that cannot start: a few lines, with exit status 78."""
+    def serve_rejected(self, change: Change | None = None) -> str:
+        """The output of a daemon that cannot start: a few lines, with exit status 78. `change`: runs in its copy first."""
         arguments = ["serve", *self._serve_options()]
-        done = command(*arguments, python=self._python(script, uid))
+        done = command(*arguments, change=change)
         output = done.stdout + done.stderr
         assert "Traceback" not in output, output
         assert done.returncode == 78, (done.returncode, output)
@@ -313,9 +309,16 @@ def _end_stray(pid: int) -> None:
 
 
 def command(
-    *arguments: str, python: list[str] | None = None, seconds: float = PATIENCE_SECONDS, **options: Any
+    *arguments: str,
+    python: list[str] | None = None,
+    change: Change | None = None,
+    seconds: float = PATIENCE_SECONDS,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """`schedappliance ARGUMENTS`, run to its end. `options`: further arguments of `subprocess.run`."""
+    """`schedappliance ARGUMENTS`, run to its end. `change`: runs in its copy first.
+
+    `options`: further arguments of `subprocess.run`.
+    """
     options = options if "input" in options else {"stdin": subprocess.DEVNULL} | options
     words = [*(python or PYTHON), *arguments]
     return subprocess.run(
@@ -325,7 +328,7 @@ def command(
         errors="surrogateescape",
         timeout=seconds,
         check=False,
-        **_as_copy(words, options),
+        **_as_copy(words, options, change),
     )
 
 
@@ -336,9 +339,9 @@ def begin(*arguments: str, python: list[str] | None = None, **options: Any) -> s
     return subprocess.Popen(words, text=True, **_as_copy(words, options))
 
 
-def _as_copy(words: list[str], options: dict[str, Any]) -> dict[str, Any]:
+def _as_copy(words: list[str], options: dict[str, Any], change: Change | None = None) -> dict[str, Any]:
     """The options of a process that starts as a copy, unless it gets an environment of its own."""
-    return options if "env" in options else {"preexec_fn": in_copy(words)} | options
+    return options if "env" in options else {"preexec_fn": in_copy(words, change)} | options
 
 
 def is_running(pid: int) -> bool:

@@ -1,8 +1,4 @@
-"""A page with the doors of the real one, and an application that answers with what it sees.
-
-`python -m tests.support.doors APPLIANCE_FILE [NAME=SECONDS...]` serves it. The names are those of deadlines in `http.py` and
-`guard.py`, which tests shorten.
-"""
+"""A page with the doors of the real one, and an application that answers with what it sees."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
@@ -26,9 +22,9 @@ from schedappliance.web.refusal import html_refusal
 from schedappliance.web.rendering import environment
 from schedappliance.web.serving import open_doors, serve
 from schedappliance.web.settings import web_settings
+from tests.support.processes import copy_of
 from tests.support.waiting import PATIENCE_SECONDS
 
-ROOT = Path(__file__).parents[2]
 CHUNK = b"x" * 65_536
 
 
@@ -109,18 +105,17 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextmanager
-def page(folder: Path, web: str, *deadlines: str, pass_on: socket.socket | None = None) -> Iterator[Page]:
-    """A page with this section `web`. `pass_on`: a socket that it gets as systemd passes sockets on."""
+def page(folder: Path, web: str, pass_on: socket.socket | None = None, **deadlines: float) -> Iterator[Page]:
+    """A page with this section `web`. `pass_on`: a socket that it gets as systemd passes sockets on.
+
+    `deadlines`: constants of `http.py` and `guard.py`, shortened.
+    """
     file = folder / "appliance.yaml"
     file.write_text(f"config: sched.conf\nweb: {{ {web} }}\n")
-    command = [sys.executable, "-m", "tests.support.doors", str(file), *deadlines]
     lines = 1 if "sock" in web or (pass_on and pass_on.family == socket.AF_UNIX) else 2
-    if pass_on:
-        # The shell knows the number of the process.
-        command = ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0', "sh", *command]
-    with subprocess.Popen(
-        command, stdin=pass_on.fileno() if pass_on else None, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
+    serving = copy_of(partial(_serve, file, deadlines, pass_on is not None))
+    stdin = pass_on.fileno() if pass_on else None
+    with subprocess.Popen(["page"], stdin=stdin, stdout=subprocess.PIPE, text=True, preexec_fn=serving) as process:
         assert process.stdout
         try:
             yield Page(process, [process.stdout.readline().strip() for _ in range(lines)])
@@ -129,16 +124,14 @@ def page(folder: Path, web: str, *deadlines: str, pass_on: socket.socket | None 
             process.wait(PATIENCE_SECONDS)
 
 
-def main() -> None:
-    for deadline in sys.argv[2:]:
-        name, _, value = deadline.partition("=")
-        module = http if hasattr(http, name) else guard
-        setattr(module, name, type(getattr(module, name))(value))
-    settings = web_settings(usable_appliance_file(Path(sys.argv[1])))
+def _serve(file: Path, deadlines: dict[str, float], is_passed: bool) -> int:
+    os.umask(0o022)
+    if is_passed:
+        os.dup2(0, 3)
+        os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    for name, seconds in deadlines.items():
+        setattr(http if hasattr(http, name) else guard, name, seconds)
+    settings = web_settings(usable_appliance_file(file))
     with open_doors(settings, lambda line: print(line, flush=True)) as doors:
         serve(Guard(application, doors, html_refusal(environment())), doors)
-
-
-if __name__ == "__main__":
-    os.umask(0o022)
-    main()
+    return 0

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import PYTHON, in_copy
 from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -102,13 +103,17 @@ def terminal(*arguments: str, columns: int = 80, lines: int = 24, **environment:
     """`schedappliance ARGUMENTS` on a terminal of its own, as the program to which its keys belong."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", "LANG": "C.UTF-8", **environment}
-    take = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
-    )
-    command = [sys.executable, "-c", take, sys.executable, "-m", "schedappliance", *arguments]
+    variables = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8", **environment}
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.environ.clear()
+        os.environ.update(variables)
+
+    command = [*PYTHON, *arguments]
+    run = in_copy(command, take_terminal)
     process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True, bufsize=0
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, bufsize=0, preexec_fn=run
     )
     try:
         yield Terminal(master, slave, process)

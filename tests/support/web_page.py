@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 
 from tests.support.daemon import Daemon
+from tests.support.daemon import begin as start_command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 _PORT = re.compile(r"listening on AF=2 127\.0\.0\.1:(\d+)")
@@ -25,18 +25,16 @@ class WebPage:
         self._socket = daemon.var / "web.sock"
         self._log = daemon.root / "web.log"
         self._relay_log = daemon.root / "relay.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
         self._relay: subprocess.Popen[bytes] | None = None
         self.url = ""
 
     def start(self) -> WebPage:
         """Starts the page and waits until it listens. Its address is the same each time."""
         begin = len(self.log)
-        command = [sys.executable, "-m", "schedappliance", "web", "--config", str(self._daemon.etc / "appliance.yaml")]
+        options = ("--config", str(self._daemon.etc / "appliance.yaml"), "--listen", str(self._socket))
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--listen", str(self._socket)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.process = start_command("web", *options, stdout=log, stderr=log)
         process = self.process
         eventually(lambda: "listens on" in self.log[begin:] or process.poll() is not None, "the page")
         assert process.poll() is None, self.log

@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become
 
 @pytest.fixture
 def by_socket(tmp_path: Path) -> Iterator[Page]:
-    with page(tmp_path, "listen: web.sock", "HEAD_SECONDS=1", "BODY_SECONDS=1", "UNREAD_SECONDS=1") as running:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=1, BODY_SECONDS=1, UNREAD_SECONDS=1) as running:
         yield running
 
 
@@ -159,7 +159,7 @@ def test_a_second_head_has_a_deadline_too(by_socket: Page) -> None:
 
 
 def test_the_longest_waiting_connection_makes_room(tmp_path: Path) -> None:
-    with page(tmp_path, "listen: web.sock", "HEAD_SECONDS=3600") as running:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600) as running:
         waiting = [running.connect() for _ in range(MOST_WAITING + 5)]
         assert all(map(_is_over, waiting[:5]))
         assert running.ask(*GET)[0] == 200
@@ -172,7 +172,7 @@ def test_the_longest_waiting_connection_makes_room(tmp_path: Path) -> None:
 
 def test_connections_on_which_nothing_is_asked_make_room(tmp_path: Path) -> None:
     """Those that have had an answer, and those whose body does not arrive, wait as those that have asked nothing."""
-    with page(tmp_path, "listen: web.sock", "HEAD_SECONDS=3600", "BODY_SECONDS=3600") as running:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600, BODY_SECONDS=3600) as running:
         body = [*GET, "Content-Length: 5", "", ""]
         held = [running.connect() for _ in range(3)]
         for connection in held:
