@@ -1,4 +1,4 @@
-"""More files at once than the event queue of inotify holds: each is taken once, and the console keeps answering.
+"""Many files at once, whose events the full queue of inotify has lost: each is taken once, and the console keeps answering.
 
 `python -m tests.end_to_end.spool_flood --files 60000` runs it by hand and prints the longest silence of the console.
 """
@@ -76,13 +76,14 @@ def _answers(daemon: Daemon) -> bool:
 
 
 def flood(root: Path, files: int) -> Flood:
-    """Drops the files while SIGSTOP keeps the appliance from reading its events. Raises AssertionError."""
+    """Fills the event queue and drops the files while SIGSTOP keeps the appliance from reading. Raises AssertionError."""
     daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
     try:
         daemon.launch()
         eventually(lambda: _answers(daemon), "the console")
         assert daemon.process
         with daemon.frozen():
+            _fill_queue(daemon.var / "spool" / "new")
             for number in range(files):
                 daemon.drop(f"{number:06}.cmd", f"sched in 90000 config set a {number}\n")
         began = time.monotonic()
@@ -99,6 +100,18 @@ def flood(root: Path, files: int) -> Flood:
         return Flood(files, seconds, asker.longest, asker.answers, int(latest_ms or 0))
     finally:
         daemon.end()
+
+
+def _fill_queue(directory: Path) -> None:
+    """Makes more events than the queue holds, so that it takes none of those that follow. It merges equal events in a row."""
+    pair = [directory / name for name in ("one", "other")]
+    for path in pair:
+        path.touch()
+    for _ in range(int(QUEUE.read_text()) // 2 + 1):
+        for path in pair:
+            os.utime(path)
+    for path in pair:
+        path.unlink()
 
 
 def _done(daemon: Daemon) -> int:
