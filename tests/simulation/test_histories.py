@@ -22,6 +22,7 @@ from tests.simulation.mutants import (
     ALERT_MUTANTS,
     CALENDAR_MUTANTS,
     MUTANTS,
+    a_failed_look_up_counts_as_an_attempt,
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,
     a_hold_outlasts_its_planned_end,
@@ -40,7 +41,7 @@ from tests.support.random_seeds import random_seeds
 DAYS = 10
 # In 34 a queued run fails, which is rare: its program is removed before its place is free. In 33 and 294 a program is left
 # by a boot that hides its id, and the clock is set or the machine reboots before the next start.
-SEEDS = (*range(1, 21), 33, 34, 294)
+SEEDS = (*range(1, 15), 17, 33, 34, 294)
 # A seed, its days, and the mistake that it found.
 FOUND: dict[tuple[int, int], str] = {
     (200556, 30): "the end of a program that could not be stored was given up, and the program counted as running",
@@ -69,8 +70,9 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
     (512948358, 20): "the row of an attempt was written before that of its run, in the same transaction",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
-# The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
+# A seed that finds a mistake of the engine soon, unless seed 1 does. It is tried first.
 FINDERS: dict[object, int] = {
+    a_failed_look_up_counts_as_an_attempt: 12,
     a_replaced_run_is_tried_again: 2,
     no_failure_is_counted: 14,
     the_next_daemon_forgets_a_stop: 17,
@@ -179,7 +181,7 @@ def test_a_history_with_more_alerts_than_may_wait(monkeypatch: pytest.MonkeyPatc
     assert max(counts) > 1
 
 
-@pytest.mark.parametrize("seed", CALENDAR_SEEDS)
+@pytest.mark.parametrize("seed", CALENDAR_SEEDS[:4])
 def test_histories_with_calendars(seed: int) -> None:
     """Calendar jobs through clock changes each few days, other zone data, a moved machine, clock steps and crashes."""
     figures = live(seed, 20, has_calendars=True)
