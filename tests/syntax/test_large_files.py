@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.waiting import PATIENCE_SECONDS
 
-CHARACTERS = 8_000_000
-# The text, its copy and the parser. A pattern that backtracks took 270 bytes for each character: 2 GB.
-LIMIT = 600 * 1024 * 1024
+CHARACTERS = 4_000_000
+# The text, its copy and the parser. A pattern that backtracks took 270 bytes for each character: 1 GB.
+LIMIT = 400 * 1024 * 1024
 
 PROGRAM = """
 import resource, sys

@@ -55,7 +55,7 @@ def _set(random: Random, depth: int = 2) -> DaySet:
     )
 
 
-@few_and_many_seeds(8, 200)
+@few_and_many_seeds(8, 70)
 def test_the_days_are_those_of_the_months(seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)

@@ -67,7 +67,7 @@ def _random_calendar(random: Random) -> Calendar:
     return calendar(*chosen, **random.choice(OPTIONS), seed=str(random.random()))
 
 
-@few_and_many_seeds(60, 600)
+@few_and_many_seeds(60, 240)
 def test_laws_of_the_three_questions(seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)
@@ -129,7 +129,7 @@ TIMES_OF_A_LIST = ("09:00", "02:30", "Mon..Fri 00:00", "*-*-1 18:00,30", "03:00"
 
 @pytest.mark.parametrize("skipped", ["run", "shift", "omit"])
 @pytest.mark.parametrize("repeated", ["first", "last", "both"])
-@few_and_many_seeds(6, 40)
+@few_and_many_seeds(6, 20)
 def test_a_list_over_several_zones_counts_each_instant_once(skipped: str, repeated: str, seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)
@@ -156,7 +156,7 @@ def test_a_list_over_several_zones_is_not_counted_day_by_day(monkeypatch: pytest
     assert len(looked) < 50
 
 
-@few_and_many_seeds(4, 50)
+@few_and_many_seeds(4, 20)
 def test_rolling_lists_over_several_zones_are_counted_by_stretches(
     seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:

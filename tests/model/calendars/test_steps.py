@@ -121,7 +121,7 @@ def _random_rule(random: Random) -> CalendarRule:
     )
 
 
-@few_and_many_seeds(4, 200)
+@few_and_many_seeds(4, 70)
 def test_any_options(seeds: range) -> None:
     for seed in seeds:
         rule = _random_rule(Random(seed))

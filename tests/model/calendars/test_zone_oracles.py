@@ -43,7 +43,7 @@ def _is_plain(name: str, change: int) -> bool:
     return not any(offset % HOUR for offset in offsets) and (piece.start + piece.before) % (24 * HOUR) != 0
 
 
-@few_and_many_seeds(60, 1000)
+@few_and_many_seeds(60, 400)
 def test_the_same_due_times_as_cronsim(seeds: range) -> None:
     """It loses due times where a change, or the offset, is no whole hour: Lord Howe, Chatham. A midnight that is skipped is
     due there even for an hour that begins with `*`.
@@ -80,7 +80,7 @@ def _elapses(expression: str, start: int) -> list[int]:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-@few_and_many_seeds(20, 400)
+@few_and_many_seeds(20, 160)
 def test_fixed_times_are_due_when_systemd_says(seeds: range) -> None:
     """systemd leaves out a time that is skipped, and takes the first one of a time that is repeated."""
     for seed in seeds:
