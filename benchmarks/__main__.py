@@ -14,14 +14,11 @@ from benchmarks.picture import picture
 from benchmarks.reporting import Report, table
 
 WORKLOADS = (
-    *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
-    *("growth", "calendars"),
+    *("burn_down", "recurrent", "lateness", "starts", "first_instruction", "acceptance", "restart", "idle"),
+    *("language", "client", "pauses", "growth", "calendars", "watching", "scraping", "drawing", "previewing"),
 )
 # These run only by name. Their figures are for those who change the code.
-BY_NAME = (
-    *("pricing", "restart_calendars", "watching", "scraping", "drawing", "viewing"),
-    *("pauses", "first_instruction", "previewing"),
-)
+BY_NAME = ("pricing", "restart_calendars", "viewing")
 
 
 def measured(name: str, scale: Scale, directory: Path, **options: Path) -> tuple[Report, list[float]]:
