@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 from packages.build import HERE, build_pyz, build_system_package, stage
 from packages.modules import EXTRAS, PYTHONS
 from schedappliance import __version__
+from schedappliance.web.pages.about import LIBRARIES
 from tests.support.documents import DOCS, blocks
 from tests.support.machine import Machine, booted
 from tests.support.packages import NEXT, SCHEMA, Built, build, next_version
@@ -161,6 +162,8 @@ def test_the_copyright_names_every_library(built: Built) -> None:
     names = {library.name for library in distributions(path=[str(built.modules)])}
     listed = re.findall(r"(?m)^  (\S+)", (HERE / "copyright").read_text())
     assert {*listed, "schedappliance"} == names
+    # The screen About too.
+    assert set(map(canonicalize_name, LIBRARIES)) == set(map(canonicalize_name, listed))
     for directory in built.modules.glob("*.dist-info"):
         assert [path for path in directory.rglob("*") if "LICEN" in path.name.upper()], directory
 

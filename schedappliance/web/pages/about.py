@@ -8,8 +8,11 @@ from typing import Any
 from schedappliance import __version__
 from schedappliance.web.pages.look import Look
 
-# What the page is made of, and the licences under which it may be passed on.
-LIBRARIES = ("starlette", "uvicorn", "jinja2", "markupsafe", "anyio", "h11", "click", "lark", "pyyaml", "tzdata")
+# What a package holds, and the licences under which it may be passed on.
+LIBRARIES = (
+    *("starlette", "uvicorn", "jinja2", "markupsafe", "anyio", "h11", "click", "idna", "typing_extensions"),
+    *("lark", "pyyaml", "tzdata", "watchdog", "google-re2"),
+)
 
 
 async def collect(look: Look) -> dict[str, Any]:
