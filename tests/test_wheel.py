@@ -35,10 +35,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def program(built: Path) -> Path:
     """The installed console script."""
-    subprocess.run([sys.executable, "-m", "venv", str(built / "venv")], check=True)
-    wheel = next(built.glob("*.whl"))
-    subprocess.run([built / "venv/bin/pip", "install", "-q", wheel], check=True, cwd=built, capture_output=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(built / "venv")], check=True)
+    install(built / "venv", next(built.glob("*.whl")))
     return built / "venv/bin/schedappliance"
+
+
+def install(environment: Path, wheel: Path, *options: str) -> None:
+    """Installs a wheel with the pip of this environment. To install a pip in the other one takes as long as all the rest."""
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
+    subprocess.run([*pip, "install", "-q", *options, wheel], check=True, cwd=environment, capture_output=True)
 
 
 def run(program: Path, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -118,11 +123,7 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
     built: Path, program: Path, next_wheel: Path, tmp_path: Path
 ) -> None:
     daemon = Installed(tmp_path, program)
-
-    def install(wheel: Path) -> None:
-        pip = program.parent / "pip"
-        subprocess.run([pip, "install", "-q", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
-
+    environment, offline = built / "venv", ("--no-deps", "--no-index")
     try:
         daemon.start()
         assert __version__ in daemon.say("version")
@@ -133,7 +134,7 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
         keepers = daemon.keepers()
         assert daemon.say("shutdown --keep") == ""
         assert daemon.process and daemon.process.wait(PATIENCE_SECONDS) == 0
-        install(next_wheel)
+        install(environment, next_wheel, *offline)
         (tmp_path / "meanwhile").touch()
         eventually(lambda: (daemon.outputs / "keeper.ends").read_text().count("ended ") == 2, "two ends")
         daemon.start()
@@ -149,7 +150,7 @@ def test_an_upgrade_under_running_programs_keeps_their_true_ends(
     finally:
         daemon.end()
         # The other tests share the environment.
-        install(next(built.glob("*.whl")))
+        install(environment, next(built.glob("*.whl")), *offline)
 
 
 # It uses the types of arguments.
