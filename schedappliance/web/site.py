@@ -167,7 +167,10 @@ def _problem(error: Unavailable | Rejected, address: str) -> tuple[dict[str, Any
     if isinstance(error, NotAuthorized):
         return values | {"head": "Your roles do not allow this", "way_out": again}, 403
     if first and first.code in NOT_FOUND:
-        return values | {"head": "Not found", "way_out": ("/jobs", "All jobs")}, 404
+        return values | {
+            "head": "Not found",
+            "way_out": ("/spool", "All files") if address.startswith("/spool") else ("/jobs", "All jobs"),
+        }, 404
     return values | {"head": "The appliance has rejected this", "way_out": again}, 404
 
 

@@ -96,3 +96,4 @@ def test_the_page_of_an_error_says_what_to_do(
 def test_the_page_of_what_does_not_exist_leads_to_the_jobs() -> None:
     values, status = _problem(Rejected("", (replace(WRONG, code="E501"),)), "/jobs/x")
     assert (status, values["head"], values["way_out"]) == (404, "Not found", ("/jobs", "All jobs"))
+    assert _problem(Rejected("", (replace(WRONG, code="E513"),)), "/spool?file=x")[0]["way_out"][0] == "/spool"
