@@ -30,6 +30,13 @@ program "hostile" {{
   cwd = "{root}/etc"
   output_limit = 4m
 }}
+program "retry" {{
+  argv = ( "/bin/sh" "-c" "[ -e second ] && echo two && exec sleep 99; echo one; until [ -e go ]; do sleep 0.1; done; >second; exit 1" )
+  cwd = "{root}"
+  retries = 1
+  retry_delay = 1
+  kill_after = 1
+}}
 notify "ops" {{ command = "run notice" when = ( "failed" "recovered" ) }}
 job "greeting" {{ every = 1d command = "run hello" }}
 job "broken" {{ every = 1d command = "run fail" }}

@@ -69,6 +69,14 @@ def test_the_output_of_a_run_follows_and_the_run_can_be_stopped(daemon: Daemon, 
     expect(page.locator("#output li")).to_have_text(["first", "second"])
 
 
+def test_the_output_of_a_later_attempt_follows(daemon: Daemon, tab: Tab) -> None:
+    page = tab(f"/runs/{daemon.data('run retry')['run']}")
+    expect(page.locator("#output li")).to_have_text(["one"])
+    (daemon.root / "go").touch()
+    expect(page.locator("#output li")).to_have_text(["two"])
+    expect(page.get_by_role("link", name="Attempt 2")).to_have_attribute("aria-current", "page")
+
+
 def test_the_page_says_since_when_the_appliance_does_not_answer(daemon: Daemon, tab: Tab) -> None:
     page = tab("/jobs")
     expect(page.locator("#rows")).to_contain_text("greeting")
