@@ -122,28 +122,38 @@ def _of_jobs(view: View) -> Sequence[str]:
     """The members of the answer about the declared jobs, as pieces of JSON. They are null if there are too many jobs."""
     if len(view.options.configuration.jobs) > MOST_JOBS:
         return NO_JOBS
-    metrics, store = view.metrics, view.store
-    if not metrics.columns:
-        _read_jobs(metrics, store)
-    times = store.jobs.declared_times()
+    metrics, jobs = view.metrics, view.store.jobs
+    if jobs.rewrites not in metrics.columns:
+        _read_jobs(metrics, view.store)
+    number, name, interval_ms, paused = metrics.columns[jobs.rewrites]
     return (
-        *('"jobs": {', *(f'"{name}": {column}, ' for name, column in metrics.columns.items())),
-        *('"next_run_ms": ', times.next_run_ms),
-        *('}, "job_ends": [', ",".join(metrics.rows.values()), '], "paused": ', times.paused),
+        *('"jobs": {"number": ', number, ', "name": ', name, ', "interval_ms": ', interval_ms),
+        *(', "next_run_ms": [', ",".join(metrics.due.values()), "]}"),
+        *(', "job_ends": [', ",".join(metrics.rows.values()), '], "paused": ', paused),
     )
 
 
 def _read_jobs(metrics: Metrics, store: Store) -> None:
-    """Reads which jobs are declared and the ended runs of those that are new, and forgets jobs that are not declared any more."""
+    """Reads the declared jobs, and the ended runs of those that are new. Forgets jobs that are not declared any more."""
     columns = store.jobs.declared_columns()
-    metrics.columns.update(columns._asdict())
-    present = set(json.loads(columns.number))
-    for job in metrics.jobs.keys() - present:
+    metrics.columns.clear()
+    metrics.columns[store.jobs.rewrites] = (columns.number, columns.name, columns.interval_ms, columns.paused)
+    numbers, due = json.loads(columns.number), columns.next_run_ms[1:-1].split(",")
+    if list(metrics.due) == numbers:
+        # Most rewrites change one job: a pause, for example.
+        before = list(metrics.due.values())
+        for job, was, now in zip(numbers, before, due, strict=False):
+            if was != now:
+                metrics.due[job] = now
+        return
+    metrics.due.clear()
+    metrics.due.update(zip(numbers, due, strict=False))
+    for job in metrics.jobs.keys() - set(numbers):
         metrics.drop(job)
-    new = present - metrics.jobs.keys()
-    numbers, ends = store.counters.ended_runs(new), store.runs.last_ends(new)
+    new = set(numbers) - metrics.jobs.keys()
+    ended, ends = store.counters.ended_runs(new), store.runs.last_ends(new)
     for job in new:
-        metrics.put(job, JobRuns(ends[job], numbers[job]))
+        metrics.put(job, JobRuns(ends[job], ended[job]))
 
 
 def _as_text(view: View, gauges: list[tuple[str, str, Labels, Samples]]) -> str:

@@ -541,7 +541,6 @@ def take_jobs(
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
-    state.metrics.columns.clear()
     close_outdated_incidents(state, None if overridden is None else [change.job.number for change in changes.changed])
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return replace(changes, unchanged=len(configuration.jobs) - len(changes.added) - len(changes.changed))

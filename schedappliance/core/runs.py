@@ -216,6 +216,7 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
         state.store.jobs.remove(job.number)
     else:
         state.store.jobs.advance(job.number, last, next_run_ms)
+        state.metrics.note_due(job.number, next_run_ms)
 
 
 # Starts

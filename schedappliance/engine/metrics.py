@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.engine.undoable import Undoable
@@ -94,23 +94,30 @@ class Metrics:
 
     The rest mirrors rows of the declared jobs, once somebody has asked. `jobs`, `rows`: the ended runs of each job by its
     number, and their row in the answer, which is written when a run ends, so that an answer need not write hundreds at once.
-    `columns`: what only a change of the declared jobs changes, by its name in the answer, as JSON; empty if it is to be read.
+    `due`: the due time of each job as JSON, in the order of `columns`. `columns`: the rest of the answer about them, by the
+    number of rewrites of the jobs for which it holds.
     """
 
     counters: Counter[CounterKey] = field(default_factory=Counter)
     histograms: dict[tuple[str, Labels], list[float]] = field(default_factory=dict)
     jobs: Undoable[int, JobRuns] = field(default_factory=Undoable)
     rows: Undoable[int, str] = field(default_factory=Undoable)
-    columns: Undoable[str, str] = field(default_factory=Undoable)
+    due: Undoable[int, str] = field(default_factory=Undoable)
+    columns: Undoable[int, tuple[str, ...]] = field(default_factory=Undoable)
 
     @property
-    def undoables(self) -> tuple[Undoable[int, JobRuns], Undoable[int, str], Undoable[str, str]]:
+    def undoables(self) -> tuple[Undoable[int, Any], ...]:
         """What a turn that fails must undo."""
-        return self.jobs, self.rows, self.columns
+        return self.jobs, self.rows, self.due, self.columns
 
     def note_end(self, job: int, state: RunState, end_ms: int, duration_ms: int | None) -> None:
         """Follows the row of a run that has just ended, of a job in `jobs`."""
         self.put(job, self.jobs[job].after(state, end_ms, duration_ms))
+
+    def note_due(self, job: int, next_run_ms: int | None) -> None:
+        """Follows the row of a job that was advanced."""
+        if job in self.due:
+            self.due[job] = "null" if next_run_ms is None else str(next_run_ms)
 
     def put(self, job: int, runs: JobRuns) -> None:
         self.jobs[job] = runs
@@ -122,4 +129,5 @@ class Metrics:
 
     def forget_jobs(self) -> None:
         """Forgets the mirrors, so that the rows are read again."""
-        self.jobs, self.rows, self.columns = Undoable(), Undoable(), Undoable()
+        self.jobs, self.rows = Undoable(), Undoable()
+        self.due, self.columns = Undoable(), Undoable()

@@ -22,6 +22,8 @@ MANY = 10_000
 LAST_NUMBER = 2**63 - 1
 # The last number that was given, among the counts: asking SQLite for each new job takes as long as a tenth of adding it.
 LAST = "last_job"
+# How often declared jobs were written otherwise than by `advance`, among the counts, so that a rollback undoes it.
+REWRITES = "rewritten_jobs"
 
 
 class UnclaimableJobs(NamedTuple):
@@ -73,16 +75,11 @@ class NamedJob(NamedTuple):
 
 
 class DeclaredColumns(NamedTuple):
-    """Of the declared jobs, what only a change of their stanzas changes: arrays in JSON, as `metrics` hands them over."""
+    """The declared jobs, and the numbers of the paused ones: arrays in JSON, as `metrics` hands them over."""
 
     number: str
     name: str
     interval_ms: str
-
-
-class DeclaredTimes(NamedTuple):
-    """The due times of the declared jobs, in the order of `DeclaredColumns`, and the numbers of the paused ones, as arrays in JSON."""
-
     next_run_ms: str
     paused: str
 
@@ -123,6 +120,8 @@ class Jobs(Table):
         )
         assert cursor.lastrowid is not None
         self._count(1)
+        if job.declared is not None:
+            self._note_rewrite()
         self._database.counts[LAST] = cursor.lastrowid
         self._database.note_change(cursor.lastrowid)
         return cursor.lastrowid
@@ -231,6 +230,7 @@ class Jobs(Table):
                 change.job.number,
             ),
         )
+        self._note_rewrite()
         self._database.note_change(change.job.number)
 
     def calendar_jobs(self, after: int, limit: int) -> list[Job]:
@@ -243,6 +243,7 @@ class Jobs(Table):
 
     def move_calendar(self, number: int, next_run_ms: int) -> None:
         """Gives a calendar job another next due time."""
+        self._note_rewrite()
         self._database.batch.add("jobs", self._sql["move_calendar"], (next_run_ms, number))
 
     def created_calendars(self, first: int, limit: int) -> list[tuple[Job, int]]:
@@ -270,11 +271,12 @@ class Jobs(Table):
         """Removes a job. Returns False if there is none."""
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
         self._count(-int(deleted))
+        self._note_rewrite()
         self._database.note_change(number)
         return deleted
 
     def remove(self, number: int) -> None:
-        """As `delete`, but deferred, for a job that is known to exist."""
+        """As `delete`, but deferred, for a job that is known to exist and is not declared."""
         self._database.batch.add_key(self._sql["delete_jobs"], number)
         self._count(-1)
         self._database.note_change(number)
@@ -292,10 +294,12 @@ class Jobs(Table):
 
     def set_forward_at_boot(self, milliseconds: int) -> None:
         """Moves the jobs of `at = boot` after the clock was set forward: their delay counts from the boot."""
+        self._note_rewrite()
         self._database.execute(self._sql["move_forward_at_boot"], (milliseconds,))
 
     def _move(self, direction: str, milliseconds: int) -> None:
         """Moves due times. For many jobs it rebuilds the index, in a quarter of the time of moving its entries one by one."""
+        self._note_rewrite()
         index = self._database.row(self._sql["next_run_index"]) if self.total() >= MANY else None
         if index:
             self._database.execute(self._sql["drop_next_run_index"])
@@ -309,19 +313,26 @@ class Jobs(Table):
         return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (program, limit))]
 
     def pause(self, numbers: Sequence[int], paused: bool) -> None:
+        self._note_rewrite()
         self._database.execute(self._sql["pause_jobs"], (paused, json.dumps(numbers)))
         for number in numbers:
             self._database.note_change(number)
 
     def pause_all(self, paused: bool) -> int:
         """Pauses or resumes all jobs; returns how many changed. A million take 1.5 s."""
+        self._note_rewrite()
         return self._database.execute(self._sql["pause_all"], (paused,)).rowcount
+
+    @property
+    def rewrites(self) -> int:
+        """Another number than before: more than the due times of single jobs may have changed (`declared_columns`)."""
+        return self._database.counts.get(REWRITES, 0)
+
+    def _note_rewrite(self) -> None:
+        self._database.counts[REWRITES] = self.rewrites + 1
 
     def declared_columns(self) -> DeclaredColumns:
         return DeclaredColumns(*self._database.row(self._sql["declared_columns"]))
-
-    def declared_times(self) -> DeclaredTimes:
-        return DeclaredTimes(*self._database.row(self._sql["declared_times"]))
 
     def names(self) -> list[NamedJob]:
         """The declared jobs by their names."""

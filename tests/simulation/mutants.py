@@ -23,7 +23,6 @@ from schedappliance.engine.incidents import Incident
 from schedappliance.engine.metrics import Metrics
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
-from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
 from schedappliance.model.calendars.local_times import LocalTimes
 from schedappliance.model.calendars.pieces import Zone
@@ -213,8 +212,12 @@ def metrics_keep_an_end_that_is_undone(patch: MonkeyPatch) -> None:
     patch.setattr(Metrics, "undoables", ())
 
 
-def metrics_keep_the_jobs_of_the_last_files(patch: MonkeyPatch) -> None:
-    patch.setattr(Undoable, "clear", lambda _columns: None)
+def metrics_keep_the_due_times_of_jobs_that_moved(patch: MonkeyPatch) -> None:
+    patch.setattr(Jobs, "_note_rewrite", lambda _jobs: None)
+
+
+def metrics_keep_the_due_time_of_an_advanced_job(patch: MonkeyPatch) -> None:
+    patch.setattr(Metrics, "note_due", lambda _metrics, _job, _next_run_ms: None)
 
 
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
@@ -239,7 +242,8 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     a_look_ahead_does_not_wait_for_its_due_time,
     an_abandoned_look_ahead_stays_in_memory,
     metrics_keep_an_end_that_is_undone,
-    metrics_keep_the_jobs_of_the_last_files,
+    metrics_keep_the_due_times_of_jobs_that_moved,
+    metrics_keep_the_due_time_of_an_advanced_job,
 )
 
 

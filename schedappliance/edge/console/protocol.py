@@ -19,7 +19,7 @@ PROTOCOL_VERSION = 1
 # The most characters of the name of a user in `as`.
 MAX_NAME = 255
 # The most characters of a text that are encoded at once.
-PIECE = 128 * 1024
+PIECE = 64 * 1024
 
 
 class Request(NamedTuple):
