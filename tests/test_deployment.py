@@ -12,7 +12,7 @@ import pytest
 
 from packages.build import build_wheel
 from schedappliance import __version__
-from tests.support.dockerfile import DOCKERFILE, copy_source, instructions
+from tests.support.dockerfile import DOCKERFILE, copied, copy_source, instructions
 from tests.support.documents import CHECKOUT
 
 
@@ -24,6 +24,13 @@ def test_hadolint_accepts_the_dockerfile() -> None:
 def test_the_image_does_not_run_as_root() -> None:
     assert instructions("USER") == ["10001:10001"]
     assert instructions("ENTRYPOINT") == ['["schedappliance"]']
+
+
+def test_docker_gets_only_what_the_dockerfile_copies() -> None:
+    """Without this, it would get a virtual environment, the history and the packages: hundreds of megabytes."""
+    lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    assert {line[1:] for line in lines if line.startswith("!")} == {name for name, _ in copied()}
 
 
 @pytest.mark.slow

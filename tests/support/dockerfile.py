@@ -16,10 +16,15 @@ def instructions(name: str) -> list[str]:
     return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
 
 
+def copied() -> list[tuple[str, str]]:
+    """What the instructions COPY take from the checkout, and where they put it."""
+    lines = [line.split() for line in instructions("COPY") if not line.startswith("--from=")]
+    return [(name, place) for *names, place in lines for name in names]
+
+
 def copy_source(target: Path) -> None:
     """Copies what the instructions COPY take from the checkout, into a new directory."""
     target.mkdir()
-    for *names, place in map(str.split, instructions("COPY")):
-        for name in names if not names[0].startswith("--from=") else ():
-            copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
-            copy(CHECKOUT / name, target / place / (name if place == "./" else ""))
+    for name, place in copied():
+        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+        copy(CHECKOUT / name, target / place / (name if place == "./" else ""))
