@@ -28,8 +28,7 @@ class Boot(NamedTuple):
     is_new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A stored job whose declaration has changed, and what its row must hold now."""
 
     job: Job

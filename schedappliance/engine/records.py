@@ -5,7 +5,6 @@ Rule: a run names its job by number, and may outlive it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def job_number(node: str, text: str) -> int | None:
     return int(digits) if job_id(node, int(digits)) == text else None
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job to be stored. The store gives it a number. `schedule`: of a declared job and of a calendar, their due times."""
 
     kind: Kind

@@ -213,23 +213,14 @@ class Jobs(Table):
         self._database.batch.add("jobs", self._sql["advance_job"], (occurrence, next_run_ms, number))
 
     def change(self, change: Change) -> None:
-        """Gives the row of a declared job another declaration. Its number and its occurrences stay."""
+        """Gives the row of a declared job another declaration, deferred. Its number and its occurrences stay."""
         new = change.new
-        self._database.execute(
-            self._sql["change_job"],
-            (
-                new.kind,
-                new.next_run_ms,
-                new.interval_ms,
-                new.command.text,
-                pack(new.command),
-                GRAMMAR_VERSION,
-                new.schedule,
-                new.enabled,
-                _program(new.command),
-                change.job.number,
-            ),
-        )
+        times = new.kind, new.next_run_ms, new.interval_ms, new.schedule, new.enabled
+        if new.command.text == change.job.text:
+            self._database.batch.add("jobs", self._sql["change_times"], (*times, change.job.number))
+        else:
+            command = new.command.text, pack(new.command), GRAMMAR_VERSION, _program(new.command)
+            self._database.batch.add("jobs", self._sql["change_job"], (*times, *command, change.job.number))
         self._note_rewrite()
         self._database.note_change(change.job.number)
 
