@@ -336,6 +336,15 @@ def test_every_form_has_a_performer() -> None:
     assert PERFORM.keys() == FORMS.keys() - {"json"}
 
 
+def test_few_rejected_lines_share_a_turn(either: Appliance) -> None:
+    """The search for what was meant may take milliseconds for each."""
+    either.turn(*(either.typed(f"run hullo{number}") for number in range(30)))
+    put_off = [effect.event for effect in some(PutOff, either.effects)]
+    assert (len(some(Reply, either.effects)), len(put_off)) == (8, 22)
+    either.turn(*put_off)
+    assert len(some(Reply, either.effects)) == 8
+
+
 def test_lines_wait_for_the_next_turn_when_the_answers_of_this_one_are_large(either: Appliance) -> None:
     either.say(f"config set a {'x' * 60_000}")
     events: list[Event] = [*(either.typed("config get a") for _ in range(30)), ConnectionClosed(0)]
