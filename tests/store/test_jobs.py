@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,7 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
         jobs.pause([number], what == "pause")
     elif what in ("on", "off") and (job := jobs.get(number)):
         new_row = new_job(DECLARED[what], 1, SCHEDULES, Boot(ThisBoot("b"), 0))
-        jobs.change(Change(job, replace(new_row, next_run_ms=seconds * 1000)))
+        jobs.change(Change(job, new_row._replace(next_run_ms=seconds * 1000)))
     elif what == "back":
         jobs.set_back(seconds * 1000)
     elif what == "forward":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,7 @@ def earlier(tmp_path: Path) -> Path:
     new = NewJob("every", 1_700_000_060_000, 60_000, command, User(1000, "operator"), "console")
     with closing(open_store(path, "example.com", "x", 1)) as store, store.transaction():
         for declared in ("nightly", None, None):
-            job = store.jobs.get(store.jobs.add(replace(new, declared=declared), 1))
+            job = store.jobs.get(store.jobs.add(new._replace(declared=declared), 1))
             assert job is not None
             key = RunKey(job.number, 1)
             store.runs.add(job, NewRun(key, 5, RunState.STARTED, attempts=1), 5)
