@@ -201,8 +201,10 @@ class Core:
                 self._decide(partial(_handle_all, state, ()))
                 state.store.write_deferred()
                 self._wait_for_moment(sleep_until)
-        except (StoreFailed, Abandoned):
+        except (StoreFailed, Abandoned) as why:
             state.restore(before)
+            # After a failed commit, only the rows show what was stored. The next turn tells a failure that lasts.
+            self._stale |= isinstance(why, StoreFailed)
         else:
             self._wake = None
             state.store.repairs.clear()

@@ -127,7 +127,9 @@ class Checker:
             if change.new.state not in LIVE:
                 past.ends[change.new.state] += change.new.missed_count or 1
         if isinstance(job := change.new, JobRow) and job.boot_delay_ms is not None and job.next_run_ms is None:
-            past.ran_in[job.number] = past.boot
+            # A row that is only written again ran earlier, perhaps in an earlier boot.
+            was_due = not isinstance(change.old, JobRow) or change.old.next_run_ms is not None
+            past.ran_in[job.number] = past.boot if was_due else past.ran_in.get(job.number, past.boot)
         match change:
             case Change(None, JobRow() as job):
                 past.jobs[job.number] = job.command

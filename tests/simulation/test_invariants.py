@@ -141,6 +141,17 @@ def test_a_change_that_breaks_an_invariant_is_found(case: Case) -> None:
     assert broken.value.invariant == case.invariant
 
 
+def test_a_job_whose_row_is_written_again_may_run_in_the_next_boot() -> None:
+    checker = Checker()
+    checker._note(view(), Change(BOOT_JOB, BOOT_RAN))
+    checker.past.boot += 1
+    checker._note(view(), Change(BOOT_RAN, BOOT_RAN))
+    seen = replace(view(), past=checker.past)
+    assert not list(invariants.a_boot_gives_one_run(seen, BOOT_RAN, BOOT_JOB))
+    checker._note(view(), Change(BOOT_JOB, BOOT_RAN))
+    assert list(invariants.a_boot_gives_one_run(seen, BOOT_RAN, BOOT_JOB))
+
+
 LATE = JOB._replace(next_run_ms=START_MS - 90_000)
 TICKED = (
     Change(LATE, LATE._replace(occurrence=1, next_run_ms=START_MS + HOUR - 90_000)),
