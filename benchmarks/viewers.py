@@ -145,7 +145,7 @@ def looking(viewers: Viewers) -> Iterator[None]:
     thread = threading.Thread(target=lambda: runner.run(until_end()))
     thread.start()
     try:
-        until(lambda: min(viewers.events) > 0 or not thread.is_alive())
+        until(lambda: min(viewers.events) > 0 or viewers.lost > 0 or not thread.is_alive())
         yield
     finally:
         ending.set()
