@@ -52,8 +52,13 @@ REST_MS = 1000
 MOST_LATER_MS, MOST_BYTES, MOST_MS = 1.0, 100_000, 300.0
 # The other parts of a screen: the stylesheet, the script and the icon.
 _PARTS = re.compile(r'(?:href|src)="(/static/[^"]+)"')
-_TIMES = """() => [performance.getEntriesByName("first-contentful-paint")[0].startTime,
-  performance.getEntriesByType("navigation")[0].loadEventEnd]"""
+# The first paint may follow the load.
+_TIMES = """() => new Promise((done) => new PerformanceObserver((list, observer) => {
+  const paint = list.getEntriesByName("first-contentful-paint")[0];
+  if (!paint) return;
+  observer.disconnect();
+  done([paint.startTime, performance.getEntriesByType("navigation")[0].loadEventEnd]);
+}).observe({ type: "paint", buffered: true }))"""
 STATES = ("succeeded",) * 18 + ("failed", "missed")
 
 
