@@ -96,13 +96,17 @@ class Viewers:
                 group.create_task(self._ask_half())
 
     async def _follow(self, number: int) -> None:
+        """Follows a screen. As a browser, it connects again when the stream has ended."""
         path = self._paths[number % len(self._paths)]
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._page.port)
-        with closing(writer):
-            writer.write(self._page.head(path, "Accept: text/event-stream", ""))
-            while part := await reader.read(CHUNK):
-                self.events[number] += part.count(b"data: ")
+        while True:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._page.port)
+                with closing(writer):
+                    writer.write(self._page.head(path, "Accept: text/event-stream", ""))
+                    while part := await reader.read(CHUNK):
+                        self.events[number] += part.count(b"data: ")
             self.lost += 1
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _visit(self, number: int) -> None:
         await asyncio.sleep(VISIT_SECONDS * number / len(self.events))
@@ -145,8 +149,9 @@ def looking(viewers: Viewers) -> Iterator[None]:
     thread = threading.Thread(target=lambda: runner.run(until_end()))
     thread.start()
     try:
-        until(lambda: min(viewers.events) > 0 or viewers.lost > 0 or not thread.is_alive())
+        until(lambda: min(viewers.events) > 0 or viewers.lost > 2 * len(viewers.events) or not thread.is_alive())
         yield
+        assert thread.is_alive(), "the viewers have ended"
     finally:
         ending.set()
         thread.join()
