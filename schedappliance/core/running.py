@@ -161,7 +161,5 @@ class InstantPrograms:
 
     def leave(self) -> None:
         """Frees all places at the end of a turn."""
-        self._are_alone = False
-        if self.places:
-            self.places = 0
-            self.of_program.clear()
+        self.places = 0
+        self.of_program.clear()

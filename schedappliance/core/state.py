@@ -498,7 +498,9 @@ class State:
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:
-        return self.running, self.parked, self.awaited, self.live, self.queue, *self.metrics.undoables
+        metrics = self.metrics
+        of_metrics = (metrics.jobs, metrics.rows, metrics.due, metrics.columns)
+        return self.running, self.parked, self.awaited, self.live, self.queue, *of_metrics
 
     # Mirrors of rows
 

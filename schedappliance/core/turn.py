@@ -429,7 +429,8 @@ def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozense
     # A job of the tick may have stopped or held the appliance.
     if state.queue.number and state.may_claim:
         runs.start_queued(state)
-    state.instant.leave()
+    if state.instant.places:
+        state.instant.leave()
     if state.running.deadlines:
         send_signals(state, ended)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.engine.undoable import Undoable
@@ -104,11 +104,6 @@ class Metrics:
     rows: Undoable[int, str] = field(default_factory=Undoable)
     due: Undoable[int, str] = field(default_factory=Undoable)
     columns: Undoable[int, tuple[str, ...]] = field(default_factory=Undoable)
-
-    @property
-    def undoables(self) -> tuple[Undoable[int, Any], ...]:
-        """What a turn that fails must undo."""
-        return self.jobs, self.rows, self.due, self.columns
 
     def note_end(self, job: int, state: RunState, end_ms: int, duration_ms: int | None) -> None:
         """Follows the row of a run that has just ended, of a job in `jobs`."""

@@ -146,7 +146,7 @@ def test_a_mistake_in_a_rule_of_calendars_is_found(
 
 
 # The first finds all mistakes in alerts but one.
-ALERT_SEEDS = (17, 18)
+ALERT_SEEDS = (17, 41)
 
 
 @pytest.mark.parametrize("mutant", ALERT_MUTANTS, ids=lambda mutant: mutant.__name__)
