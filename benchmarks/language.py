@@ -141,7 +141,7 @@ def write_stanzas(folder: Path, count: int) -> Path:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    lines, stanzas = scale.pick(50_000, 5000, 100), scale.pick(8000, 800, 20)
+    lines, stanzas = scale.pick(20_000, 5000, 100), scale.pick(8000, 800, 20)
     report = Report(
         TITLE, f"{lines:,} different commands; {stanzas * 2:,} stanzas, {stanzas * LINES_OF_STANZA:,} lines"
     )

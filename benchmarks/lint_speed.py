@@ -22,7 +22,8 @@ from schedappliance.model.command_file import command_lines
 from schedappliance.syntax.command import _parser
 from schedappliance.syntax.stanza import MAX_TOKENS, parse_stanzas
 
-LINES, QUICK_LINES = 100_000, 10_000
+# A command file has at most 20,000 lines.
+LINES, QUICK_LINES = 20_000, 10_000
 RUNS, QUICK_RUNS = 5, 3
 WANTED_RATIO = 1.5
 MAX_STANZA_MB = 1024
