@@ -21,8 +21,10 @@ from schedappliance.web.identity import Peer
 HEAD_SECONDS = 10.0
 UNREAD_SECONDS = 30.0
 # On so many connections at once may the page wait for its client: for a request, or for it to read. Beyond that, the one
-# on which it has waited longest is ended.
+# on which it has waited longest is ended, unless it is as new as the others: the requests of many clients that come at
+# once may have arrived, but are read after all of them have connected.
 MOST_WAITING = 200
+BURST_SECONDS = 1.0
 MOST_CONNECTIONS = 600
 _INCOMPLETE = (h11.IDLE, h11.SEND_BODY)
 
@@ -47,8 +49,9 @@ class Connection(H11Protocol):
         self._await_head()
         self._note_wait()
         waiting = [one for one in self.connections if isinstance(one, Connection) and one._waits_since is not None]
-        if len(waiting) > MOST_WAITING:
-            min(waiting, key=lambda one: one._waits_since or 0)._abort()
+        longest = min(waiting, key=lambda one: one._waits_since or 0)
+        if len(waiting) > MOST_WAITING and self.loop.time() - (longest._waits_since or 0) >= BURST_SECONDS:
+            longest._abort()
         elif len(self.connections) > MOST_CONNECTIONS:
             self._abort()
 

@@ -159,7 +159,7 @@ def test_a_second_head_has_a_deadline_too(by_socket: Page) -> None:
 
 
 def test_the_longest_waiting_connection_makes_room(tmp_path: Path) -> None:
-    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600) as running:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600, BURST_SECONDS=0) as running:
         waiting = [running.connect() for _ in range(MOST_WAITING + 5)]
         assert all(map(_is_over, waiting[:5]))
         assert running.ask(*GET)[0] == 200
@@ -170,9 +170,21 @@ def test_the_longest_waiting_connection_makes_room(tmp_path: Path) -> None:
             connection.close()
 
 
+def test_a_request_is_answered_although_many_clients_come_at_once(tmp_path: Path) -> None:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600, BURST_SECONDS=3600) as running:
+        # While the page stands still, all of them connect, and the request of the first one arrives.
+        running.process.send_signal(signal.SIGSTOP)
+        clients = [running.connect() for _ in range(MOST_WAITING + 50)]
+        clients[0].sendall("\r\n".join([*GET, "Connection: close", "", ""]).encode())
+        running.process.send_signal(signal.SIGCONT)
+        assert read_answer(clients[0])[0] == 200
+        for connection in clients:
+            connection.close()
+
+
 def test_connections_on_which_nothing_is_asked_make_room(tmp_path: Path) -> None:
     """Those that have had an answer, and those whose body does not arrive, wait as those that have asked nothing."""
-    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600, BODY_SECONDS=3600) as running:
+    with page(tmp_path, "listen: web.sock", HEAD_SECONDS=3600, BODY_SECONDS=3600, BURST_SECONDS=0) as running:
         body = [*GET, "Content-Length: 5", "", ""]
         held = [running.connect() for _ in range(3)]
         for connection in held:
