@@ -57,6 +57,31 @@ def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen
     assert set(parts) <= {"trouble", "hold", "verdict", "problem"}
 
 
+class OneWaits(NoRole):
+    """An appliance whose spool holds a file that waits, and so has no result."""
+
+    async def may(self, _viewer: Viewer, line: str) -> bool:
+        return line.startswith("spool")
+
+    async def data(self, _viewer: Viewer, _line: str) -> Any:
+        return [{"file": "a.cmd", "state": "waiting", "time_ms": 0, "user": None, "answer": "is being written"}]
+
+
+def test_a_file_of_the_spool_that_waits_is_shown() -> None:
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    site = Site("a", False, cast(Gateway, OneWaits()), feed, ManualClock(0))
+    request = _request("/spool", "file=a.cmd")
+    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    (screen,) = (screen for screen in SCREENS if screen.path == "/spool")
+
+    async def answer() -> str:
+        template, values, _ = await site.values(site.look(request), screen)
+        return page(site.templates, template, values)
+
+    assert asyncio.run(answer()).count("is being written") == 2
+
+
 def _request(path: str, query: str) -> Request:
     return Request({"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []})
 

@@ -76,7 +76,7 @@ def test_an_incident_is_acknowledged(daemon: Daemon, tab: Tab) -> None:
 
 def test_a_failed_drop_is_tried_again(daemon: Daemon, tab: Tab) -> None:
     (daemon.var / "spool" / "new" / "wrong.cmd").write_text("rnu hello\n")
-    eventually(lambda: daemon.data("spool list"), "the drop")
+    eventually(lambda: "failed" in str(daemon.data("spool list")), "the drop")
     page = tab("/spool")
     page.get_by_role("link", name="wrong.cmd").click()
     expect(page.locator(".carets")).to_contain_text("E110")
