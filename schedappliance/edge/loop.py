@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BATCH = 1024
 # The interval of the audit polls of devices: a change whose event was lost is noticed after at most this time.
 AUDIT_MS = 10_000
+# After this time, a round leaves the rest of long work to later rounds.
+ROUND_SECONDS = 0.002
 
 Perform = Mapping[type, Callable[[Any], None]]
 
@@ -170,6 +172,9 @@ class Loop:
         self._is_stopped = False
         # How long the turn has slept, in seconds.
         self._slept = 0.0
+        # When the present round began, and how many rounds there were.
+        self._woken = stopwatch()
+        self._rounds = count()
         # The first two wake the loop for the core, the third for the alarms.
         self._wall, self._boot, self._alarm = wall_timer(), boot_timer(), boot_timer()
         self.alarms = Alarms(self._alarm.arm)
@@ -242,6 +247,10 @@ class Loop:
             effects = core.turn(events, moment) if events else core.look_ahead(moment, self.sleep_until)
             core.note_duration(stopwatch() - begin - self._slept)
 
+    def must_yield(self) -> bool:
+        """Whether devices should leave the rest of long work to later rounds, since this one has lasted for some time."""
+        return stopwatch() - self._woken > ROUND_SECONDS
+
     def stop(self, _effect: object = None) -> None:
         """Performs the effect Stop."""
         self._is_stopped = True
@@ -265,7 +274,13 @@ class Loop:
         self._wall.arm(wall_ms)
         self._boot.arm(boot_ms)
         self._unwatched.clear()
-        for descriptor, events in self._epoll.poll(0 if self.inbox.has_items else None):
+        ready = self._epoll.poll(0 if self.inbox.has_items else None)
+        self._woken = stopwatch()
+        if len(ready) > 1:
+            # Only the first device of a round that works long has the whole time, so each is the first in its turn.
+            first = next(self._rounds) % len(ready)
+            ready = ready[first:] + ready[:first]
+        for descriptor, events in ready:
             # An earlier call may have closed this descriptor, and its number may belong to another file by now.
             if descriptor not in self._unwatched:
                 self._calls[descriptor](events)

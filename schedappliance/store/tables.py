@@ -28,6 +28,8 @@ PLACE, DAEMON = "place", "daemon"
 # The most characters of commands that a page of the list keeps in memory; one row may exceed them. Each client that
 # reads a list slowly keeps a page.
 PAGE_CHARACTERS = 64 * 1024
+# The most rows of a page: reading a page takes 1 ms, in which the deciding thread does nothing else.
+LISTED_AT_ONCE = 100
 
 
 class Store:
@@ -109,7 +111,7 @@ class Store:
         """Whether the lock file is in its place, so that no other process can lock the store."""
         return self._database.is_locked
 
-    def listed(self, page: int = 500, after: Place = BEFORE_ALL) -> Iterator[ListedJob]:
+    def listed(self, page: int = LISTED_AT_ONCE, after: Place = BEFORE_ALL) -> Iterator[ListedJob]:
         """The rows of `sched list` after a place, read while they are sent. Later commits do not appear in them."""
         database = self._database.snapshot()
         try:

@@ -19,7 +19,7 @@ from schedappliance.clock import Moment, SystemClock, stopwatch
 from schedappliance.core.turn import Core
 from schedappliance.edge import linux
 from schedappliance.edge.log import Log
-from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
+from schedappliance.edge.loop import ROUND_SECONDS, Alarms, Loop, Timer, boot_timer, wall_timer
 from schedappliance.edge.threads import Inbox
 from schedappliance.engine.effects import Effect, Stop
 from schedappliance.engine.events import AuditDue, Event
@@ -316,6 +316,40 @@ def test_a_descriptor_that_an_earlier_call_closed_is_not_called_under_its_new_me
         for descriptor in pair:
             loop.unwatch(descriptor)
             os.close(descriptor)
+
+
+def _append(order: list[int], descriptor: int, _events: int) -> None:
+    order.append(descriptor)
+
+
+def test_each_ready_descriptor_is_the_first_in_its_turn(loop: Loop) -> None:
+    """A device that works until it must yield would leave the others too little time."""
+    firsts: list[int] = []
+    order: list[int] = []
+    descriptors = [os.eventfd(1) for _ in range(3)]
+    for descriptor in descriptors:
+        loop.watch(descriptor, select.EPOLLIN, partial(_append, order, descriptor))
+    for _ in range(3):
+        order.clear()
+        loop.wait(None, None)
+        assert sorted(order) == sorted(descriptors)
+        firsts.append(order[0])
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert sorted(firsts) == sorted(descriptors)
+
+
+def test_a_round_must_yield_after_some_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 0.0
+    monkeypatch.setattr("schedappliance.edge.loop.stopwatch", lambda: seconds)
+    loop.inbox.post(lambda: None)
+    loop.wait(None, None)
+    assert not loop.must_yield()
+    seconds = 2 * ROUND_SECONDS
+    assert loop.must_yield()
+    loop.inbox.post(lambda: None)
+    loop.wait(None, None)
+    assert not loop.must_yield()
 
 
 def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:

@@ -72,8 +72,6 @@ CHUNK = 128 * 1024
 # A client with an open transaction may be idle for this time, since a person may be thinking.
 THINKING_MS = 600_000
 NOTHING = memoryview(b"")
-# The most pieces of answers that are made at once. CHUNK does not limit these: the search of a long list gives empty ones.
-PIECES = 2000
 WATCH_REQUEST = 'send `{"v": 1, "id": 1, "command": "watch"}`'
 
 
@@ -172,16 +170,18 @@ class _Connection:
         self.slots.append(slot)
         self.asked_bytes += len(slot.request.command)
 
-    def fill_with_answers(self) -> bool:
-        """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
+    def fill_with_answers(self, must_yield: Callable[[], bool]) -> bool:
+        """Fills `unsent` from the answers that are ready, in order. Returns False if it stays empty. Raises OSError."""
         pieces: list[bytes] = []
         size = 0
-        while size < CHUNK and len(pieces) < PIECES and self.slots and self.slots[0].answer is not None:
+        while size < CHUNK and self.slots and (answer := self.slots[0].answer) is not None:
+            # CHUNK does not limit the time of pieces that are made now: the search of a long list gives empty ones.
+            if pieces and not isinstance(answer.output, str) and must_yield():
+                break
             slot = self.slots[0]
             if slot.in_transaction is not None:
                 self.in_transaction = slot.in_transaction
-            piece = slot.next_piece(self.in_transaction)
-            if piece is None:
+            if (piece := slot.next_piece(self.in_transaction)) is None:
                 self.slots.popleft()
                 self.asked_bytes -= len(slot.request.command)
                 self.answered_bytes -= slot.size
@@ -478,7 +478,7 @@ class ConsoleServer:
     # Answers out
 
     def _send(self, connection: _Connection) -> None:
-        """Sends until the socket is full, but at most about one chunk, so that a long answer delays no other client."""
+        """Sends until the socket is full, or others must have their turn: after about one chunk, or some time."""
         if connection not in self._connections:
             return
         budget = CHUNK
@@ -487,7 +487,7 @@ class ConsoleServer:
                 sent = connection.socket.send(connection.unsent)
                 connection.unsent = connection.unsent[sent:]
                 connection.active_ms = self.loop.clock.moment().boot
-                budget -= sent
+                budget -= CHUNK if self.loop.must_yield() else sent
             if not connection.unsent:
                 # Lines that came while there was no room are read now. Otherwise they would wait for the client's next byte.
                 self._read_waiting_lines(connection)
@@ -503,7 +503,7 @@ class ConsoleServer:
 
     def _fill(self, connection: _Connection) -> bool:
         """Fills `unsent` with answers, also to lines that had no room before, or with events. Returns False if there are none."""
-        is_filled = connection.fill_with_answers() or self._read_waiting_lines(connection)
+        is_filled = connection.fill_with_answers(self.loop.must_yield) or self._read_waiting_lines(connection)
         return is_filled or self._fill_with_events(connection)
 
     def _read_waiting_lines(self, connection: _Connection) -> bool:
@@ -511,7 +511,7 @@ class ConsoleServer:
         if connection.reader.is_empty or connection.room <= 0:
             return False
         self._read_requests(connection)
-        return connection.fill_with_answers()
+        return connection.fill_with_answers(self.loop.must_yield)
 
     def _settle(self, connection: _Connection) -> None:
         """Ends a client that is done. For any other, watches its socket for what is needed next."""

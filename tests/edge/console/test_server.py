@@ -274,6 +274,44 @@ def test_a_long_answer_is_sent_from_a_short_buffer(served: Served, clients: Call
     assert 0 < max(lengths) <= 2 * CHUNK
 
 
+def test_a_list_is_made_in_rounds_so_that_other_clients_have_their_turn(
+    served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 rows of `sched list` were made at once, and took up to 16 ms."""
+    monkeypatch.setattr(served.loop, "must_yield", lambda: True)
+    listing, other = clients(), clients()
+    listing.socket.sendall(b"a\n")
+    (line,) = served.lines()
+    made: list[int] = []
+
+    def rows() -> Iterator[str]:
+        for number in range(100):
+            made.append(number)
+            yield "" if number % 2 else "row\n"
+
+    served.console.reply(Reply(line.reply_to, Answer(rows()), False, 0))
+    counts = []
+    while len(made) < 100:
+        counts.append(len(made))
+        served.turn()
+    assert counts == sorted(set(counts)) and len(counts) > 40, "each round makes a few pieces"
+    other.send("b")
+    assert other.socket.recv(10) == b"x" * 10
+    assert listing.read(200) == []
+
+
+def test_the_answers_of_a_long_turn_are_sent_at_once(
+    served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served.loop, "must_yield", lambda: True)
+    client = clients()
+    client.socket.sendall(b"a\nb\nc\n")
+    for line in served.lines():
+        served.answer(line, "short")
+    client.socket.setblocking(False)
+    assert client.socket.recv(100) == b"short\n" * 3
+
+
 def test_many_long_lines_are_all_carried_out(clients: Callable[[], Client]) -> None:
     client = clients()
     lines = [f"{number} {'x' * 60_000}" for number in range(20)]
