@@ -6,13 +6,14 @@ Rule: Options are immutable. Setting an option makes new Options, so a rollback 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import DEFAULTS, GLOBAL, SCHED, Scope, text_of, value_of
 from schedappliance.model.options import OF_ITS_PROGRAM, OF_SCHED, STANZAS
-from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, union, with_options
+from schedappliance.model.stanzas import InvalidOptions, options_of, read_again, stanzas_of, union, with_parts
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Dictionary, Scalar, Value
 
@@ -100,43 +101,48 @@ class Options:
     """One configuration with its overrides; `with_overrides` makes it.
 
     `configuration`: the files with the overrides of stanzas applied. `unfit`: the overrides that the files do not allow
-    any more. `stanza_overrides`: the overrides of stanzas. They are few. A change of one reads all overrides of its
-    stanza.
+    any more. `of_stanzas`: the overrides of each stanza.
     """
 
     files: Configuration
     overrides: Overrides
-    stanza_overrides: Mapping[Place, Override]
+    of_stanzas: Mapping[Scope, tuple[Override, ...]]
     configuration: Configuration
     unfit: tuple[Override, ...]
 
     def put(self, override: Override) -> Options:
         """These options with one override added or replaced. Raises InvalidOptions."""
-        scope, configuration, of_stanzas = override.place.scope, self.configuration, self.stanza_overrides
+        scope, configuration, of_stanzas = override.place.scope, self.configuration, self.of_stanzas
         if scope != GLOBAL:
-            of_stanzas = {**of_stanzas, override.place: override}
-            fitting = [o for o in of_stanzas.values() if o.place.scope == scope and o not in self.unfit]
-            configuration = _apply(configuration, scope, fitting)
+            others = {other.place: other for other in of_stanzas.get(scope, ())}
+            together = tuple({**others, override.place: override}.values())
+            of_stanzas = {**of_stanzas, scope: together}
+            part = _read(configuration, scope, [other for other in together if other not in self.unfit])
+            configuration = with_parts(configuration, [part])
         return Options(self.files, self.overrides.put(override), of_stanzas, configuration, self.unfit)
 
     def without(self, places: Iterable[Place]) -> Options:
         """These options without some overrides. Only the stanzas that lose one are read again."""
         dropped = set(places)
-        remaining = [override for place, override in self.overrides.items() if place not in dropped]
-        scopes = {place.scope for place in dropped} - {GLOBAL}
-        if any(scope.stanza in _COUNTED_ON for scope in scopes):
-            return with_overrides(self.files, remaining)
-        configuration = self.configuration
+        return self.following(Overrides(o for place, o in self.overrides.items() if place not in dropped))
+
+    def following(self, overrides: Overrides) -> Options:
+        """The same files with other overrides. Only the stanzas whose overrides differ are read again."""
+        if overrides is self.overrides:
+            return self
+        of_stanzas = _by_stanza(overrides)
+        scopes = differing(self.of_stanzas, of_stanzas)
+        if any(map(is_counted_on, scopes)):
+            return with_overrides(self.files, overrides)
         try:
-            for scope in scopes:
-                fitting = [o for o in remaining if o.place.scope == scope and o not in self.unfit]
-                configuration = _apply(configuration, scope, fitting)
+            configuration, unfit = _with_fitting(
+                self.configuration, {scope: of_stanzas.get(scope, ()) for scope in scopes}, needs_part=True
+            )
         except InvalidOptions:
             # What the files say of a stanza does not fit the overrides of others.
-            return with_overrides(self.files, remaining)
-        of_stanzas = {place: o for place, o in self.stanza_overrides.items() if place not in dropped}
-        unfit = tuple(override for override in self.unfit if override.place not in dropped)
-        return Options(self.files, Overrides(remaining), of_stanzas, configuration, unfit)
+            return with_overrides(self.files, overrides)
+        unfit = [*(override for override in self.unfit if override.place.scope not in scopes), *unfit]
+        return Options(self.files, overrides, of_stanzas, configuration, tuple(unfit))
 
     def exists(self, scope: Scope) -> bool:
         return scope == GLOBAL or scope in self.files.blocks
@@ -248,37 +254,83 @@ class Options:
         value = option[1]
         return value.value if isinstance(value, Scalar) else written(value)
 
-    def outdated(self) -> list[Override]:
-        """The overrides whose option the files have changed since, or do not allow any more."""
-        return [o for o in self.overrides.values() if o in self.unfit or o.base != self._base(o.place)]
+    def outdated(self, among: Iterable[Override] | None = None) -> list[Override]:
+        """The overrides whose option the files have changed since, or do not allow any more; None: among all."""
+        unfit = set(self.unfit)
+        overrides = self.overrides.values() if among is None else among
+        return [override for override in overrides if override in unfit or override.base != self._base(override.place)]
 
 
-def with_overrides(files: Configuration, overrides: Iterable[Override] = ()) -> Options:
-    by_place = Overrides(overrides)
-    of_stanzas = {place: override for place, override in by_place.items() if place.scope != GLOBAL}
-    configuration, unfit = _effective(files, of_stanzas.values())
-    return Options(files, by_place, of_stanzas, configuration, tuple(unfit))
+def with_overrides(files: Configuration, overrides: Iterable[Override] | Overrides = ()) -> Options:
+    """The files with the overrides that fit. Those that the others count on come first."""
+    by_place = overrides if isinstance(overrides, Overrides) else Overrides(overrides)
+    of_stanzas = _by_stanza(by_place)
+    configuration, unfit = files, list[Override]()
+    others = dict(of_stanzas)
+    for scope in filter(is_counted_on, of_stanzas):
+        configuration, misfits = _with_fitting(configuration, {scope: others.pop(scope)})
+        unfit += misfits
+    configuration, misfits = _with_fitting(configuration, others)
+    return Options(files, by_place, of_stanzas, configuration, (*unfit, *misfits))
 
 
-# Overrides of jobs may be right only with overrides of these stanzas.
-_COUNTED_ON = ("sched", "days")
+def is_counted_on(scope: Scope) -> bool:
+    """Whether overrides of jobs may be right only with the overrides of this stanza."""
+    return scope.stanza in ("sched", "days")
 
 
-def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Configuration, list[Override]]:
-    """The files with the overrides that fit, each beside those before it, and the overrides that do not fit."""
-    configuration, unfit = files, []
-    fitting: dict[Scope, list[Override]] = {}
-    for override in sorted(overrides, key=lambda override: override.place.scope.stanza not in _COUNTED_ON):
-        together = [*fitting.get(override.place.scope, ()), override]
+def differing(some: Mapping[Scope, tuple[Override, ...]], others: Mapping[Scope, tuple[Override, ...]]) -> list[Scope]:
+    """The stanzas whose overrides differ."""
+    gone = [scope for scope in some if scope not in others]
+    return [*gone, *(scope for scope, overrides in others.items() if some.get(scope) != overrides)]
+
+
+def _by_stanza(overrides: Overrides) -> dict[Scope, tuple[Override, ...]]:
+    of_stanzas: dict[Scope, list[Override]] = {}
+    for override in overrides.values():
+        if override.place.scope != GLOBAL:
+            of_stanzas.setdefault(override.place.scope, []).append(override)
+    return {scope: tuple(several) for scope, several in of_stanzas.items()}
+
+
+def _with_fitting(
+    configuration: Configuration, of_stanzas: Mapping[Scope, Iterable[Override]], needs_part: bool = False
+) -> tuple[Configuration, list[Override]]:
+    """The configuration with the overrides of these stanzas that fit, and those that do not fit.
+
+    The overrides of one stanza fit if they fit together. Else each must fit beside those before it. `needs_part`: a
+    stanza without any goes back to what the files say, or raises InvalidOptions if that does not fit.
+    """
+    parts: list[Configuration] = []
+    unfit: list[Override] = []
+    for scope, overrides in of_stanzas.items():
+        part, misfits = _fitting(configuration, scope, list(overrides))
+        unfit += misfits
+        if part is None and needs_part and scope in configuration.blocks:
+            part = _read(configuration, scope, ())
+        if part is not None:
+            parts.append(part)
+    return with_parts(configuration, parts), unfit
+
+
+def _fitting(
+    configuration: Configuration, scope: Scope, overrides: list[Override]
+) -> tuple[Configuration | None, list[Override]]:
+    """What a stanza declares with the overrides that fit, None if none does; and those that do not fit."""
+    part, fitting, unfit = None, list[Override](), list[Override]()
+    with suppress(InvalidOptions):
+        return (_read(configuration, scope, overrides) if overrides else None), []
+    for override in overrides:
         try:
-            configuration = _apply(configuration, override.place.scope, together)
-            fitting[override.place.scope] = together
+            part = _read(configuration, scope, [*fitting, override])
+            fitting.append(override)
         except InvalidOptions:
             unfit.append(override)
-    return configuration, unfit
+    return part, unfit
 
 
-def _apply(configuration: Configuration, scope: Scope, overrides: Iterable[Override]) -> Configuration:
-    if scope not in configuration.blocks:
+def _read(configuration: Configuration, scope: Scope, overrides: Iterable[Override]) -> Configuration:
+    """What a stanza declares with overrides. Raises InvalidOptions."""
+    if scope not in configuration.blocks or STANZAS[scope.stanza].in_files:
         raise InvalidOptions([])
-    return with_options(configuration, scope, {override.place.option: override.value for override in overrides})
+    return read_again(configuration, scope, {override.place.option: override.value for override in overrides})

@@ -63,10 +63,10 @@ class InvalidOptions(Exception):
         self.diagnostics = diagnostics
 
 
-def with_options(configuration: Configuration, scope: Scope, values: Mapping[str, str]) -> Configuration:
-    """The configuration with other values for options of one stanza, as if they stood in it; raises InvalidOptions.
+def read_again(configuration: Configuration, scope: Scope, values: Mapping[str, str]) -> Configuration:
+    """What one stanza declares with other values for options, as if they stood in it; raises InvalidOptions.
 
-    Keys of `values` are in lower case. Only that stanza is read again.
+    Keys of `values` are in lower case. `with_parts` takes the result.
     """
     if scope.stanza == "job" and "command" in values and configuration.authorization:
         # Declared jobs need no role, so only the files may decide which command they run.
@@ -78,23 +78,40 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     new = reader.finish()
     errors = [diagnostic for diagnostic in reader.reader.diagnostics if diagnostic.is_error]
     errors = errors or [mistake for mistake in _job_references(new, configuration) if mistake.is_error]
+    if not errors and scope.stanza == "days":
+        errors = list(_mistakes_with_days(configuration, scope.name, {**configuration.days, **new.days}))
     if errors:
         raise InvalidOptions(errors)
-    if scope.stanza == "program":
-        return replace(configuration, programs={**configuration.programs, **new.programs})
-    if scope.stanza == "job":
-        programs = {**configuration.programs, **new.programs} if new.programs else configuration.programs
-        return replace(configuration, programs=programs, jobs={**configuration.jobs, **new.jobs})
-    if scope.stanza == "days":
-        days = {**configuration.days, **new.days}
-        mistakes = list(_mistakes_with_days(configuration, scope.name, days))
-        if mistakes:
-            raise InvalidOptions(mistakes)
-        return replace(configuration, days=days)
+    return new
+
+
+def with_parts(configuration: Configuration, parts: Iterable[Configuration]) -> Configuration:
+    """The configuration with stanzas that were read again. All its other stanzas stay the same objects."""
+    programs: dict[str, Program] = {}
+    jobs: dict[str, DeclaredJob] = {}
+    days: dict[str, DayList] = {}
+    for part in parts:
+        if not (part.programs or part.jobs or part.days):
+            configuration = _with_sched(configuration, part)
+        programs |= part.programs
+        jobs |= part.jobs
+        days |= part.days
+    # A dictionary that is the same object shows that nothing in it has changed.
     return replace(
-        new,
+        configuration,
+        programs={**configuration.programs, **programs} if programs else configuration.programs,
+        jobs={**configuration.jobs, **jobs} if jobs else configuration.jobs,
+        days={**configuration.days, **days} if days else configuration.days,
+    )
+
+
+def _with_sched(configuration: Configuration, sched: Configuration) -> Configuration:
+    """The configuration with the `sched` stanza of another one."""
+    zone = sched.zone
+    return replace(
+        sched,
         programs=configuration.programs,
-        jobs=configuration.jobs if new.zone == configuration.zone else _in_zone(configuration.jobs, new.zone),
+        jobs=configuration.jobs if zone == configuration.zone else _in_zone(configuration.jobs, zone),
         days=configuration.days,
         notify=configuration.notify,
         defaults=configuration.defaults,

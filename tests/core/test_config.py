@@ -152,6 +152,20 @@ def test_a_job_disabled_by_another_job_stays_disabled_over_a_restart(running: Ap
     assert running.state.configuration.jobs["tidy"].enabled is False
 
 
+def test_an_option_that_needs_another_one_of_its_job_survives_a_restart(running: Appliance) -> None:
+    """`move` needs `only`, and comes before it in the order of the rows."""
+    files = FILES + (
+        'days "weekend" { dates = ( "Sat..Sun" ) }\njob "daily" { calendar = daily zone = UTC command = "pid" }\n'
+    )
+    running.turn(running.read(files))
+    running.say("config set job daily only weekend")
+    running.say("config set job daily move next")
+    due = running.next_runs()
+    running.restart(SECOND, files)
+    assert running.next_runs() == due
+    assert [override.name for override in running.store.settings.overrides()] == ["move", "only"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from schedappliance.engine.options import Options, Override, Place, with_overrides
+from schedappliance.engine.options import Options, Override, Overrides, Place, with_overrides
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.option_paths import GLOBAL, SCHED, Scope
 from schedappliance.model.schedules import Every
 from schedappliance.model.stanzas import InvalidOptions
@@ -197,7 +198,62 @@ def test_what_is_left_of_the_overrides_is_as_if_the_others_had_never_been_set(se
     kept = [override for override in CHANGES if override not in dropped]
     wanted = with_overrides(made.files, kept)
     assert list(made.overrides.values()) == kept
-    assert (meaning(made), made.stanza_overrides) == (meaning(wanted), wanted.stanza_overrides)
+    assert (meaning(made), made.of_stanzas) == (meaning(wanted), wanted.of_stanzas)
+
+
+TOGETHER = (
+    Override(Place(LATE, "within"), "within", "08:00..18:00", None),
+    Override(Place(LATE, "zone"), "zone", "UTC", None),
+)
+MISFITS = (
+    Override(Place(DAILY, "at"), "at", "1800000000", None),
+    Override(Place(TIDY, "within"), "within", "08:00..18:00", None),
+    Override(Place(DAILY, "except"), "except", "nothing", None),
+    Override(Place(Scope("job", "gone"), "enabled"), "enabled", "no", None),
+    Override(Place(SCHED, "max_running"), "max_running", "none", None),
+    Override(Place(HOLIDAYS, "dates"), "dates", '( "*-13-01" )', None),
+)
+
+
+@pytest.mark.parametrize("overrides", [TOGETHER, TOGETHER[::-1]])
+def test_overrides_of_a_stanza_fit_if_they_fit_together(overrides: tuple[Override, ...]) -> None:
+    """The rows are in another order than the one in which the options were set."""
+    read = options(*overrides, files=RELATED)
+    assert read.unfit == ()
+    schedule = read.configuration.jobs["late"].schedule
+    assert isinstance(schedule, CalendarRule)
+    assert (schedule.within, schedule.zone) == (("08:00..18:00",), "UTC")
+
+
+def test_overrides_that_do_not_fit_leave_the_other_stanzas_alone() -> None:
+    read = options(*TOGETHER, *MISFITS, files=RELATED)
+    assert set(read.unfit) == set(MISFITS)
+    assert meaning(read)[:-1] == meaning(options(*TOGETHER, files=RELATED))[:-1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_options_that_follow_other_overrides_are_as_if_they_were_read_with_them(seed: int) -> None:
+    random = Random(seed)
+    every = [*CHANGES, *TOGETHER, *MISFITS]
+
+    def some() -> list[Override]:
+        chosen = random.sample(every, random.randint(0, len(every)))
+        return list({override.place: override for override in chosen}.values())
+
+    after = some()
+    made = options(*some(), files=RELATED).following(Overrides(after))
+    wanted = options(*after, files=RELATED)
+    assert list(made.overrides.values()) == after
+    assert meaning(made)[:-1] == meaning(wanted)[:-1]
+    assert set(made.unfit) == set(wanted.unfit)
+    assert (set(made.outdated()), made.of_stanzas) == (set(wanted.outdated()), wanted.of_stanzas)
+
+
+def test_a_stanza_that_no_override_concerns_stays_the_same_object() -> None:
+    before = options(CHANGES[5], files=RELATED)
+    after = before.following(Overrides([CHANGES[6]]))
+    assert after.configuration.jobs["tidy"] is before.configuration.jobs["tidy"]
+    assert after.configuration.jobs["late"].enabled
 
 
 def test_an_override_that_counts_on_one_that_is_unset_has_no_effect() -> None:

@@ -11,7 +11,7 @@ from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.loading import load
 from schedappliance.model.option_paths import Scope
 from schedappliance.model.schedules import Every, Once
-from schedappliance.model.stanzas import with_options
+from schedappliance.model.stanzas import read_again, with_parts
 from schedappliance.syntax.printer import quoted
 from schedappliance.visible import visible
 from tests.model.calendars import bad_expressions
@@ -130,8 +130,8 @@ def test_the_day_of_from_and_until_belongs_to_their_range() -> None:
 def test_another_zone_of_sched_moves_local_times_and_instants_stay() -> None:
     files = f"{job('every = 1h from = 2026-11-30')}\nsched {{ zone = UTC }}"
     before = read_stanzas(files)
-    after = with_options(before, Scope("sched"), {"zone": "America/New_York"})
-    moved = with_options(after, Scope("job", "j"), {"from": "2026-11-30 02:00"})
+    after = with_parts(before, [read_again(before, Scope("sched"), {"zone": "America/New_York"})])
+    moved = with_parts(after, [read_again(after, Scope("job", "j"), {"from": "2026-11-30 02:00"})])
     rules = [one.jobs["j"].schedule for one in (before, after, moved)]
     assert [isinstance(rule, CalendarRule) and rule.from_ms for rule in rules] == [
         1_795_996_800_000,
