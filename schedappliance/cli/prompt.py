@@ -26,6 +26,8 @@ from schedappliance.visible import visible
 KEPT_LINES, MOST_NAMES = 1000, 1000
 # The commands of `sched` that are followed by a job, as their usages say.
 OF_JOBS = {match[1] for form in FORMS.values() if (match := re.match(r"sched (\w+) \[?ID\b", form.usage))}
+# The commands whose filters follow a job or a run.
+WITH_FIRST_WORD = ("show", "output")
 
 
 Say = Callable[[Session, str, bool], int]
@@ -112,6 +114,8 @@ class Completion:
         if words[:1] != ["sched"] or len(words) < 2:
             return []
         filters = ["for"] if words[1:] == ["hold"] else list(FILTERS.get(f"sched_{words[1]}", ()))
+        if words[1] in WITH_FIRST_WORD:
+            filters = []
         return filters + (self._names("job") if words[1] in OF_JOBS and len(words) == 2 else [])
 
     def _names(self, kind: str) -> list[str]:

@@ -26,8 +26,10 @@ from schedappliance.commands.phrases import (
 from schedappliance.commands.view import View
 from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.model.commands import Command
+from schedappliance.model.listings import read_wanted_details
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import Attempt, PastRun
+from schedappliance.syntax.command import Word
 
 # A run may have many attempts; the last ones are shown with their outputs.
 ATTEMPTS_SHOWN = 10
@@ -36,24 +38,27 @@ Facts = Iterable[tuple[str, object]]
 
 
 def show_job(view: View, command: Command) -> Outcome:
-    """Shows the job or the run that the word names."""
-    word = command.words[0]
+    """Shows the job or the run that the first word names."""
+    wanted = read_wanted_details([Word(word, 0, 0) for word in command.words])
+    word = wanted.key
     if key := find_run(view, word):
         run = view.store.runs.past(key)
         if run is None:
             raise unknown_run(view, word, key)
-        return _show_run(view, *as_now(view, [run]))
+        (run,) = as_now(view, [run])
+        return _show_run(view, run, wanted.has_outputs)
     number = number_of(view, word)
     job = view.store.jobs.get(number)
     last = next(iter(as_now(view, view.store.runs.history(number, 1))), None)
+    output = _output(view, last) if last and wanted.has_outputs else None
     if job is not None:
-        return _show_stored(view, job, last)
+        return _show_stored(view, job, last, output)
     if last is not None:
-        return _show_gone(view, last)
+        return _show_gone(view, last, output)
     raise unknown(view, word, number)
 
 
-def _show_stored(view: View, job: Job, last: PastRun | None) -> Outcome:
+def _show_stored(view: View, job: Job, last: PastRun | None, output: str | None) -> Outcome:
     declared = view.options.configuration.jobs.get(job.declared) if job.declared else None
     node, failed = view.store.node, job.on_failure_of
     data: dict[str, Any] = {
@@ -73,12 +78,12 @@ def _show_stored(view: View, job: Job, last: PastRun | None) -> Outcome:
         "on_failure_of": run_id(node, failed) if failed else None,
         "occurrences": job.occurrence,
         "last_run": run_data(node, last) if last else None,
-        "output": _output(view, last) if last else None,
+        "output": output,
     }
     return Outcome(view.answer(_job_text(view, data, last, next_run_text(view, job)), data))
 
 
-def _show_gone(view: View, last: PastRun) -> Outcome:
+def _show_gone(view: View, last: PastRun, output: str | None) -> Outcome:
     """Describes a finished or deleted job from its last run."""
     run = run_data(view.store.node, last)
     data: dict[str, Any] = {
@@ -98,7 +103,7 @@ def _show_gone(view: View, last: PastRun) -> Outcome:
         "on_failure_of": run["on_failure_of"],
         "occurrences": last.key.occurrence,
         "last_run": run,
-        "output": _output(view, last),
+        "output": output,
     }
     return Outcome(view.answer(_job_text(view, data, last), data))
 
@@ -128,9 +133,9 @@ def _output(view: View, run: PastRun) -> str | None:
     return _decoded(output[0]) if output else view.store.runs.answer(run.key)
 
 
-def _show_run(view: View, run: PastRun) -> Outcome:
-    attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN)
-    output = _output(view, run)
+def _show_run(view: View, run: PastRun, has_outputs: bool) -> Outcome:
+    attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN, has_outputs)
+    output = _output(view, run) if has_outputs else None
     data = run_data(view.store.node, run) | {
         "output": output,
         "attempts_made": [_attempt_data(attempt) for attempt in attempts],

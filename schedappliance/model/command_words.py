@@ -13,6 +13,7 @@ from schedappliance.model.listings import (
     FILTERS,
     job_or_pattern,
     read_listing,
+    read_wanted_details,
     read_wanted_incidents,
     read_wanted_output,
     read_wanted_preview,
@@ -99,6 +100,7 @@ def spelled(form: str, words: Sequence[str]) -> tuple[str, ...]:
 CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
     "sched_incidents": read_wanted_incidents,
+    "sched_show": read_wanted_details,
     "sched_output": read_wanted_output,
     "preview": read_wanted_preview,
     "sched_wait": _check_wait,

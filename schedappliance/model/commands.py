@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
 from schedappliance.model.command_words import CHECKS, spelled
-from schedappliance.model.listings import FILTERS, is_pattern, read_listing
+from schedappliance.model.listings import FILTERS, WITH_KEYWORDS, is_pattern, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -96,7 +96,9 @@ FORMS: dict[str, CommandForm] = {
         drop=True,
     ),
     "sched_show": CommandForm(
-        "sched show ID", "show everything about a job, or about a run (ID/OCCURRENCE) with its output", drop=True
+        "sched show ID [output none]",
+        "show everything about a job, or about a run (ID/OCCURRENCE) with its output; `output none` leaves outputs out",
+        drop=True,
     ),
     "sched_output": CommandForm(
         "sched output RUN [attempt NUMBER] [from BYTE] [as base64]",
@@ -569,7 +571,7 @@ def _filters(words: Sequence[str]) -> tuple[Sequence[str], list[tuple[str, str]]
     """The id in a listing command, if there is one, and its filters."""
     first = len(words) % 2
     return words[:first], [
-        (name.lower(), value.lower() if name.lower() == "state" else value)
+        (name.lower(), value.lower() if name.lower() in WITH_KEYWORDS else value)
         for name, value in zip(words[first::2], words[first + 1 :: 2], strict=True)
     ]
 

@@ -1,6 +1,6 @@
 """The words of `sched list`, `sched history` and `sched incidents`, which say which rows are listed: an id, and filters.
 
-The words of `sched output` are read in the same way: they say which part of an output is shown.
+The words of `sched show` and `sched output` are read in the same way: they say how much is shown.
 
 Rule: each filter is a pair of words. Therefore an odd number of words begins with an id, even if it looks like a filter.
 """
@@ -57,6 +57,14 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedDetails:
+    """The job or the run that is shown, and whether its outputs are shown too."""
+
+    key: str
+    has_outputs: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WantedOutput:
     """Which part of an output is shown, of this attempt (None: of the last one). `as_base64`: as bytes, not as text."""
 
@@ -108,6 +116,12 @@ def read_wanted_incidents(words: Sequence[Word]) -> WantedIncidents:
     """The meaning of the words after `sched incidents`. Raises InvalidValue at the place of a word."""
     values = _read_filters(FILTERS["sched_incidents"], words)
     return WantedIncidents(values.get("after", 0), values.get("limit", PAGE))
+
+
+def read_wanted_details(words: Sequence[Word]) -> WantedDetails:
+    """The meaning of the words after `sched show`. Raises InvalidValue at the place of a word."""
+    values = _read_filters(FILTERS["sched_show"], words[1:])
+    return WantedDetails(words[0].value, "output" not in values)
 
 
 def read_wanted_output(words: Sequence[Word]) -> WantedOutput:
@@ -175,6 +189,8 @@ class _Filter(NamedTuple):
     read: Callable[[str], object]
 
 
+# The filters whose values are keywords.
+WITH_KEYWORDS = ("state", "as", "output")
 # For each form: its filters. Those of a listing have the names of their fields.
 FILTERS: Mapping[str, dict[str, _Filter]] = {
     "sched_history": {
@@ -198,6 +214,7 @@ FILTERS: Mapping[str, dict[str, _Filter]] = {
         "job": _Filter("job ID|PATTERN", job_or_pattern),
         "limit": _Filter("limit NUMBER", lambda text: integer(text, 1, MAX_PREVIEW_ROWS)),
     },
+    "sched_show": {"output": _Filter("output none", lambda text: choice(text, ("none",)))},
     "sched_output": {
         "attempt": _Filter("attempt NUMBER", lambda text: integer(text, 1, MAX_ATTEMPT)),
         "from": _Filter("from BYTE", lambda text: integer(text, 0, MAX_PLACE)),

@@ -322,9 +322,9 @@ class Runs(Table):
         row = self._database.row(self._sql["past_run"], key)
         return _past_run(row) if row else None
 
-    def attempts(self, key: RunKey, limit: int) -> list[Attempt]:
+    def attempts(self, key: RunKey, limit: int, with_outputs: bool = True) -> list[Attempt]:
         """The last attempts of a run, in their order."""
-        rows = self._database.rows(self._sql["last_attempts"], (*key, limit))
+        rows = self._database.rows(self._sql["last_attempts"], (with_outputs, *key, limit))
         return [_attempt(row) for row in reversed(rows)]
 
     def attempt(self, key: AttemptKey) -> Attempt | None:

@@ -274,7 +274,8 @@ class Feed:
         """Reads one job, since events do not tell the next due time of a job that has run."""
         with self._events_wait():
             try:
-                details = await _data(session, f"sched show {quoted(job)}", None)
+                line = f"sched show {quoted(job)}"
+                details = await _data(session, f"{line} output none", None) or await _data(session, line, None)
             except Rejected:
                 # It was deleted before it has ever run.
                 details = None

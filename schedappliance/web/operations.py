@@ -92,6 +92,7 @@ JOB, RUN = {"job": "nightly"}, {"job": "example.com-000000001", "occurrence": 1}
 _LIMIT = Parameter(
     "limit", f"how many rows, {PAGE} by default and at most {MOST}", 2, "limit", LIMIT_SCHEMA, default=PAGE
 )
+_OUTPUT = Parameter("output", "without outputs", "none", "output", {"enum": ["none"]})
 
 
 def _schedule(values: Mapping[str, Any]) -> str:
@@ -149,7 +150,9 @@ OPERATIONS: tuple[Operation, ...] = (
         status=201,
         line=_schedule,
     ),
-    Operation("GET", "/jobs/{job}", "Show a job", "sched show {job}", answers.JobDetails, examples=JOB),
+    Operation(
+        "GET", "/jobs/{job}", "Show a job", "sched show {job}", answers.JobDetails, query=(_OUTPUT,), examples=JOB
+    ),
     Operation(
         "DELETE",
         "/jobs/{job}",
@@ -235,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Show a run with its output and its attempts",
         "sched show {job}/{occurrence}",
         answers.RunDetails,
+        query=(_OUTPUT,),
         examples=RUN,
     ),
     Operation(

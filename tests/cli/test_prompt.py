@@ -27,6 +27,20 @@ class Asked:
         return {"ok": False}
 
 
+class Known:
+    """A session with one job."""
+
+    def ask(self, _line: str, quiet: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        return {"ok": True, "data": [{"id": "n-000000001", "name": "nightly"}]}
+
+
+def test_no_filter_is_offered_where_a_job_or_a_run_must_follow() -> None:
+    completion = Completion(cast("Session", Known()))
+    assert completion.words("sched show ") == ["nightly"]
+    assert completion.words("sched output ") == []
+    assert completion.words("sched history ")[-1] == "nightly" and "limit" in completion.words("sched history ")
+
+
 @pytest.mark.parametrize("before", ["run ", "sched show "])
 def test_the_completion_asks_without_a_line_in_the_log(before: str) -> None:
     asked = Asked()

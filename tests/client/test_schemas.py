@@ -40,7 +40,7 @@ COMMANDS = {
     "sched_list": ["sched list"],
     "sched_next": ["sched next nightly"],
     "sched_history": ["sched history"],
-    "sched_show": ["sched show nightly", "sched show RUN", "sched show JOB"],
+    "sched_show": ["sched show nightly", "sched show RUN", "sched show JOB", "sched show RUN output none"],
     "sched_output": ["sched output RUN", "sched output RUN as base64"],
     "sched_why": ["sched why nightly", "sched why RUN", "sched why JOB"],
     "sched_run": ["sched run nightly"],

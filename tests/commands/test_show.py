@@ -192,6 +192,39 @@ def test_the_output_of_the_last_attempt_is_shown_below_those_of_earlier_attempts
     assert (attempts, data["has_output"]) == ([(1, "failed", "no disk"), (2, "succeeded", None)], True)
 
 
+def test_outputs_can_be_left_out(either: Appliance) -> None:
+    program = 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'
+    either.turn(either.read(STANZAS + program))
+    either.say("run p")
+    either.turn(ended(RunKey(1, 1), 3, output=b"no disk"))
+    either.turn(ended(RunKey(1, 1), attempt=2, output=b"done"))
+    for word in (ONE, f"{ONE}/1"):
+        whole, text = either.data(f"sched show {word}"), either.say(f"sched show {word}")
+        made = [{**one, "output": None} for one in whole.pop("attempts_made", [])]
+        without = either.data(f"sched show {word} output none")
+        assert without == {**whole, "output": None, **({"attempts_made": made} if made else {})}
+        assert [one["output_bytes"] for one in made] == ([7, 4] if made else [])
+        lines = either.say(f"sched show {word} output none").splitlines()
+        assert [line for line in text.splitlines() if line not in lines] == [
+            *(["output of attempt 1:", "no disk"] if made else []),
+            *("output:", "done"),
+        ]
+
+
+@pytest.mark.parametrize("left_out", [f"{ONE} output none", f"{ONE}/1 output none"])
+def test_the_answer_of_an_internal_command_can_be_left_out_too(either: Appliance, left_out: str) -> None:
+    either.say("sched in 5 version")
+    either.after(5 * SECOND)
+    assert either.data(f"sched show {left_out}")["output"] is None
+    assert "output" not in either.say(f"sched show {left_out}")
+
+
+@pytest.mark.parametrize("words", ["output", "output all", "output none output none", "nothing"])
+def test_only_outputs_can_be_left_out(either: Appliance, words: str) -> None:
+    either.say("sched in 5 version")
+    assert "sched in 5 version" not in either.error(f"sched show {ONE} {words}")
+
+
 def test_the_answer_of_an_internal_command_is_its_output(either: Appliance) -> None:
     either.say("sched in 5 version")
     either.after(5 * SECOND)

@@ -211,7 +211,7 @@ def test_valid_nesting_is_accepted(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("sched show", "usage: `sched show ID`"),
+        ("sched show", "usage: `sched show ID [output none]`"),
         ("sched in 5  SCHED   pause ", "usage: `sched pause ID|PATTERN|--all`"),
         ("json sched in", "usage: `sched in SECONDS COMMAND`"),
         ("run", "usage: `run PROGRAM [ARGS...]`"),

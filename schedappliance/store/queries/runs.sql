@@ -217,8 +217,10 @@ INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) 
 SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: last_attempts
--- The last attempts of a run, the newest first.
-SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
+-- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
+SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, boot_id, started_ms, started_boot_ms, ended_ms,
+       exit_status, exit_signal, cpu_ms, memory_bytes, replaced, stopped_by, iif(?, output, NULL), output_bytes
+FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
 -- name: attempt
 SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? AND attempt = ?;

@@ -20,7 +20,7 @@ RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 40, 5, 500
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    job = await look.data(f"sched show {quoted(look.part('job'))}")
+    job = await look.details(f"sched show {quoted(look.part('job'))}")
     key = job["id"]
     columns = await look.runs(job)
     runs = columns.of(key, RESULTS)

@@ -92,7 +92,7 @@ async def _switched_off(look: Look) -> list[Row]:
     jobs = []
     for name in names:
         try:
-            details = await look.data(f"sched show {quoted(name)}")
+            details = await look.details(f"sched show {quoted(name)}")
         except Rejected:
             continue
         jobs.append(details | {"paused": False, "recurrent": True, "next_run_ms": details["next_run_ms"] or 0})
@@ -125,7 +125,7 @@ async def _words(look: Look, job: Row) -> str:
         return schedule_words(job)
     key = job["id"]
     if key not in look.feed.words:
-        look.feed.words[key] = (await look.data(line))["words"] or schedule_words(job)
+        look.feed.words[key] = (await look.details(line))["words"] or schedule_words(job)
     return look.feed.words[key]
 
 

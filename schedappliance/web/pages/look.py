@@ -69,6 +69,12 @@ class Look:
         """The data; None if the roles of the viewer do not allow the command. Raises Error."""
         return await self.data(line) if await self.may(line) else None
 
+    async def details(self, line: str) -> Row:
+        """What `sched show` says about a job or a run; without outputs, if a role allows this form. Raises Error."""
+        brief = f"{line} output none"
+        details: Row = await self.data(brief if await self.may(brief) else line)
+        return details
+
     async def may(self, line: str) -> bool:
         """Raises Unavailable."""
         return await self.gateway.may(self.viewer, line)

@@ -64,7 +64,7 @@ async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     run = run_of(look)
     word = quoted(run)
-    details = await look.data(f"sched show {word}")
+    details = await look.details(f"sched show {word}")
     numbers = [one["attempt"] for one in details["attempts_made"]]
     # A number of no attempt stands for the last one: only the page would fail, and its stream would load it for ever.
     attempt = chosen if (chosen := look.number("attempt")) in numbers else None
