@@ -20,8 +20,8 @@ from schedappliance.model.calendars.zones import UnknownZone, instead_of_zone
 from schedappliance.model.commands import read_command
 
 if TYPE_CHECKING:
+    from schedappliance.store.history import PastRun
     from schedappliance.store.jobs import NamedJob
-    from schedappliance.store.runs import PastRun
     from schedappliance.store.tables import Store
 
 NAMES_SHOWN = 20

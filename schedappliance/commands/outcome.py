@@ -90,8 +90,7 @@ class Outcome:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
     run. `call_off`: jobs whose waiting runs are cancelled. `stops_run`: a run to stop. `missed`: jobs
     with due times that passed without a run. `hold`: the new last hold. `acknowledged`: the incidents that were
-    acknowledged. `resets`: the statistics are reset. `weight`: the bytes of an answer that would take as long, for a command
-    that searches many rows. `watches`: the client watches from now on. `stops`: the appliance stops.
+    acknowledged. `resets`: the statistics are reset. `watches`: the client watches from now on. `stops`: the appliance stops.
     `keeps`: its programs run on.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
@@ -109,7 +108,6 @@ class Outcome:
     hold: Hold | None = None
     acknowledged: tuple[Incident, ...] = ()
     resets: bool = False
-    weight: int = 0
     watches: bool = False
     stops: bool = False
     keeps: bool = False

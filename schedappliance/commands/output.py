@@ -23,7 +23,8 @@ from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
     from schedappliance.engine.events import OutputRead
-    from schedappliance.store.runs import Attempt, PastRun
+    from schedappliance.store.history import PastRun
+    from schedappliance.store.runs import Attempt
 
 
 def show_output(view: View, command: Command, reading: OutputRead | None = None) -> Outcome:

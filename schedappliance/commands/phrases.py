@@ -22,7 +22,7 @@ from schedappliance.model.values import seconds_text, size_text
 
 if TYPE_CHECKING:
     from schedappliance.engine.incidents import Incident
-    from schedappliance.store.runs import PastRun
+    from schedappliance.store.history import PastRun
 
 # One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20

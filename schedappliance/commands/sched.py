@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from schedappliance.clock import local_text
 from schedappliance.commands.lookup import find_job, find_past_run, is_unknown, number_of, unknown, unknown_zone
 from schedappliance.commands.outcome import CallOff, Outcome
 from schedappliance.commands.phrases import (
-    as_now,
+    WAITING_LOOKED_UP,
     calendar_data,
     due_text,
     hold_text,
@@ -27,7 +27,7 @@ from schedappliance.commands.phrases import (
 )
 from schedappliance.commands.view import View, check_room
 from schedappliance.diagnostics import InvalidValue, counted, shortened
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import Answer, Rest
 from schedappliance.engine.reasons import DELETED
 from schedappliance.engine.records import Kind, NewJob, RunKey, job_id, job_number, run_id
 from schedappliance.engine.states import RunState
@@ -36,16 +36,13 @@ from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import PAGE, Listing, read_listing
 from schedappliance.model.moments import LocalTime, When, read_when, zone_of
+from schedappliance.store.history import FIRST, LAST, MORE_COUNTED, FoundRuns, PastRun, RunFilter
 from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
-from schedappliance.store.runs import FIRST, LAST, MORE_COUNTED, PastRun, RunFilter, SelectedRuns
 from schedappliance.syntax.command import Word
 
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
-# A search of the history may take 25 ms. Three of them fill a turn, so that the commands of other users do not wait for
-# more.
-SEARCH_WEIGHT = 400 * 1024
 
 LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
@@ -248,7 +245,10 @@ def delete(view: View, command: Command) -> Outcome:
 
 
 def history(view: View, command: Command) -> Outcome:
-    """The last runs that are wanted, newest first. The last line of a cut list says how to get more."""
+    """The last runs that are wanted, newest first. The last line of a cut list says how to get more.
+
+    A console gets them as a stream.
+    """
     listing = read_listing("sched_history", [Word(word, 0, 0) for word in command.words])
     number = number_of(view, listing.key) if listing.key is not None else None
     since, until = _past_instant(view, listing.since, FIRST), _past_instant(view, listing.until, LAST)
@@ -258,35 +258,68 @@ def history(view: View, command: Command) -> Outcome:
     if before is not None and number not in (None, before.key.job):
         message = f"run {run_id(view.store.node, before.key)} is not one of job {shortened(listing.key or '')}"
         raise view.reject("E501", message, "give a run of that job in `before`, or leave out the job")
-    selected = view.store.runs.selected(wanted, before, listing.limit or PAGE)
-    runs = as_now(view, selected.runs)
-    if listing.key is not None and number is not None and not runs and is_unknown(view, number):
+    if listing.key is not None and number is not None and is_unknown(view, number):
         raise unknown(view, listing.key, number)
-    node = view.store.node
-    following = _following(view, command, selected)
-    more = _more_runs(view, following, selected) if following else None
-    weight = SEARCH_WEIGHT if listing.searches else 0
-    # Only the form that is wanted is made: for 5,000 runs, data take 13 ms and text 5.
-    if view.order.as_json:
-        answer = view.answer("", [run_data(node, run) for run in runs])
-        return Outcome(answer._replace(note=more, next=following), weight=weight)
-    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
-    return Outcome(view.answer(text, None), weight=weight)
+    limit = listing.limit or PAGE
+    if view.is_streamed:
+        runs = view.store.history(wanted, before, limit)
+    else:
+        runs = view.store.history_here(wanted, before, min(limit, LIST_LIMIT_IN_RESULT))
+    waiting = view.store.runs.last_waiting(
+        number, LAST if before is None else before.sequence, since, until, WAITING_LOOKED_UP
+    )
+    reasons = {run: view.why_waits(run, reason) for run, reason in waiting.items()}
+    rows = _HistoryRows(view, command, runs, reasons)
+    pieces = rows.as_json() if view.order.as_json else rows.as_text()
+    if view.is_streamed:
+        return Outcome(Answer(pieces, is_json=view.order.as_json, rest=rows.rest if view.order.as_json else None))
+    answer = Answer("".join(pieces), is_json=view.order.as_json)
+    return Outcome(answer._replace(**rows.rest()._asdict()) if view.order.as_json else answer)
 
 
-def _following(view: View, command: Command, selected: SelectedRuns) -> str | None:
-    """The command that lists more runs; None if the list is complete."""
-    key = selected.runs[-1].key if selected.more else selected.first_examined
-    return None if key is None else next_page(command, "before", run_id(view.store.node, key))
+class _HistoryRows(NamedTuple):
+    """The pieces of a list of runs. `reasons`: why the last runs that wait do so now, in place of the stored reasons."""
 
+    view: View
+    command: Command
+    runs: FoundRuns
+    reasons: Mapping[RunKey, str]
 
-def _more_runs(view: View, following: str, selected: SelectedRuns) -> str:
-    """How many more runs there are, and the command that lists them."""
-    if not selected.more:
-        assert selected.first_examined is not None, "runs follow"
-        return f"the runs before {run_id(view.store.node, selected.first_examined)} were not searched: `{following}`"
-    at_least = "at least " if selected.first_examined or selected.more == MORE_COUNTED else ""
-    return f"{at_least}{counted(selected.more, 'more run')}: `{following}`"
+    def as_text(self) -> Iterator[str]:
+        yield HISTORY_HEADER
+        for run in self._runs():
+            yield "" if run is None else _past_run(self.view, run)
+        if more := self.rest().note:
+            yield f"{more}\n"
+
+    def as_json(self) -> Iterator[str]:
+        before = "["
+        for run in self._runs():
+            if run is None:
+                yield ""
+                continue
+            yield before + json.dumps(run_data(self.view.store.node, run), ensure_ascii=False)
+            before = ", "
+        yield "[]" if before == "[" else "]"
+
+    def _runs(self) -> Iterator[PastRun | None]:
+        for run in self.runs:
+            if run is not None and run.state == RunState.QUEUED and run.key in self.reasons:
+                yield run._replace(reason=self.reasons[run.key])
+            else:
+                yield run
+
+    def rest(self) -> Rest:
+        """How many more runs there are, and the command that lists them."""
+        runs, node = self.runs, self.view.store.node
+        last = runs.last if runs.more else runs.first_examined
+        if last is None:
+            return Rest()
+        following = next_page(self.command, "before", run_id(node, last))
+        if not runs.more:
+            return Rest(f"the runs before {run_id(node, last)} were not searched: `{following}`", following)
+        at_least = "at least " if runs.first_examined or runs.more == MORE_COUNTED else ""
+        return Rest(f"{at_least}{counted(runs.more, 'more run')}: `{following}`", following)
 
 
 def _past_run(view: View, run: PastRun) -> str:

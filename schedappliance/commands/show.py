@@ -28,7 +28,8 @@ from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.model.listings import read_wanted_details
 from schedappliance.model.values import seconds_text
-from schedappliance.store.runs import Attempt, PastRun
+from schedappliance.store.history import PastRun
+from schedappliance.store.runs import Attempt
 from schedappliance.syntax.command import Word
 
 # A run may have many attempts; the last ones are shown with their outputs.

@@ -41,7 +41,7 @@ from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command, read_command, run_line
 from schedappliance.model.values import seconds_text
-from schedappliance.store.runs import PastRun
+from schedappliance.store.history import PastRun
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import Option, Scalar, Stanza
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.attempts import Running
     from schedappliance.model.configuration import Notify
-    from schedappliance.store.runs import PastRun
+    from schedappliance.store.history import PastRun
 
 STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
 # The events of runs that open an incident.

@@ -321,7 +321,6 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         state.tell("hold", held=hold_data(state.status.hold))
     if outcome.acknowledged:
         note_acknowledgement(state, outcome.acknowledged)
-    state.answered += outcome.weight
     if outcome.resets:
         state.statistics = Statistics(state.moment)
 

@@ -79,7 +79,7 @@ from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
-    from schedappliance.store.runs import PastRun
+    from schedappliance.store.history import PastRun
 
 FIRST_ATTEMPT = 1
 

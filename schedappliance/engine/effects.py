@@ -6,7 +6,7 @@ due job creates are NamedTuples: creating one takes a third of the time that a f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from schedappliance.model.configuration import Configuration
 
 
+class Rest(NamedTuple):
+    """What follows a list: a note for people, and the command that lists the rest."""
+
+    note: str | None = None
+    next: str | None = None
+
+
 class Answer(NamedTuple):
     """The answer of a command. `output` is a text, or pieces of text that are made while they are sent.
 
@@ -26,7 +33,8 @@ class Answer(NamedTuple):
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
     `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
     waited for. The output of the program is shown even if it failed. `note`: what a person should see beside the output.
-    `next`: the command that lists the rest of a list that is cut.
+    `next`: the command that lists the rest of a list that is cut. `rest`: gives `note` and `next` after the last piece of
+    `output`, None if they are known before.
     `events_after`: the client watches from now on, and gets the events after this number; 0: only later events.
     """
 
@@ -38,6 +46,7 @@ class Answer(NamedTuple):
     exit_status: int | None = None
     note: str | None = None
     next: str | None = None
+    rest: Callable[[], Rest] | None = None
     events_after: int | None = None
 
     @property

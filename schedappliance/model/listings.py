@@ -19,7 +19,6 @@ from schedappliance.syntax.command import Word
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A page of 5,000 runs takes 90 ms of the deciding thread.
 MAX_LIMIT = 5000
 # How many rows of the history and of the incidents are listed by default.
 PAGE = 100

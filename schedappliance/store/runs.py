@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 from schedappliance.engine.attempts import EndedRun, Exit
@@ -15,20 +14,13 @@ from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, U
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, TRANSITIONS, RunState, move
 from schedappliance.model.commands import Command, read_command, unpack
-from schedappliance.store.database import Table, fetch_page, storable
+from schedappliance.store.database import Table, storable
 from schedappliance.store.failures import damaged
+from schedappliance.store.history import PastRun, key_of, past_run
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 # To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
-# No due time comes before the first or after the last. A machine that boots without a clock may have some before 1970.
-FIRST, LAST = -(2**63), 2**63 - 1
-# One command examines at most this many rows of the history, or of one job, whose rows are far apart: 25 ms.
-EXAMINED_AT_ONCE, EXAMINED_OF_JOB = 200_000, 40_000
-# After the rows that are listed, at most this many are counted: 1 ms, if all are wanted.
-MORE_COUNTED = 10_000
-# One list has at most this many characters of commands, and the last command: a thousand of 64 KiB would take 200 MB.
-MOST_CHARACTERS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -75,67 +67,6 @@ class NextStart(NamedTuple):
     on_failure_of: RunKey | None
     claimed_ms: int
     is_first: bool
-
-
-class PastRun(NamedTuple):
-    """A row of the history. `sequence`: its place in the order of claims. `program`, `started_ms` and what
-    the program took (`cpu_ms`, `memory_bytes`: as in Exit): of its last attempt.
-
-    `has_output`: the store holds an output of an attempt, or the answer of a command. `name`: of its job, while it
-    is declared.
-    """
-
-    sequence: int
-    key: RunKey
-    due_ms: int
-    state: str
-    reason: str | None
-    missed_count: int | None
-    missed_since_ms: int | None
-    command: str
-    user: str
-    origin: str
-    attempts: int
-    claimed_ms: int
-    ended_ms: int | None
-    program: str | None
-    started_ms: int | None
-    exit_status: int | None
-    exit_signal: int | None
-    cpu_ms: int | None
-    memory_bytes: int | None
-    has_output: bool
-    name: str | None
-    on_failure_of: RunKey | None
-
-
-# Job and occurrence are columns of their own.
-_COMMAND = PastRun._fields.index("command") + 1
-
-
-class RunFilter(NamedTuple):
-    """Which runs are wanted: of a job (None: of all), in one of these states (empty: any), due from `since_ms` to `until_ms`.
-
-    `active_ms`: only those that had not ended before; None: any.
-    """
-
-    job: int | None
-    states: tuple[str, ...]
-    since_ms: int
-    until_ms: int
-    active_ms: int | None = None
-
-
-class SelectedRuns(NamedTuple):
-    """The last runs that are wanted, the newest first, and how many more there are.
-
-    `more`: MORE_COUNTED if there may be more than that. `first_examined`: earlier runs than this one were not examined;
-    None if all were.
-    """
-
-    runs: list[PastRun]
-    more: int
-    first_examined: RunKey | None
 
 
 class Attempt(NamedTuple):
@@ -205,6 +136,11 @@ class Runs(Table):
             for sequence, job, number, text, packed, grammar, retry_at in self._database.rows(self._sql["queued_runs"])
         ]
 
+    def last_waiting(self, job: int | None, before: int, since_ms: int, until_ms: int, most: int) -> dict[RunKey, str]:
+        """The last runs that wait, with their stored reasons: those that were claimed before a place, and due in a range."""
+        rows = self._database.rows(self._sql["waiting_runs"], (before, job, since_ms, until_ms, most))
+        return {RunKey(job, occurrence): reason or "" for job, occurrence, reason in rows}
+
     def waits(self, job: int) -> bool:
         """Whether a run of a job waits."""
         return self._database.row(self._sql["waits"], (job,)) is not None
@@ -215,7 +151,7 @@ class Runs(Table):
             raise damaged(f"{key} is not found")
         due, text, packed, grammar, attempts, uid, user, origin, claimed, is_first, *failed = row
         command, by = _command(packed, grammar, text), User(uid, user)
-        return NextStart(due, command, attempts, by, origin, _key(*failed), claimed, bool(is_first))
+        return NextStart(due, command, attempts, by, origin, key_of(*failed), claimed, bool(is_first))
 
     def start(self, key: AttemptKey) -> None:
         started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount
@@ -287,40 +223,12 @@ class Runs(Table):
             rows = self._database.rows(self._sql["history"], (limit,))
         else:
             rows = self._database.rows(self._sql["history_of_job"], (job, limit))
-        return [_past_run(row) for row in rows]
-
-    def selected(self, wanted: RunFilter, before: PastRun | None, limit: int) -> SelectedRuns:
-        """The last runs that are wanted, of those that were claimed before a run: of the wanted job, if there is one.
-
-        The list ends with the run whose command exceeds MOST_CHARACTERS. The search begins at a run that exists, so that
-        each page examines some, however many places before it are empty.
-        """
-        suffix, job = ("", ()) if wanted.job is None else ("_of_job", (wanted.job,))
-        limit_of_places = LAST if before is None else _place(before, wanted.job)
-        last = self._database.row(self._sql[f"last_place{suffix}"], (limit_of_places, *job))[0]
-        if last is None:
-            return SelectedRuns([], 0, None)
-        end = last + 1
-        begin = max(0, end - (EXAMINED_AT_ONCE if wanted.job is None else EXAMINED_OF_JOB))
-        sought = (
-            json.dumps(wanted.states) if wanted.states else None,
-            wanted.since_ms,
-            wanted.until_ms,
-            wanted.active_ms,
-        )
-        fetch = partial(fetch_page, MOST_CHARACTERS, (_COMMAND,))
-        rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job), fetch)
-        runs, more = [_past_run(row) for row in rows], 0
-        if len(runs) == limit or sum(len(run.command) for run in runs) > MOST_CHARACTERS:
-            rest = (begin, _place(runs[-1], wanted.job), *sought, MORE_COUNTED, *job)
-            more = int(self._database.row(self._sql[f"count_selected_runs{suffix}"], rest)[0])
-        first = self._database.row(self._sql[f"first_examined{suffix}"], (begin, *job)) if begin else None
-        return SelectedRuns(runs, more, RunKey(*first) if first else None)
+        return [past_run(row) for row in rows]
 
     def past(self, key: RunKey) -> PastRun | None:
         """One row of the history; None if there is none, or if it was pruned."""
         row = self._database.row(self._sql["past_run"], key)
-        return _past_run(row) if row else None
+        return past_run(row) if row else None
 
     def attempts(self, key: RunKey, limit: int, with_outputs: bool = True) -> list[Attempt]:
         """The last attempts of a run, in their order."""
@@ -339,7 +247,7 @@ class Runs(Table):
     def on_failure_of(self, key: RunKey) -> RunKey | None:
         """The run whose failure this run answers; None if it answers none."""
         row = self._database.row(self._sql["on_failure_of"], key)
-        return _key(*row) if row else None
+        return key_of(*row) if row else None
 
     def ended(self, key: RunKey, with_output: bool = True) -> EndedRun | None:
         """A run that has ended, with the end of its last attempt and its output; None if it was pruned."""
@@ -399,18 +307,6 @@ class Runs(Table):
             if last.output is not None and last.output_bytes is not None:
                 return last.output, last.output_bytes
         return None
-
-
-def _place(run: PastRun, job: int | None) -> int:
-    """The place of a run in the order of claims: of all runs, or of those of its job."""
-    return run.sequence if job is None else run.key.occurrence
-
-
-def _past_run(row: Any) -> PastRun:
-    """A row of the view `run_history`."""
-    sequence, job, occurrence, *columns, has_output, name, failed_job, failed_occurrence = row
-    on_failure_of = _key(failed_job, failed_occurrence)
-    return PastRun._make((sequence, RunKey(job, occurrence), *columns, bool(has_output), name, on_failure_of))
 
 
 def _attempt(row: Any) -> Attempt:
@@ -475,10 +371,6 @@ def _state(text: str) -> RunState:
         return RunState(text)
     except ValueError:
         raise damaged(f"a run is `{text}`") from None
-
-
-def _key(job: int | None, occurrence: int | None) -> RunKey | None:
-    return RunKey(job, occurrence) if job is not None and occurrence is not None else None
 
 
 def _command(packed: str | None, grammar: int | None, text: str) -> Command | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from heapq import merge
 from pathlib import Path
 from sqlite3 import sqlite_version
@@ -16,6 +16,7 @@ from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.files import LOG
+from schedappliance.store.history import FoundRuns, PastRun, RunFilter
 from schedappliance.store.incidents import Incidents
 from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
@@ -113,11 +114,25 @@ class Store:
 
     def listed(self, page: int = LISTED_AT_ONCE, after: Place = BEFORE_ALL) -> Iterator[ListedJob]:
         """The rows of `sched list` after a place, read while they are sent. Later commits do not appear in them."""
-        database = self._database.snapshot()
-        try:
+        with self._present() as database:
             jobs = Jobs(database)
             waiting, paused = (_pages(jobs, after, page, paused) for paused in (False, True))
             yield from merge(waiting, paused, key=lambda job: job.place)
+
+    def history(self, wanted: RunFilter, before: PastRun | None, limit: int) -> FoundRuns:
+        """The rows of `sched history`, read while they are sent. Later commits do not appear in them."""
+        return FoundRuns(self._present, wanted, before, limit)
+
+    def history_here(self, wanted: RunFilter, before: PastRun | None, limit: int) -> FoundRuns:
+        """As `history`, but including the changes of the open transaction."""
+        return FoundRuns(lambda: nullcontext(self._database), wanted, before, limit)
+
+    @contextmanager
+    def _present(self) -> Iterator[Database]:
+        """The rows of this moment, until the end of the block."""
+        database = self._database.snapshot()
+        try:
+            yield database
         finally:
             if database is not self._database:
                 database.close()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from schedappliance.cli import tables, timeline
-from tests.support.core import Appliance, ended, spoken
+from schedappliance.edge.console.protocol import Request, response
+from tests.support.core import Appliance, ended
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
@@ -56,8 +57,9 @@ class CoreSession:
         self.appliance = appliance
 
     def ask(self, line: str) -> dict[str, Any]:
-        answer = self.appliance.ask(line)
-        return {"ok": answer.ok, "data": json.loads(spoken(answer)), "note": answer.note, "next": answer.next}
+        pieces = response(Request(line, structured=True), self.appliance.ask(line), in_transaction=False)
+        answer: dict[str, Any] = json.loads(b"".join(pieces))
+        return answer
 
 
 @pytest.mark.parametrize("page", [1, 5000])

@@ -9,11 +9,11 @@ import pytest
 
 from schedappliance.commands import sched
 from schedappliance.commands.sched import HISTORY_HEADER, LIST_HEADER
-from schedappliance.engine.effects import PublishResult, PutOff, Reply
+from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.states import RunState
 from schedappliance.model.listings import STATES
-from schedappliance.store import runs
-from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, some
+from schedappliance.store import history
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, some, spoken
 
 HOUR = 60 * MINUTE
 
@@ -80,8 +80,46 @@ def test_pages_follow_each_other_until_all_runs_are_listed(busy: Appliance) -> N
 
 def test_a_cut_list_as_data_says_so_in_its_note(busy: Appliance) -> None:
     answer = busy.ask("json sched history example.com-000000001 limit 8 before example.com-000000001/10")
-    assert answer.note == ("1 more run: `sched history example.com-000000001 limit 8 before example.com-000000001/2`")
-    assert busy.ask("json sched history limit 12").note is None
+    assert json.loads(spoken(answer))[-1]["occurrence"] == 2
+    assert answer.rest and answer.rest().note == (
+        "1 more run: `sched history example.com-000000001 limit 8 before example.com-000000001/2`"
+    )
+    whole = busy.ask("json sched history limit 12")
+    assert len(json.loads(spoken(whole))) == 12
+    assert whole.rest and whole.rest() == (None, None)
+
+
+def test_a_history_that_is_being_sent_does_not_see_later_turns(appliance: Appliance) -> None:
+    appliance.say("sched every 1 pid")
+    for _ in range(300):
+        appliance.after(SECOND)
+    pieces = iter(appliance.ask("sched history limit 5000").output)
+    assert [next(pieces), next(pieces).split("\t")[0]] == [HISTORY_HEADER, "example.com-000000001/300"]
+    appliance.say("sched delete example.com-000000001")
+    appliance.store.runs.prune(0, 200)
+    assert len([piece for piece in pieces if piece]) == 299
+
+
+def test_a_search_that_finds_nothing_gives_way_after_each_step(
+    busy: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of 200,000 runs held the deciding thread for 25 ms."""
+    monkeypatch.setattr(history, "EXAMINED_AT_ONCE", 12)
+    monkeypatch.setattr(history, "STEPS", 4)
+    found = busy.ask("sched history state missed limit 1").output
+    assert list(found) == [HISTORY_HEADER, "", "", "", ""]
+    counted = busy.ask("sched history limit 2 state succeeded").output
+    assert [len(piece) > 0 for piece in counted] == [True, True, True, False, False, False, False, True]
+
+
+def test_a_long_history_in_a_result_is_cut(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sched, "LIST_LIMIT_IN_RESULT", 2)
+    either.say("sched every 60 pid")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    either.after(MINUTE)
+    rows = json.loads(either.drop("json sched history limit 3\n").result)["results"][0]["data"]
+    assert [run["run"] for run in rows] == ["example.com-000000001/3", "example.com-000000001/2"]
 
 
 def test_a_filter_counts_from_the_first_missed_due_time(either: Appliance) -> None:
@@ -93,7 +131,7 @@ def test_a_filter_counts_from_the_first_missed_due_time(either: Appliance) -> No
 
 
 def test_one_command_examines_a_limited_number_of_runs(busy: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "EXAMINED_AT_ONCE", 4)
+    monkeypatch.setattr(history, "EXAMINED_AT_ONCE", 4)
     line, searches = "sched history state missed", 0
     while following := re.search(r"the runs before (.*) were not searched: `(.*)`", busy.say(line)):
         assert following[2] == f"sched history state missed before {following[1]}"
@@ -104,7 +142,7 @@ def test_one_command_examines_a_limited_number_of_runs(busy: Appliance, monkeypa
 
 
 def test_many_more_runs_are_not_all_counted(busy: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (runs, sched):
+    for module in (history, sched):
         monkeypatch.setattr(module, "MORE_COUNTED", 4)
     for key in ("", "example.com-000000001 "):
         assert busy.say(f"sched history {key}limit 3").splitlines()[-1].startswith("at least 4 more runs: ")
@@ -113,7 +151,7 @@ def test_many_more_runs_are_not_all_counted(busy: Appliance, monkeypatch: pytest
 
 def test_pages_go_on_where_places_are_empty(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run has a row, then come the due times of a pause, which are one row."""
-    monkeypatch.setattr(runs, "EXAMINED_OF_JOB", 4)
+    monkeypatch.setattr(history, "EXAMINED_OF_JOB", 4)
     either.say("sched every 60 pid")
     either.after(MINUTE)
     either.say("sched pause example.com-000000001")
@@ -221,10 +259,3 @@ def test_only_the_console_searches(either: Appliance, search: str) -> None:
     published = either.drop(f"sched in 5 pid\njson sched {search}\n")
     assert (published.accepted, "with a search is not allowed in a drop" in published.result) == (False, True)
     assert either.next_runs() == []
-
-
-def test_a_few_searches_fill_a_turn(either: Appliance) -> None:
-    lines = [either.typed("sched history state failed") for _ in range(5)]
-    either.turn(*lines)
-    assert [effect.event for effect in some(PutOff, either.effects)] == lines[3:]
-    assert len(some(Reply, either.effects)) == 3

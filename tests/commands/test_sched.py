@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.commands.sched import LIST_HEADER, LIST_LIMIT_IN_RESULT
 from schedappliance.model.listings import PAGE
-from schedappliance.store.runs import MOST_CHARACTERS
+from schedappliance.store.history import MOST_CHARACTERS
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, spoken
 
 
@@ -60,7 +60,8 @@ def test_a_history_of_long_commands_ends_early(either: Appliance) -> None:
             runs = json.loads(spoken(answer))
             assert sum(len(run["command"]) for run in runs) <= MOST_CHARACTERS + 60_100
             listed += [run["occurrence"] for run in runs]
-            line = answer.next or ""
+            assert answer.rest
+            line = answer.rest().next or ""
         assert listed == list(range(40, 0, -1))
 
 

@@ -48,8 +48,8 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database, connect, write_ahead
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.history import PastRun
 from schedappliance.store.opening import open_database
-from schedappliance.store.runs import PastRun
 from schedappliance.store.tables import Store, name_store
 from tests.support.memory_files import digest
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, as_data, shortened
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import Answer, Rest
 
 MAX_LINE = 64 * 1024
 # The most bytes of an `id`, as JSON text with escapes: each response repeats it.
@@ -241,7 +241,10 @@ def _json_response(request: Request, answer: Answer, in_transaction: bool) -> It
         yield '"'
     for piece in pieces:
         yield piece if answer.is_json else _dumps(piece)[1:-1]
-    yield "}\n" if answer.is_json else '"}\n'
+    if not answer.is_json:
+        yield '"'
+    rest = answer.rest() if answer.rest is not None else Rest()
+    yield "".join(f', "{key}": {_dumps(text)}' for key, text in rest._asdict().items() if text is not None) + "}\n"
 
 
 def _cut(text: str) -> Iterator[str]:

@@ -139,6 +139,12 @@ SELECT count(*) FROM (
   AND (?6 IS NULL OR coalesce(ended_ms, due_ms) >= ?6 OR state IN ('queued', 'started'))
   LIMIT ?7);
 
+-- name: waiting_runs
+-- The last runs that wait, with their reasons, of those that were claimed before a place.
+SELECT job, occurrence, reason FROM runs
+WHERE state = 'queued' AND sequence < ?1 AND (?2 IS NULL OR job = ?2) AND due_ms >= ?3 AND due_ms <= ?4
+ORDER BY sequence DESC LIMIT ?5;
+
 -- name: last_place
 SELECT max(sequence) FROM runs WHERE sequence < ?;
 
