@@ -116,10 +116,17 @@ def _sleep_until(instant_ms: float) -> None:
     select.select([], [], [], max(0.0, instant_ms / 1000 - time()))
 
 
+def _waited_ms(pid: int) -> float:
+    """How long the first thread of a process was ready to run, and had no core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+
+
 def _look(page: Page, daemon: int, blocks: list[list[int]], crowd: tuple[int, int], report: Report) -> None:
     """Viewers come before every second block, and go after it. Also what each way costs the daemon and the page."""
     spent: dict[str, list[float]] = {ALONE: [], VIEWED: []}
+    waited: dict[str, list[float]] = {ALONE: [], VIEWED: []}
     of_page: dict[str, list[float]] = {ALONE: [], VIEWED: []}
+    of_viewers: list[float] = []
     lost = failed = visits = 0
     most = 0.0
     for number, dues in enumerate(blocks):
@@ -128,15 +135,22 @@ def _look(page: Page, daemon: int, blocks: list[list[int]], crowd: tuple[int, in
             if time() * 1000 > dues[0]:
                 report.absent.append("a block began late: the machine is too busy for these figures")
             _sleep_until(dues[0] - REST_MS)
-            began, before, page_before = time(), spent_ms(daemon), page.spent_ms()
+            began, before, waited_before, page_before = time(), spent_ms(daemon), _waited_ms(daemon), page.spent_ms()
+            viewers_before = viewers.spent_ms() if number % 2 else 0.0
             _sleep_until(dues[-1] + REST_MS)
             seconds, way = time() - began, VIEWED if number % 2 else ALONE
             spent[way].append((spent_ms(daemon) - before) / seconds)
+            waited[way].append((_waited_ms(daemon) - waited_before) / seconds)
             of_page[way].append((page.spent_ms() - page_before) / seconds)
+            of_viewers += [(viewers.spent_ms() - viewers_before) / seconds] if number % 2 else []
             most = max(most, memory(page.pid)[0])
         lost, failed, visits = lost + viewers.lost, failed + viewers.failed, visits + viewers.visits
     report.add({f"{OURS}, deciding thread, {way}": values for way, values in spent.items()}, "ms a second")
+    report.add(
+        {f"{OURS}, deciding thread waits for a core, {way}": values for way, values in waited.items()}, "ms a second"
+    )
     report.add({f"{OURS}, page, {way}": values for way, values in of_page.items()}, "ms a second")
+    report.add({"the viewers themselves": of_viewers}, "ms a second")
     report.add({f"{OURS}, screens that viewers opened": [float(visits)]}, "screens")
     report.add({f"{OURS}, resident memory of the page with its viewers": [most]}, "MB")
     report.check_most("streams and screens that viewers did not get", lost + failed, 0, "of them")

@@ -71,8 +71,9 @@ class Feed:
         # The version for which it was counted which jobs fail, and these jobs.
         self._failing: tuple[int, set[str]] = (-1, set())
         self._changed = asyncio.Event()
-        # What must be read again: everything, the list of jobs, or some jobs; first those that an action has changed.
-        self._is_stale = self._are_jobs_stale = False
+        # What must be read again: everything, the list of jobs (at once, or soon), or some jobs; first those that an action
+        # has changed.
+        self._is_stale = self._are_jobs_stale = self._may_jobs_differ = False
         self._stale: set[str] = set()
         self._acted_on: set[str] = set()
         # How many actions have asked for a reading, and how many of them have got it.
@@ -180,7 +181,8 @@ class Feed:
             return str(error)
 
     def _has_to_read(self) -> bool:
-        return bool(self._is_stale or self._are_jobs_stale or self._stale or self._asked > self._answered)
+        is_list_stale = self._are_jobs_stale or self._may_jobs_differ
+        return bool(self._is_stale or is_list_stale or self._stale or self._asked > self._answered)
 
     def _is_past(self, instant_ms: int, seconds: float) -> bool:
         return self._clock.moment().boot - instant_ms >= seconds * 1000
@@ -192,7 +194,8 @@ class Feed:
             return
         first, self._acted_on = self._acted_on, set()
         self._stale -= first
-        is_list_old = len(self._stale) > MOST_SINGLE_ROWS and self._is_past(self._jobs_read_ms, LIST_SECONDS)
+        is_list_wanted = self._may_jobs_differ or len(self._stale) > MOST_SINGLE_ROWS
+        is_list_old = is_list_wanted and self._is_past(self._jobs_read_ms, LIST_SECONDS)
         is_list_old |= self.has_more_jobs and self._is_past(self._jobs_read_ms, LIST_AGAIN_SECONDS)
         if self._are_jobs_stale or is_list_old or len(first) > MOST_SINGLE_ROWS:
             with self._events_wait():
@@ -254,7 +257,7 @@ class Feed:
 
     async def _read_jobs(self, session: AsyncSession) -> None:
         """Reads the list of jobs. What calendars mean may have changed too."""
-        self._are_jobs_stale = False
+        self._are_jobs_stale = self._may_jobs_differ = False
         self._stale.clear()
         self.planned.clear()
         self.words.clear()
@@ -323,7 +326,9 @@ class Feed:
         elif kind == "incident":
             self._take_incident(event)
         elif kind in ("configuration", "override"):
-            self._are_jobs_stale, self._health_read_ms = True, 0
+            # An override tells which jobs it changes, but not if it is that of the zone of all calendars.
+            self._may_jobs_differ, self._health_read_ms = True, 0
+            self._are_jobs_stale |= kind == "configuration"
         elif kind == "hold":
             self.health = self.health | {"held": event["held"]}
         elif kind == "degraded":

@@ -16,6 +16,7 @@ from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
 from schedappliance.clock import Clock
 from schedappliance.diagnostics import counted
 from schedappliance.web import rendering
+from schedappliance.web.events import Part
 from schedappliance.web.feed import Feed
 from schedappliance.web.gateway import Gateway
 from schedappliance.web.messages import Messages
@@ -60,7 +61,7 @@ class Site:
         self.templates: Environment = rendering.environment()
         self.messages = Messages()
         self._zones = ViewerZones()
-        self._parts: dict[Any, asyncio.Task[tuple[str, dict[str, str]]]] = {}
+        self._parts: dict[Any, asyncio.Task[tuple[str, list[Part]]]] = {}
 
     def look(self, request: Request) -> Look:
         times = self._zones.times(self.clock.moment().wall, request.cookies, self.feed.zone)
@@ -84,7 +85,7 @@ class Site:
         """Whether a screen has something for the viewer. Roles may show single jobs, and no list of all. Raises Unavailable."""
         return not command or await look.may(command) or (path == "/jobs" and bool(await look.jobs()))
 
-    async def parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
+    async def parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
         """The template and the changing parts of a screen. Viewers with the same roles share them for a second."""
         roles = await self.gateway.roles(look.viewer)
         key = (roles, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
@@ -94,9 +95,9 @@ class Site:
             self._parts[key] = asyncio.create_task(self._made_parts(look, screen))
         return await asyncio.shield(self._parts[key])
 
-    async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, dict[str, str]]:
+    async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
         template, values, _ = await self.values(look, screen)
-        return template, rendering.parts(self.templates, template, values)
+        return template, [Part(*one) for one in rendering.parts(self.templates, template, values).items()]
 
     def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
         address = here(look.request)

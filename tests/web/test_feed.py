@@ -149,6 +149,23 @@ def test_a_reload_may_change_the_zone_in_which_the_appliance_writes(endpoint: Pa
     follow(endpoint, check)
 
 
+@pytest.mark.parametrize(("seconds", "is_read"), [(0.0, True), (1e9, False)])
+def test_overrides_let_the_list_of_jobs_be_read_now_and_then(
+    endpoint: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, is_read: bool
+) -> None:
+    """Each of them could be that of the zone of all calendars."""
+    monkeypatch.setattr("schedappliance.web.feed.LIST_SECONDS", seconds)
+
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB, JOB | {"id": "n-000000002", "name": "other"}]
+        console.zone = "Europe/Berlin"
+        console.tell(kind="override", overrides=1)
+        await until(feed, lambda: feed.zone == "Europe/Berlin")
+        assert ("n-000000002" in feed.jobs) == is_read
+
+    follow(endpoint, check)
+
+
 def test_the_next_due_time_of_a_job_that_has_run_is_read_again(endpoint: Path) -> None:
     async def check(feed: Feed, console: Console) -> None:
         console.jobs = [JOB | {"next_run_ms": 6000}]

@@ -48,7 +48,8 @@ def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen
 
     async def answer() -> tuple[str, dict[str, str]]:
         template, values, _ = await site.values(site.look(request), screen)
-        return page(site.templates, template, values), (await site.parts(site.look(request), screen))[1]
+        _, parts = await site.parts(site.look(request), screen)
+        return page(site.templates, template, values), {part.key: part.html for part in parts}
 
     whole, parts = asyncio.run(answer())
     for text in (whole, *parts.values()):
