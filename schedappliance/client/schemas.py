@@ -162,10 +162,16 @@ class Roles:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The answer of `authz may`. `denied`: the command that no role allows."""
+    """The answer of `authz may`. `denied`: the command that no role allows.
+
+    The other keys decide: the roles of the user, those of the delegate, and the digest of the active stanza files.
+    """
 
     allowed: bool
     denied: str | None
+    roles: tuple[str, ...]
+    delegate_roles: tuple[str, ...] | None
+    digest: str
 
 
 @dataclass(frozen=True)

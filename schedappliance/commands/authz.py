@@ -39,21 +39,29 @@ def roles(view: View, _command: Command) -> Outcome:
 
 
 def may(view: View, command: Command) -> Outcome:
-    """Whether the roles of the user allow a command, which is not carried out."""
+    """Whether the roles of the user allow a command, which is not carried out.
+
+    The data also hold all that decides: a client may keep the answer while these stay the same.
+    """
     read = read_command(_AFTER_FORM.sub("", command.text, count=1))
     if read.command is None:
         raise Rejected(read.diagnostics)
-    authorization, user = view.options.configuration.authorization, view.order.user
-    denied = None
-    if authorization is not None:
-        # A delegate needs a role too.
-        for user in filter(None, (view.order.user, view.order.by)):
-            known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
-            if denied := not_allowed(authorization, known, read.command):
-                break
-    text = "yes\n" if denied is None else f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
-    answer = view.answer(text, {"allowed": denied is None, "denied": denied})
-    return Outcome(answer._replace(exit_status=0 if denied is None else 1))
+    authorization = view.options.configuration.authorization
+    denied, text, roles = None, "yes\n", list[list[str]]()
+    # A delegate needs a role too.
+    for user in filter(None, (view.order.user, view.order.by)):
+        known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
+        roles.append([role.name for role in roles_of(authorization, known)] if authorization else [])
+        if authorization and denied is None and (denied := not_allowed(authorization, known, read.command)):
+            text = f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
+    data = {
+        "allowed": denied is None,
+        "denied": denied,
+        "roles": roles[0],
+        "delegate_roles": roles[1] if view.order.by else None,
+        "digest": view.status.digest,
+    }
+    return Outcome(view.answer(text, data)._replace(exit_status=0 if denied is None else 1))
 
 
 # The words of the form, which may be followed by a command in any spelling.

@@ -1,7 +1,8 @@
 """The way to the appliance: every question of a viewer is a console command on behalf of this viewer.
 
-Rule: the appliance decides what is allowed. An answer about rights is kept for a minute at most, and only until the stanza
-files change: a user may join or leave a group at any time.
+Rule: the appliance decides what is allowed. An answer about rights counts for everybody with the same ground, which the
+answer names: the roles and the stanza files. The ground of a viewer is asked for again after a minute: a user may join or
+leave a group at any time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ PATIENCE_SECONDS = 30.0
 PREVIEW_SECONDS = 120.0
 # A page asks about each button of each row.
 MOST_RIGHTS, FRESH_MS = 20_000, 60_000
+# Its answer tells the ground of whoever may ask.
+ANY_LINE = "version"
+
+# What alone decides about rights: the digest of the stanza files, the roles of the viewer, and those of the page.
+Ground = tuple[str | None, tuple[str, ...], tuple[str, ...]]
 
 
 class _Connections:
@@ -47,10 +53,12 @@ class Gateway:
         self.endpoint, self._clock = endpoint, clock
         self.own_user = own_name() if own_user is None else own_user
         self._viewers: OrderedDict[str, _Connections] = OrderedDict()
-        # The answers, and the boot time until which they count.
-        self._rights: dict[tuple[str, str], bool] = {}
-        self._roles: dict[str, tuple[str, ...]] = {}
-        self._rights_end_ms = 0
+        self._rights: dict[tuple[Ground, str], bool] = {}
+        # The grounds of the viewers and the questions that had no answer, by the names of the viewers, and the boot time until
+        # which they count.
+        self._grounds: dict[str, Ground] = {}
+        self._refused: set[tuple[str, str]] = set()
+        self._grounds_end_ms = 0
 
     async def ask(self, viewer: Viewer, line: str) -> Message:
         """The response to `json LINE`. Raises Unavailable."""
@@ -68,38 +76,47 @@ class Gateway:
     async def may(self, viewer: Viewer, line: str) -> bool:
         """Whether the roles of a viewer allow a command. Raises Unavailable."""
         self._forget_old_rights()
-        # If the roles change during the question, its answer is kept where nobody looks any more.
-        rights, key = self._rights, (viewer.name, line)
-        if key not in rights:
-            rights[key] = await self._is_allowed(viewer, line)
-        return rights[key]
+        ground = self._grounds.get(viewer.name)
+        known = None if ground is None else self._rights.get((ground, line))
+        if known is None and (viewer.name, line) not in self._refused:
+            return await self._is_allowed(viewer, line)
+        return bool(known)
 
-    async def roles(self, viewer: Viewer) -> tuple[str, ...]:
-        """The roles of a viewer, which alone decide what is allowed; the name of the viewer where they are not known."""
+    async def ground(self, viewer: Viewer) -> Ground:
+        """What decides about the rights of a viewer; the name of the viewer where it is not known."""
         self._forget_old_rights()
-        roles = self._roles
-        if viewer.name not in roles:
-            try:
-                roles[viewer.name] = tuple((await self.data(viewer, "authz id"))["roles"])
-            except (Rejected, Unavailable):
-                return (f"user {viewer.name}",)
-        return roles[viewer.name]
+        if viewer.name not in self._grounds:
+            with suppress(Unavailable):
+                await self.may(viewer, ANY_LINE)
+        return self._grounds.get(viewer.name) or (None, (viewer.name,), ())
 
     async def _is_allowed(self, viewer: Viewer, line: str) -> bool:
+        # If the files change during the question, its answer is kept where nobody looks any more.
+        rights, grounds, refused = self._rights, self._grounds, self._refused
         try:
             answer = await self.data(viewer, f"authz may {line}", reads_failures=True)
-            return bool(answer["allowed"])
         except Rejected:
             # Not a command, or a user who may not even ask.
+            refused.add((viewer.name, line))
             return False
+        ground = answer["digest"], tuple(answer["roles"]), tuple(answer["delegate_roles"] or ())
+        grounds[viewer.name] = ground
+        rights[ground, line] = bool(answer["allowed"])
+        return rights[ground, line]
 
     def forget_rights(self) -> None:
         """The roles may have changed."""
-        self._rights, self._roles, self._rights_end_ms = {}, {}, self._clock.moment().boot + FRESH_MS
+        self._rights = {}
+        self._forget_grounds()
+
+    def _forget_grounds(self) -> None:
+        self._grounds, self._refused, self._grounds_end_ms = {}, set(), self._clock.moment().boot + FRESH_MS
 
     def _forget_old_rights(self) -> None:
-        if self._clock.moment().boot >= self._rights_end_ms or len(self._rights) >= MOST_RIGHTS:
+        if len(self._rights) + len(self._refused) >= MOST_RIGHTS:
             self.forget_rights()
+        elif self._clock.moment().boot >= self._grounds_end_ms:
+            self._forget_grounds()
 
     def close(self) -> None:
         for connections in self._viewers.values():

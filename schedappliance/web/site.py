@@ -87,8 +87,8 @@ class Site:
 
     async def parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
         """The template and the changing parts of a screen. Viewers with the same roles share them for a second."""
-        roles = await self.gateway.roles(look.viewer)
-        key = (roles, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
+        ground = await self.gateway.ground(look.viewer)
+        key = (ground, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
         if key not in self._parts:
             while len(self._parts) >= MOST_PARTS:
                 del self._parts[next(iter(self._parts))]

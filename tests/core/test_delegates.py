@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +81,8 @@ def test_the_roles_of_both_users_must_allow_a_command(guarded: Appliance, ask: A
     )
     assert spoken(ask(f"authz may {line}")) == f"no: {denied}\n"
     assert spoken(ask("authz may sched list")) == "yes\n"
+    data = json.loads(spoken(ask(f"json authz may {line}")))
+    assert (data["allowed"], data["roles"], data["delegate_roles"]) == (False, ["users"], ["web"])
 
 
 @pytest.mark.parametrize(

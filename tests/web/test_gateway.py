@@ -28,6 +28,11 @@ class Appliance:
         self.requests: list[dict[str, Any]] = []
         self.connections = 0
         self.allowed = True
+        # The roles by the names of the viewers, and the digest of the stanza files.
+        self.roles: dict[str, list[str]] = {}
+        self.digest = "files"
+        # Whether it rejects every question about rights, as for a user without a role.
+        self.is_mute = False
         # What happens after an answer is made and before it is sent.
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -38,11 +43,13 @@ class Appliance:
             self.requests.append(request)
             data: Any = request
             if request["command"].startswith("json authz may "):
-                data = {"allowed": self.allowed, "denied": None}
-            elif request["command"] == "json authz id":
-                data = {"roles": ["staff"]}
-            answer = {"v": 1, "id": request["id"], "ok": self.allowed, "transaction": False, "data": data}
-            if not self.allowed:
+                roles = self.roles.get(request.get("as", ""), ["staff"])
+                data = {"allowed": self.allowed and bool(roles), "denied": None, "roles": roles}
+                data |= {"delegate_roles": ["page"] if "as" in request else None, "digest": self.digest}
+            data = None if self.is_mute else data
+            ok = self.allowed and not self.is_mute
+            answer = {"v": 1, "id": request["id"], "ok": ok, "transaction": False, "data": data}
+            if not ok:
                 answer |= {"error": "no", "verbatim": False, "diagnostics": []}
             self.meanwhile()
             writer.write(json.dumps(answer).encode() + b"\n")
@@ -104,15 +111,75 @@ def test_rights_are_asked_for_once_until_the_roles_may_have_changed(directory: P
     with_gateway(directory, check)
 
 
-def test_rights_are_asked_for_again_after_a_minute(directory: Path) -> None:
-    """A user may have left a group."""
+def test_one_question_a_minute_tells_whether_the_rights_of_a_viewer_are_the_same(directory: Path) -> None:
     clock = ManualClock(0)
 
     async def check(gateway: Gateway, appliance: Appliance) -> None:
-        for passed, asked in ((0, 1), (FRESH_MS - 1, 1), (1, 2)):
+        for passed, asked in ((0, 2), (FRESH_MS - 1, 2), (1, 3)):
             clock.advance(passed)
             assert await gateway.may(ALICE, "sched list")
+            assert await gateway.may(ALICE, "sched run a")
             assert len(appliance.requests) == asked
+
+    with_gateway(directory, check, clock)
+
+
+@pytest.mark.parametrize("line", ["sched list", "version"])
+def test_a_viewer_who_has_left_a_group_loses_every_right_within_a_minute(directory: Path, line: str) -> None:
+    """Whatever is asked first."""
+    clock = ManualClock(0)
+
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        for one in ("sched list", "sched history"):
+            assert await gateway.may(ALICE, one) and await gateway.may(BOB, one)
+        appliance.roles["alice"] = []
+        clock.advance(FRESH_MS)
+        assert not await gateway.may(ALICE, line)
+        assert not await gateway.may(ALICE, "sched list")
+        assert not await gateway.may(ALICE, "sched history")
+        assert await gateway.may(BOB, "sched list")
+        appliance.roles["alice"] = ["staff"]
+        clock.advance(FRESH_MS)
+        assert await gateway.may(ALICE, line) and await gateway.may(ALICE, "sched history")
+
+    with_gateway(directory, check, clock)
+
+
+def test_an_answer_counts_for_the_roles_that_it_names(directory: Path) -> None:
+    """The roles of alice have changed since they were asked for. Nobody with her earlier roles gets the later answer."""
+
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        assert await gateway.may(ALICE, "sched list") and await gateway.may(BOB, "sched list")
+        appliance.roles["alice"] = []
+        assert not await gateway.may(ALICE, "sched history")
+        assert await gateway.may(BOB, "sched history")
+        assert not await gateway.may(ALICE, "sched list")
+
+    with_gateway(directory, check)
+
+
+def test_viewers_with_the_same_roles_share_the_answers_and_the_user_of_the_page_does_not(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        for viewer in (ALICE, BOB, ALICE, BOB):
+            for line in ("sched list", "sched history", "version"):
+                assert await gateway.may(viewer, line)
+        assert len(appliance.requests) == 4
+        assert await gateway.may(OWN, "sched list") and await gateway.may(OWN, "sched history")
+        assert len(appliance.requests) == 6
+
+    with_gateway(directory, check)
+
+
+def test_other_stanza_files_are_another_ground(directory: Path) -> None:
+    """Also if the page misses the event that tells of them."""
+    clock = ManualClock(0)
+
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        assert await gateway.may(ALICE, "sched list") and await gateway.may(ALICE, "sched history")
+        appliance.digest, appliance.allowed = "others", False
+        clock.advance(FRESH_MS)
+        assert not await gateway.may(ALICE, "version")
+        assert not await gateway.may(ALICE, "sched history")
 
     with_gateway(directory, check, clock)
 
@@ -127,14 +194,17 @@ def test_an_answer_from_before_a_change_of_the_roles_is_not_kept(directory: Path
     with_gateway(directory, check)
 
 
-def test_roles_are_asked_for_once_and_a_viewer_without_an_answer_shares_with_nobody(directory: Path) -> None:
+def test_the_ground_is_asked_for_once_and_a_viewer_without_an_answer_shares_with_nobody(directory: Path) -> None:
     async def check(gateway: Gateway, appliance: Appliance) -> None:
         for viewer in (ALICE, BOB, ALICE):
-            assert await gateway.roles(viewer) == ("staff",)
-        assert [request["command"] for request in appliance.requests] == ["json authz id"] * 2
-        appliance.allowed = False
+            assert await gateway.ground(viewer) == ("files", ("staff",), ("page",))
+        assert len(appliance.requests) == 2
+        assert await gateway.ground(OWN) == ("files", ("staff",), ())
+        appliance.is_mute = True
         gateway.forget_rights()
-        assert await gateway.roles(ALICE) != await gateway.roles(BOB)
+        for _ in range(2):
+            assert await gateway.ground(ALICE) != await gateway.ground(BOB)
+        assert len(appliance.requests) == 5
 
     with_gateway(directory, check)
 

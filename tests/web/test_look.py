@@ -14,7 +14,7 @@ from starlette.requests import Request
 from schedappliance.client.errors import Unavailable
 from schedappliance.clock import ManualClock
 from schedappliance.web.feed import Feed, Row
-from schedappliance.web.gateway import Gateway
+from schedappliance.web.gateway import Gateway, Ground
 from schedappliance.web.pages import job as one_job
 from schedappliance.web.pages import jobs, now, runs
 from schedappliance.web.pages.look import Look
@@ -165,8 +165,8 @@ def test_viewers_with_the_same_roles_share_what_a_stream_sends(roles_of_bob: tup
     look, gateway = _look("^sched list")
     site, makings = Site("t", False, gateway, look.feed, ManualClock(0)), list[str]()
 
-    async def roles(viewer: Viewer) -> tuple[str, ...]:
-        return ("staff",) if viewer == ALICE else roles_of_bob
+    async def ground(viewer: Viewer) -> Ground:
+        return "digest", ("staff",) if viewer == ALICE else roles_of_bob, ("page",)
 
     async def collect(of_viewer: Look) -> Row:
         makings.append(of_viewer.viewer.name)
@@ -176,7 +176,7 @@ def test_viewers_with_the_same_roles_share_what_a_stream_sends(roles_of_bob: tup
         for viewer in (ALICE, Viewer("bob", None, "socket")):
             await site.parts(replace(look, viewer=viewer), Screen("/", "Now", "now.html", collect))
 
-    gateway.roles = roles  # type: ignore[method-assign]
+    gateway.ground = ground  # type: ignore[method-assign]
     asyncio.run(both())
     assert len(makings) == made
 

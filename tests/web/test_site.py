@@ -30,7 +30,7 @@ class NoRole:
     async def data(self, _viewer: Viewer, _line: str) -> Any:
         raise NotAuthorized("Not Authorized for this command", ())
 
-    async def roles(self, _viewer: Viewer) -> tuple[str, ...]:
+    async def ground(self, _viewer: Viewer) -> tuple[str, ...]:
         return ()
 
     answer = ask = data
