@@ -42,6 +42,8 @@ from benchmarks.viewers import Page, Viewers, looking, page_of
 TITLE = "viewers of the page"
 JOBS, RUNS_OF_JOB = 1000, 20
 SCREENS = {"Now": "/", "Jobs": "/jobs"}
+# What Chromium needs by itself, even for a text of a few bytes.
+LEAST = {"a line of text": "/healthz"}
 # What the viewers look at.
 PATHS = ("/", "/jobs", "/jobs/example.com-000000001", "/runs", "/month")
 ALONE, VIEWED = "nobody looks", "viewers look"
@@ -203,21 +205,23 @@ def first_view(scale: Scale, page: Page, report: Report) -> None:
         for what, values in times.items():
             name = f"first view of {screen} in Chromium, {what}"
             report.add({f"{OURS}, {name}": values}, "ms")
-            report.check_most(name, median(values), MOST_MS, "ms")
+            if screen in SCREENS:
+                report.check_most(name, median(values), MOST_MS, "ms")
 
 
 def _in_chromium(path: str, page: Page, rounds: int) -> dict[str, dict[str, list[float]]]:
     """For each screen, the milliseconds until something is painted and until all is loaded. Each view has an empty cache."""
     from playwright.sync_api import sync_playwright
 
-    times: dict[str, dict[str, list[float]]] = {screen: {"first paint": [], "load": []} for screen in SCREENS}
+    addresses = LEAST | SCREENS
+    times: dict[str, dict[str, list[float]]] = {screen: {"first paint": [], "load": []} for screen in addresses}
     name, _, value = page.cookie.partition("=")
     # Chromium's sandbox does not work as root.
     arguments = ["--no-sandbox"] if is_root() else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments, timeout=PATIENCE_SECONDS * 1000)
         for _ in range(rounds + 1):
-            for screen, address in SCREENS.items():
+            for screen, address in addresses.items():
                 context = browser.new_context()
                 context.add_cookies([{"name": name, "value": value, "url": page.url}])
                 tab = context.new_page()

@@ -52,6 +52,8 @@ class Feed:
         # Pictures that viewers share, and the due times of calendars in them.
         self.pictures: dict[Any, Any] = {}
         self.planned: dict[str, list[int]] = {}
+        # The rows of `sched next` of the jobs that viewers look at, by the job and its next due time.
+        self.due_times: dict[tuple[str, int], list[Row]] = {}
         # What calendars mean, by their job.
         self.words: dict[str, str] = {}
         self.jobs: dict[str, Row] = {}
@@ -260,6 +262,7 @@ class Feed:
         self._are_jobs_stale = self._may_jobs_differ = False
         self._stale.clear()
         self.planned.clear()
+        self.due_times.clear()
         self.words.clear()
         jobs: dict[str, Row] = {}
         after, has_more_jobs = "", False

@@ -1,10 +1,12 @@
 """The stylesheet, the script and the icon.
 
-Rule: they are read once, when the page starts. Their addresses change with their content, so browsers keep them for good.
+Rule: they are read and compressed once, when the page starts. Their addresses change with their content, so browsers keep
+them for good.
 """
 
 from __future__ import annotations
 
+import gzip
 from hashlib import sha256
 from importlib import resources
 
@@ -20,6 +22,7 @@ class StaticFiles:
     def __init__(self) -> None:
         folder = resources.files("schedappliance.web").joinpath("static")
         self._contents = {name: folder.joinpath(name).read_bytes() for name in TYPES}
+        self._compressed = {name: gzip.compress(content) for name, content in self._contents.items()}
         self._versions = {name: sha256(content).hexdigest()[:12] for name, content in self._contents.items()}
 
     def address(self, name: str) -> str:
@@ -33,4 +36,8 @@ class StaticFiles:
         # Without the version, or with that of an older page, the address does not stand for this content.
         is_current = request.url.query == self._versions[name]
         caching = f"max-age={YEAR_SECONDS}, immutable" if is_current else "no-cache"
-        return Response(self._contents[name], media_type=TYPES[name], headers={"Cache-Control": caching})
+        headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(self._contents[name], media_type=TYPES[name], headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return Response(self._compressed[name], media_type=TYPES[name], headers=headers)

@@ -147,6 +147,20 @@ def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
         assert len(set(pictures.values())) == 2
 
 
+def test_the_due_times_of_a_job_are_asked_for_once_until_it_has_another_next_one() -> None:
+    def details(next_run_ms: int) -> Any:
+        rows = [{"due_ms": next_run_ms, "due": "", "note": None}]
+        return JOB | {"words": None, "state": "waiting", "next_run_ms": next_run_ms, "next": rows}
+
+    look, first = _look("^sched (show|next)", "/jobs/backup", details(5000))
+    look.request.scope["path_params"] = {"job": "backup"}
+    later, stranger = Roles("^sched (show|next)", details(9000)), Roles("^sched show", details(9000))
+    for roles, due, asked in ((first, [5000], 1), (first, [5000], 1), (later, [9000], 1), (stranger, [], 0)):
+        values = asyncio.run(one_job.collect(replace(look, gateway=roles)))
+        assert [one["due_ms"] for one in values["due"]] == due
+        assert sum(line.startswith("sched next") for line in roles.asked) == asked
+
+
 def test_the_screen_of_a_job_says_nothing_of_runs_to_those_who_may_not_see_them() -> None:
     for pattern, shown in (("^sched show", False), ("^sched (show|history)", True)):
         details: Any = JOB | {"words": None, "state": "paused"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from importlib import resources
 
 import pytest
@@ -15,10 +16,11 @@ from schedappliance.web.static_files import ICON, TYPES, StaticFiles
 FOLDER = resources.files("schedappliance.web").joinpath("static")
 
 
-def _answer(path: str) -> Response:
+def _answer(path: str, encodings: str = "") -> Response:
     path, _, query = path.partition("?")
     name = {"name": path.removeprefix("/static/")} if path.startswith("/static/") else {}
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode()}
+    scope["headers"] = [(b"accept-encoding", encodings.encode())] if encodings else []
     return asyncio.run(StaticFiles().answer(Request({**scope, "path_params": name})))
 
 
@@ -28,6 +30,14 @@ def test_a_browser_keeps_a_file_whose_address_names_its_content(name: str) -> No
     assert bytes(answer.body) == FOLDER.joinpath(name).read_bytes()
     assert answer.headers["content-type"].startswith(TYPES[name])
     assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_browser_gets_a_file_compressed_if_it_can_read_that(name: str) -> None:
+    answer = _answer(StaticFiles().address(name), "gzip, deflate, br")
+    assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert gzip.decompress(bytes(answer.body)) == FOLDER.joinpath(name).read_bytes()
+    assert "content-encoding" not in _answer(StaticFiles().address(name), "br").headers
 
 
 @pytest.mark.parametrize("path", ["/static/style.css", "/static/style.css?0123456789ab", "/favicon.ico"])

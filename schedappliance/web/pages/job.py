@@ -16,6 +16,8 @@ from schedappliance.web.pictures.durations import durations
 from schedappliance.web.rendering import job_href_of, run_href
 
 RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 40, 5, 500
+# The jobs whose due times the page keeps.
+MOST_LISTS = 20
 
 
 async def collect(look: Look) -> dict[str, Any]:
@@ -51,15 +53,19 @@ def _whole_days(look: Look, due_ms: list[int]) -> list[int]:
 
 
 async def _due_times(look: Look, job: Row) -> list[Row]:
+    """The next due times, which are asked for again when the job has another next one. Raises Unavailable."""
     line = await look.line("next", job, f" {MOST_DUE_TIMES}")
     if job["state"] != "waiting" or not await look.may(line):
         return []
-    try:
-        data = await look.data(line)
-    except Rejected:
-        return []
-    rows: list[Row] = data["next"]
-    return rows
+    key, lists = (job["id"], job["next_run_ms"]), look.feed.due_times
+    if key not in lists:
+        while len(lists) >= MOST_LISTS:
+            del lists[next(iter(lists))]
+        try:
+            lists[key] = (await look.data(line))["next"]
+        except Rejected:
+            return []
+    return lists[key]
 
 
 def scopes(job: Row) -> list[str]:

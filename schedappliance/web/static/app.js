@@ -4,14 +4,18 @@
   const RETRY_MS = 2000;
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
-  // On a phone the names of the screens do not fit side by side.
-  document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  // On a phone the names of the screens do not fit side by side. Before the first frame, this would make another layout.
+  requestAnimationFrame(() => {
+    document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  });
 
-  // A viewer may want times in the zone of the browser, which only the browser knows.
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
-  if (!document.cookie.includes(`browser-zone=${encodeURIComponent(zone)}`)) {
+  // A viewer may want times in the zone of the browser, which only the browser knows. To ask it takes longer than all else
+  // here, so the page is shown first.
+  addEventListener("load", () => {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+    if (document.cookie.includes(`browser-zone=${encodeURIComponent(zone)}`)) return;
     document.cookie = `browser-zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=strict`;
-  }
+  });
 
   // Makes `before` equal to `after`, and leaves alone what is equal. So the focus, a selection and the scroll stay.
   const morph = (before, after) => {
