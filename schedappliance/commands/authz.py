@@ -18,7 +18,7 @@ _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 def identity(view: View, _command: Command) -> Outcome:
     """The user who gives the command, and the present roles of this user."""
     authorization = view.options.configuration.authorization
-    user = view.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
+    user = view.ask.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
     names = [role.name for role in roles_of(authorization, user)] if authorization and user else []
     text = "".join(
         (
@@ -50,7 +50,7 @@ def may(view: View, command: Command) -> Outcome:
     denied, text, roles = None, "yes\n", list[list[str]]()
     # A delegate needs a role too.
     for user in filter(None, (view.order.user, view.order.by)):
-        known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
+        known = view.ask.known_user(user.uid) or KnownUser(user.uid, user.name)
         roles.append([role.name for role in roles_of(authorization, known)] if authorization else [])
         if authorization and denied is None and (denied := not_allowed(authorization, known, read.command)):
             text = f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"

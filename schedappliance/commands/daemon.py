@@ -58,7 +58,7 @@ def health(view: View, _command: Command) -> Outcome:
 
 
 def summary(view: View, _command: Command) -> Outcome:
-    status, (running, queued, statistics) = view.status, view.counts()
+    status, (running, queued, statistics) = view.status, view.ask.counts()
     now = view.moment.boot
     spool = status.spool
     jobs = view.unless_degraded(lambda: _count_jobs(view.store)) or {}

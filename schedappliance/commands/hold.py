@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def hold(view: View, command: Command) -> Outcome:
     """Holds the appliance. A second hold sets another end, none without `for`; it changes the reason if it gives one."""
     before, (for_ms, reason) = view.status.hold, read_hold([Word(word, 0, 0) for word in command.words])
-    now, user, running = view.moment.wall, view.order.user, view.counts().running
+    now, user, running = view.moment.wall, view.order.user, view.ask.counts().running
     ends_ms = None if for_ms is None else min(now + for_ms, MAX_TIME_MS)
     if before is None:
         new = Hold(now, user, reason, ends_ms=ends_ms)

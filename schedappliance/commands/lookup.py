@@ -100,7 +100,7 @@ def may_list(view: View) -> bool:
     authorization = view.options.configuration.authorization
     listing = read_command("sched list").command
     assert listing is not None
-    user = view.known_user(view.order.user.uid) or KnownUser(view.order.user.uid, view.order.user.name)
+    user = view.ask.known_user(view.order.user.uid) or KnownUser(view.order.user.uid, view.order.user.name)
     return authorization is None or not_allowed(authorization, user, listing) is None
 
 

@@ -49,7 +49,7 @@ def show_metrics(view: View, _command: Command) -> Outcome:
         "at_ms": view.moment.wall,
         "started_ms": view.status.started.wall,
         "families": families,
-        "running": sorted(view.running_jobs().items()),
+        "running": sorted(view.ask.running_jobs().items()),
         "end_columns": END_COLUMNS,
     }
     text = json.dumps(data, ensure_ascii=False)
@@ -60,7 +60,7 @@ def show_metrics(view: View, _command: Command) -> Outcome:
 def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
     """Name, type, names of labels, and samples of what is measured now."""
     status, store = view.status, view.store
-    running, queued, _ = view.counts()
+    running, queued, _ = view.ask.counts()
     versions = (status.version, sys.version.split()[0], store.sqlite_version)
     yield "build_info", "gauge", ("version", "python", "sqlite"), [(versions, 1)]
     yield _one("start_time_seconds", status.started.wall / 1000)
@@ -82,7 +82,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
     yield _one("configuration_last_reload_successful", int(reload.outcome == "accepted"))
     yield _one("configuration_last_reload_timestamp_seconds", reload.at_ms / 1000)
     yield _one("overrides", len(view.options.overrides))
-    for name, value in view.measure_devices().items():
+    for name, value in view.ask.measure_devices().items():
         kind = "counter" if name.endswith("_total") else "gauge"
         yield name, kind, (), [((), value)]
 
@@ -104,7 +104,7 @@ def _one(name: str, value: float) -> tuple[str, str, Labels, Samples]:
 
 def _counted(view: View, name: str) -> Samples:
     samples: Samples = [
-        (labels, number) for (family, labels), number in view.metrics.counters.items() if family == name
+        (labels, number) for (family, labels), number in view.ask.metrics().counters.items() if family == name
     ]
     # A counter that begins to exist with its first event shows no increase for it.
     return samples if samples or COUNTERS[name] else [((), 0)]
@@ -113,7 +113,7 @@ def _counted(view: View, name: str) -> Samples:
 def _measured(view: View, name: str) -> list[tuple[Labels, Sequence[float], float]]:
     return [
         (labels, counts, round(total, 6))
-        for (family, labels), (*counts, total) in view.metrics.histograms.items()
+        for (family, labels), (*counts, total) in view.ask.metrics().histograms.items()
         if family == name
     ]
 
@@ -122,7 +122,7 @@ def _of_jobs(view: View) -> Sequence[str]:
     """The members of the answer about the declared jobs, as pieces of JSON. They are null if there are too many jobs."""
     if len(view.options.configuration.jobs) > MOST_JOBS:
         return NO_JOBS
-    metrics, jobs = view.metrics, view.store.jobs
+    metrics, jobs = view.ask.metrics(), view.store.jobs
     if jobs.rewrites not in metrics.columns:
         _read_jobs(metrics, view.store)
     number, name, interval_ms, paused = metrics.columns[jobs.rewrites]

@@ -146,7 +146,8 @@ def as_now(view: View, runs: list[PastRun]) -> list[PastRun]:
     """The runs, with the present reason of each queued run in place of the stored one."""
     waiting = {run.key for run in [run for run in runs if run.state == RunState.QUEUED][-WAITING_LOOKED_UP:]}
     return [
-        run._replace(reason=view.why_waits(run.key, run.reason or "")) if run.key in waiting else run for run in runs
+        run._replace(reason=view.ask.why_waits(run.key, run.reason or "")) if run.key in waiting else run
+        for run in runs
     ]
 
 

@@ -268,7 +268,7 @@ def history(view: View, command: Command) -> Outcome:
     waiting = view.store.runs.last_waiting(
         number, LAST if before is None else before.sequence, since, until, WAITING_LOOKED_UP
     )
-    reasons = {run: view.why_waits(run, reason) for run, reason in waiting.items()}
+    reasons = {run: view.ask.why_waits(run, reason) for run, reason in waiting.items()}
     rows = _HistoryRows(view, command, runs, reasons)
     pieces = rows.as_json() if view.order.as_json else rows.as_text()
     if view.is_streamed:

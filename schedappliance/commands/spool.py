@@ -24,7 +24,7 @@ HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 def list_drops(view: View, _command: Command) -> Outcome:
     """The drops that wait, then the last results, newest first."""
     finished = view.store.drops.newest(MOST_LISTED)
-    data = [_held(held) for held in view.waiting_drops()] + [_outcome(drop) for drop in finished]
+    data = [_held(held) for held in view.ask.waiting_drops()] + [_outcome(drop) for drop in finished]
     rows = [_row(d, view.zone) for d in data]
     return Outcome(view.answer("".join([HEADER, *rows]), data))
 
@@ -37,7 +37,7 @@ def _row(data: dict[str, Any], zone: Zone) -> str:
 def explain(view: View, command: Command) -> Outcome:
     """Explains why a drop waits, and shows the results of the last drops of that name."""
     name = _drop_name(command)
-    held = [h for h in view.waiting_drops() if h.name in (name, command.words[0])]
+    held = [h for h in view.ask.waiting_drops() if h.name in (name, command.words[0])]
     finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
         raise _no_drop(view, command.words[0])

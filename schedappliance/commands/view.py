@@ -136,6 +136,24 @@ class Order:
         return self.command.form == "json"
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a command may ask about the moment at which it asks. All views share one, since each due command needs a view."""
+
+    counts: Callable[[], Counts]
+    # The present reason why a queued run waits, from its key and the stored reason.
+    why_waits: Callable[[RunKey, str], str]
+    # A user as of the last look-up; users are looked up only with an `Authorization`.
+    known_user: Callable[[int], KnownUser | None]
+    # The drops that are not carried out yet, and why.
+    waiting_drops: Callable[[], list[WaitingDrop]]
+    # How many programs of a job run, by its number.
+    running_jobs: Callable[[], dict[int, int]]
+    metrics: Callable[[], Metrics]
+    # What the devices measure, by the names of `metrics`.
+    measure_devices: Callable[[], Mapping[str, float]]
+
+
 @dataclass(slots=True)
 class View:
     """The data that a command may read."""
@@ -150,20 +168,9 @@ class View:
     transaction: Transaction | None
     # The number of changes of the options.
     version: int
-    counts: Callable[[], Counts]
-    # The present reason why a queued run waits, from its key and the stored reason.
-    why_waits: Callable[[RunKey, str], str]
-    # A user as of the last look-up; users are looked up only with an `Authorization`.
-    known_user: Callable[[int], KnownUser | None]
-    # The drops that are not carried out yet, and why.
-    waiting_drops: Callable[[], list[WaitingDrop]]
     # With the zone data and the `days` that are in effect.
     schedules: Schedules
-    # How many programs of a job run, by its number.
-    running_jobs: Callable[[], dict[int, int]]
-    metrics: Metrics
-    # What the devices measure, by the names of `metrics`.
-    measure_devices: Callable[[], Mapping[str, float]]
+    ask: Questions
 
     @property
     def seen(self) -> Options:

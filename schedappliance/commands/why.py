@@ -230,7 +230,7 @@ def _fault(view: View, job: Job) -> str | None:
 
 
 def _lacking_role(view: View, job: Job, command: Command) -> str | None:
-    authorization, user = view.options.configuration.authorization, view.known_user(job.user.uid)
+    authorization, user = view.options.configuration.authorization, view.ask.known_user(job.user.uid)
     if authorization is None or user is None or job.origin == "stanza":
         return None
     return why_not_run(authorization, user, job.user, command)

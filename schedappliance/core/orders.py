@@ -244,14 +244,8 @@ def _view(state: State, order: Order) -> View:
         moment=state.moment,
         transaction=state.transactions.get(connection) if connection is not None else None,
         version=state.version,
-        counts=state.counts,
-        why_waits=state.why_waits,
-        known_user=state.users.last_answer,
-        waiting_drops=state.waiting_drops,
         schedules=state.schedules,
-        running_jobs=state.running.count_by_job,
-        metrics=state.metrics,
-        measure_devices=state.measure_devices,
+        ask=state.questions,
     )
 
 
@@ -496,6 +490,8 @@ def take_options(state: State, options: Options) -> None:
         # Counting takes as long as setting an option.
         state.tell("override", overrides=len(options.overrides))
     after = options.configuration
+    if after is before:
+        return
     if before.jobs is not after.jobs or before.days is not after.days:
         state.log("info", str(take_jobs(state, after, overridden=overridden_jobs(before, after))))
     if has_other_waits(before, after):

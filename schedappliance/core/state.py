@@ -24,8 +24,7 @@ Rule: a turn that fails can be undone; see State.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from sys import getsizeof
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.outcome import AfterRun, Transaction
 from schedappliance.commands.phrases import time_text
 from schedappliance.commands.run import outcome
-from schedappliance.commands.view import Counts, Order, Status
+from schedappliance.commands.view import Counts, Order, Questions, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
@@ -87,10 +86,10 @@ class StateSnapshot(NamedTuple):
     statistics: Statistics
     pruning: Pruning
     handled: set[int]
+    counted: dict[CounterKey, int]
     effects: int
     news: int
-    noted: int
-    counted: int
+    measured: dict[tuple[str, Labels], int]
     waiting_events: int
     # How many changes each of `_undoables` had.
     changes: tuple[int, ...]
@@ -116,6 +115,8 @@ class State:
     # Asks the devices for what they measure: numbers, by the names that `metrics` shows.
     measure_devices: Callable[[], Mapping[str, float]] = dict
     instant: InstantPrograms = field(default_factory=InstantPrograms)
+    # What a command may ask. Made once, for all commands.
+    questions: Questions = field(init=False)
 
     # What is in effect.
 
@@ -145,10 +146,10 @@ class State:
     is_tick_over: bool = False
     # The bytes of the answers.
     answered: int = 0
-    # What the turn adds to the metrics: name, labels, and a number or seconds.
-    noted: list[tuple[str, Labels, float]] = field(default_factory=list)
-    # What the turn adds to the counters that survive a restart.
-    counted: list[tuple[CounterKey, int]] = field(default_factory=list)
+    # What the turn adds to the counters of the metrics.
+    counted: dict[CounterKey, int] = field(default_factory=dict)
+    # What the turn adds to the histograms of the metrics, in seconds.
+    measured: dict[tuple[str, Labels], list[float]] = field(default_factory=dict)
 
     # Mirrors of rows. `read_back` reads them again.
 
@@ -198,6 +199,17 @@ class State:
     troubles_in_incidents: str | None = ""
 
     # What decisions ask
+
+    def __post_init__(self) -> None:
+        self.questions = Questions(
+            counts=self.counts,
+            why_waits=self.why_waits,
+            known_user=lambda uid: self.users.last_answer(uid),
+            waiting_drops=self.waiting_drops,
+            running_jobs=lambda: self.running.count_by_job(),
+            metrics=lambda: self.metrics,
+            measure_devices=lambda: self.measure_devices(),
+        )
 
     @property
     def configuration(self) -> Configuration:
@@ -330,23 +342,26 @@ class State:
 
     def count(self, name: str, *labels: str, number: int = 1) -> None:
         """Adds to a counter of `metrics`."""
-        if name in PASSING:
-            self.noted.append((name, labels, number))
-        else:
-            self.counted.append(((name, labels), number))
+        self.counted[name, labels] = self.counted.get((name, labels), 0) + number
 
     def measure(self, name: str, milliseconds: int, *labels: str) -> None:
         """Adds a time to a histogram. One that is negative, since the clock was set back, counts as zero."""
-        self.noted.append((name, labels, max(0, milliseconds) / 1000))
+        seconds = max(0, milliseconds) / 1000
+        values = self.measured.get((name, labels))
+        if values is None:
+            self.measured[name, labels] = [seconds]
+        else:
+            values.append(seconds)
 
     def add_lateness(self, milliseconds: int) -> None:
         """Adds to the lateness of the runs that this turn has claimed, since it is committed later than its moment."""
-        late = milliseconds / 1000
-        self.noted = [(name, labels, value + late * (name == LATENESS)) for name, labels, value in self.noted]
+        for (name, _), values in self.measured.items():
+            if name == LATENESS:
+                values[:] = [value + milliseconds / 1000 for value in values]
 
     def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
         """Counts a run that has ended."""
-        self.counted.append((("runs_total", (str(ending), origin)), 1))
+        self.count("runs_total", str(ending), origin)
         if is_declared:
             self.store.counters.count_end(job, str(ending))
             if job in self.metrics.jobs:
@@ -357,21 +372,17 @@ class State:
 
         So a counter never goes back, and counts nothing twice, whenever the daemon is killed.
         """
-        if self.counted:
-            self.store.counters.add(_sums(self.counted))
+        stored = {key: number for key, number in self.counted.items() if key[0] not in PASSING}
+        if stored:
+            self.store.counters.add(stored)
 
-    def observe(self, name: str, seconds: float, labels: Labels = (), times: int = 1) -> None:
-        """Adds a time to a histogram at once.
-
-        A failed turn does not undo this, unlike `measure`. `times`: how often.
-        """
+    def observe(self, name: str, values: Iterable[float], labels: Labels = ()) -> None:
+        """Adds times in seconds to a histogram at once. A failed turn does not undo this, unlike `measure`."""
         bounds = HISTOGRAMS[name][1]
-        histograms = self.metrics.histograms
-        if (name, labels) not in histograms:
-            histograms[name, labels] = [0] * (len(bounds) + 2)
-        histogram = histograms[name, labels]
-        histogram[bisect_left(bounds, seconds)] += times
-        histogram[-1] += seconds * times
+        histogram = self.metrics.histograms.setdefault((name, labels), [0] * (len(bounds) + 2))
+        for seconds in values:
+            histogram[bisect_left(bounds, seconds)] += 1
+            histogram[-1] += seconds
 
     # Runs
 
@@ -444,10 +455,10 @@ class State:
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             pruning=replace(self.pruning),
             handled=set(self.handled),
+            counted=self.counted.copy(),
             effects=len(self.effects),
             news=len(self.news),
-            noted=len(self.noted),
-            counted=len(self.counted),
+            measured={key: len(values) for key, values in self.measured.items()},
             waiting_events=len(self.users.events),
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
@@ -459,8 +470,9 @@ class State:
         self.statistics = before.statistics
         self.pruning = before.pruning
         self.handled = before.handled
+        self.counted = before.counted
         del self.effects[before.effects :], self.news[before.news :]
-        del self.noted[before.noted :], self.counted[before.counted :]
+        self.measured = {key: self.measured[key][:number] for key, number in before.measured.items()}
         self.users.undo_events(before.waiting_events)
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
@@ -473,16 +485,12 @@ class State:
         for undoable in self._undoables:
             undoable.changes.clear()
 
-        # A turn with many runs has many equal notes, so each is added once, with its number.
-        for (name, labels, value), times in Counter(self.noted).items():
-            if name in HISTOGRAMS:
-                self.observe(name, value, labels, times)
-            else:
-                self.metrics.counters[name, labels] += int(value) * times
-        if self.counted:
-            self.metrics.counters.update(_sums(self.counted))
-        self.noted.clear()
+        for key, number in self.counted.items():
+            self.metrics.counters[key] += number
+        for (name, labels), values in self.measured.items():
+            self.observe(name, values, labels)
         self.counted.clear()
+        self.measured.clear()
 
         if self.is_watched:
             effects = [*effects, *self._take_news()]
@@ -576,11 +584,3 @@ def new_state(
     )
     state.set_hold(store.settings.hold())
     return state
-
-
-def _sums(counted: list[tuple[CounterKey, int]]) -> Counter[CounterKey]:
-    """The sum of each counter. Equal entries are added at once: a turn with many runs has few different ones."""
-    numbers: Counter[CounterKey] = Counter()
-    for (key, number), times in Counter(counted).items():
-        numbers[key] += number * times
-    return numbers

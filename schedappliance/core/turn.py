@@ -80,7 +80,7 @@ from schedappliance.engine.events import (
     ZonesChanged,
 )
 from schedappliance.engine.records import job_id
-from schedappliance.engine.schedule import NoSchedule, catch_up_of, claim
+from schedappliance.engine.schedule import NoSchedule, catch_up_of, claim, claim_single
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Core:
 
     def note_duration(self, seconds: float) -> None:
         """Measures how long the last turn took. Only the loop knows it."""
-        self.state.observe("turn_duration_seconds", seconds)
+        self.state.observe("turn_duration_seconds", (seconds,))
 
     def _needs_transaction(self, events: list[Event]) -> bool:
         """False if no event writes rows and nothing is due. Such a turn works even while another process locks the store.
@@ -479,13 +479,16 @@ def tick(state: State) -> None:
     for job in due:
         if job.number in state.handled or (guarded and defer_job_for_users(state, job)):
             continue
-        try:
-            schedule = schedules.of(job)
-        except NoSchedule as reason:
-            _leave_unclaimed(state, job, reason)
-            continue
-        catch_up = catch_up_of(state.configuration, job)
-        claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold))
+        decision = claim_single(state.configuration, job)
+        if decision is None:
+            try:
+                schedule = schedules.of(job)
+            except NoSchedule as reason:
+                _leave_unclaimed(state, job, reason)
+                continue
+            catch_up = catch_up_of(state.configuration, job)
+            decision = claim(job, schedule, now, started, catch_up, state.status.degraded, last_hold)
+        claim_runs(state, job, decision)
         if not state.may_claim or state.is_tick_over:
             # The command of this job has stopped, held or paused the appliance.
             return

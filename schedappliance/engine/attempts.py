@@ -84,8 +84,10 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
 
 def has_other_waits(before: Configuration, after: Configuration) -> bool:
     """Whether a change of overrides decides anew what queued runs wait for: the earlier runs of their job, or a limit."""
+    if before.programs is after.programs:
+        return False
     pairs = zip(before.programs.values(), after.programs.values(), strict=True)
-    return before.programs is not after.programs and any(
+    return any(
         (program.overlap, program.max_running) != (earlier.overlap, earlier.max_running)
         for earlier, program in pairs
         if program is not earlier

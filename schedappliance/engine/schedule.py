@@ -166,6 +166,19 @@ class Claim(NamedTuple):
     next_run_ms: int | None
 
 
+def claim_single(configuration: Configuration, job: Job) -> Claim | None:
+    """The claim of a job of the console or the spool that is due once, and runs however late it is.
+
+    None for any other job: `claim` decides about it, and would decide the same about this one in three times the time.
+    """
+    due_ms = job.next_run_ms
+    runs_late = configuration.catch_up != "none" and configuration.catch_up_within_ms is None and not _is_shutdown(job)
+    if due_ms is None or job.declared is not None or job.kind not in ("at", "in", "run") or not runs_late:
+        return None
+    number = job.occurrence + 1
+    return Claim((Occurrence(number, due_ms),), None, number, None)
+
+
 def claim(
     job: Job,
     schedule: Schedule,
@@ -209,7 +222,7 @@ def _runs_to_claim(
     job: Job, schedule: Schedule, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
     """How many due times become runs, counted from the latest one back, and why the others are missed."""
-    if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
+    if _is_shutdown(job) and is_late(due_ms, now_ms, started_ms):
         return 0, NO_SHUTDOWN
     if job.kind == "run":
         # A `run` command made the job, not a schedule: it runs, however late.
@@ -221,6 +234,10 @@ def _runs_to_claim(
         return most, None
     young = _not_older(schedule, due_ms, now_ms - catch_up.within_ms)
     return min(most, young), TOO_OLD if young < most else None
+
+
+def _is_shutdown(job: Job) -> bool:
+    return job.command is not None and job.command.bare.form == "shutdown"
 
 
 def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:

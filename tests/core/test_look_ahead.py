@@ -69,7 +69,9 @@ def in_memory(state: State) -> dict[str, Any]:
     """Everything in memory that a turn may change, apart from its moment and from caches of rows."""
     lanes = {name: sorted(lane) for name, lane in state.queue.lanes.items()}
     users, metrics = state.users, state.metrics
-    fields = {name: copy(value) if isinstance(value, list | set) else value for name, value in vars(state).items()}
+    fields = {
+        name: copy(value) if isinstance(value, list | set | dict) else value for name, value in vars(state).items()
+    }
     del fields["moment"]
     return fields | {
         "queue": (lanes, state.queue.number, state.queue.changes.copy()),

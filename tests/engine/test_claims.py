@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schedappliance.engine import schedule
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
-from schedappliance.engine.records import Job, User
+from schedappliance.engine.records import Job, Kind, User
 from schedappliance.engine.schedule import (
     LATE_MS,
     MOST_AT_ONCE,
@@ -18,13 +18,17 @@ from schedappliance.engine.schedule import (
     MissedOccurrences,
     Occurrence,
     Schedules,
+    catch_up_of,
     claim_now,
+    claim_single,
 )
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
+from schedappliance.model.configuration import Configuration
 
 MINUTE = 60_000
 ONCE = CatchUp("once")
+POLICIES = ("once", "none", "all")
 SCHEDULES = Schedules(Zones(Machine()), {})
 
 
@@ -69,6 +73,24 @@ def test_a_claim_catches_up_once_and_numbers_missed_due_times(started: int, reas
 )
 def test_the_reason_is_the_obstacle_unless_no_appliance_ran(started: int, reason: str) -> None:
     assert missed_by(claim(job(), 4 * MINUTE, started, ONCE, "database is locked")) == (3, reason)
+
+
+@given(
+    st.sampled_from(["at", "in", "run", "every"]),
+    st.sampled_from(["run hello", "shutdown", "config set a 1"]),
+    st.sampled_from([None, "nightly"]),
+    st.sampled_from([Configuration(catch_up=policy, catch_up_within_ms=w) for policy in POLICIES for w in (None, 9)]),
+    st.integers(0, 10 * LATE_MS),
+    st.integers(0, 10 * LATE_MS),
+)
+def test_the_short_way_decides_as_the_long_one(
+    kind: Kind, text: str, declared: str | None, configuration: Configuration, late: int, started: int
+) -> None:
+    due = job(text, interval=MINUTE if kind == "every" else None)._replace(kind=kind, declared=declared)
+    short = claim_single(configuration, due)
+    assert short in (None, claim(due, MINUTE + late, started, catch_up_of(configuration, due)))
+    # Most due jobs are such.
+    assert short or kind == "every" or declared or text == "shutdown" or configuration != Configuration()
 
 
 def test_once_is_the_default_policy() -> None:

@@ -20,7 +20,7 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.incidents import Incident
-from schedappliance.engine.metrics import Metrics
+from schedappliance.engine.metrics import CounterKey, Metrics
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
@@ -175,21 +175,22 @@ def a_failed_commit_is_counted(patch: MonkeyPatch) -> None:
     restore = State.restore
 
     def forgetful(state: State, before: Any) -> None:
-        counted = list(state.counted)
+        counted = state.counted
         restore(state, before)
-        state.counted[:] = counted
+        state.counted = counted
 
     patch.setattr(State, "restore", forgetful)
 
 
 def a_counter_is_stored_after_its_commit(patch: MonkeyPatch) -> None:
     """A crash between the two commits loses it."""
-    late: list[Any] = []
+    late: dict[CounterKey, int] = {}
     store_counts = State.store_counts
 
     def store_later(state: State) -> None:
         counted, earlier = state.counted, late.copy()
-        late[:] = counted
+        late.clear()
+        late.update(counted)
         state.counted = earlier
         store_counts(state)
         state.counted = counted
