@@ -26,10 +26,15 @@ from tests.simulation.mutants import (
     a_hidden_boot_is_another_boot,
     a_hidden_boot_is_this_boot,
     a_hold_outlasts_its_planned_end,
+    a_repeated_time_runs_twice,
     a_replaced_run_is_tried_again,
     a_start_in_a_hidden_boot_is_a_boot,
     due_jobs_run_while_held,
+    metrics_keep_an_end_that_is_undone,
+    metrics_keep_the_due_time_of_an_advanced_job,
+    metrics_keep_the_due_times_of_jobs_that_moved,
     no_failure_is_counted,
+    other_zone_data_forgets_what_is_overdue,
     programs_start_without_outputs,
     start_before_commit,
     the_next_daemon_forgets_a_stop,
@@ -70,7 +75,8 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
     (512948358, 20): "the row of an attempt was written before that of its run, in the same transaction",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
-# A seed that finds a mistake of the engine soon, unless seed 1 does. It is tried first.
+# A seed that finds a mistake soon, unless the first one does. It is tried first: a history in which nothing is found
+# takes up to 4 s.
 FINDERS: dict[object, int] = {
     a_failed_look_up_counts_as_an_attempt: 12,
     a_replaced_run_is_tried_again: 2,
@@ -82,6 +88,11 @@ FINDERS: dict[object, int] = {
     a_hidden_boot_is_another_boot: 294,
     a_hidden_boot_is_this_boot: 33,
     a_start_in_a_hidden_boot_is_a_boot: 2,
+    metrics_keep_an_end_that_is_undone: 9,
+    metrics_keep_the_due_times_of_jobs_that_moved: 11,
+    metrics_keep_the_due_time_of_an_advanced_job: 8,
+    a_repeated_time_runs_twice: 51,
+    other_zone_data_forgets_what_is_overdue: 51,
 }
 
 
@@ -131,8 +142,7 @@ def test_random_seeds(seed: int) -> None:
     live(seed, 30)
 
 
-# The first two find all mistakes in the rules of calendars soon.
-CALENDAR_SEEDS = (7, 5, 1, 2, 3, 4, 6, 8)
+CALENDAR_SEEDS = (7, 51, 5, 1)
 
 
 @pytest.mark.parametrize("mutant", CALENDAR_MUTANTS, ids=lambda mutant: mutant.__name__)
@@ -141,7 +151,7 @@ def test_a_mistake_in_a_rule_of_calendars_is_found(
 ) -> None:
     mutant(monkeypatch)
     with pytest.raises(Broken):
-        for seed in CALENDAR_SEEDS:
+        for seed in sorted(CALENDAR_SEEDS, key=lambda seed: seed != FINDERS.get(mutant)):
             live(seed, 20, has_calendars=True)
 
 
@@ -181,7 +191,7 @@ def test_a_history_with_more_alerts_than_may_wait(monkeypatch: pytest.MonkeyPatc
     assert max(counts) > 1
 
 
-@pytest.mark.parametrize("seed", CALENDAR_SEEDS[:4])
+@pytest.mark.parametrize("seed", CALENDAR_SEEDS)
 def test_histories_with_calendars(seed: int) -> None:
     """Calendar jobs through clock changes each few days, other zone data, a moved machine, clock steps and crashes."""
     figures = live(seed, 20, has_calendars=True)
