@@ -85,6 +85,7 @@ def test_a_daemon_that_hangs_is_restarted(machine: Machine) -> None:
     machine.run("systemctl", "daemon-reload")
     pid = start(machine)
     machine.run("kill", "-STOP", str(pid))
+    eventually(lambda: not (machine.root / "proc" / str(pid)).exists(), "the end of the daemon")
     eventually(lambda: machine.show(UNIT, "NRestarts") == "1" and machine.show(UNIT, "ActiveState") == "active")
     (dropin / "watchdog.conf").unlink()
     machine.run("systemctl", "daemon-reload")
