@@ -156,8 +156,9 @@ class RunColumns:
 
     def counts(self, since_ms: int) -> Counter[str]:
         """How many runs have ended since an instant, by state."""
-        ended = (state for at, state in enumerate(self.states) if self.end(at) >= since_ms)
-        return Counter({STATES[s]: n for s, n in Counter(ended).items() if s not in LIVE_NUMBERS})
+        rows = zip(self.states, self.due, self.ended, strict=True)
+        states = Counter([state for state, due, ended in rows if (due if ended == NEVER else ended) >= since_ms])
+        return Counter({STATES[s]: n for s, n in states.items() if s not in LIVE_NUMBERS})
 
     def end(self, at: int) -> int:
         """When a run ended. One that never started ended when it was due."""

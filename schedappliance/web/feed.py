@@ -18,7 +18,7 @@ from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, LIVE
 from schedappliance.client.wire import Message, quoted
 from schedappliance.clock import Clock
-from schedappliance.web.columns import RunColumns
+from schedappliance.web.columns import RunColumns, RunRow
 
 Row = dict[str, Any]
 # The first jobs by their due time. A page that shows more asks the appliance.
@@ -51,6 +51,8 @@ class Feed:
         self.columns = RunColumns()
         # Pictures that viewers share, and the due times of calendars in them.
         self.pictures: dict[Any, Any] = {}
+        # The cells of jobs as they were drawn last, with the runs that they show, by the job and the zone.
+        self.cells: dict[tuple[str, str], tuple[list[RunRow], Any]] = {}
         self.planned: dict[str, list[int]] = {}
         # The rows of `sched next` of the jobs that viewers look at, by the job and its next due time.
         self.due_times: dict[tuple[str, int], list[Row]] = {}

@@ -137,6 +137,23 @@ def test_a_timeline_of_a_fixed_time_shows_how_time_passes() -> None:
     assert asyncio.run(now.collect(later))["timeline"] != before
 
 
+def test_cells_are_drawn_again_only_when_the_results_have_changed() -> None:
+    look, _ = _look(".", "/jobs")
+
+    def drawn(now_ms: int) -> Any:
+        later = replace(look, times=replace(look.times, now_ms=now_ms))
+        return asyncio.run(jobs.collect(later))["rows"][0]["cells"]
+
+    first = drawn(6000)
+    assert drawn(7000) is first
+    look.feed.columns.put(RUN | {"run": f"{BACKUP['id']}/2", "id": BACKUP["id"], "sequence": 9, "state": "started"})
+    second = drawn(8000)
+    assert second != first and drawn(9000) != second, "its cell says for how long it goes on"
+    stranger = replace(look, gateway=Roles("^sched list", []))
+    assert "no runs yet" in asyncio.run(jobs.collect(stranger))["rows"][0]["cells"]
+    assert "no runs yet" not in drawn(9000)
+
+
 def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
     times: Any = {"next": [{"due_ms": 5000 + at} for at in (0, 600_000, 1_200_000)]}
     for patterns in ((".", "^sched (list|history)$"), ("^sched (list|history)$", ".")):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from schedappliance.client.errors import Rejected
 from schedappliance.client.wire import quoted
 from schedappliance.clock import span_text
@@ -15,6 +17,8 @@ from schedappliance.web.pictures.cells import cells
 from schedappliance.web.rendering import address, job_words, run_href
 
 EACH, RESULTS = 50, 20
+# The cells of so many jobs take 6 MB.
+MOST_KEPT = 500
 FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
 # These need the runs.
 FILTERS_OF_RUNS = ("failing", "running")
@@ -26,7 +30,7 @@ async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
     may_list, may_see_runs = await look.may("sched list"), await look.may_see_runs()
     jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
-    failing = (await look.runs()).failing()
+    failing = look.feed.failing() if may_see_runs else frozenset[str]()
     running = {run["id"] for run in await look.live() if run["state"] == "started"}
     kinds: dict[str, list[Row]] = {
         "failing": [job for job in jobs if job["id"] in failing],
@@ -111,12 +115,23 @@ async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
         "word": job_words(job)[0],
         "lines": {verb: await look.line(verb, job) for verb in VERBS},
         "words": await _words(look, job),
-        "cells": cells(runs, run_href, look.times, most=RESULTS),
+        "cells": _cells(look, job["id"], runs),
         "last": runs[0] if runs else None,
         "took_ms": ended.took_ms if ended else None,
         "shown_state": state,
         "is_off": job.get("state") == "disabled in its file",
     }
+
+
+def _cells(look: Look, job: str, runs: list[RunRow]) -> Markup:
+    """The last results. They are drawn again when they have changed, or while one goes on: its cell says for how long."""
+    key, drawn = (job, look.times.zone_name), look.feed.cells
+    if drawn.get(key, (None,))[0] != runs or any(run.state == "started" for run in runs):
+        while len(drawn) >= MOST_KEPT:
+            del drawn[next(iter(drawn))]
+        drawn[key] = runs, cells(runs, run_href, look.times, most=RESULTS)
+    picture: Markup = drawn[key][1]
+    return picture
 
 
 async def _words(look: Look, job: Row) -> str:

@@ -81,8 +81,7 @@ def lanes(
     for job in jobs:
         has_lane = job["name"] or job["calendar"] or job["interval_ms"] is not None
         (own if has_lane else rest).append(job)
-    last = columns.newest([job["id"] for job in own], 5)
-    failing = {key for key, runs in last.items() if _is_failing([run.state for run in runs if run.ended_ms])}
+    failing = columns.failing()
     own.sort(key=lambda job: (job["id"] not in failing, job["next_run_ms"], job["id"]))
     usual = columns.usual([job["id"] for job in own[:most]])
     shown = [
@@ -100,10 +99,6 @@ def lanes(
     due = [job["next_run_ms"] for job in rest if not job["paused"] and job["next_run_ms"] <= span.until_ms]
     name = f"others ({counted(len(rest), 'job')})" if rest else "others"
     return [*shown, Lane(name, None, planned_ms=sorted(due)[:MOST_PLANNED])]
-
-
-def _is_failing(states: Sequence[str]) -> bool:
-    return bool(states) and states[0] in FAILED
 
 
 def _planned(job: Mapping[str, Any], span: Span, planned: Mapping[str, Sequence[int]]) -> Sequence[int]:
