@@ -43,6 +43,9 @@ class Appliance:
     async def data_if_allowed(self, _line: str) -> None:
         return None
 
+    async def details(self, line: str) -> Any:
+        return await self.data(f"{line} output none")
+
     async def data(self, line: str) -> Any:
         self.lines.append(line)
         if line.startswith("sched show "):
