@@ -63,6 +63,8 @@ def audit_rollback(state: State, user: User, by: User | None) -> None:
     state.log("info", f"{_who(user, by)} origin=console {text}")
 
 
+# Few users give most of the commands.
+@lru_cache(maxsize=256)
 def _who(user: User, by: User | None) -> str:
     delegate = f" by={_plain(by.name)} by_uid={by.uid}" if by else ""
     return f"user={_plain(user.name)} uid={user.uid}{delegate}"
@@ -77,7 +79,6 @@ def rejection_level(state: State) -> str:
     return "info" if state.configuration.authorization is None else "warning"
 
 
-@lru_cache(maxsize=256)
 def _plain(name: str) -> str:
     """The name, in quotes if it holds characters that could be read as another field of the line."""
     return name if _NAME.fullmatch(name) else repr(name)

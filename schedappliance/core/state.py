@@ -361,7 +361,8 @@ class State:
 
     def count_run(self, job: int, ending: RunState, origin: str, is_declared: bool, duration_ms: int | None) -> None:
         """Counts a run that has ended."""
-        self.count("runs_total", str(ending), origin)
+        key = "runs_total", (str(ending), origin)
+        self.counted[key] = self.counted.get(key, 0) + 1
         if is_declared:
             self.store.counters.count_end(job, str(ending))
             if job in self.metrics.jobs:
