@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from heapq import nlargest
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,8 +189,9 @@ class Source:
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both from 1, columns in code points."""
         if self._starts is None:
-            self._starts = [0]
-            self._starts.extend(i + 1 for i, character in enumerate(self.text) if character == "\n")
+            lines = self.text.split("\n")
+            # The lengths of the lines before, with their line feeds.
+            self._starts = list(map(add, accumulate(map(len, lines), initial=0), range(len(lines))))
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 

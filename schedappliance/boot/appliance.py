@@ -130,7 +130,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         state = _new_state(frame, store, first, _boot_id(frame), zones.zones)
         opening.check_last_daemon(store, state.boot)
         launcher = opening.open_programs(frame, store)
-        watcher = opening.open_files(frame)
+        watcher = opening.open_files(frame, lambda: state.options)
         core = Core(state)
         remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, state.boot)
         if first.configuration.programs:

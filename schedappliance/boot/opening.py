@@ -34,6 +34,7 @@ from schedappliance.edge.users import LookUps, group_number
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
+from schedappliance.engine.options import Options
 from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
 from schedappliance.kinds import closed
 from schedappliance.model.appliance_file import ApplianceFile
@@ -315,8 +316,8 @@ def open_previews(frame: Frame) -> Previews:
     return previews
 
 
-def open_files(frame: Frame) -> Watcher:
-    watcher = Watcher(frame.file.config, frame.loop, frame.worker("files"), frame.log.logger)
+def open_files(frame: Frame, active: Callable[[], Options]) -> Watcher:
+    watcher = Watcher(frame.file.config, frame.loop, frame.worker("files"), frame.log.logger, active)
     frame.stack.callback(watcher.close)
     return watcher
 

@@ -72,7 +72,7 @@ from schedappliance.engine.declared import (
     Boot,
     Change,
     Reconciliation,
-    overridden_jobs,
+    changed_jobs,
     reconcile,
     schedule_before,
     with_seeds,
@@ -94,7 +94,7 @@ from schedappliance.engine.schedule import (
 )
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import FORMS, Command, is_json, read_command
-from schedappliance.model.configuration import Configuration, DeclaredJob
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.failures import cannot_store
 from schedappliance.store.runs import NewRun
@@ -493,7 +493,8 @@ def take_options(state: State, options: Options) -> None:
     if after is before:
         return
     if before.jobs is not after.jobs or before.days is not after.days:
-        state.log("info", str(take_jobs(state, after, overridden=overridden_jobs(before, after))))
+        changes = take_jobs(state, after, frozenset(changed_jobs(before, after)), is_reload=False)
+        state.log("info", str(changes))
     if has_other_waits(before, after):
         state.read_queue(state.running.jobs)
 
@@ -501,13 +502,15 @@ def take_options(state: State, options: Options) -> None:
 def take_jobs(
     state: State,
     configuration: Configuration,
+    names: frozenset[str] | None,
+    *,
     is_new_boot: bool = False,
-    overridden: list[DeclaredJob] | None = None,
+    is_reload: bool = True,
 ) -> Reconciliation:
     """Makes the stored jobs agree with the declared ones; returns the changes.
 
-    `is_new_boot`: the appliance starts for the first time since the machine has started. `overridden`: the jobs that a
-    change of overrides concerns, which leaves the others as they are. None: any job may have changed.
+    `names`: the jobs that may have changed, so that the others are not looked at; None: any. `is_new_boot`: the appliance
+    starts for the first time since the machine has started. `is_reload` False: only overrides have changed.
     """
     jobs = state.store.jobs
     now = state.moment.wall
@@ -516,8 +519,8 @@ def take_jobs(
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.unclaimable = frozenset()
     boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
-    concerned = configuration.jobs.values() if overridden is None else overridden
-    stored = jobs.declared() if overridden is None else jobs.declared_as([job.name for job in overridden])
+    concerned = [job for name, job in configuration.jobs.items() if names is None or name in names]
+    stored = jobs.declared() if names is None else jobs.declared_as(list(names))
     changes = reconcile(with_seeds(concerned, state.store.node), stored, now, state.schedules, boot, before)
     # All rows first, then the claims: the command of a claimed job may change the jobs again.
     for removed in changes.removed:
@@ -536,7 +539,7 @@ def take_jobs(
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
-    close_outdated_incidents(state, None if overridden is None else [change.job.number for change in changes.changed])
+    close_outdated_incidents(state, None if is_reload else [change.job.number for change in changes.changed])
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return replace(changes, unchanged=len(configuration.jobs) - len(changes.added) - len(changes.changed))
 

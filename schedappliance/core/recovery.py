@@ -51,7 +51,7 @@ def recover(state: State, event: Started) -> None:
     state.queue.release_delayed(state.moment.boot)
     discard_outdated_overrides(state)
     follow_zones_since_last_start(state)
-    changes = take_jobs(state, state.configuration, is_new_boot=not state.boot.has_ticked)
+    changes = take_jobs(state, state.configuration, None, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
     last = state.store.settings.last_generation()
     generation = last.number if last else 0

@@ -18,21 +18,22 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_er
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, Effect, EndWatches, FilesAccepted, LogMessage, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
-from schedappliance.engine.options import Options, Override, with_overrides
+from schedappliance.engine.options import Options, Override, Overrides
 from schedappliance.engine.reasons import rejected
 from schedappliance.engine.records import CONFIG_USER, job_id
+from schedappliance.engine.reloading import reload
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from schedappliance.core.state import State
 
 ORPHANS_SHOWN = 20
 RELOAD = Command("config_reload", (), None, None, "config reload")
 RECONFIGURE_FAILED = "Reconfigure failed."
+DROPPED_BY_RELOAD = "`config set` to {} is dropped by `config reload`"
+CHANGED_BY_FILES = "the files changed it; `config set` to {} is dropped"
 AUTHORIZATION_LOST = (
     "the stanza files no longer contain `Authorization`: everyone who can open the socket may run every command"
 )
@@ -147,12 +148,14 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     before = state.configuration
     state.status = replace(state.status, last_good=None)
     replaced = [] if state.options.files is configuration else [state.options.files]
-    state.options = with_overrides(configuration, state.options.overrides.values())
+    overrides, dropped = _kept_overrides(state, event, asked)
+    options, outdated, jobs = reload(configuration, state.options, overrides, event.prepared)
+    state.options = options
     state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None, replaced))
-    dropped = _discard_overrides(state, asked) if event.typed else []
-    dropped += discard_outdated_overrides(state)
+    _drop(state, dropped, DROPPED_BY_RELOAD)
+    _drop(state, outdated, CHANGED_BY_FILES)
     state.version += 1
-    changes = take_jobs(state, state.configuration)
+    changes = take_jobs(state, state.configuration, jobs)
     if before.authorization or configuration.authorization:
         state.effects.append(EndWatches())
     is_lost = before.authorization is not None and configuration.authorization is None
@@ -167,7 +170,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
         state.log("info", f"the stanza files are unchanged; {changes}")
-    return Accepted(changes, warnings, dropped)
+    return Accepted(changes, warnings, dropped + outdated)
 
 
 def _orphans(state: State, before: Configuration) -> list[str]:
@@ -182,28 +185,31 @@ def _orphans(state: State, before: Configuration) -> list[str]:
     return warnings
 
 
-def _discard_overrides(state: State, asked: Options | None) -> list[Override]:
-    """Discards the overrides that were set before `config reload` was typed.
+def _kept_overrides(state: State, event: FilesRead, asked: Options | None) -> tuple[Overrides, list[Override]]:
+    """The overrides that a reload keeps, and those that it drops: if it was typed, those that had been set before.
 
     Later ones stay: while the files were read, `config set` has already answered their users.
     """
     now = state.options.overrides
-    dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
-    return _discard(state, dropped, lambda o: f"{o.what}: `config set` to {o.value} is dropped by `config reload`")
+    if not event.typed:
+        return now, []
+    dropped = [o for place, o in now.items() if asked is None or asked.overrides.find(place) == o]
+    places = {override.place for override in dropped}
+    return Overrides(o for place, o in now.items() if place not in places), dropped
 
 
-def discard_outdated_overrides(state: State) -> list[Override]:
+def discard_outdated_overrides(state: State) -> None:
     """Discards the overrides of options that the files have changed since: the later change wins."""
     outdated = state.options.outdated()
-    return _discard(state, outdated, lambda o: f"{o.what}: the files changed it; `config set` to {o.value} is dropped")
+    _drop(state, outdated, CHANGED_BY_FILES)
+    state.options = state.options.without(override.place for override in outdated)
 
 
-def _discard(state: State, overrides: list[Override], warning: Callable[[Override], str]) -> list[Override]:
+def _drop(state: State, overrides: list[Override], why: str) -> None:
+    """Removes the rows of overrides. `why`: the warning about each; `{}` stands for its value."""
     for override in overrides:
         state.store.settings.drop_override(override.place)
-        state.log("warning", warning(override))
-    state.options = state.options.without(override.place for override in overrides)
-    return overrides
+        state.log("warning", f"{override.what}: {why.format(override.value)}")
 
 
 def _acceptance(as_json: bool, accepted: Accepted) -> Answer:

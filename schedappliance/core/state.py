@@ -46,7 +46,7 @@ from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, 
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
-from schedappliance.engine.options import Options, with_overrides
+from schedappliance.engine.options import Options, Overrides, with_overrides
 from schedappliance.engine.records import Hold, RunKey, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
@@ -518,7 +518,7 @@ class State:
         runs = self.store.runs.live()
         self.live = LiveRuns(run.key.job for run in runs)
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
-        self.options = with_overrides(self.options.files, self.store.settings.overrides())
+        self.options = self.options.following(Overrides(self.store.settings.overrides()))
         self.set_hold(self.store.settings.hold())
         self.read_incidents()
         self.metrics.forget_jobs()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.attempts import Exit, NotStarted
@@ -19,6 +19,9 @@ from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 from schedappliance.syntax.command import CommandTree
+
+if TYPE_CHECKING:
+    from schedappliance.engine.reloading import Prepared
 
 
 class LineTyped(NamedTuple):
@@ -226,7 +229,7 @@ class ProgramOutput:
 class FilesRead:
     """The stanza files were read and checked. `configuration`: None if they have errors. `reply_to`: the order that waits.
 
-    `typed`: a user typed `config reload`, so overrides are dropped.
+    `typed`: a user typed `config reload`, so overrides are dropped. `prepared`: what a worker has computed for them.
     """
 
     reply_to: int | None
@@ -235,6 +238,7 @@ class FilesRead:
     configuration: Configuration | None
     diagnostics: tuple[Diagnostic, ...]
     texts: tuple[tuple[str, str], ...]
+    prepared: Prepared | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,8 @@ class Options:
     def without(self, places: Iterable[Place]) -> Options:
         """These options without some overrides. Only the stanzas that lose one are read again."""
         dropped = set(places)
+        if not dropped:
+            return self
         return self.following(Overrides(o for place, o in self.overrides.items() if place not in dropped))
 
     def following(self, overrides: Overrides) -> Options:
@@ -281,6 +283,8 @@ def is_counted_on(scope: Scope) -> bool:
 
 def differing(some: Mapping[Scope, tuple[Override, ...]], others: Mapping[Scope, tuple[Override, ...]]) -> list[Scope]:
     """The stanzas whose overrides differ."""
+    if some is others:
+        return []
     gone = [scope for scope in some if scope not in others]
     return [*gone, *(scope for scope, overrides in others.items() if some.get(scope) != overrides)]
 

@@ -273,7 +273,7 @@ class GlobalOption:
     span: Span
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Configuration:
     """The meaning of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written.
 

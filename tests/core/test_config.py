@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -19,6 +16,7 @@ from schedappliance.model.schedules import Every
 from schedappliance.model.stanzas import options_of
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
+from tests.support.calls import calls
 from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, some, spoken
 
 FILES = """\
@@ -479,25 +477,6 @@ def test_a_longer_list_is_rejected(running: Appliance, value: str) -> None:
 def test_the_same_exit_status_counts_once(running: Appliance) -> None:
     running.say("config set program hello success ( 0 3 0 3 )")
     assert running.state.configuration.programs["hello"].success == (0, 3)
-
-
-def calls(work: Callable[[], object]) -> int:
-    """How many calls of Python functions this work takes: a measure of its cost that does not depend on the machine."""
-    number = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal number
-        number += event == "call"
-
-    # The collector would call the finalizers of what earlier tests left.
-    gc.disable()
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return number
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,15 @@ def test_rejected_files_are_read_again_on_request(watched: Watched) -> None:
     assert watched.ask("config reload").ok
     assert watched.say("config get more") == "More = 2"
     watched.close()
+
+
+def test_files_come_prepared_for_the_active_options(watched: Watched) -> None:
+    watched.say("config set program hello timeout 9")
+    watched.conf.write_text(stanzas(1) + INCLUDE)
+    watched.files._hint()
+    watched.pass_time(SECOND)
+    (event,) = watched.taken
+    assert event.prepared is not None
+    assert event.prepared.reloaded.options.configuration.programs["hello"].timeout_ms == 9000
+    assert watched.core.state.options is event.prepared.reloaded.options
+    watched.close()

@@ -186,7 +186,7 @@ class History(Machine):
         self.files = files
         self.text = self.files.text() + ("nonsense {\n" if self.dice.happens("bad file") else "")
         if self.up:
-            self.post(self.dice.time(200, 2 * SECOND), self.appliance.read(self.text))
+            self.post(self.dice.time(200, 2 * SECOND), self.appliance.read_prepared(self.text))
 
     def _hangup(self) -> None:
         self.post(0, ReloadRequested("SIGHUP"))

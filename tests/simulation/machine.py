@@ -336,7 +336,7 @@ class Machine:
             case SignalProgram():
                 self.processes.signal(effect)
             case ReadFiles(reply_to, typed):
-                self.post(self.dice.time(1, SECOND), self.appliance.read(self.text, reply_to, typed))
+                self.post(self.dice.time(1, SECOND), self.appliance.read_prepared(self.text, reply_to, typed))
             case Reply():
                 self._answered(view, effect)
                 return

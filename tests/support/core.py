@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +44,7 @@ from schedappliance.engine.intake import Keep
 from schedappliance.engine.metrics import PASSING, Metrics
 from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import NO_UID, AttemptKey, KnownUser, ProcessKey, RunKey, User
+from schedappliance.engine.reloading import prepare
 from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
@@ -418,6 +420,13 @@ class Appliance:
         loaded = judged(text)
         accepted = loaded.configuration if loaded.accepted else None
         return FilesRead(reply_to, typed, digest(text), accepted, tuple(loaded.diagnostics), ((str(FILE), text),))
+
+    def read_prepared(self, stanzas: str, reply_to: int | None = None, typed: bool = False) -> FilesRead:
+        """The same event after the worker has prepared it for the options that are active now."""
+        event = self.read(stanzas, reply_to, typed)
+        if event.configuration is None:
+            return event
+        return replace(event, prepared=prepare(event.configuration, self.state.options, typed))
 
     def reload_typed(self, stanzas: str) -> Answer:
         """The answer to `config reload` when the files hold this text."""

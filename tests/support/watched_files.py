@@ -19,7 +19,7 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
-from schedappliance.engine.events import Event, LineTyped, Remains
+from schedappliance.engine.events import Event, FilesRead, LineTyped, Remains
 from schedappliance.engine.records import User
 from schedappliance.store.tables import Store, name_store
 from tests.support.core import IDENTITY, NODE, SECOND, START_MS, new_core, open_quickly, spoken
@@ -61,6 +61,7 @@ class Watched:
     def __init__(self, conf: Path, new_observer: NewObserver | None) -> None:
         self.conf = conf
         self.logged: list[str] = []
+        self.taken: list[FilesRead] = []
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
         self.loop = Loop(self.clock, Inbox())
         reading = read_files(conf)
@@ -72,7 +73,8 @@ class Watched:
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
         self.observers: list[BaseObserver] = []
-        self.files = Watcher(conf, self.loop, AtOnce(), log, self._new(new_observer))
+        active = self.core.state
+        self.files = Watcher(conf, self.loop, AtOnce(), log, lambda: active.options, self._new(new_observer))
         self.files.open(reading, FilesAccepted(loaded.texts, loaded.configuration.authorization is not None))
         # The look that follows the first watch is over then.
         self.pass_time(SECOND)
@@ -96,7 +98,9 @@ class Watched:
         """One turn of the loop: alarms, events, effects."""
         moment = self.clock.moment()
         self.loop.alarms.ring(moment.boot)
-        effects = self.core.turn([*self.loop.inbox.take(1024), *more], moment)
+        events = [*self.loop.inbox.take(1024), *more]
+        self.taken += [event for event in events if isinstance(event, FilesRead)]
+        effects = self.core.turn(events, moment)
         for effect in effects:
             if isinstance(effect, ReadFiles):
                 self.files.read(effect)
