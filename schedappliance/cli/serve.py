@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 from schedappliance.cli.appliance_file import add_config, config_path
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     for stopping in (signal.SIGTERM, signal.SIGQUIT):
         signal.signal(stopping, lambda _number, _frame: sys.exit(OK))
+    _do_without_openssl()
     from schedappliance.boot.appliance import serve as serve_appliance
     from schedappliance.lockfile import LockLost
 
@@ -61,6 +63,13 @@ def run(options: argparse.Namespace) -> int:
             return serve_appliance(config, options.last_good is not None, store)
     except LockLost as lost:
         raise Failure(f"{lost}; the appliance ended without its programs", FAILED) from None
+
+
+def _do_without_openssl() -> None:
+    """Lets `hashlib` use the digests of Python itself, if it has them: OpenSSL takes 3.5 MB, and only files are hashed."""
+    if any(map(find_spec, ("_sha256", "_sha2"))):
+        # An import of a module that is None fails, and `hashlib` then looks for the others.
+        sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
 
 
 @contextmanager

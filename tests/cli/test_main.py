@@ -119,3 +119,14 @@ def test_an_interrupt_within_an_import_ends_with_the_same_status(tmp_path: Path)
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_daemon_does_not_load_openssl() -> None:
+    """It took 3.5 MB, and only the digest of the stanza files used it."""
+    script = (
+        "import sys\nfrom schedappliance.cli.main import main\n"
+        "main(['serve', '--config', '/nowhere/appliance.yaml'])\n"
+        "import hashlib\nprint(hashlib.sha256().name, sys.modules['_hashlib'], 'schedappliance.boot.appliance' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "sha256 None True\n"

@@ -22,6 +22,7 @@ from schedappliance.model.unfinished import changed_texts
 from schedappliance.syntax.text import MAX_BYTES
 
 MOST_TRIES = 4
+HASHED_AT_ONCE = 32 * 1024
 # Errors that say nothing about a file.
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -138,7 +139,10 @@ def digest_of(contents: Mapping[Path, Content]) -> str:
                 kind, data = ("unreadable", str(number).encode()) if exists else ("absent", b"")
             case names:
                 kind, data = "directory", "\0".join(names).encode(errors="surrogateescape")
-        digest.update(f"{path}\0{kind}\0{len(data)}\0".encode(errors="surrogateescape") + data)
+        digest.update(f"{path}\0{kind}\0{len(data)}\0".encode(errors="surrogateescape"))
+        # In pieces, between which other threads get the interpreter: the digest may keep it.
+        for begin in range(0, len(data), HASHED_AT_ONCE):
+            digest.update(memoryview(data)[begin : begin + HASHED_AT_ONCE])
     return digest.hexdigest()
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.files.snapshot import MOST_TRIES, Reading, Snapshot, digest_of, read_content, read_files
+from schedappliance.edge.files.snapshot import (
+    HASHED_AT_ONCE,
+    MOST_TRIES,
+    Reading,
+    Snapshot,
+    digest_of,
+    read_content,
+    read_files,
+)
 from schedappliance.model.loading import load
 from tests.support.file_openings import Openings
 
@@ -178,3 +187,9 @@ def test_an_exception_while_files_are_checked_is_a_rejected_reload(
         "E307",
         f"the stanza files cannot be checked: {why}",
     )
+
+
+def test_the_digest_of_a_large_file_is_that_of_all_its_bytes() -> None:
+    large = bytes(range(256)) * (HASHED_AT_ONCE // 100)
+    whole = sha256(b"/a\0file\0%d\0" % len(large) + large).hexdigest()
+    assert digest_of({Path("/a"): large}) == whole
