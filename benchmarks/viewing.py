@@ -238,4 +238,6 @@ def _in_chromium(path: str, page: Page, rounds: int) -> dict[str, dict[str, list
 def run(scale: Scale, folder: Path) -> Report:
     report = Report(TITLE, f"one job a second, {JOBS:,} jobs with {RUNS_OF_JOB} runs each, a page beside the daemon")
     later(scale, folder, report)
+    report.drawn = tuple(row.name for row in report.rows if ", lateness, " in row.name)
+    report.apart = {"first views": tuple(row.name for row in report.rows if "first view of" in row.name)}
     return report
