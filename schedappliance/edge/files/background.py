@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # How long a thread keeps the interpreter while another one waits for it. With Python's own 5 ms, each line of the console
 # waited some 30 ms while 10,000 stanzas were read: a line takes the interpreter a dozen times. At all other times, 0.2 ms
-# would cost 1 to 5 % of the work.
-SWITCH_SECONDS = 0.0001
+# would cost 1 to 5 % of the work. With 0.1 ms, lines waited less on a calm machine, and longer on a busy one.
+SWITCH_SECONDS = 0.0002
 
 
 @contextmanager
