@@ -379,8 +379,18 @@ def program_ended(state: State, event: ProgramEnded) -> None:
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
-    _finish(state, event.key.run, event.exit)
+    _finish(state, event.key.run, replace(event.exit, ended_ms=_true_end(state, event)))
     state.effects.append(DiscardOutput(event.key))
+
+
+def _true_end(state: State, event: ProgramEnded) -> int | None:
+    """When a program ended by the keeper's wall clock, so that the time in which a stopped daemon hears nothing does not count.
+
+    An instant before the start or after now shows that the clock was set meanwhile. Then the end counts as now: None.
+    """
+    now, ended_ms = state.moment, event.exit.ended_ms
+    began_ms = now.wall - (now.boot - state.running[event.key.run].started_at)
+    return ended_ms if ended_ms is not None and began_ms <= ended_ms <= now.wall else None
 
 
 def output_kept(state: State, event: ProgramOutput) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import pytest
 
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import Event, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
@@ -110,6 +112,32 @@ def test_runs_that_cannot_start_do_not_delay_the_others(either: Appliance) -> No
     either.turn(ended(RunKey(1, 1)))
     assert [start.key.run.job for start in either.started()] == [4]
     assert [state for _, _, state in either.states()] == ["succeeded", "failed", "failed", "started"]
+
+
+@pytest.mark.parametrize(
+    ("keeper_ms", "set_forward_ms", "ended_ms"),
+    [
+        (START_MS, 0, START_MS),
+        (START_MS + 1500, 0, START_MS + 1500),
+        (START_MS + 60_000, 0, START_MS + 60_000),
+        # The clock was set meanwhile.
+        (START_MS - 1, 0, START_MS + 60_000),
+        (START_MS + 60_001, 0, START_MS + 60_000),
+        (START_MS + 1500, 3_600_000, START_MS + 3_660_000),
+        (START_MS + 1500, -3_600_000, START_MS - 3_540_000),
+    ],
+)
+def test_a_program_ended_when_the_keeper_saw_it(
+    appliance: Appliance, keeper_ms: int, set_forward_ms: int, ended_ms: int
+) -> None:
+    """The daemon hears of it a minute after the start, since it was stopped."""
+    appliance.say("run hello")
+    (start,) = appliance.started()
+    appliance.turn(has_pid(start))
+    appliance.clock.step(set_forward_ms)
+    appliance.after(60_000, replace(ended(start.key.run), exit=Exit(0, None, keeper_ms)))
+    (run,) = appliance.history()
+    assert (run.state, run.ended_ms) == ("succeeded", ended_ms)
 
 
 @pytest.mark.parametrize(

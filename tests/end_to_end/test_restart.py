@@ -147,6 +147,28 @@ def test_a_run_whose_program_ended_while_no_appliance_ran_has_its_true_end(daemo
     assert daemon.rows("SELECT state FROM attempts") == [("failed",)]
 
 
+def test_a_program_that_ended_while_the_daemon_was_stopped_has_its_true_end(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    assert daemon.process is not None
+    stopped = daemon.process.pid
+    os.kill(stopped, signal.SIGSTOP)
+    eventually(lambda: is_stopped(stopped), "the stop of the daemon")
+    try:
+        os.killpg(pid, signal.SIGKILL)
+        eventually(
+            lambda: "ended " in (daemon.outputs / "keeper.ends").read_text(), "the end in the file of the keeper"
+        )
+        ended_ms = time.time_ns() // 1_000_000
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    run = daemon.wait_for_state("failed")[0]
+    assert run["exit_signal"] == signal.SIGKILL
+    assert run["ended_ms"] <= ended_ms
+    assert daemon.rows("SELECT ended_ms >= started_ms FROM attempts") == [(1,)]
+
+
 def test_a_program_whose_keeper_was_killed_too_is_interrupted(daemon: Daemon) -> None:
     with_sleepers(daemon).start()
     daemon.say("run sleep 3600")

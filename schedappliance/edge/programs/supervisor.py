@@ -29,7 +29,7 @@ import os
 import select
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -277,8 +277,7 @@ class Supervisor:
         if not process.pid:
             # The start is handled in the same turn as the end. Its start time is not needed: the process has ended.
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0)))
-        # The run ends when the turn stores it. The keeper's time is only for ends that no daemon has seen.
-        self._end(key, process, replace(report.exit, ended_ms=None))
+        self._end(key, process, report.exit)
 
     def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
         """Reports a failed start. Runs on the collector."""
