@@ -6,7 +6,6 @@ Rule: each test of the .deb finds the machine as the test before it has left it,
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -66,10 +65,6 @@ class Host(NamedTuple):
     def say(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a line of a shell as root, in root's home."""
         return self.machine.run(*SHELL, f"cd /root; {line}", check=check)
-
-    def ask(self, line: str) -> Any:
-        """The answer of the daemon to a command."""
-        return json.loads(self.say(f"schedappliance console 'json {line}'", check=False).stdout)
 
     def visit(self, user: str, path: str, method: str = "GET") -> tuple[int, str]:
         """Status and body of the answer of the page to a user; 0: the user may not connect."""
@@ -283,14 +278,14 @@ def test_an_upgrade_loses_no_status_of_ten_running_programs(host: Host) -> None:
     host.say("systemctl reload schedappliance")
     pid, page = host.pid, host.machine.show(PAGE, "MainPID")
     names = ["meanwhile", "later"] * 5
-    runs = [host.ask(f"run {name} {status}")["run"] for status, name in enumerate(names, 3)]
-    eventually(lambda: host.ask("summary")["programs_running"] == 10, "ten programs")
+    runs = [host.machine.ask(f"run {name} {status}")["run"] for status, name in enumerate(names, 3)]
+    eventually(lambda: host.machine.ask("summary")["programs_running"] == 10, "ten programs")
     host.say(f"apt install {host.next}")
     assert host.version == NEXT
     assert host.pid not in ("0", pid)
     assert NEXT in host.say("schedappliance console version").stdout
     (host.machine.root / "tmp/later").touch()
-    ends = [host.ask(f"sched wait {run}") for run in runs]
+    ends = [host.machine.ask(f"sched wait {run}") for run in runs]
     assert [(end["state"], end["exit_status"]) for end in ends] == [("failed", status) for status in range(3, 13)]
     # The page is the new one too.
     assert host.machine.show(PAGE, "MainPID") not in ("0", page)
@@ -329,7 +324,7 @@ def test_the_way_back(host: Host) -> None:
         host.say(line.replace("0.1.0", __version__))
     assert host.version == __version__
     assert __version__ in host.say("schedappliance console version").stdout
-    assert [job["name"] for job in host.ask("sched list")] == ["nightly"]
+    assert [job["name"] for job in host.machine.ask("sched list")] == ["nightly"]
 
 
 def test_a_service_that_was_stopped_stays_so_at_an_upgrade(host: Host) -> None:
@@ -342,8 +337,8 @@ def test_a_service_that_was_stopped_stays_so_at_an_upgrade(host: Host) -> None:
 
 def test_an_upgrade_keeps_programs_if_root_has_no_role(host: Host) -> None:
     (host.machine.root / "tmp/later").unlink()
-    run = host.ask("run later 7")["run"]
-    eventually(lambda: host.ask("summary")["programs_running"] == 1, "a program")
+    run = host.machine.ask("run later 7")["run"]
+    eventually(lambda: host.machine.ask("summary")["programs_running"] == 1, "a program")
     file = host.machine.root / "etc/schedappliance/sched.conf"
     # A file that only lost its end would be taken for an edit that is not finished.
     file.write_text('Authorization { Role "none" { allow = ( "." ) users = ( "nobody" ) } }\n' + PROGRAMS)
@@ -354,7 +349,7 @@ def test_an_upgrade_keeps_programs_if_root_has_no_role(host: Host) -> None:
     file.write_text(STANZAS)
     eventually(lambda: host.say("schedappliance health", check=False).returncode == 0, "the reload")
     (host.machine.root / "tmp/later").touch()
-    assert host.ask(f"sched wait {run}")["exit_status"] == 7
+    assert host.machine.ask(f"sched wait {run}")["exit_status"] == 7
 
 
 def test_a_removed_package_leaves_the_files_of_its_user(host: Host) -> None:
@@ -370,7 +365,7 @@ def test_a_removed_package_leaves_the_files_of_its_user(host: Host) -> None:
     assert host.say(processes, check=False).stdout == ""
     assert not list(root.glob("etc/systemd/system/*/schedappliance-*")) + list(root.glob("run/schedappliance-web"))
     host.say(f"apt install {host.next}")
-    assert [job["name"] for job in host.ask("sched list")] == ["nightly"]
+    assert [job["name"] for job in host.machine.ask("sched list")] == ["nightly"]
 
 
 def test_a_purged_package_leaves_nothing(host: Host) -> None:

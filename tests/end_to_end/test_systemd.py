@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,26 +52,20 @@ def start(machine: Machine) -> int:
     return int(machine.show(UNIT, "MainPID"))
 
 
-def ask(machine: Machine, line: str) -> Any:
-    """The answer of the daemon. The exit status may be that of a run."""
-    console = ("schedappliance", "console", "--config", "/etc/schedappliance/appliance.yaml")
-    return json.loads(machine.run(*console, f"json {line}", check=False).stdout)
-
-
 def test_systemctl_start_returns_when_the_daemon_is_ready(machine: Machine) -> None:
     start(machine)
-    assert ask(machine, "summary")["ready"] is True
+    assert machine.ask("summary")["ready"] is True
     assert machine.show(UNIT, "StatusText") == "0 jobs, 0 running"
     assert machine.show(UNIT, "ActiveState") == "active"
 
 
 def test_a_program_outlives_a_crash_and_its_end_is_known(machine: Machine) -> None:
     pid = start(machine)
-    run = ask(machine, "run slow")["run"]
-    eventually(lambda: ask(machine, f"sched show {run}")["attempts"], "the start of the program")
+    run = machine.ask("run slow")["run"]
+    eventually(lambda: machine.ask(f"sched show {run}")["attempts"], "the start of the program")
     machine.run("kill", "-KILL", str(pid))
     eventually(lambda: machine.show(UNIT, "NRestarts") == "1" and machine.show(UNIT, "ActiveState") == "active")
-    end = ask(machine, f"sched wait {run}")
+    end = machine.ask(f"sched wait {run}")
     assert (end["state"], end["exit_status"]) == ("failed", 5)
 
 
@@ -97,7 +89,7 @@ def test_systemctl_reload_fails_if_the_files_are_rejected(machine: Machine, etc:
     assert machine.run("systemctl", "reload", UNIT, check=False).returncode == 1
     (etc / "sched.conf").write_text(STANZAS + 'job "x" { every = 1h command = "run slow" }\n')
     machine.run("systemctl", "reload", UNIT)
-    assert [job["name"] for job in ask(machine, "sched list")] == ["x"]
+    assert [job["name"] for job in machine.ask("sched list")] == ["x"]
 
 
 def test_a_start_that_cannot_succeed_is_not_repeated(machine: Machine, etc: Path) -> None:
@@ -115,9 +107,9 @@ def test_programs_run_in_each_unit(machine: Machine, drop_in: str, user: str) ->
         (directory / "drop-in.conf").write_bytes((UNITS / f"{UNIT}.d/{drop_in}.conf").read_bytes())
     machine.run("systemctl", "daemon-reload")
     start(machine)
-    run = ask(machine, "run whoami")["run"]
-    assert ask(machine, f"sched wait {run}")["state"] == "succeeded"
-    assert ask(machine, f"sched output {run}")["text"] == f"{user}\n0\n"
+    run = machine.ask("run whoami")["run"]
+    assert machine.ask(f"sched wait {run}")["state"] == "succeeded"
+    assert machine.ask(f"sched output {run}")["text"] == f"{user}\n0\n"
     machine.run("systemctl", "stop", UNIT)
     assert machine.show(UNIT, "Result") == "success"
     # The owner of the files changes with the next unit.

@@ -5,13 +5,16 @@ Rule: nothing of it stays behind. Its processes end with it, and so does the lay
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +51,7 @@ exec chroot . /lib/systemd/systemd --system --unit=quiet.target --log-target=nul
 PYTHON_LIBRARY = "LD_LIBRARY_PATH=/opt/python/lib"
 # Only the layer has this file.
 QUIET = "etc/systemd/system/quiet.target"
+CONSOLE = "run/schedappliance/console.sock"
 NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kill-child")
 
 
@@ -106,6 +110,17 @@ class Machine:
         result = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         assert not check or result.returncode == 0, (command, result)
         return result
+
+    def ask(self, line: str) -> Any:
+        """The data that the daemon answers root to `json LINE`, without a client, whose Python takes 0.4 s to start."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(self.root / CONSOLE))
+            connection.sendall(f"json {line}\n".encode())
+            with connection.makefile("rb") as lines:
+                answer = json.loads(lines.readline())
+            # A failed command answers with its error, too.
+            return answer["data"] if "error" in answer else answer
 
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
