@@ -185,11 +185,11 @@ def test_a_program_that_leases_its_output_stops_no_other(daemon: Daemon) -> None
     try:
         eventually(lambda: not is_running(pid), "the end of the leader")
         run = daemon.run("run hello")
+        states = {run["run"]: run["state"] for run in daemon.runs()}
+        assert states["example.com-000000001/1"] == "started", "the other run waits for no lease"
         assert outputs(daemon, [run]) == ["hello\n"]
         daemon.wait_for_state("succeeded", 2)
         (leased,) = [run for run in daemon.runs() if run["run"] == "example.com-000000001/1"]
-        ended = {run["run"]: run["ended_ms"] for run in daemon.runs()}
-        assert ended[run["run"]] < ended["example.com-000000001/1"], "the other run waits for no lease"
         assert outputs(daemon, [leased]) == ["[... the output cannot be read: a process has leased it ...]\n"]
     finally:
         os.killpg(pid, signal.SIGKILL)
