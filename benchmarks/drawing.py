@@ -15,12 +15,12 @@ from time import process_time
 from benchmarks.measuring import Scale
 from benchmarks.reporting import OURS, Report
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.web.ansi import paint
-from schedappliance.web.columns import NUMBERS, RunColumns
+from schedappliance.web.appliance.columns import NUMBERS, RunColumns
 from schedappliance.web.pictures.calendar import calendar, month_days
 from schedappliance.web.pictures.lanes import Lane
 from schedappliance.web.pictures.timeline import Span, timeline
-from schedappliance.web.words import Times
+from schedappliance.web.rendering.ansi import paint
+from schedappliance.web.rendering.times import Times
 
 TITLE = "drawing the page"
 NOW_MS, DAY_MS = 1_795_962_003_250, 86_400_000

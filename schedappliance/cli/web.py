@@ -56,7 +56,7 @@ def _serve(options: argparse.Namespace) -> int:
     file = appliance_file(options)
     endpoint = path_in(file, "console.listen", file.listen, "an appliance with a console")
     try:
-        from schedappliance.web.serving import serve_page
+        from schedappliance.web.server.serving import serve_page
         from schedappliance.web.settings import listening_at, web_settings
     except ModuleNotFoundError as error:
         remedy = "install it: python -m pip install 'schedappliance[web]'"

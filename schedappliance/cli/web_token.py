@@ -32,7 +32,7 @@ def add_token(actions: Any) -> None:
 
 
 def _name(text: str) -> str:
-    from schedappliance.web.tokens import NAME
+    from schedappliance.web.access.tokens import NAME
 
     if not NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(f"invalid name `{text}`; use letters, digits, `.`, `_` and `-`")
@@ -51,7 +51,7 @@ def _check_user(name: str) -> None:
 
 def _add(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
-    from schedappliance.web.tokens import Token, change_tokens, hash_of, new_token
+    from schedappliance.web.access.tokens import Token, change_tokens, hash_of, new_token
 
     _check_user(options.user)
     text = new_token()
@@ -73,7 +73,7 @@ def _add(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     from schedappliance.cli.tables import show, table
-    from schedappliance.web.tokens import read_tokens
+    from schedappliance.web.access.tokens import read_tokens
 
     tokens = read_tokens(appliance_file(options).web.tokens)
     show(table(("NAME", "USER", "ADDED"), [(one.name, one.user, one.added) for one in tokens]))
@@ -82,7 +82,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
-    from schedappliance.web.tokens import Token, change_tokens
+    from schedappliance.web.access.tokens import Token, change_tokens
 
     def without(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
         rest = tuple(token for token in tokens if token.name != options.name)

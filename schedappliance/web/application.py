@@ -19,15 +19,29 @@ from starlette.routing import Mount, Route
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
-from schedappliance.web import health, rendering, zones
-from schedappliance.web.api import PLACE, api
-from schedappliance.web.feed import Feed
-from schedappliance.web.gateway import Gateway
-from schedappliance.web.pages import about, actions, files, incidents, job, jobs, month, now, preview, run, runs, spool
-from schedappliance.web.pages.look import Look
-from schedappliance.web.site import Screen, Site
-from schedappliance.web.static_files import StaticFiles
-from schedappliance.web.streams import stream
+from schedappliance.web.api.routes import API_PATH, api
+from schedappliance.web.appliance.feed import Feed
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.rendering import templates, zones
+from schedappliance.web.rendering.static_files import StaticFiles
+from schedappliance.web.screens import (
+    about,
+    actions,
+    files,
+    incidents,
+    job,
+    jobs,
+    month,
+    now,
+    preview,
+    run,
+    runs,
+    spool,
+)
+from schedappliance.web.screens.look import Look
+from schedappliance.web.screens.site import Screen, Site
+from schedappliance.web.screens.streams import stream
+from schedappliance.web.server import health
 
 SCREENS = (
     Screen("/", "Now", "now.html", now.collect),
@@ -83,7 +97,7 @@ def application(
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
         *health.routes(gateway),
-        Mount(PLACE, app=api(gateway)),
+        Mount(API_PATH, app=api(gateway)),
         # Browsers ask for it where an answer, such as a refusal, names no other.
         Route("/favicon.ico", static.answer),
         Route("/static/{name}", static.answer),
@@ -101,7 +115,7 @@ def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response
             return stream(site, screen, request)
         template, values, status = await site.values(look, screen)
         values["message"] = site.messages.take(look.viewer, look.query("message"))
-        return HTMLResponse(rendering.page(site.templates, template, values), status)
+        return HTMLResponse(templates.page(site.templates, template, values), status)
 
     return show
 

@@ -58,14 +58,14 @@ def web_settings(file: ApplianceFile) -> WebSettings:
 
 
 def listening_at(settings: WebSettings, text: str | None) -> WebSettings:
-    """The settings with another place to listen; None: the same. Raises Unusable."""
+    """The settings with another address to listen on; None: the same. Raises Unusable."""
     if text is None:
         return settings
     try:
-        place = KEYS["web.listen"].read(text)
+        address = KEYS["web.listen"].read(text)
     except InvalidValue as invalid:
         raise Unusable(str(invalid)) from None
-    return replace(settings, listen=place if isinstance(place, Address) else Path(place).absolute())
+    return replace(settings, listen=address if isinstance(address, Address) else Path(address).absolute())
 
 
 def without_port(host: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli.main import main
-from schedappliance.web.tokens import TokenFile, hash_of
+from schedappliance.web.access.tokens import TokenFile, hash_of
 
 
 @pytest.fixture

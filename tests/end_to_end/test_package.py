@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from packages.build import HERE, build_pyz, build_system_package, stage
 from packages.modules import EXTRAS, PYTHONS
 from schedappliance import __version__
-from schedappliance.web.pages.about import LIBRARIES
+from schedappliance.web.screens.about import LIBRARIES
 from tests.support.documents import DOCS, blocks
 from tests.support.machine import Machine, booted
 from tests.support.packages import NEXT, SCHEMA, Built, build, next_version

@@ -13,14 +13,15 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 import schedappliance.web
 from schedappliance.client.states import LIVE
 from schedappliance.model.calendars.zones import Zones, this_machine
-from schedappliance.web.ansi import paint
-from schedappliance.web.columns import RunRow
+from schedappliance.web.appliance.columns import RunRow
 from schedappliance.web.pictures.calendar import calendar, month_days
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.pictures.durations import durations
 from schedappliance.web.pictures.lanes import lanes
 from schedappliance.web.pictures.timeline import Span, timeline
-from schedappliance.web.words import GLOBALS, Times
+from schedappliance.web.rendering.ansi import paint
+from schedappliance.web.rendering.formats import GLOBALS
+from schedappliance.web.rendering.times import Times
 from tests.web import sample
 
 WEB = Path(schedappliance.web.__file__).parent

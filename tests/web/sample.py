@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from schedappliance.web.columns import RunColumns
+from schedappliance.web.appliance.columns import RunColumns
 
 # 2026-11-29 14:20:03.250 UTC, a Sunday.
 NOW_MS = 1_795_962_003_250

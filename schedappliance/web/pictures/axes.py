@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from schedappliance.clock import local_datetime
 from schedappliance.model.calendars.days import MONTHS, SHORT_WEEKDAYS
-from schedappliance.web.words import DAY_MS, Times
+from schedappliance.web.rendering.times import DAY_MS, Times
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 _STEPS = (

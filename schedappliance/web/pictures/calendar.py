@@ -17,9 +17,10 @@ from markupsafe import Markup
 
 from schedappliance.client.states import KINDS, LEGEND, SHAPES
 from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
-from schedappliance.web.columns import NEVER, STATES, RunColumns
+from schedappliance.web.appliance.columns import NEVER, STATES, RunColumns
 from schedappliance.web.pictures.drawing import percent
-from schedappliance.web.words import DAY_MS, Times, number, sign, state
+from schedappliance.web.rendering.formats import number, sign, state
+from schedappliance.web.rendering.times import DAY_MS, Times
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,9 +12,10 @@ from markupsafe import Markup, escape
 
 from schedappliance.client.states import FAILED
 from schedappliance.diagnostics import joined
-from schedappliance.web.columns import RunRow
+from schedappliance.web.appliance.columns import RunRow
 from schedappliance.web.pictures.drawing import about
-from schedappliance.web.words import Times, state
+from schedappliance.web.rendering.formats import state
+from schedappliance.web.rendering.times import Times
 
 # The distance of two cells, and the size of one.
 STEP, WIDTH, HEIGHT = 8, 6, 16
@@ -51,7 +52,7 @@ def _cell(name: str, x: int) -> str:
     return f'<path class="c-{name}" d="{shape}"/><rect class="hit" x="{x - 1}" width="{STEP}" height="{HEIGHT}"/>'
 
 
-# Lines and outlines at a place. A failure is a full cell that a cross cuts.
+# Lines and outlines at a distance from the left. A failure is a full cell that a cross cuts.
 _FULL = "M{} 0h6v16h-6z"
 _CROSSED = "M{} 0h6v5l-2.2 3l2.2 3v5h-6v-5l2.2 -3l-2.2 -3z"
 _LOW = "M{} 4h6v8h-6z"

@@ -1,4 +1,4 @@
-"""What the pictures share: numbers, marks, and the words that a run shows when the pointer is over it.
+"""What the pictures share: numbers, shapes, and the words that a run shows when the pointer is over it.
 
 Rule: geometry is in attributes, colours are in the stylesheet.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from schedappliance.client.states import KINDS, SHAPES
-from schedappliance.web.columns import RunRow
-from schedappliance.web.words import Times, state, took
+from schedappliance.web.appliance.columns import RunRow
+from schedappliance.web.rendering.formats import state, took
+from schedappliance.web.rendering.times import Times
 
 
 def short(value: float) -> str:
@@ -22,8 +23,8 @@ def percent(value: float, whole: float) -> str:
     return f"{short(100 * value / whole)}%"
 
 
-def mark(name: str, x: str, y: str) -> Markup:
-    """The shape of a state, in its colour, with its middle at a place. `sprite` of components.html defines the shapes."""
+def shape(name: str, x: str, y: str) -> Markup:
+    """The shape of a state, in its colour, with its middle at a point. `sprite` of components.html defines the shapes."""
     return Markup(f'<use href="#m-{SHAPES[name]}" class="k-{KINDS[name]}" x="{x}" y="{y}"/>')
 
 

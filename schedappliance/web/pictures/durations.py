@@ -11,14 +11,15 @@ from markupsafe import Markup
 
 from schedappliance.client.states import FAILED
 from schedappliance.diagnostics import counted
-from schedappliance.web.columns import RunRow
-from schedappliance.web.pictures.drawing import about, mark, percent, short
-from schedappliance.web.words import Times, took
+from schedappliance.web.appliance.columns import RunRow
+from schedappliance.web.pictures.drawing import about, percent, shape, short
+from schedappliance.web.rendering.formats import took
+from schedappliance.web.rendering.times import Times
 
 MOST = 100
-# The height of the bars, in pixels; above them is room for the marks of failures, below for those of runs without a bar.
+# The height of the bars, in pixels; above them is room for the shapes of failures, below for those of runs without a bar.
 TOP, HEIGHT, FOOT = 16, 128, 16
-# The height of a label, and the fewest places for bars: a single bar would be as wide as the picture.
+# The height of a label, and the fewest steps for bars: a single bar would be as wide as the picture.
 LABEL, LEAST_PLACES = 14, 25
 # A bar is cut at so many times the usual duration.
 CUT = 5
@@ -35,10 +36,10 @@ def durations(
     if not shown:
         return Markup('<p class="muted">No run yet. A bar for each run appears here.</p>')
     lines, labels = _scale(highest, usual_ms)
-    places = max(len(shown), LEAST_PLACES)
+    steps = max(len(shown), LEAST_PLACES)
     bars = [
-        _bar(run, duration, highest, number, places, href, times)
-        for number, (run, duration) in enumerate(zip(shown, lasted, strict=True), places - len(shown))
+        _bar(run, duration, highest, number, steps, href, times)
+        for number, (run, duration) in enumerate(zip(shown, lasted, strict=True), steps - len(shown))
     ]
     return Markup(
         '<figure class="durations"><svg class="durations-axis" height="{0}" aria-hidden="true">{1}</svg>'
@@ -69,7 +70,7 @@ def _scale(highest: int, usual_ms: int | None) -> tuple[Markup, Markup]:
     heights: list[tuple[str, float, str]] = [("scale", TOP, took(highest)), ("scale", TOP + HEIGHT, "0")]
     if usual_ms:
         y = TOP + HEIGHT * (1 - min(1, usual_ms / highest))
-        # Two labels at one place could not be read.
+        # Two labels at one point could not be read.
         heights = [one for one in heights if abs(one[1] - y) > LABEL]
         heights.append(("median", y, took(usual_ms)))
     line = Markup('<line class="{0}" x2="100%" y1="{1}" y2="{1}"/>')
@@ -81,15 +82,15 @@ def _scale(highest: int, usual_ms: int | None) -> tuple[Markup, Markup]:
 
 
 def _bar(
-    run: RunRow, lasted: int | None, highest: int, number: int, places: int, href: Callable[[str], str], times: Times
+    run: RunRow, lasted: int | None, highest: int, number: int, steps: int, href: Callable[[str], str], times: Times
 ) -> Markup:
-    middle, x, width = (percent(number + at, places) for at in (0.5, 0.12, 0.76 - number))
+    middle, x, width = (percent(number + at, steps) for at in (0.5, 0.12, 0.76 - number))
     link = Markup(
         '<a href="{}" tabindex="-1"><title>{}</title>{}<rect class="hit" x="{}" width="{}" height="100%"/></a>'
     )
     parts = Markup("")
     if lasted is None:
-        parts += mark(run.state, middle, str(TOP + HEIGHT + FOOT // 2))
+        parts += shape(run.state, middle, str(TOP + HEIGHT + FOOT // 2))
     else:
         height = max(2, HEIGHT * min(1, lasted / highest))
         top = TOP + HEIGHT - height
@@ -100,8 +101,8 @@ def _bar(
             # The bar is longer than the picture is high.
             parts += Markup('<rect class="cut" x="{}" y="{}" width="{}" height="3"/>').format(x, TOP + 8, width)
         if run.state in FAILED:
-            parts += mark(run.state, middle, short(max(TOP / 2, top - 8)))
-    return link.format(href(run.run), about(run, times), parts, percent(number, places), percent(1, places))
+            parts += shape(run.state, middle, short(max(TOP / 2, top - 8)))
+    return link.format(href(run.run), about(run, times), parts, percent(number, steps), percent(1, steps))
 
 
 def _caption(runs: Sequence[RunRow], times: Times) -> Markup:

@@ -12,7 +12,7 @@ from typing import Any
 
 from schedappliance.client.states import FAILED
 from schedappliance.diagnostics import counted
-from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, RunColumns
+from schedappliance.web.appliance.columns import LIVE_NUMBERS, NEVER, NUMBERS, RunColumns
 
 # Two minutes of a day. A column that is narrower than a pixel cannot be seen.
 COLUMNS = 720
@@ -46,12 +46,12 @@ class Lane:
 class Track:
     """What a lane shows. `cells`: for each column the number of a state plus 1, or 0.
 
-    `places`: its runs in the columns of the runs; `counts`: how many by state number. `begin` and `end`: those of the run
+    `rows`: the rows of its runs; `counts`: how many by state number. `begin` and `end`: those of the run
     that ended last.
     """
 
     cells: bytearray = field(default_factory=lambda: bytearray(COLUMNS))
-    places: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
     begin: int = NEVER
     end: int = NEVER
@@ -119,7 +119,7 @@ def tracks(columns: RunColumns, heads: Sequence[Lane], span: Span) -> list[Track
     _draw(columns, of_job, others, span)
     scale = COLUMNS / max(1, span.until_ms - span.since_ms)
     for head, track in zip(heads, result, strict=True):
-        track.counts.update(map(columns.states.__getitem__, track.places))
+        track.counts.update(map(columns.states.__getitem__, track.rows))
         for due in head.planned_ms:
             column = int((due - span.since_ms) * scale)
             track.put(column, column, 1)
@@ -143,7 +143,7 @@ def _draw(columns: RunColumns, of_job: Mapping[int, Track], others: Track | None
         track = of_job.get(job, others)
         if track is None:
             continue
-        track.places.append(at)
+        track.rows.append(at)
         first, last = int((begin - since) * scale), int((end - since) * scale)
         if first == last < COLUMNS and begin >= since and state not in _FAILED:
             if track.cells[first] <= state:

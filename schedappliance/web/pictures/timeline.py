@@ -12,11 +12,12 @@ from markupsafe import Markup
 
 from schedappliance.client.states import LEGEND
 from schedappliance.diagnostics import counted
-from schedappliance.web.columns import LIVE_NUMBERS, NEVER, NUMBERS, STATES, SUCCEEDED, RunColumns
+from schedappliance.web.appliance.columns import LIVE_NUMBERS, NEVER, NUMBERS, STATES, SUCCEEDED, RunColumns
 from schedappliance.web.pictures.axes import Tick, ticks
-from schedappliance.web.pictures.drawing import about, mark, percent, short
+from schedappliance.web.pictures.drawing import about, percent, shape, short
 from schedappliance.web.pictures.lanes import COLUMNS, Lane, Span, Track, tracks
-from schedappliance.web.words import Times, shown, sign, state
+from schedappliance.web.rendering.formats import shown, sign, state
+from schedappliance.web.rendering.times import Times
 
 __all__ = ["Lane", "Span", "timeline"]
 
@@ -47,19 +48,19 @@ def timeline(
 ) -> Markup:
     """The figure. Each lane has the id `KEY-JOB`, so that it is known where it moves."""
     drawn = list(zip(lanes, tracks(columns, lanes, span), strict=True))
-    drawn = [(lane, track) for lane, track in drawn if lane.job is not None or track.places or lane.planned_ms]
-    marks = ticks(span.since_ms, span.until_ms, times)
+    drawn = [(lane, track) for lane, track in drawn if lane.job is not None or track.rows or lane.planned_ms]
+    axis = ticks(span.since_ms, span.until_ms, times)
     linked = _runs_to_link(columns, [track for _, track in drawn])
     title = f"Runs from {times.absolute(span.since_ms)} to {times.absolute(span.until_ms)}"
     parts = [
         Markup('<figure class="timeline" id="{}" aria-label="{}">').format(key, title),
-        _axis(marks, span),
+        _axis(axis, span),
         Markup('<div class="timeline-body">'),
-        _grid(marks, span),
+        _grid(axis, span),
         Markup('<ul class="lanes">'),
     ]
-    for (lane, track), places in zip(drawn, linked, strict=True):
-        links = _links(columns, places, span, times, run_href)
+    for (lane, track), rows in zip(drawn, linked, strict=True):
+        links = _links(columns, rows, span, times, run_href)
         parts.append(_lane(f"{key}-{lane.job or 'others'}", lane, track, span, times, links))
     parts += [Markup("</ul></div>"), legend(), Markup("</figure>")]
     return Markup("").join(parts)
@@ -71,7 +72,7 @@ def legend() -> Markup:
     return Markup('<figcaption><ul class="legend">{}</ul></figcaption>').format(items)
 
 
-def _axis(marks: Iterable[Tick], span: Span) -> Markup:
+def _axis(axis: Iterable[Tick], span: Span) -> Markup:
     width = span.until_ms - span.since_ms
     text = Markup('<text class="{}" x="{}" y="14">{}</text>')
     labels = [
@@ -80,7 +81,7 @@ def _axis(marks: Iterable[Tick], span: Span) -> Markup:
             percent(one.at_ms - span.since_ms, width),
             one.label,
         )
-        for one in marks
+        for one in axis
         # The label `now` needs some room.
         if (near := abs(one.at_ms - span.now_ms) / width) > TOO_NEAR
     ]
@@ -94,14 +95,14 @@ def _tick_class(tick: Tick) -> str:
     return "tick-day" if tick.is_day else "tick-minor" if tick.is_minor else "tick"
 
 
-def _grid(marks: Iterable[Tick], span: Span) -> Markup:
+def _grid(axis: Iterable[Tick], span: Span) -> Markup:
     """The lines behind all lanes: those of the ticks, and now, with the future shaded."""
     width = span.until_ms - span.since_ms
     line = Markup('<line class="{}" x1="{}" x2="{}" y2="100%"/>')
-    places = [(_tick_class(one), percent(one.at_ms - span.since_ms, width)) for one in marks]
+    lines_at = [(_tick_class(one), percent(one.at_ms - span.since_ms, width)) for one in axis]
     now, future = (percent(one, width) for one in (span.now_ms - span.since_ms, span.until_ms - span.now_ms))
     shade = Markup('<rect class="future" x="{}" width="{}" height="100%"/>').format(now, future)
-    lines = [line.format(name, x, x) for name, x in [*places, ("now", now)]]
+    lines = [line.format(name, x, x) for name, x in [*lines_at, ("now", now)]]
     return Markup('<svg class="timeline-grid" aria-hidden="true">{}</svg>').format(Markup("").join([shade, *lines]))
 
 
@@ -131,7 +132,7 @@ def _lane(key: str, lane: Lane, track: Track, span: Span, times: Times, links: M
 
 def _words(lane: Lane, track: Track, times: Times) -> str:
     """What a lane shows, for those who do not see it."""
-    runs = len(track.places)
+    runs = len(track.rows)
     parts = [f"{shown(lane.name)}: {counted(runs, 'run')}"]
     parts += [
         f"{number:,} {state(STATES[at])}"
@@ -145,11 +146,11 @@ def _words(lane: Lane, track: Track, times: Times) -> str:
 
 def _paths(track: Track) -> Markup:
     """One path for each state: lines from column to column."""
-    places: dict[int, list[tuple[int, int]]] = {}
+    segments_of: dict[int, list[tuple[int, int]]] = {}
     for segment in _SEGMENTS.finditer(track.cells):
-        places.setdefault(segment[1][0] - 1, []).append(segment.span())
+        segments_of.setdefault(segment[1][0] - 1, []).append(segment.span())
     paths = []
-    for number, segments in sorted(places.items()):
+    for number, segments in sorted(segments_of.items()):
         lines = "".join(_line(segments, y) for y in _LINES.get(STATES[number], (MIDDLE,)))
         paths.append(f'<path class="p-{STATES[number]}" d="{lines}"/>')
     return Markup("".join(paths))
@@ -186,18 +187,18 @@ def _marks(track: Track) -> Iterator[Markup]:
         column = end if cell in LIVE_NUMBERS else (begin + end) / 2 if end - begin < APART else end - APART / 2
         if following - column >= APART:
             following, number = column, number + 1
-            yield mark(STATES[cell], percent(column, COLUMNS), "50%")
+            yield shape(STATES[cell], percent(column, COLUMNS), "50%")
         if number == MOST_MARKS:
             return
 
 
 def _runs_to_link(columns: RunColumns, drawn: Sequence[Track]) -> list[list[int]]:
-    """The places of the runs of each lane that are links: first those that did not succeed, the newest first."""
+    """The rows of the runs of each lane that are links: first those that did not succeed, the newest first."""
     states, wanted, sparse = columns.states, list[tuple[int, int]](), list[tuple[int, int]]()
     for lane, track in enumerate(drawn):
-        wanted += [(at, lane) for at in track.places if states[at] != SUCCEEDED]
-        if len(track.places) <= LINKED_IN_LANE:
-            sparse += [(at, lane) for at in track.places if states[at] == SUCCEEDED]
+        wanted += [(at, lane) for at in track.rows if states[at] != SUCCEEDED]
+        if len(track.rows) <= LINKED_IN_LANE:
+            sparse += [(at, lane) for at in track.rows if states[at] == SUCCEEDED]
     chosen = sorted(wanted, reverse=True)[:LINKED]
     chosen += sorted(sparse, reverse=True)[: LINKED - len(chosen)]
     result: list[list[int]] = [[] for _ in drawn]
@@ -208,16 +209,16 @@ def _runs_to_link(columns: RunColumns, drawn: Sequence[Track]) -> list[list[int]
 
 
 def _links(
-    columns: RunColumns, places: Iterable[int], span: Span, times: Times, run_href: Callable[[str], str]
+    columns: RunColumns, rows: Iterable[int], span: Span, times: Times, run_href: Callable[[str], str]
 ) -> Markup:
     width = span.until_ms - span.since_ms
     link = Markup('<a href="{}" tabindex="-1"><title>{}</title><rect class="hit" x="{}" width="{}" height="100%"/></a>')
     parts = []
-    for at in places:
+    for at in rows:
         run, begin = columns.row(at), columns.started[at]
         first = max(0, (columns.due[at] if begin == NEVER else begin) - span.since_ms)
         last = (span.now_ms if columns.states[at] in LIVE_NUMBERS else columns.end(at)) - span.since_ms
         wide = max(min(last, width) - first, LEAST_LINK * width)
-        place = min(first, width - wide)
-        parts.append(link.format(run_href(run.run), about(run, times), percent(place, width), percent(wide, width)))
+        left = min(first, width - wide)
+        parts.append(link.format(run_href(run.run), about(run, times), percent(left, width), percent(wide, width)))
     return Markup("").join(parts)

@@ -32,22 +32,22 @@
       if (!before.matches("input, select, textarea")) morphChildren(before, after);
     }
   };
-  // An element with an id stays the same one where it moves: a row keeps its ticked box when another row takes its place.
+  // An element with an id stays the same one where it moves: a row keeps its ticked box when another row comes first.
   const morphChildren = (before, after) => {
     const known = new Map([...before.children].filter((one) => one.id).map((one) => [one.id, one]));
-    let place = before.firstChild;
+    let next = before.firstChild;
     for (const node of [...after.childNodes]) {
-      const old = node.id ? known.get(node.id) : place?.id ? null : place;
-      if (!old) before.insertBefore(node, place);
+      const old = node.id ? known.get(node.id) : next?.id ? null : next;
+      if (!old) before.insertBefore(node, next);
       else {
-        if (old === place) place = place.nextSibling;
-        else before.insertBefore(old, place);
+        if (old === next) next = next.nextSibling;
+        else before.insertBefore(old, next);
         morph(old, node);
       }
     }
-    while (place) {
-      const gone = place;
-      place = place.nextSibling;
+    while (next) {
+      const gone = next;
+      next = next.nextSibling;
       gone.remove();
     }
   };
@@ -81,7 +81,7 @@
   };
 
   let stream = null;
-  let mark = "";
+  let position = "";
   const connected = (is) => {
     const band = byId("lost");
     if (!is && band.hidden) band.querySelector("b").textContent = new Date().toLocaleTimeString();
@@ -91,12 +91,12 @@
   const open = () => {
     if (stream || document.hidden) return;
     const address = new URL(document.body.dataset.stream, location);
-    if (mark) address.searchParams.set("mark", mark);
+    if (position) address.searchParams.set("position", position);
     stream = new EventSource(address);
     stream.onopen = () => connected(true);
     stream.onmessage = (event) => replace(JSON.parse(event.data));
     stream.addEventListener("output", (event) => {
-      mark = event.lastEventId;
+      position = event.lastEventId;
       append(JSON.parse(event.data));
     });
     stream.addEventListener("reload", () => location.reload());

@@ -1,0 +1,138 @@
+"""One look of a viewer at the page: the request, and what the viewer may ask.
+
+Rule: a screen reads the appliance and the feed only through its look, so that nobody sees what the roles do not allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from schedappliance.client.wire import Message, quoted
+from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.appliance.columns import RunColumns
+from schedappliance.web.appliance.feed import Feed, Row
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.rendering.addresses import job_words
+from schedappliance.web.rendering.times import Times
+
+MOST_DUE_TIMES = 100
+# Each of them is a question to the appliance, until the roles may have changed.
+MOST_SINGLE = 1000
+
+
+@dataclass(frozen=True)
+class Look:
+    """`times`: when the screen was asked for, and the zone in which it shows instants."""
+
+    request: Request
+    gateway: Gateway
+    feed: Feed
+    viewer: Viewer
+    times: Times
+    is_read_only: bool
+
+    @property
+    def now_ms(self) -> int:
+        return self.times.now_ms
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the viewer has the screen already, and wants its changes."""
+        return "text/event-stream" in self.request.headers.get("accept", "")
+
+    def query(self, name: str) -> str:
+        """A value of the query; empty if it is missing."""
+        return str(self.request.query_params.get(name, "")).strip()
+
+    def number(self, name: str) -> int | None:
+        """A whole number of the query; None if it is missing or is none."""
+        text = self.query(name)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    async def ask(self, line: str) -> Message:
+        """Raises Unavailable."""
+        return await self.gateway.ask(self.viewer, line)
+
+    async def data(self, line: str) -> Any:
+        """Raises Error."""
+        return await self.gateway.data(self.viewer, line)
+
+    async def data_if_allowed(self, line: str) -> Any:
+        """The data; None if the roles of the viewer do not allow the command. Raises Error."""
+        return await self.data(line) if await self.may(line) else None
+
+    async def details(self, line: str) -> Row:
+        """What `sched show` says about a job or a run; without outputs, if a role allows this form. Raises Error."""
+        brief = f"{line} output none"
+        details: Row = await self.data(brief if await self.may(brief) else line)
+        return details
+
+    async def may(self, line: str) -> bool:
+        """Raises Unavailable."""
+        return await self.gateway.may(self.viewer, line)
+
+    async def allowed(self, lines: Iterable[str]) -> frozenset[str]:
+        """Those of the commands that change something which the viewer may give here. Raises Unavailable."""
+        if self.is_read_only:
+            return frozenset()
+        return frozenset([line for line in lines if await self.may(line)])
+
+    async def line(self, verb: str, job: Mapping[str, Any], more: str = "") -> str:
+        """The command for a job, or the job of a run, as the roles of the viewer allow it. Raises Unavailable."""
+        lines = [f"sched {verb} {quoted(word)}{more}" for word in job_words(job)]
+        for line in lines:
+            if await self.may(line):
+                return line
+        return lines[0]
+
+    async def due_times(self, job: Row, until_ms: int) -> list[int]:
+        """The next due times of a job with a calendar, which are asked for again when it has another next one. Raises Error."""
+        line = await self.line("next", job, f" {MOST_DUE_TIMES}")
+        if job["next_run_ms"] > until_ms or not await self.may(line):
+            return []
+        known = self.feed.planned.get(job["id"])
+        if known is None or known[0] != job["next_run_ms"]:
+            data = await self.data(line)
+            known = self.feed.planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
+        return known
+
+    async def jobs(self) -> list[Row]:
+        """The jobs of the feed: all of them if the viewer may list them, or else those that the viewer may show.
+
+        Roles name declared jobs, so only these are asked for one by one. Raises Unavailable.
+        """
+        jobs = list(self.feed.jobs.values())
+        if await self.may("sched list"):
+            return jobs
+        declared = [job for job in jobs if job["name"]][:MOST_SINGLE]
+        return [job for job in declared if await self.may(await self.line("show", job))]
+
+    async def may_see_runs(self, job: Row | None = None) -> bool:
+        """Whether the viewer may see the runs of a job, or of all jobs. Raises Unavailable."""
+        return await self.may("sched history") or (job is not None and await self.may(await self.line("history", job)))
+
+    async def runs(self, job: Row | None = None) -> RunColumns:
+        """The runs of the last days; none if the viewer may not see those of the job, or of all jobs. Raises Unavailable."""
+        return self.feed.columns if await self.may_see_runs(job) else RunColumns()
+
+    async def live(self) -> list[Row]:
+        """The runs that wait or go on, in the order of their due times, if the viewer may see runs. Raises Unavailable."""
+        live = self.feed.live.values() if await self.may_see_runs() else ()
+        return sorted(live, key=lambda run: run["due_ms"])
+
+    async def failed(self) -> list[Row]:
+        """The last runs that did not succeed, if the viewer may see runs. Raises Unavailable."""
+        return list(self.feed.failed.values()) if await self.may_see_runs() else []
+
+    async def incidents(self) -> list[Row]:
+        """The incidents, the newest first, if the viewer may list them. Raises Unavailable."""
+        incidents = self.feed.incidents.values() if await self.may("sched incidents") else ()
+        return sorted(incidents, key=lambda one: -one["since_ms"])

@@ -1,0 +1,107 @@
+"""The screen Now: what is wrong, a timeline, what runs, what is due next, and what did not succeed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from schedappliance.client.states import FAILED
+from schedappliance.client.wire import quoted
+from schedappliance.web.appliance.columns import RunColumns
+from schedappliance.web.appliance.feed import Row
+from schedappliance.web.pictures.lanes import Span, lanes
+from schedappliance.web.pictures.timeline import timeline
+from schedappliance.web.rendering.addresses import address, job_href_of, run_href
+from schedappliance.web.rendering.times import DAY_MS
+from schedappliance.web.screens.look import Look
+
+SHOWN, HOUR_MS = 20, 3_600_000
+# How much of the past and of the future the timeline shows.
+SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
+USUAL_SPAN = "12h"
+MOST_LANES = 60
+
+
+async def collect(look: Look) -> dict[str, Any]:
+    """Raises Error."""
+    jobs, runs, live = await look.jobs(), await look.runs(), await look.live()
+    may_list, may_see_runs = bool(jobs) or await look.may("sched list"), await look.may_see_runs()
+    running = [run for run in live if run["state"] == "started"]
+    waiting = [run for run in live if run["state"] == "queued"]
+    counts = runs.counts(look.now_ms - DAY_MS)
+    stops = [f"sched stop {quoted(run['run'])}" for run in (*running[:SHOWN], *waiting[:SHOWN])]
+    return {
+        "may_list": may_list,
+        "may_see_runs": may_see_runs,
+        "tiles": [
+            *(_tiles_of_jobs(jobs, look.feed.has_more_jobs) if may_list else ()),
+            *(_tiles_of_runs(len(running), len(waiting), counts) if may_see_runs else ()),
+        ],
+        "running": running[:SHOWN],
+        "waiting": waiting[:SHOWN],
+        "usual": runs.usual({run["id"] for run in running[:SHOWN]}),
+        "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:SHOWN],
+        "failed": (await look.failed())[:SHOWN],
+        "timeline": await _timeline(look, jobs, runs) if may_see_runs and (jobs or len(runs)) else "",
+        "spans": [(name, _span_address(look, name), name == _span_name(look)) for name in SPANS],
+        "pan": _pan(look),
+        "allowed": await look.allowed([*stops, "sched hold", "sched release"]),
+    }
+
+
+# The label, the figure, the address, the state that decides shape and colour, and a note.
+Tile = tuple[str, int | str, str, str, str]
+
+
+def _tiles_of_jobs(jobs: list[Row], has_more_jobs: bool) -> list[Tile]:
+    count = f"{len(jobs):,}+" if has_more_jobs else len(jobs)
+    paused = sum(job["paused"] for job in jobs)
+    return [("Jobs", count, "/jobs", "", ""), ("Paused", paused, address("/jobs", show="paused"), "paused", "")]
+
+
+def _tiles_of_runs(running: int, waiting: int, counts: Counter[str]) -> list[Tile]:
+    """`counts`: the runs of the last day by their state."""
+    failed = sum(counts[state] for state in FAILED)
+    return [
+        ("Running", running, address("/runs", state="started"), "started", ""),
+        ("Waiting", waiting, address("/runs", state="queued"), "queued", ""),
+        ("Failed", failed, address("/runs", state=",".join(FAILED), since="24h"), "failed", "in 24 hours"),
+        ("Missed", counts["missed"], address("/runs", state="missed", since="24h"), "missed", "in 24 hours"),
+    ]
+
+
+def _span_name(look: Look) -> str:
+    return look.query("span") if look.query("span") in SPANS else USUAL_SPAN
+
+
+def _span_address(look: Look, name: str) -> str:
+    return address("/", span=name if name != USUAL_SPAN else "", at=look.query("at"))
+
+
+def _span(look: Look) -> Span:
+    """Half of the span before an instant, and half after it: now, unless the viewer looks elsewhere."""
+    half, middle = SPANS[_span_name(look)], look.number("at") or look.now_ms
+    return Span(middle - half, look.now_ms, middle + half)
+
+
+def _pan(look: Look) -> dict[str, str]:
+    half, middle = SPANS[_span_name(look)], look.number("at") or look.now_ms
+    span = look.query("span")
+    return {
+        "earlier": address("/", span=span, at=middle - half),
+        "later": address("/", span=span, at=middle + half),
+        "now": address("/", span=span) if look.number("at") else "",
+    }
+
+
+async def _timeline(look: Look, jobs: list[Row], runs: RunColumns) -> Any:
+    """The timeline. It is drawn once a second at most, and shared by all viewers with the same rights and zone."""
+    span = _span(look)
+    planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
+    shown = len(jobs) == len(look.feed.jobs) or tuple(job["id"] for job in jobs)
+    instants = (span.since_ms // 1000, span.now_ms // 1000, span.until_ms // 1000)
+    key = (instants, look.times.zone_name, shown, frozenset(job for job, due in planned.items() if due))
+    if key not in look.feed.pictures:
+        heads = lanes(jobs, runs, span, href=job_href_of, planned=planned, most=MOST_LANES)
+        look.feed.keep_picture(key, timeline(runs, heads, span, look.times, run_href))
+    return look.feed.pictures[key]

@@ -1,0 +1,197 @@
+"""What all requests of the page share, and what all screens show.
+
+Rule: an error of the appliance is a screen too, so that every address answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from jinja2 import Environment
+from starlette.requests import Request
+
+from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
+from schedappliance.clock import Clock
+from schedappliance.diagnostics import counted
+from schedappliance.web.appliance.feed import Feed
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.rendering import templates
+from schedappliance.web.rendering.times import Times
+from schedappliance.web.rendering.zones import CHOICES, ViewerZones
+from schedappliance.web.screens.events import Part
+from schedappliance.web.screens.look import Look
+from schedappliance.web.screens.messages import Messages
+
+# The screens that every page links: the address, the name, the picture, and the command that the screen needs.
+NAVIGATION = (
+    ("/", "Now", "now", ""),
+    ("/jobs", "Jobs", "jobs", "sched list"),
+    ("/runs", "Runs", "runs", "sched history"),
+    ("/month", "Month", "calendar", "sched history"),
+    ("/incidents", "Incidents", "incidents", "sched incidents"),
+    ("/preview", "Preview", "preview", "preview"),
+    ("/files", "Files", "files", "config status"),
+    ("/spool", "Spool", "spool", "spool list"),
+    ("/about", "About", "about", ""),
+)
+# What a viewer must be allowed to ask before the page says that there is no trouble.
+SAYING_TROUBLES = ("health", "sched incidents", "sched list", "sched history")
+MOST_PARTS = 50
+# The diagnostics of what does not exist: a job or a run, a generation, a drop.
+NOT_FOUND = ("E501", "E511", "E513")
+
+
+class Screen(NamedTuple):
+    """`name`: that of the screen in the navigation to which this one belongs."""
+
+    path: str
+    name: str
+    template: str
+    collect: Callable[[Look], Awaitable[dict[str, Any]]]
+
+
+class Site:
+    """What all requests share."""
+
+    def __init__(self, title: str, is_read_only: bool, gateway: Gateway, feed: Feed, clock: Clock) -> None:
+        self.title, self.is_read_only = title, is_read_only
+        self.gateway, self.feed, self.clock = gateway, feed, clock
+        self.templates: Environment = templates.environment()
+        self.messages = Messages()
+        self._zones = ViewerZones()
+        self._parts: dict[Any, asyncio.Task[tuple[str, list[Part]]]] = {}
+
+    def look(self, request: Request) -> Look:
+        times = self._zones.times(self.clock.moment().wall, request.cookies, self.feed.zone)
+        return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
+
+    async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:
+        """The name of the template, its values, and the status."""
+        common = self._common(look, screen)
+        try:
+            common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
+            common["troubles"] = await self._troubles(look)
+            common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])
+            return screen.template, common | await screen.collect(look), 200
+        except (Unavailable, Rejected) as error:
+            values, status = _problem(error, here(look.request))
+            if status == 503:
+                common["troubles"] = [self._silence(look.times, str(error))]
+            return "problem.html", common | values, status
+
+    async def _may_visit(self, look: Look, path: str, command: str) -> bool:
+        """Whether a screen has something for the viewer. Roles may show single jobs, and no list of all. Raises Unavailable."""
+        return not command or await look.may(command) or (path == "/jobs" and bool(await look.jobs()))
+
+    async def parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
+        """The template and the changing parts of a screen. Viewers with the same roles share them for a second."""
+        ground = await self.gateway.ground(look.viewer)
+        key = (ground, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
+        if key not in self._parts:
+            while len(self._parts) >= MOST_PARTS:
+                del self._parts[next(iter(self._parts))]
+            self._parts[key] = asyncio.create_task(self._made_parts(look, screen))
+        return await asyncio.shield(self._parts[key])
+
+    async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
+        template, values, _ = await self.values(look, screen)
+        return template, [Part(*one) for one in templates.parts(self.templates, template, values).items()]
+
+    def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
+        address = here(look.request)
+        return {
+            "title": self.title,
+            "screen": screen.name,
+            "here": address,
+            "stream_address": address,
+            "viewer": look.viewer,
+            "times": look.times,
+            "now_ms": look.now_ms,
+            "zone": self._zones.choice(look.request.cookies),
+            "zones": CHOICES,
+            "navigation": [one[:3] for one in NAVIGATION if not one[3]],
+            "troubles": [],
+            "may_see_troubles": False,
+            "held": self.feed.health["held"],
+            "is_silent": self.feed.silent_since_ms is not None,
+            "is_read_only": self.is_read_only,
+            "message": None,
+            "allowed": frozenset(),
+        }
+
+    def _silence(self, times: Times, reason: str) -> dict[str, str]:
+        if not reason:
+            return {"kind": "info", "text": "The page has just started, and reads the jobs and the runs.", "href": ""}
+        since = self.feed.silent_since_ms
+        known = f" since {times.absolute(since)}" if since is not None else ""
+        return {"kind": "bad", "text": f"The appliance has not answered{known}: {reason}", "href": ""}
+
+    async def _troubles(self, look: Look) -> list[dict[str, str]]:
+        """What is wrong, as far as the viewer may know it. Raises Unavailable."""
+        feed, troubles = self.feed, []
+        if feed.silent_since_ms is not None:
+            return [self._silence(look.times, feed.silent_reason)]
+        if await look.may("health"):
+            troubles += [{"kind": "bad", "text": text, "href": ""} for text in feed.health["troubles"]]
+            if hold := feed.health["held"]:
+                troubles.append({"kind": "warn", "text": _hold_words(hold, look.times), "href": ""})
+        if feed.refused and await look.may("config status"):
+            troubles.append({"kind": "bad", "text": _refusal_words(feed.refused), "href": "/files"})
+        with_incident: set[str | None] = set()
+        if feed.incidents and await look.may("sched incidents"):
+            count = len({one["subject"] for one in feed.incidents.values()})
+            text = f"{count} {'job has' if count == 1 else 'jobs have'} failed and not recovered"
+            troubles.append({"kind": "warn", "text": text, "href": "/incidents"})
+            with_incident = {one["id"] for one in feed.incidents.values()}
+        if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - with_incident):
+            text = f"The last run of {counted(len(failing), 'job')} failed"
+            troubles.append({"kind": "warn", "text": text, "href": "/jobs?show=failing"})
+        return troubles
+
+
+def _problem(error: Unavailable | Rejected, address: str) -> tuple[dict[str, Any], int]:
+    """What the page of an error says, where it leads, and its status."""
+    again = address, "Try again"
+    if isinstance(error, Unavailable):
+        text = "It may be busy, or not run." if error.unanswered else ""
+        return {
+            "head": "The appliance does not answer",
+            "text": _sentence(str(error)),
+            "help": text,
+            "way_out": again,
+        }, 503
+    first = next(iter(error.diagnostics), None)
+    text, remedy = (first.message, first.help or "") if first else (str(error), "")
+    values = {"text": _sentence(text), "help": _sentence(remedy)}
+    if isinstance(error, NotAuthorized):
+        return values | {"head": "Your roles do not allow this", "way_out": again}, 403
+    if first and first.code in NOT_FOUND:
+        return values | {
+            "head": "Not found",
+            "way_out": ("/spool", "All files") if address.startswith("/spool") else ("/jobs", "All jobs"),
+        }, 404
+    return values | {"head": "The appliance has rejected this", "way_out": again}, 404
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text and not text.endswith((".", "?")) else text
+
+
+def _hold_words(hold: dict[str, Any], times: Times) -> str:
+    until = "" if hold["ends_ms"] is None else f" until {times.absolute(hold['ends_ms'])}"
+    reason = f": {hold['reason']}" if hold["reason"] else ""
+    return f"Held since {times.absolute(hold['since_ms'])}{until} by {hold['user']}{reason}. Nothing new starts."
+
+
+def _refusal_words(attempt: dict[str, Any]) -> str:
+    first = next(iter(attempt["diagnostics"]), None)
+    place = f": {first['file']}:{first['line']}: {first['message']}" if first else ""
+    return f"The stanza files on disk are rejected{place}"
+
+
+def here(request: Request) -> str:
+    """The address of the request, without the message of the last action and the position in an output."""
+    url = request.url.remove_query_params(["message", "position"])
+    return url.path + (f"?{url.query}" if url.query else "")

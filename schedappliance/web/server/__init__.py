@@ -1,0 +1,1 @@
+"""The process of the page: where it listens, its connections, its start and its end."""

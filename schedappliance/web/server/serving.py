@@ -1,0 +1,123 @@
+"""Makes the parts of the page, opens its doors, and serves it until the process is told to end.
+
+Rule: uvicorn reads and writes HTTP; the sockets, the limits and the end are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from schedappliance.clock import SystemClock
+from schedappliance.model.appliance_file import Address
+from schedappliance.web.access.accounts import Accounts
+from schedappliance.web.access.doors import Doors
+from schedappliance.web.access.guard import Guard
+from schedappliance.web.access.links import LinkDoor
+from schedappliance.web.access.refusal import html_refusal
+from schedappliance.web.access.tokens import TokenFile
+from schedappliance.web.appliance.feed import Feed
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.application import application
+from schedappliance.web.rendering.templates import environment
+from schedappliance.web.server.connections import Connection
+from schedappliance.web.server.listening import check_reach, listening
+from schedappliance.web.settings import WebSettings
+
+IDLE_SECONDS = 5
+HEAD_BYTES = 32 * 1024
+END_SECONDS = 1
+
+
+def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
+    """Serves the page of the appliance whose console is at `endpoint`. Raises Unusable.
+
+    `announce`: as for open_doors. `end_with`: as for serve.
+    """
+    with open_doors(settings, announce) as doors:
+        clock = SystemClock()
+        gateway = Gateway(endpoint, clock)
+        feed = Feed(endpoint, clock, settings.history_ms, gateway.forget_rights)
+        app = application(settings.title, settings.read_only, gateway, feed, clock)
+        serve(Guard(app, doors, html_refusal(environment())), doors, end_with)
+
+
+@contextmanager
+def open_doors(settings: WebSettings, announce: Callable[[str], None]) -> Iterator[Doors]:
+    """Listens, and says where. `announce` prints a line for the person who starts the page. Raises Unusable."""
+    clock = SystemClock()
+    tokens = TokenFile(settings.tokens, announce)
+    with listening(settings, os.environ, os.getpid()) as (sockets, addresses):
+        check_reach(addresses, tokens.has_tokens())
+        loopback = next((one for one in addresses if isinstance(one, Address) and one.is_loopback), None)
+        link = None if loopback is None else LinkDoor(f"http://{loopback}", clock, announce)
+        # Cookies do not tell ports apart, so two pages on a machine need two names.
+        name = f"schedappliance-{loopback.port if loopback else 0}"
+        for address in addresses:
+            announce(f"the page listens on {address}")
+        if link:
+            link.print_link()
+        yield Doors(settings, sockets, Accounts(clock), tokens, link, name)
+
+
+def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, or until the pipe `end_with` has no writer any more."""
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+    )
+    asyncio.run(_serve(_Server(config), doors, end_with))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's own server would end the process by the signal that it has received."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        yield
+
+    def end(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        self.should_exit = True
+
+
+async def _serve(server: _Server, doors: Doors, end_with: int | None) -> None:
+    if end_with is not None:
+        _watch(end_with, server.end)
+    await server.serve(sockets=list(doors.sockets))
+
+
+def _watch(descriptor: int, end: Callable[[], None]) -> None:
+    """Calls `end` when a pipe has no writer any more."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(descriptor, False)
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(descriptor, 4096):
+                loop.remove_reader(descriptor)
+                end()
+
+    loop.add_reader(descriptor, read)

@@ -1,0 +1,268 @@
+"""The feed: what it knows after events, and that it comes back after the appliance was away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedappliance.clock import SystemClock
+from schedappliance.web.appliance.feed import Feed, Row
+
+DAY_MS = 86_400_000
+JOB: Row = {
+    "id": "n-000000001",
+    "name": "greeting",
+    "next_run_ms": 5000,
+    "recurrent": True,
+    "interval_ms": 1000,
+    "calendar": None,
+    "zone": None,
+    "command": "run hello",
+    "user": "@config",
+    "origin": "stanza",
+    "paused": False,
+}
+RUN: Row = {
+    "run": "n-000000001/1",
+    "sequence": 1,
+    "id": "n-000000001",
+    "name": "greeting",
+    "due_ms": 4000,
+    "state": "started",
+    "started_ms": 4001,
+    "ended_ms": None,
+}
+INCIDENT: Row = {"incident": 1, "subject": "greeting", "id": "n-000000001", "since_ms": 1}
+
+
+class Console:
+    """A console whose answers a test decides."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Row] = [JOB]
+        self.runs: list[Row] = []
+        self.zone = ""
+        self.watchers: list[asyncio.StreamWriter] = []
+        self.connections: list[asyncio.StreamWriter] = []
+        # What happens while a command is answered, by how the command begins.
+        self.meanwhile: dict[str, Callable[[], None]] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        try:
+            while line := await reader.readline():
+                request = json.loads(line)
+                answer = {"v": 1, "id": request["id"], "ok": True, "transaction": False}
+                answer["data"] = self.data(request["command"], writer)
+                if answer["data"] is None:
+                    answer |= {"ok": False, "error": "no such job", "diagnostics": []}
+                for begin in [begin for begin in self.meanwhile if request["command"].startswith(f"json {begin}")]:
+                    self.meanwhile.pop(begin)()
+                writer.write(json.dumps(answer).encode() + b"\n")
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        writer.close()
+
+    def data(self, command: str, writer: asyncio.StreamWriter) -> Any:
+        if command == "watch":
+            self.watchers.append(writer)
+            return {"seq": 1}
+        words = command.removeprefix("json ")
+        if words.startswith("sched list"):
+            return self.jobs
+        if words.startswith("sched history"):
+            return [run for run in self.runs if "state" not in words or run["state"] in words]
+        if words.startswith("sched show"):
+            job = next((job for job in self.jobs if job["id"] == words.split()[2]), None)
+            return job and job | {"state": "waiting"}
+        if words == "sched incidents":
+            return {"incidents": []}
+        if words == "health":
+            return {"troubles": [], "held": None, "ready": True}
+        if words == "config show sched":
+            return [{"stanza": "sched", "name": "", "options": {"zone": self.zone} if self.zone else {}}]
+        return {"last_attempt": None}
+
+    def tell(self, **event: Any) -> None:
+        for writer in self.watchers:
+            writer.write(json.dumps({"v": 1, "id": 1, "event": {"seq": 2, "at_ms": 0, **event}}).encode() + b"\n")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Path]:
+    """A path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name) / "console.sock"
+
+
+async def until(feed: Feed, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(100):
+        while not condition():
+            await feed.wait_after(feed.version, 0.1)
+
+
+def follow(endpoint: Path, check: Callable[[Feed, Console], Awaitable[None]]) -> None:
+    async def run() -> None:
+        console = Console()
+        feed = Feed(endpoint, SystemClock(), DAY_MS, lambda: None)
+        async with await asyncio.start_unix_server(console.serve, endpoint):
+            following = asyncio.create_task(feed.run())
+            await until(feed, lambda: feed.silent_since_ms is None)
+            await check(feed, console)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        assert list(feed.jobs) == ["n-000000001"]
+        console.tell(kind="run", **RUN)
+        await until(feed, lambda: list(feed.live) == ["n-000000001/1"])
+        console.tell(kind="run", **RUN | {"state": "failed", "ended_ms": 4500})
+        await until(feed, lambda: list(feed.failed) == ["n-000000001/1"])
+        assert not feed.live and feed.columns.of("n-000000001")[0].took_ms == 499
+        console.tell(kind="incident", change="begun", incident=INCIDENT)
+        await until(feed, lambda: list(feed.incidents) == [1])
+        console.tell(kind="incident", change="recovered", incident=INCIDENT)
+        await until(feed, lambda: not feed.incidents)
+        console.tell(kind="degraded", troubles=["the disk is full"])
+        await until(feed, lambda: feed.health["troubles"] == ["the disk is full"])
+
+    follow(endpoint, check)
+
+
+def test_a_reload_may_change_the_zone_in_which_the_appliance_writes(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        assert feed.zone is None
+        console.zone = "Europe/Berlin"
+        console.tell(kind="configuration")
+        await until(feed, lambda: feed.zone == "Europe/Berlin")
+
+    follow(endpoint, check)
+
+
+@pytest.mark.parametrize(("seconds", "is_read"), [(0.0, True), (1e9, False)])
+def test_overrides_let_the_list_of_jobs_be_read_now_and_then(
+    endpoint: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, is_read: bool
+) -> None:
+    """Each of them could be that of the zone of all calendars."""
+    monkeypatch.setattr("schedappliance.web.appliance.feed.LIST_SECONDS", seconds)
+
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB, JOB | {"id": "n-000000002", "name": "other"}]
+        console.zone = "Europe/Berlin"
+        console.tell(kind="override", overrides=1)
+        await until(feed, lambda: feed.zone == "Europe/Berlin")
+        assert ("n-000000002" in feed.jobs) == is_read
+
+    follow(endpoint, check)
+
+
+def test_the_next_due_time_of_a_job_that_has_run_is_read_again(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB | {"next_run_ms": 6000}]
+        console.tell(kind="run", **RUN)
+        await until(feed, lambda: feed.jobs["n-000000001"]["next_run_ms"] == 6000)
+        console.jobs = []
+        await feed.read_again(["n-000000001"])
+        assert feed.jobs == {}
+
+    follow(endpoint, check)
+
+
+def test_after_a_gap_everything_is_read_again(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB, JOB | {"id": "n-000000002", "name": "other"}]
+        console.tell(kind="gap")
+        await until(feed, lambda: list(feed.jobs) == ["n-000000001", "n-000000002"])
+
+    follow(endpoint, check)
+
+
+def test_the_feed_knows_since_when_the_appliance_does_not_answer_and_comes_back(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        for writer in console.connections:
+            writer.close()
+        await until(feed, lambda: feed.silent_since_ms is not None)
+        await until(feed, lambda: feed.silent_since_ms is None)
+        assert list(feed.jobs) == ["n-000000001"]
+
+    follow(endpoint, check)
+
+
+def test_an_event_that_comes_while_a_list_is_read_is_not_lost(endpoint: Path) -> None:
+    """The list may be older than the event. Without the event, the run would go on for ever."""
+
+    async def check(feed: Feed, console: Console) -> None:
+        console.runs = [RUN]
+        ended = {"kind": "run", **RUN, "state": "succeeded", "ended_ms": 4500}
+        console.meanwhile["sched history active"] = lambda: feed._take(ended)
+        console.tell(kind="gap")
+        await until(feed, lambda: not console.meanwhile)
+        await feed.read_again([])
+        assert [run.state for run in feed.columns.of("n-000000001")] == ["succeeded"]
+        assert not feed.live
+
+    follow(endpoint, check)
+
+
+def test_a_job_that_is_deleted_while_it_is_read_is_gone(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.meanwhile["sched show"] = lambda: feed._take({"kind": "job", "id": "n-000000001", "state": "gone"})
+        await feed.read_again(["n-000000001"])
+        assert not console.meanwhile and not feed.jobs
+
+    follow(endpoint, check)
+
+
+def test_a_job_that_was_deleted_before_it_has_ever_run_is_no_trouble(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        asked: list[str] = []
+        console.meanwhile["sched show n-000000002"] = lambda: asked.append("the job")
+        console.tell(kind="job", id="n-000000002", state="waiting")
+        await until(feed, lambda: bool(asked))
+        await feed.read_again([])
+        assert len(console.connections) == 2, "the feed has not begun again"
+        assert list(feed.jobs) == ["n-000000001"] and feed.silent_since_ms is None
+
+    follow(endpoint, check)
+
+
+def test_each_of_two_actions_at_once_waits_for_its_own_job(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        second: list[asyncio.Task[None]] = []
+
+        def act() -> None:
+            console.jobs.append(JOB | {"id": "n-000000002"})
+            second.append(asyncio.create_task(feed.read_again(["n-000000002"])))
+
+        console.jobs = [JOB]
+        console.meanwhile["sched show n-000000001"] = act
+        await feed.read_again(["n-000000001"])
+        await second[0]
+        assert list(feed.jobs) == ["n-000000001", "n-000000002"]
+
+    follow(endpoint, check)
+
+
+def test_after_a_change_of_the_files_only_the_jobs_are_read_again(endpoint: Path) -> None:
+    """The runs are many, and no file changes them."""
+
+    async def check(feed: Feed, console: Console) -> None:
+        asked: list[str] = []
+        console.meanwhile["sched history"] = lambda: asked.append("the runs")
+        console.jobs = [JOB | {"name": "other"}]
+        console.tell(kind="configuration", outcome="accepted", digest="", diagnostics=[])
+        await until(feed, lambda: feed.jobs["n-000000001"]["name"] == "other")
+        await feed.read_again([])
+        assert not asked
+
+    follow(endpoint, check)

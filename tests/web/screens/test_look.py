@@ -1,0 +1,218 @@
+"""What a viewer sees whose roles name single jobs, or whose appliance has more jobs than the page keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from schedappliance.client.errors import Unavailable
+from schedappliance.clock import ManualClock
+from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.appliance.feed import Feed, Row
+from schedappliance.web.appliance.gateway import Gateway, Ground
+from schedappliance.web.rendering.times import Times, _Utc
+from schedappliance.web.screens import job as one_job
+from schedappliance.web.screens import jobs, now, runs
+from schedappliance.web.screens.look import Look
+from schedappliance.web.screens.site import Screen, Site
+from tests.web.appliance.test_feed import DAY_MS, JOB, RUN
+
+ALICE = Viewer("alice", None, "socket")
+BACKUP = JOB | {"name": "backup", "command": "run backup"}
+OTHER = JOB | {"id": "n-000000002", "name": "other"}
+SINGLE = "^sched (show|run|history) backup\\b"
+
+
+class Roles(Gateway):
+    """A gateway whose appliance allows what a pattern matches. `asked`: the commands. `listed`: what `sched list` answers."""
+
+    def __init__(self, pattern: str, listed: list[Row]) -> None:
+        super().__init__(Path("/nowhere"), ManualClock(0), "own")
+        self._pattern, self._listed, self.asked = re.compile(pattern), listed, list[str]()
+
+    async def may(self, _viewer: Viewer, line: str) -> bool:
+        return bool(self._pattern.search(line))
+
+    async def data(self, _viewer: Viewer, line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
+        self.asked.append(line)
+        return self._listed
+
+
+def _look(pattern: str, address: str = "/", listed: list[Row] | None = None) -> tuple[Look, Roles]:
+    feed, roles = Feed(Path("/nowhere"), ManualClock(0), DAY_MS, lambda: None), Roles(pattern, listed or [])
+    feed.jobs = {job["id"]: job for job in (BACKUP, OTHER)}
+    for number, job in enumerate((BACKUP, OTHER)):
+        feed.columns.put(RUN | {"run": f"{job['id']}/1", "id": job["id"], "sequence": number, "state": "failed"})
+    path, _, query = address.partition("?")
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+    return Look(Request(scope), roles, feed, ALICE, Times(5000, _Utc(), "UTC"), False), roles
+
+
+def test_a_role_for_a_job_shows_this_job_alone() -> None:
+    look, _ = _look(SINGLE, "/jobs")
+    values = asyncio.run(jobs.collect(look))
+    assert values["may_list"]
+    assert [row["name"] for row in values["rows"]] == ["backup"]
+    (row,) = values["rows"]
+    assert row["last"].state == "failed" and row["lines"]["run"] == "sched run backup"
+    assert values["allowed"] == {"sched run backup"}
+
+
+def test_a_role_may_name_a_job_by_its_id() -> None:
+    look, _ = _look("^sched (show|pause) n-000000001", "/jobs")
+    values = asyncio.run(jobs.collect(look))
+    assert [row["name"] for row in values["rows"]] == ["backup"]
+    assert values["allowed"] == {"sched pause n-000000001"}
+    assert values["rows"][0]["last"] is None, "the role does not show runs"
+
+
+def test_results_are_no_filter_for_those_who_may_not_see_runs() -> None:
+    for pattern, shown in (("^sched list", False), ("^sched (list|history)", True)):
+        look, _ = _look(pattern, "/jobs?show=failing")
+        values = asyncio.run(jobs.collect(look))
+        assert ("failing" in [name for name, *_ in values["filters"]]) == shown
+
+
+def test_the_first_screen_shows_when_a_single_job_is_due_and_nothing_of_others() -> None:
+    look, _ = _look(SINGLE)
+    values = asyncio.run(now.collect(look))
+    assert [job["name"] for job in values["due"]] == ["backup"]
+    assert (values["timeline"], values["failed"], values["running"]) == ("", [], [])
+
+
+def test_the_history_of_a_single_job_is_shown() -> None:
+    for job, shown in (("backup", True), ("other", False), ("", False)):
+        look, _ = _look("^sched history backup\\b", f"/runs?job={job}")
+        if shown:
+            with pytest.raises(Unavailable):
+                asyncio.run(runs.collect(look))
+        else:
+            assert asyncio.run(runs.collect(look)) == {"may_see_runs": False}
+
+
+def test_the_navigation_leads_to_what_a_role_for_a_job_shows() -> None:
+    look, roles = _look(SINGLE)
+    site = Site("t", False, roles, look.feed, ManualClock(0))
+
+    async def nothing(_look: Look) -> Row:
+        return {}
+
+    _, values, _ = asyncio.run(site.values(look, Screen("/", "Now", "now.html", nothing)))
+    assert [name for _, name, _ in values["navigation"]] == ["Now", "Jobs", "About"]
+
+
+def test_the_appliance_lists_the_jobs_that_the_page_does_not_keep() -> None:
+    listed = [JOB | {"id": f"n-{number:09d}", "name": None, "next_run_ms": number} for number in range(51)]
+    look, roles = _look(".", "/jobs?find=a+b&after=0000000000000007.n-000000007", listed)
+    look.feed.has_more_jobs = True
+    values = asyncio.run(jobs.collect(look))
+    assert roles.asked == ['sched list find "a b" limit 51 after n-000000007@7']
+    assert [row["id"] for row in values["rows"]] == [job["id"] for job in listed[:50]]
+    assert "after=0000000000000049.n-000000049" in values["older"]
+    tiles = {label: value for label, value, *_ in asyncio.run(now.collect(_look(".")[0]))["tiles"]}
+    assert tiles["Jobs"] == 2
+    values = asyncio.run(now.collect(look))
+    assert {label: value for label, value, *_ in values["tiles"]}["Jobs"] == "2+"
+
+
+def test_a_figure_that_the_viewer_may_not_see_is_left_out() -> None:
+    for pattern, labels in (
+        ("^sched list", ["Jobs", "Paused"]),
+        ("^sched history", ["Running", "Waiting", "Failed", "Missed"]),
+    ):
+        look, _ = _look(pattern)
+        assert [label for label, *_ in asyncio.run(now.collect(look))["tiles"]] == labels
+
+
+def test_a_timeline_of_a_fixed_time_shows_how_time_passes() -> None:
+    look, _ = _look(".", "/?span=1h&at=5000")
+    before = asyncio.run(now.collect(look))["timeline"]
+    later = replace(look, times=replace(look.times, now_ms=600_000))
+    assert asyncio.run(now.collect(later))["timeline"] != before
+
+
+def test_cells_are_drawn_again_only_when_the_results_have_changed() -> None:
+    look, _ = _look(".", "/jobs")
+
+    def drawn(now_ms: int) -> Any:
+        later = replace(look, times=replace(look.times, now_ms=now_ms))
+        return asyncio.run(jobs.collect(later))["rows"][0]["cells"]
+
+    first = drawn(6000)
+    assert drawn(7000) is first
+    look.feed.columns.put(RUN | {"run": f"{BACKUP['id']}/2", "id": BACKUP["id"], "sequence": 9, "state": "started"})
+    second = drawn(8000)
+    assert second != first and drawn(9000) != second, "its cell says for how long it goes on"
+    stranger = replace(look, gateway=Roles("^sched list", []))
+    assert "no runs yet" in asyncio.run(jobs.collect(stranger))["rows"][0]["cells"]
+    assert "no runs yet" not in drawn(9000)
+
+
+def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
+    times: Any = {"next": [{"due_ms": 5000 + at} for at in (0, 600_000, 1_200_000)]}
+    for patterns in ((".", "^sched (list|history)$"), ("^sched (list|history)$", ".")):
+        look, _ = _look(patterns[0], listed=times)
+        look.feed.jobs = {BACKUP["id"]: BACKUP | {"calendar": ["0 * * * *"], "interval_ms": None}}
+        other = replace(look, gateway=Roles(patterns[1], times))
+        pictures = {one.gateway: asyncio.run(now.collect(one))["timeline"] for one in (look, other)}
+        assert len(set(pictures.values())) == 2
+
+
+def test_the_due_times_of_a_job_are_asked_for_once_until_it_has_another_next_one() -> None:
+    def details(next_run_ms: int) -> Any:
+        rows = [{"due_ms": next_run_ms, "due": "", "note": None}]
+        return JOB | {"words": None, "state": "waiting", "next_run_ms": next_run_ms, "next": rows}
+
+    look, first = _look("^sched (show|next)", "/jobs/backup", details(5000))
+    look.request.scope["path_params"] = {"job": "backup"}
+    later, stranger = Roles("^sched (show|next)", details(9000)), Roles("^sched show", details(9000))
+    for roles, due, asked in ((first, [5000], 1), (first, [5000], 1), (later, [9000], 1), (stranger, [], 0)):
+        values = asyncio.run(one_job.collect(replace(look, gateway=roles)))
+        assert [one["due_ms"] for one in values["due"]] == due
+        assert sum(line.startswith("sched next") for line in roles.asked) == asked
+
+
+def test_the_screen_of_a_job_says_nothing_of_runs_to_those_who_may_not_see_them() -> None:
+    for pattern, shown in (("^sched show", False), ("^sched (show|history)", True)):
+        details: Any = JOB | {"words": None, "state": "paused"}
+        look, _ = _look(pattern, "/jobs/backup", details)
+        look.request.scope["path_params"] = {"job": "backup"}
+        values = asyncio.run(one_job.collect(look))
+        assert (values["may_see_runs"], bool(values["runs"]), 'class="share"' in values["calendar"]) == (
+            shown,
+            shown,
+            shown,
+        )
+
+
+@pytest.mark.parametrize(("roles_of_bob", "made"), [(("staff",), 1), (("guests",), 2)])
+def test_viewers_with_the_same_roles_share_what_a_stream_sends(roles_of_bob: tuple[str, ...], made: int) -> None:
+    look, gateway = _look("^sched list")
+    site, makings = Site("t", False, gateway, look.feed, ManualClock(0)), list[str]()
+
+    async def ground(viewer: Viewer) -> Ground:
+        return "digest", ("staff",) if viewer == ALICE else roles_of_bob, ("page",)
+
+    async def collect(of_viewer: Look) -> Row:
+        makings.append(of_viewer.viewer.name)
+        return await now.collect(of_viewer)
+
+    async def both() -> None:
+        for viewer in (ALICE, Viewer("bob", None, "socket")):
+            await site.parts(replace(look, viewer=viewer), Screen("/", "Now", "now.html", collect))
+
+    gateway.ground = ground  # type: ignore[method-assign]
+    asyncio.run(both())
+    assert len(makings) == made
+
+
+def test_the_options_are_those_of_the_job_and_of_its_program() -> None:
+    for command, program in (('run "my report" -x', 'program "my report"'), ("RUN hello", "program hello")):
+        assert one_job.scopes(JOB | {"command": command}) == ["job greeting", program]
+    assert one_job.scopes(JOB | {"name": None, "command": "sched pause other"}) == []

@@ -1,0 +1,125 @@
+"""What all screens share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from schedappliance.client.answers import Diagnostic
+from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
+from schedappliance.clock import ManualClock
+from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.appliance.feed import Feed
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.application import SCREENS
+from schedappliance.web.rendering.templates import page
+from schedappliance.web.screens.site import Screen, Site, _problem, here
+
+
+class NoRole:
+    """An appliance that allows its viewers nothing."""
+
+    async def may(self, _viewer: Viewer, _line: str) -> bool:
+        return False
+
+    async def data(self, _viewer: Viewer, _line: str) -> Any:
+        raise NotAuthorized("Not Authorized for this command", ())
+
+    async def ground(self, _viewer: Viewer) -> tuple[str, ...]:
+        return ()
+
+    answer = ask = data
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.path)
+def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen) -> None:
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    feed.jobs = {"a-000000001": {"id": "a-000000001", "name": "secret", "paused": True, "next_run_ms": 0}}
+    site = Site("a", False, cast(Gateway, NoRole()), feed, ManualClock(0))
+    request = _request(screen.path, "")
+    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    request.scope["path_params"] = {"job": "secret-job", "occurrence": 1}
+
+    async def answer() -> tuple[str, dict[str, str]]:
+        template, values, _ = await site.values(site.look(request), screen)
+        _, parts = await site.parts(site.look(request), screen)
+        return page(site.templates, template, values), {part.key: part.html for part in parts}
+
+    whole, parts = asyncio.run(answer())
+    for text in (whole, *parts.values()):
+        assert "No trouble" not in text and 'class="tile"' not in text
+        assert ">secret<" not in text
+    assert set(parts) <= {"trouble", "hold", "verdict", "problem"}
+
+
+class OneWaits(NoRole):
+    """An appliance whose spool holds a file that waits, and so has no result."""
+
+    async def may(self, _viewer: Viewer, line: str) -> bool:
+        return line.startswith("spool")
+
+    async def data(self, _viewer: Viewer, _line: str) -> Any:
+        return [{"file": "a.cmd", "state": "waiting", "time_ms": 0, "user": None, "answer": "is being written"}]
+
+
+def test_a_file_of_the_spool_that_waits_is_shown() -> None:
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    site = Site("a", False, cast(Gateway, OneWaits()), feed, ManualClock(0))
+    request = _request("/spool", "file=a.cmd")
+    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    (screen,) = (screen for screen in SCREENS if screen.path == "/spool")
+
+    async def answer() -> str:
+        template, values, _ = await site.values(site.look(request), screen)
+        return page(site.templates, template, values)
+
+    assert asyncio.run(answer()).count("is being written") == 2
+
+
+def _request(path: str, query: str) -> Request:
+    return Request({"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []})
+
+
+def test_the_address_of_a_screen_is_that_of_its_part_of_a_list() -> None:
+    query = "find=a&after=0001.example.com-000000001"
+    assert here(_request("/jobs", query)) == f"/jobs?{query}"
+    assert here(_request("/runs/a-1/1", "attempt=2&position=2-11-1")) == "/runs/a-1/1?attempt=2"
+    assert here(_request("/", "message=abc")) == "/"
+
+
+WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "head", "text", "remedy"),
+    [
+        (Unavailable("no answer"), 503, "The appliance does not answer", "No answer.", ""),
+        (
+            Rejected("an error; do this", (WRONG,)),
+            404,
+            "The appliance has rejected this",
+            "A wrong time.",
+            "Write `12h`.",
+        ),
+        (NotAuthorized("Not Authorized"), 403, "Your roles do not allow this", "Not Authorized.", ""),
+    ],
+)
+def test_the_page_of_an_error_says_what_to_do(
+    error: Unavailable | Rejected, status: int, head: str, text: str, remedy: str
+) -> None:
+    values, found = _problem(error, "/jobs/x")
+    assert (found, values["head"], values["text"], values["help"]) == (status, head, text, remedy)
+    assert values["way_out"] == ("/jobs/x", "Try again")
+
+
+def test_the_page_of_what_does_not_exist_leads_to_the_jobs() -> None:
+    values, status = _problem(Rejected("", (replace(WRONG, code="E501"),)), "/jobs/x")
+    assert (status, values["head"], values["way_out"]) == (404, "Not found", ("/jobs", "All jobs"))
+    assert _problem(Rejected("", (replace(WRONG, code="E513"),)), "/spool?file=x")[0]["way_out"][0] == "/spool"
