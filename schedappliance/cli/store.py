@@ -56,6 +56,8 @@ def _check(options: argparse.Namespace) -> int:
     path = real_path(options.file) if options.file else _store_path(options)
     name = options.file or path
     errors = maintenance.check(path)
+    if not errors and (unknown := maintenance.why_unknown(path)):
+        raise unknown
     print("\n".join(errors) if errors else f"{name}: ok")
     if not errors and (original := maintenance.original(path)):
         print_note(f"{name} is a copy of {original}, or was moved from there")

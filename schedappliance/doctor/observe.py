@@ -45,6 +45,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
+from schedappliance.store.maintenance import why_unknown
 from schedappliance.store.opening import SQLITE, check_place
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -231,10 +232,16 @@ class _Observer:
             yield Path(f"{self.file.listen}.lock")
 
     def store_refusal(self) -> tuple[str, str] | None:
-        """Why the user of the doctor could not open a store there."""
+        """Why the user of the doctor could not open a store there, or why `serve` rejects the one that is there."""
         try:
             if self.store and not self._serve_creates(self.store.parent):
                 check_place(self.store)
+                if (
+                    os.access(self.store, os.R_OK)
+                    and self.store.stat().st_size
+                    and (unknown := why_unknown(self.store))
+                ):
+                    raise unknown
         except Unusable as unusable:
             return unusable.message, unusable.help
         except OSError:

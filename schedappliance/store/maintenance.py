@@ -16,7 +16,7 @@ from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage,
 from schedappliance.store.files import BESIDE, size_limit
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
-from schedappliance.store.schema import APPLICATION_ID
+from schedappliance.store.schema import APPLICATION_ID, check_schema
 from schedappliance.store.tables import PLACE, place_of
 
 PAGES_A_STEP = 1000
@@ -59,6 +59,22 @@ def original(path: Path) -> str | None:
     except SQLITE_ERRORS as error:
         raise _cannot_read(path, error) from error
     return None if row is None or row[0] == place_of(path) else str(row[0])
+
+
+def why_unknown(path: Path) -> Unusable | None:
+    """Why `serve` rejects the schema of a store; None if it knows the schema. Raises Unusable for a file that cannot be read."""
+
+    def reason(store: sqlite3.Connection) -> Unusable | None:
+        try:
+            check_schema(store, path)
+        except Unusable as unusable:
+            return unusable
+        return None
+
+    try:
+        return read_only(path, reason)
+    except SQLITE_ERRORS as error:
+        raise _cannot_read(path, error) from error
 
 
 def schema(path: Path) -> int:

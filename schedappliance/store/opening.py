@@ -19,7 +19,7 @@ from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_f
 from schedappliance.store.files import LOG, closed_beside, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
-from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
+from schedappliance.store.schema import APPLICATION_ID, check_schema, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
@@ -278,8 +278,4 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (tables or version or application):
         raise Unusable(f"the database belongs to another program: {path}", "name another file in `backing_store`")
-    newest = migrations()[-1][0]
-    if version > newest:
-        message = f"the store {path} has schema {version}, and this version knows schemas up to {newest}"
-        raise Unusable(message, "install the newer version again, or restore a backup")
-    return version
+    return check_schema(connection, path)

@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from schedappliance.diagnostics import Unusable
+
 APPLICATION_ID = 0x53434844
 FOLDER = Path(__file__).parent / "migrations"
 
@@ -17,6 +19,19 @@ def migrations() -> list[tuple[int, str]]:
     """The scripts of the migrations by number, in order."""
     files = {int(file.name.split("_")[0]): file for file in FOLDER.glob("[0-9]*.sql")}
     return [(number, file.read_text(encoding="utf-8")) for number, file in sorted(files.items())]
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """Returns the schema version of a store, 0 for an empty file. Raises Unusable for a version that no migration leads to."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    newest = migrations()[-1][0]
+    if version > newest:
+        message = f"the store {path} has schema {version}, and this version knows schemas up to {newest}"
+        raise Unusable(message, "install the newer version again, or restore a backup")
+    has_tables = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
+    if version < 0 or (version == 0 and has_tables):
+        raise Unusable(f"the store {path} has schema {version}, which no version has written", "restore a backup")
+    return version
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -214,6 +214,17 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
     assert doctor() == (1, wanted)
 
 
+def test_a_store_of_a_newer_version_is_found(daemon: Daemon, doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after going back a version: `serve` rejects the store, and the doctor says so before."""
+    daemon.start()
+    assert daemon.stop() == 0
+    with closing(sqlite3.connect(daemon.var / "sched.db")) as store:
+        store.execute("PRAGMA user_version = 1000")
+    assert doctor() == (1, ["E610 var/sched.db"])
+    assert main(["store", "check", str(daemon.var / "sched.db")]) != 0
+    assert "has schema 1000, and this version knows schemas up to" in capsys.readouterr().err
+
+
 def test_a_directory_of_the_store_that_the_first_start_creates_is_no_problem(daemon: Daemon, doctor: Doctor) -> None:
     shutil.rmtree(daemon.root / "var")
     assert doctor() == (0, [])

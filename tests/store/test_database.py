@@ -57,6 +57,14 @@ def another_program_without_tables(path: Path) -> None:
     write(path, "PRAGMA application_id = 7")
 
 
+def schema_of(version: int) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        open_database(path).close()
+        write(path, f"PRAGMA user_version = {version}")
+
+    return make
+
+
 def newer_schema(path: Path) -> None:
     open_database(path).close()
     write(path, "PRAGMA user_version = 1000", "CREATE TABLE invented_later (a)")
@@ -94,6 +102,8 @@ REJECTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another program": (another_program, "the database belongs to another program: PATH"),
     "another program with WAL": (another_program_with_wal, "the database belongs to another program: PATH"),
     "another empty program": (another_program_without_tables, "the database belongs to another program: PATH"),
+    "no schema": (schema_of(0), "the store PATH has schema 0, which no version has written"),
+    "negative schema": (schema_of(-3), "the store PATH has schema -3, which no version has written"),
     "newer schema": (newer_schema, f"the store PATH has schema 1000, and this version knows schemas up to {NEWEST}"),
 }
 
