@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from schedappliance.visible import visible
@@ -16,6 +18,16 @@ class Failure(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def check_exists(path: Path) -> None:
+    """Raises Failure if no file or directory can be reached at a path that the user named."""
+    try:
+        path.stat()
+    except OSError as error:
+        is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        why = "no such file or directory" if is_missing else error.strerror
+        raise Failure(f"{why}: {path}", USAGE) from error
 
 
 def print_error(message: str, stream: TextIO | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.cli.arguments import add_format, parser
-from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, check_exists, print_note
 from schedappliance.cli.streams import read_stdin
 from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import Diagnostic, in_order
@@ -86,16 +85,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _files(options: argparse.Namespace, linter: Linter) -> list[Path]:
     """The files that the paths stand for, each file once."""
-    if options.config and not options.config.is_file():
-        raise Failure(f"no such file: {options.config}", USAGE)
+    if options.config:
+        check_exists(options.config)
+        if not options.config.is_file():
+            raise Failure(f"not a file: {options.config}", USAGE)
     files: list[Path] = []
     for name in options.paths:
         if name == "-":
             files.append(options.stdin_filename or STDIN)
             continue
         path = Path(name)
-        if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises for a name that is too long
-            raise Failure(f"no such file or directory: {path}", USAGE)
+        check_exists(path)
         under = linter.files_of(path)
         if not under:
             raise Failure("; ".join([f"no *.conf, *.cmd or appliance.yaml in {path}", *linter.notes]), USAGE)

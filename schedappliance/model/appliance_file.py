@@ -163,10 +163,19 @@ def _number(text: str) -> int:
     return values.integer(text, 1, MAX_NUMBER)
 
 
+def _is_host(text: str) -> bool:
+    """Whether a text is an address without a port, which would be a strange name of a socket."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return text == "localhost"
+    return True
+
+
 def _listen(text: str) -> str | Address:
     """A path, or an address with a port. A name of a host could mean other addresses tomorrow."""
     host, colon, port = text.rpartition(":")
-    if not colon or "/" in text:
+    if "/" in text or not (colon or text.isdecimal() or _is_host(text)):
         return _socket(text)
     host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
     try:

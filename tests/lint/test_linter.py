@@ -132,6 +132,13 @@ def test_a_path_that_is_not_a_regular_file_is_reported(
     assert "not a regular file" in capsys.readouterr().out
 
 
+def test_a_link_to_itself_is_named_as_such(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "loop.conf").symlink_to("loop.conf")
+    for arguments in (["lint", "loop.conf"], ["lint", "--config", "loop.conf", "."]):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err == "error: Too many levels of symbolic links: loop.conf\n"
+
+
 @pytest.mark.parametrize("name", ["nope.conf", "empty.conf/below", "dangling.conf"])
 def test_a_path_that_leads_nowhere_is_a_usage_error(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str

@@ -141,3 +141,8 @@ def test_a_time_to_look_back_to_is_read(text: str, instant: str) -> None:
 
 def test_a_time_before_1970_is_1970() -> None:
     assert instant_of(read_past("36000d"), ms(NOW), "Europe/Berlin", ZONES, looks_back=True) == 0
+
+
+def test_a_day_after_the_last_one_is_named() -> None:
+    with pytest.raises(InvalidValue, match="^`9999-12-31` is never due"):
+        instant_of(read_when("9999-12-31 00:00"), ms(NOW), "UTC", ZONES)

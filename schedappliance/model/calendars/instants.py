@@ -29,7 +29,7 @@ def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones, looks_ba
     is_last = when.day is None and looks_back
     due = calendar.latest(now_ms) if is_last else calendar.next_after(now_ms if when.day is None else -1)
     if due is None:
-        raise InvalidValue(f"`{when.time or when.day}` is never due", "give a time before the year 9999", "E204")
+        raise InvalidValue(f"`{when.day or when.time}` is never due", "give a time before the year 9999", "E204")
     return due
 
 
