@@ -106,8 +106,6 @@ def _utc_text(wall: int) -> str:
 
 # All lines of a turn have the same time.
 @lru_cache(maxsize=2)
-# All lines of a turn have the same time.
-@lru_cache(maxsize=2)
 def log_time(wall: int, in_utc: bool = False) -> str:
     """A wall time with milliseconds, for a line of the log: as people read it, or in UTC for programs."""
     text = _second_of_log(wall // 1000, in_utc)
