@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.edge.files import snapshot
+from schedappliance.engine.effects import ReadFiles
 from schedappliance.model.files import Folders, ReadFile
 from schedappliance.model.loading import Loaded, load
 from tests.support.core import SECOND
@@ -105,4 +106,15 @@ def test_files_come_prepared_for_the_active_options(watched: Watched) -> None:
     assert event.prepared is not None
     assert event.prepared.reloaded.options.configuration.programs["hello"].timeout_ms == 9000
     assert watched.core.state.options is event.prepared.reloaded.options
+    watched.close()
+
+
+def test_files_that_are_rejected_do_not_overtake_those_that_were_read_before(watched: Watched) -> None:
+    watched.conf.write_text(stanzas(1) + INCLUDE)
+    watched.files._check()
+    watched.conf.write_text("job {")
+    watched.files.read(ReadFiles(None, False))
+    watched.pass_time(SECOND)
+    assert [event.configuration is None for event in watched.taken] == [False, True]
+    assert (watched.value(), watched.outcome()) == (1, "rejected")
     watched.close()

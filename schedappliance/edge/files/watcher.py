@@ -273,19 +273,16 @@ class FileChecker:
         self._report()
 
     def _pass_on(self, event: FilesRead) -> None:
-        """Passes files on that were read. Rejected files need no preparation."""
-        if event.configuration is None:
-            self._watcher.post(event)
-        else:
-            self._unprepared += 1
-            self._watcher.take(event)
+        """Passes on files that were read. Rejected files go the same way as others, so that readings keep their order."""
+        self._unprepared += 1
+        self._watcher.take(event)
 
     def prepare(self, event: FilesRead, active: Options) -> None:
-        """Prepares files that were read, and posts them. With 1,000 overrides, this takes 0.2 s."""
-        assert event.configuration is not None
-        with in_background():
-            prepared = prepare(event.configuration, active, event.typed)
-        self._watcher.post(replace(event, prepared=prepared))
+        """Prepares files that were read, unless they are rejected, and posts them. With 1,000 overrides, this takes 0.2 s."""
+        if event.configuration is not None:
+            with in_background():
+                event = replace(event, prepared=prepare(event.configuration, active, event.typed))
+        self._watcher.post(event)
         self._unprepared -= 1
         self._report()
 
