@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.incidents import Incident
     from schedappliance.store.history import PastRun
 
-# One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
+# One answer explains only this many queued runs, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20
 EPOCH = datetime.fromtimestamp(0, UTC)
 

@@ -384,7 +384,7 @@ def program_ended(state: State, event: ProgramEnded) -> None:
 
 
 def _true_end(state: State, event: ProgramEnded) -> int | None:
-    """When a program ended by the keeper's wall clock, so that the time in which a stopped daemon hears nothing does not count.
+    """When a program ended, by the keeper's wall clock: the daemon may have been stopped since, and hear of it late.
 
     An instant before the start or after now shows that the clock was set meanwhile. Then the end counts as now: None.
     """

@@ -277,7 +277,7 @@ class Loop:
         ready = self._epoll.poll(0 if self.inbox.has_items else None)
         self._woken = stopwatch()
         if len(ready) > 1:
-            # Only the first device of a round that works long has the whole time, so each is the first in its turn.
+            # The first device of a round has the most time for long work, so another one is first in each round.
             first = next(self._rounds) % len(ready)
             ready = ready[first:] + ready[:first]
         for descriptor, events in ready:

@@ -214,7 +214,9 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
     assert doctor() == (1, wanted)
 
 
-def test_a_store_of_a_newer_version_is_found(daemon: Daemon, doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_of_a_newer_version_is_found(
+    daemon: Daemon, doctor: Doctor, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As after going back a version: `serve` rejects the store, and the doctor says so before."""
     daemon.start()
     assert daemon.stop() == 0

@@ -144,5 +144,5 @@ def test_a_time_before_1970_is_1970() -> None:
 
 
 def test_a_day_after_the_last_one_is_named() -> None:
-    with pytest.raises(InvalidValue, match="^`9999-12-31` is never due"):
+    with pytest.raises(InvalidValue, match=r"^`9999-12-31` is never due"):
         instant_of(read_when("9999-12-31 00:00"), ms(NOW), "UTC", ZONES)

@@ -263,9 +263,10 @@ class Feed:
         """Reads the list of jobs. What calendars mean may have changed too."""
         self._are_jobs_stale = self._may_jobs_differ = False
         self._stale.clear()
-        self.planned.clear()
-        self.due_times.clear()
-        self.words.clear()
+        # New ones: a screen that has asked before this may still add its answer to the old one.
+        self.planned = {}
+        self.due_times = {}
+        self.words = {}
         jobs: dict[str, Row] = {}
         after, has_more_jobs = "", False
         while len(jobs) < MOST_JOBS:

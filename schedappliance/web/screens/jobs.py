@@ -138,10 +138,10 @@ async def _words(look: Look, job: Row) -> str:
     """When a job runs. The appliance says what a calendar means, once for each calendar."""
     if not job["calendar"] or not await look.may(line := await look.line("show", job)):
         return schedule_words(job)
-    key = job["id"]
-    if key not in look.feed.words:
-        look.feed.words[key] = (await look.details(line))["words"] or schedule_words(job)
-    return look.feed.words[key]
+    key, words = job["id"], look.feed.words
+    if key not in words:
+        words[key] = (await look.details(line))["words"] or schedule_words(job)
+    return words[key]
 
 
 def schedule_words(job: Row) -> str:

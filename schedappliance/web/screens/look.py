@@ -98,10 +98,11 @@ class Look:
         line = await self.line("next", job, f" {MOST_DUE_TIMES}")
         if job["next_run_ms"] > until_ms or not await self.may(line):
             return []
-        known = self.feed.planned.get(job["id"])
+        planned = self.feed.planned
+        known = planned.get(job["id"])
         if known is None or known[0] != job["next_run_ms"]:
             data = await self.data(line)
-            known = self.feed.planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
+            known = planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
         return known
 
     async def jobs(self) -> list[Row]:
