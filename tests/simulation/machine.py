@@ -371,7 +371,12 @@ class Machine:
         line = self._asked.pop(reply.reply_to, None)
         hold("every_line_is_answered_once", line is None, f"{reply}")
         output = reply.answer.output
-        text = output if isinstance(output, str) else "".join(output)
+        try:
+            text = output if isinstance(output, str) else "".join(output)
+        except StoreFailed:
+            # A long answer is made while it is sent. If the store cannot be read then, the console ends the connection.
+            self._say("answer broken off:", line)
+            return
         without_place = _OF_THE_PLACE.sub("", text.replace(str(self.appliance.path), ""))
         self.digest.update(f"{self.elapsed} {reply.answer.error} {without_place}\n".encode())
         self.checker.answer(view, line or "", reply.answer)
