@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from schedappliance.diagnostics import Source, from_data
+from schedappliance.diagnostics import CODES, Source, from_data
 from schedappliance.lint.report import full
 
 
 def as_linted(row: Mapping[str, Any]) -> str:
-    """`row`: a diagnostic of the appliance. Without the text of its line there are no carets."""
+    """`row`: a diagnostic of the appliance. Without the text of its line there are no carets.
+
+    The linter does not know the codes of an appliance of a later version.
+    """
     text = row.get("line_text")
-    if text is None:
+    if text is None or row["code"] not in CODES:
         remedy = f"\n  help: {row['help']}" if row["help"] else ""
         return f"{row['severity']}[{row['code']}]: {row['message']}\n  --> {_place(row)}{remedy}"
     source = Source(row["file"], "\n" * (row["line"] - 1) + text)

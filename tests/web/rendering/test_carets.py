@@ -44,6 +44,11 @@ def test_without_its_line_a_mistake_has_its_place(path: Path) -> None:
     assert text.endswith(f"help: {row['help']}") and "^" not in text
 
 
+def test_a_code_of_a_later_version_has_its_place(path: Path) -> None:
+    row = with_lines(load(path).diagnostics)[0] | {"code": "E299"}
+    assert as_linted(row).startswith("error[E299]: ") and f"--> {path}:" in as_linted(row)
+
+
 def test_a_very_long_line_is_left_out(path: Path) -> None:
     path.write_text(f'sched {{ backing_stor = "/{"x" * 2000}" }}\n')
     assert with_lines(load(path).diagnostics)[0]["line_text"] is None
