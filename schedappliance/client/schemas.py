@@ -14,6 +14,7 @@ from typing import Any, Union
 from schedappliance.client import answers, shapes
 from schedappliance.client.answers import Diagnostic, Job, JobDetails, NewJob, Run, RunDetails
 from schedappliance.client.events import EVENTS
+from schedappliance.client.wire import Message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -334,6 +335,27 @@ OTHERS: dict[str, Any] = {
     "event": Union[tuple(EVENTS.values())],  # noqa: UP007
     "drop_result": answers.DropResult,
 }
+
+_KINDS = {"run --wait" if form == "run_wait" else form.replace("_", " "): kind for form, kind in ANSWERS.items()}
+_MOST_WORDS = max(len(name.split()) for name in _KINDS)
+
+
+def answer_kind(line: str) -> Any:
+    """The type of the data after `json LINE`; Any if the line is no command."""
+    words = line.lower().split(maxsplit=_MOST_WORDS)[:_MOST_WORDS]
+    names = (" ".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((_KINDS[name] for name in names if name in _KINDS), Any)
+
+
+def completed(line: str, response: Message) -> Message:
+    """The response to `json LINE`, with the default of each key that is missing, also in its data."""
+    whole: Message = shapes.completed(answers.Response, response)
+    return whole | {"data": completed_data(line, whole["data"])}
+
+
+def completed_data(line: str, data: Any) -> Any:
+    """The data after `json LINE`, with the default of each key that is missing."""
+    return shapes.completed(answer_kind(line), data)
 
 
 def files() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Data to dataclasses, and dataclasses to JSON Schema: a dataclass alone says what an answer holds.
 
-Rule: answers only gain keys. So an unknown key is ignored, and a field with a default may be missing.
+Rule: answers only gain keys. So an unknown key is ignored, and a field with a default may be missing. Who reads the data
+without their dataclass completes them first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,33 @@ def read(kind: Any, data: Any) -> Any:
     if not _has_fields(kind):
         return data
     return kind(**{name: read(hint, data[key]) for name, key, hint in _fields(kind) if key in data})
+
+
+def completed(kind: Any, data: Any) -> Any:
+    """JSON data of this type, with the default of each key that is missing. Data that can lack none are returned as they are."""
+    if data is None or not _may_lack_keys(kind):
+        return data
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return [completed(parts[0], item) for item in data]
+    if origin in (Union, types.UnionType):
+        return completed(_fitting(parts, data), data)
+    whole = {**data, **{key: value for key, value in _defaults(kind).items() if key not in data}}
+    return whole | {key: completed(hint, data[key]) for _, key, hint in _fields(kind) if key in data}
+
+
+@cache
+def _may_lack_keys(kind: Any) -> bool:
+    """Whether a key may be missing somewhere in data of a type."""
+    if not _has_fields(kind):
+        return any(map(_may_lack_keys, get_args(kind)))
+    return bool(_defaults(kind)) or any(_may_lack_keys(hint) for _, _, hint in _fields(kind))
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """The defaults of a dataclass by their keys."""
+    return {_key(field): field.default for field in fields(kind) if field.default is not MISSING}
 
 
 def _has_fields(kind: Any) -> bool:

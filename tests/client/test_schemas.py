@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.client.schemas import ANSWERS, OTHERS, files
+from schedappliance.client.schemas import ANSWERS, OTHERS, answer_kind, completed, completed_data, files
 from schedappliance.client.shapes import schema
 from schedappliance.model.commands import FORMS
 from tests.support.daemon import STANZAS, Daemon
@@ -129,6 +129,31 @@ def test_the_files_are_those_of_the_dataclasses() -> None:
 
 def test_every_form_of_command_has_a_schema() -> None:
     assert ANSWERS.keys() == COMMANDS.keys() == FORMS.keys() - {"json"}
+
+
+def test_a_line_tells_the_kind_of_its_answer() -> None:
+    for form, commands in COMMANDS.items():
+        for command in commands:
+            assert answer_kind(command) is ANSWERS[form], command
+    assert answer_kind("SCHED  List limit 2") is ANSWERS["sched_list"]
+    assert answer_kind("run wait") is ANSWERS["run"]
+    assert answer_kind("hello") is answer_kind("") is Any
+
+
+def test_missing_keys_get_their_defaults_at_any_depth() -> None:
+    result = {"file": "b.cmd", "accepted": True, "user": "alice", "diagnostics": []}
+    waits, done = {"file": "a.cmd"}, {"file": "b.cmd", "result": result | {"results": [{"line": 1, "output": "x"}]}}
+    rows = completed("spool why a", {"ok": True, "data": [waits, done]})["data"]
+    assert rows[0] == {"file": "a.cmd", "result": None}
+    assert rows[1]["result"]["repeats"] is None
+    assert rows[1]["result"]["results"] == [{"line": 1, "output": "x", "data": None, "error": None}]
+    assert waits == {"file": "a.cmd"}, "the answer itself is left alone"
+
+
+def test_data_that_lack_no_key_are_not_copied() -> None:
+    rows = [{"id": "n-000000001"}]
+    assert completed_data("sched list", rows) is rows
+    assert completed("sched list", {"ok": True})["next"] is None
 
 
 class _Asker:

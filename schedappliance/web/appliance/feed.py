@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from schedappliance.client import schemas, shapes
 from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.client.errors import Error, NotAuthorized, Rejected, Unavailable
+from schedappliance.client.events import EVENTS, Event
 from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, LIVE
 from schedappliance.client.wire import Message, quoted
@@ -247,7 +249,7 @@ class Feed:
                 break
             rows += response["data"]
             count += len(response["data"])
-            line = response.get("next")
+            line = response["next"]
             if len(rows) >= FILLED_AT_ONCE:
                 columns.fill(rows)
                 rows.clear()
@@ -307,7 +309,7 @@ class Feed:
         attempt = status["last_attempt"]
         refused = attempt if attempt and attempt["outcome"] != "accepted" else None
         stanzas = await _data(session, "config show sched", [])
-        zone = next((one["options"].get("zone") for one in stanzas), None)
+        zone = next((one["options"].get("zone") for one in stanzas if one["options"]), None)
         if (health, refused, zone) != (self.health, self.refused, self.zone):
             self.health, self.refused, self.zone = health, refused, zone
             self._advance()
@@ -315,6 +317,7 @@ class Feed:
     def _take(self, event: Row) -> None:
         """Takes an event into the state."""
         kind = event["kind"]
+        event = shapes.completed(EVENTS.get(kind, Event), event)
         if kind == "configuration":
             self._on_configuration()
         if self._waiting is not None:
@@ -374,7 +377,7 @@ async def _until_lost(watch: AsyncSession, take: Callable[[Row], None]) -> str:
 
 async def _response(session: AsyncSession, line: str) -> Message | None:
     """The response to `json LINE`; None if the roles of this process do not allow the command. Raises Error."""
-    response = await session.ask(f"json {line}")
+    response = schemas.completed(line, await session.ask(f"json {line}"))
     if response["ok"] or response["data"] is not None:
         return response
     error = error_in(response)

@@ -110,7 +110,7 @@ async def _carried_out(look: Look, line: str) -> Answer:
         return Answer(True, line, str(error), tuple(f"{one.code}: {one.message}" for one in details[1:]))
     data = response["data"] if isinstance(response["data"], dict) else {}
     job, run = str(data.get("id") or ""), str(data.get("run") or "")
-    answer = Answer(False, line, response.get("note") or "Done.", job=job)
+    answer = Answer(False, line, response["note"] or "Done.", job=job)
     if run:
         return answer._replace(href=run_href(run), label=run)
     if job and "deleted" not in data:

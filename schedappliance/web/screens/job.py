@@ -96,6 +96,6 @@ async def _options(look: Look, job: Row) -> list[Row]:
                     "value": value if isinstance(value, str) else " ".join(map(str, value)),
                     "is_override": (title, name.lower()) in overrides,
                 }
-                for name, value in stanza.get("options", {}).items()
+                for name, value in (stanza["options"] or {}).items()
             ]
     return rows

@@ -167,7 +167,7 @@ async def _checked(look: Look, line: str) -> dict[str, Any]:
     if not line:
         return {"mistakes": [], "verdict": ""}
     try:
-        answer = await look.gateway.data(look.viewer, f"authz may {line}", reads_failures=True)
+        answer = await look.data(f"authz may {line}", reads_failures=True)
     except Rejected as error:
         return {"mistakes": error.diagnostics, "verdict": "" if error.diagnostics else str(error)}
     if not line.lower().startswith(FORMS):

@@ -1,6 +1,7 @@
 """One look of a viewer at the page: the request, and what the viewer may ask.
 
-Rule: a screen reads the appliance and the feed only through its look, so that nobody sees what the roles do not allow.
+Rule: a screen reads the appliance and the feed only through its look, so that nobody sees what the roles do not allow, and
+each key of an answer is there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from schedappliance.client import schemas
 from schedappliance.client.wire import Message, quoted
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.columns import RunColumns
@@ -59,11 +61,11 @@ class Look:
 
     async def ask(self, line: str) -> Message:
         """Raises Unavailable."""
-        return await self.gateway.ask(self.viewer, line)
+        return schemas.completed(line, await self.gateway.ask(self.viewer, line))
 
-    async def data(self, line: str) -> Any:
-        """Raises Error."""
-        return await self.gateway.data(self.viewer, line)
+    async def data(self, line: str, reads_failures: bool = False) -> Any:
+        """Raises Error. `reads_failures`: as `Gateway.data`."""
+        return schemas.completed_data(line, await self.gateway.data(self.viewer, line, reads_failures))
 
     async def data_if_allowed(self, line: str) -> Any:
         """The data; None if the roles of the viewer do not allow the command. Raises Error."""

@@ -22,4 +22,4 @@ async def collect(look: Look) -> dict[str, Any]:
     response = await look.ask(line)
     if not response["ok"]:
         return values | {"rows": [], "note": "", "problem": response["error"]}
-    return values | {"rows": response["data"], "note": response.get("note") or "", "problem": ""}
+    return values | {"rows": response["data"], "note": response["note"] or "", "problem": ""}

@@ -106,7 +106,7 @@ async def _rows(look: Look, line: str) -> tuple[list[Row], str | None]:
     if not response["ok"]:
         raise error_in(response)
     rows: list[Row] = response["data"]
-    return rows, rows[-1]["run"] if rows and response.get("next") else None
+    return rows, rows[-1]["run"] if rows and response["next"] else None
 
 
 def _matches(row: Row, filters: dict[str, str]) -> bool:

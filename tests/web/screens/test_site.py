@@ -27,7 +27,7 @@ class NoRole:
     async def may(self, _viewer: Viewer, _line: str) -> bool:
         return False
 
-    async def data(self, _viewer: Viewer, _line: str) -> Any:
+    async def data(self, _viewer: Viewer, _line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
         raise NotAuthorized("Not Authorized for this command", ())
 
     async def ground(self, _viewer: Viewer) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class OneWaits(NoRole):
     async def may(self, _viewer: Viewer, line: str) -> bool:
         return line.startswith("spool")
 
-    async def data(self, _viewer: Viewer, _line: str) -> Any:
+    async def data(self, _viewer: Viewer, _line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
         return [{"file": "a.cmd", "state": "waiting", "time_ms": 0, "user": None, "answer": "is being written"}]
 
 
