@@ -65,7 +65,7 @@ def head_of(facts: dict[str, Any]) -> Iterator[str]:
         yield visible(trouble)
     if hold := facts["health"]["held"]:
         reason = f": {hold['reason']}" if hold["reason"] else ""
-        until = f" until {tables.time_text(hold['ends_ms'])}" if hold["ends_ms"] is not None else ""
+        until = f" until {tables.time_text(ends_ms)}" if (ends_ms := hold.get("ends_ms")) is not None else ""
         held = f"held since {tables.time_text(hold['since_ms'])}{until} by {hold['user']}{reason}"
         yield visible(f"{held}; nothing new starts until {'then or ' if until else ''}`sched release`")
     more = "+" if len(failed) == facts["most"] else ""

@@ -85,7 +85,7 @@ def summary(endpoint: Path, zone: HasOffset) -> Summary:
 
 
 def _held(hold: dict[str, Any], zone: HasOffset) -> str:
-    until = f" until {local_text(hold['ends_ms'], zone)}" if hold["ends_ms"] is not None else ""
+    until = f" until {local_text(ends_ms, zone)}" if (ends_ms := hold.get("ends_ms")) is not None else ""
     text = f"since {local_text(hold['since_ms'], zone)}{until} by {hold['user']}"
     return f"{text}: {hold['reason']}" if hold["reason"] else text
 

@@ -1,0 +1,16 @@
+"""What a running appliance says to `doctor`."""
+
+from __future__ import annotations
+
+from schedappliance.doctor.running import _held
+from schedappliance.web.rendering.times import _Utc
+from tests.support.answers import NOW_MS
+
+
+def test_a_hold_may_have_no_planned_end() -> None:
+    hold = {"since_ms": NOW_MS, "user": "alice", "reason": "moving"}
+    said = "since 2026-11-29T14:20:03+00:00 by alice: moving"
+    assert _held(hold, _Utc()) == _held(hold | {"ends_ms": None}, _Utc()) == said
+    assert _held(hold | {"ends_ms": NOW_MS + 1000}, _Utc()) == said.replace(
+        " by", " until 2026-11-29T14:20:04+00:00 by"
+    )
