@@ -37,7 +37,7 @@ SUBCOMMANDS = {
     "timeline": "show what ran and what will run, a lane for each job",
     "top": "show the same as `status`, and keep it up to date",
     "logs": "print the output of a run, and follow it",
-    "run": "run a job or a program now, and wait for its end",
+    "run": "start a run of a job or a program now",
     **{name: f"short for `console {command} ...`" for name, command in SHORT.items()},
     "health": "tell by the exit status whether the appliance is well",
     "metrics": "print the metrics for Prometheus",

@@ -66,12 +66,17 @@ def find_past_run(view: View, text: str) -> PastRun:
     """The stored run that `ID/OCCURRENCE` names. Raises Rejected."""
     key = find_run(view, text)
     if key is None:
-        example = run_id(view.store.node, RunKey(1, 12))
-        raise view.reject("E501", f"`{shortened(text)}` is not the id of a run", f"it looks like `{example}`")
+        raise view.reject("E501", f"`{shortened(text)}` is not the id of a run", _run_remedy(view, text))
     run = view.store.runs.past(key)
     if run is None:
         raise unknown_run(view, text, key)
     return run
+
+
+def _run_remedy(view: View, text: str) -> str:
+    if _number(view, text) is not None:
+        return f"it is a job: `sched history {shortened(text)}` lists its runs"
+    return f"it looks like `{run_id(view.store.node, RunKey(1, 12))}`"
 
 
 def is_unknown(view: View, number: int) -> bool:

@@ -176,6 +176,10 @@ def test_an_output_that_cannot_be_read(either: Appliance) -> None:
     [
         (f"sched output {ONE}", f"there is no run {ONE}; `sched history example.com-000000001` lists the stored runs"),
         ("sched output hello", "`hello` is not the id of a run; it looks like `example.com-000000001/12`"),
+        (
+            "sched output example.com-000000001",
+            "`example.com-000000001` is not the id of a run; it is a job: `sched history example.com-000000001` lists its runs",
+        ),
         (f"{LINE} frm 1", "unknown filter `frm`; did you mean `from`?"),
         (f"{LINE} from -1", "invalid number `-1`; give a whole number from 0 to 100000000000000000"),
         (f"{LINE} attempt 0", "number `0` is out of range; give a whole number from 1 to 1000000000"),
