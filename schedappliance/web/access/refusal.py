@@ -40,7 +40,9 @@ def plain_refusal(_scope: Scope, refusal: Refusal) -> Response:
 def html_refusal(templates: Environment) -> Callable[[Scope, Refusal], Response]:
     """Refusals as pages for people."""
     template = templates.get_template("refused.html")
-    return lambda _scope, refusal: HTMLResponse(template.render(refusal=refusal), refusal.status)
+    return lambda _scope, refusal: HTMLResponse(
+        template.render(refusal=refusal, title="schedappliance"), refusal.status
+    )
 
 
 def problem(status: int, title: str, detail: str, **members: object) -> Response:
