@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from schedappliance.client import schemas, shapes
 from schedappliance.client.asynchronous import AsyncSession
@@ -18,11 +18,12 @@ from schedappliance.client.errors import Error, NotAuthorized, Rejected, Unavail
 from schedappliance.client.events import EVENTS, Event
 from schedappliance.client.questions import error_in
 from schedappliance.client.states import FAILED, LIVE
-from schedappliance.client.wire import Message, quoted
+from schedappliance.client.wire import Message, lost, quoted
 from schedappliance.clock import Clock
 from schedappliance.web.appliance.columns import RunColumns, RunRow
 
 Row = dict[str, Any]
+T = TypeVar("T")
 # The first jobs by their due time. A page that shows more asks the appliance.
 MOST_JOBS = 20_000
 PAGE = 1000
@@ -32,6 +33,8 @@ RETRY_SECONDS, CHECK_SECONDS = 0.5, 10.0
 PAUSE_SECONDS, ACTION_SECONDS = 1.0, 2.0
 # A list of many jobs takes long, and is read again at most this often. Jobs that it does not hold may become the next ones.
 LIST_SECONDS, LIST_AGAIN_SECONDS = 30.0, 300.0
+# An answer that takes so long is awaited, but viewers are told. Until then, their own questions are looked after this often.
+LATE_SECONDS, LOOK_SECONDS = 5.0, 1.0
 PATIENCE_SECONDS = 30.0
 # After more changes than this, the whole list takes less time than single rows.
 MOST_SINGLE_ROWS = 50
@@ -72,6 +75,8 @@ class Feed:
         self.silent_since_ms: int | None = clock.moment().wall
         # Empty: the page has just started.
         self.silent_reason = ""
+        # Whether the silence is a question without an answer. The questions of viewers may then have none either.
+        self._is_unanswered = False
         # Grows with each change that a page may show.
         self.version = 0
         # The version for which it was counted which jobs fail, and these jobs.
@@ -95,7 +100,7 @@ class Feed:
             try:
                 await self._follow()
             except Error as error:
-                self._be_silent(str(error))
+                self._be_silent(str(error), isinstance(error, Unavailable) and error.unanswered)
             except Exception as error:
                 # A bug must not leave a page that shows old facts as present ones.
                 traceback.print_exc()
@@ -109,12 +114,23 @@ class Feed:
 
     async def read_again(self, jobs: Iterable[str]) -> None:
         """Reads what an action may have changed. The page that follows the action must show it."""
+        self._acted_on |= set(jobs)
         if self.silent_since_ms is not None:
             return
-        self._acted_on |= set(jobs)
         self._asked = number = self._asked + 1
         self._wake()
         await self._until(lambda: self._answered >= number, ACTION_SECONDS)
+
+    async def unless_silent(self, work: Coroutine[Any, Any, T]) -> T:
+        """What questions of a viewer give. Raises Unavailable, also as soon as the appliance has no answer for the feed."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait((task,), timeout=LOOK_SECONDS))[0]:
+                if self.silent_since_ms is not None and self._is_unanswered:
+                    raise Unavailable(self.silent_reason, unanswered=True)
+            return task.result()
+        finally:
+            task.cancel()
 
     def failing(self) -> set[str]:
         """The listed jobs whose last run has failed."""
@@ -127,12 +143,16 @@ class Feed:
             del self.pictures[next(iter(self.pictures))]
         self.pictures[key] = picture
 
-    def _be_silent(self, reason: str) -> None:
+    def _be_silent(self, reason: str, is_unanswered: bool = False, waited_s: float = 0.0) -> None:
         is_known = self.silent_since_ms is not None and self.silent_reason == reason
-        self.silent_since_ms = self.silent_since_ms or self._clock.moment().wall
-        self.silent_reason = reason
+        self.silent_since_ms = self.silent_since_ms or self._clock.moment().wall - int(waited_s * 1000)
+        self.silent_reason, self._is_unanswered = reason, is_unanswered
         if not is_known:
             self._advance()
+
+    def _be_late(self) -> None:
+        """An answer is late. It may still come: a busy appliance is not asked everything again."""
+        self._be_silent(str(lost(self._endpoint, TimeoutError())), True, LATE_SECONDS)
 
     def _advance(self) -> None:
         self.version += 1
@@ -152,7 +172,8 @@ class Feed:
 
     async def _follow(self) -> None:
         """Reads everything, and follows the events until the appliance does not answer. Raises Error."""
-        watch, questions = (AsyncSession(self._endpoint, PATIENCE_SECONDS) for _ in range(2))
+        watch = AsyncSession(self._endpoint, PATIENCE_SECONDS)
+        questions = _Questions(self._endpoint, self._be_late)
         with contextlib.closing(watch), contextlib.closing(questions):
             response = await watch.ask("watch")
             if not response["ok"]:
@@ -178,8 +199,8 @@ class Feed:
                     await self._read_health(session)
                 if self._is_past(self._runs_read_ms, FORGET_SECONDS):
                     self._forget_old_runs()
-                if asked > self._answered:
-                    self._answered = asked
+                if asked > self._answered or self.silent_since_ms is not None:
+                    self._answered, self.silent_since_ms = asked, None
                     self._advance()
                 # A page shows changes once a second at most, but that of an action at once.
                 await self._until(lambda: self._asked > self._answered, PAUSE_SECONDS)
@@ -363,6 +384,21 @@ class Feed:
             self.incidents.pop(incident["incident"], None)
         else:
             self.incidents[incident["incident"]] = incident
+
+
+class _Questions(AsyncSession):
+    """A connection that tells when an answer is late, and goes on to wait for it."""
+
+    def __init__(self, endpoint: Path, be_late: Callable[[], None]) -> None:
+        super().__init__(endpoint, PATIENCE_SECONDS)
+        self._be_late = be_late
+
+    async def ask(self, line: str) -> Message:
+        alarm = asyncio.get_running_loop().call_later(LATE_SECONDS, self._be_late)
+        try:
+            return await super().ask(line)
+        finally:
+            alarm.cancel()
 
 
 async def _until_lost(watch: AsyncSession, take: Callable[[Row], None]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,10 @@ class Gateway:
         return bool(known)
 
     async def ground(self, viewer: Viewer) -> Ground:
-        """What decides about the rights of a viewer; the name of the viewer where it is not known."""
+        """What decides about the rights of a viewer; the name of one who may not ask. Raises Unavailable."""
         self._forget_old_rights()
         if viewer.name not in self._grounds:
-            with suppress(Unavailable):
-                await self.may(viewer, ANY_LINE)
+            await self.may(viewer, ANY_LINE)
         return self._grounds.get(viewer.name) or (None, (viewer.name,), ())
 
     async def _is_allowed(self, viewer: Viewer, line: str) -> bool:

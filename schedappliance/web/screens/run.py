@@ -118,6 +118,8 @@ async def read_more(look: Look, reading: Reading) -> Markup:
         part, fresh = await _part(look, reading.attempt, reading.at)
         reading.attempt, reading.at = part["attempt"], part["next"]
         written += fresh
+        # Without the next part, these bytes are shown when it comes.
+        reading.unfinished = bytes(written)
         if not fresh or part["next"] >= part["size"]:
             is_whole = part["ended"]
             reading.is_earlier = is_whole and (part["attempt"] or 0) < part["attempts"]

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
 from schedappliance.clock import Clock
 from schedappliance.diagnostics import counted
+from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed
-from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.appliance.gateway import Gateway, Ground
 from schedappliance.web.rendering import templates
 from schedappliance.web.rendering.times import Times
 from schedappliance.web.rendering.zones import CHOICES, ViewerZones
@@ -71,33 +72,54 @@ class Site:
         """The name of the template, its values, and the status."""
         common = self._common(look, screen)
         try:
-            common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
-            common["troubles"] = await self._troubles(look)
-            common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])
-            return screen.template, common | await screen.collect(look), 200
+            return screen.template, await self.feed.unless_silent(self._collected(look, screen, common)), 200
         except (Unavailable, Rejected) as error:
             values, status = _problem(error, here(look.request))
             if status == 503:
                 common["troubles"] = [self._silence(look.times, str(error))]
             return "problem.html", common | values, status
 
+    async def _collected(self, look: Look, screen: Screen, common: dict[str, Any]) -> dict[str, Any]:
+        """All values. Those that all screens show are put into `common`: the page of an error shows them too. Raises Error."""
+        common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
+        common["troubles"] = await self._troubles(look)
+        common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])
+        return common | await screen.collect(look)
+
     async def _may_visit(self, look: Look, path: str, command: str) -> bool:
         """Whether a screen has something for the viewer. Roles may show single jobs, and no list of all. Raises Unavailable."""
         return not command or await look.may(command) or (path == "/jobs" and bool(await look.jobs()))
 
     async def parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
-        """The template and the changing parts of a screen. Viewers with the same roles share them for a second."""
-        ground = await self.gateway.ground(look.viewer)
-        key = (ground, here(look.request), look.times.zone_name, look.now_ms // 1000, self.feed.version)
+        """The template and the changing parts of a screen. Viewers with the same roles share them for a second.
+
+        Without an answer of the appliance, there is no template: the page keeps what it shows, and says that this is old.
+        """
+        key = (
+            await self._ground(look.viewer),
+            here(look.request),
+            look.times.zone_name,
+            look.now_ms // 1000,
+            self.feed.version,
+        )
         if key not in self._parts:
             while len(self._parts) >= MOST_PARTS:
                 del self._parts[next(iter(self._parts))]
             self._parts[key] = asyncio.create_task(self._made_parts(look, screen))
         return await asyncio.shield(self._parts[key])
 
+    async def _ground(self, viewer: Viewer) -> Ground | str:
+        """What decides about the rights of a viewer; the name of the viewer while it is not known."""
+        try:
+            return await self.feed.unless_silent(self.gateway.ground(viewer))
+        except Unavailable:
+            return viewer.name
+
     async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
-        template, values, _ = await self.values(look, screen)
-        return template, [Part(*one) for one in templates.parts(self.templates, template, values).items()]
+        template, values, status = await self.values(look, screen)
+        return "" if status == 503 else template, [
+            Part(*one) for one in templates.parts(self.templates, template, values).items()
+        ]
 
     def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
         address = here(look.request)

@@ -42,7 +42,7 @@ class _Parts:
     async def changed(self) -> AsyncIterator[bytes]:
         site = self._site
         template, parts = await site.parts(site.look(self._request), self._screen)
-        if template != self._template:
+        if template not in ("", self._template):
             # The page loads itself again if it was made from another one, such as that of an error.
             self._template = template
             yield event(template, "template")
@@ -83,7 +83,7 @@ async def _run_events(site: Site, screen: Screen, request: Request) -> AsyncIter
                 yield one
         # While the appliance does not answer, the band says so.
         with suppress(Error):
-            if html := await run.follow(site.look(request), reading):
+            if html := await site.feed.unless_silent(run.follow(site.look(request), reading)):
                 yield event({"html": html}, "output", reading.position())
         if reading.is_earlier and "attempt" not in request.query_params:
             yield event({}, "reload")

@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
+from schedappliance.client.errors import Unavailable
 from schedappliance.clock import SystemClock
+from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.appliance import feed as feed_module
+from schedappliance.web.appliance import gateway as gateway_module
 from schedappliance.web.appliance.feed import Feed, Row
+from schedappliance.web.appliance.gateway import Gateway
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS
 
 DAY_MS = 86_400_000
 JOB: Row = {
@@ -266,3 +273,37 @@ def test_after_a_change_of_the_files_only_the_jobs_are_read_again(endpoint: Path
         assert not asked
 
     follow(endpoint, check)
+
+
+def test_a_stopped_daemon_is_noticed_before_its_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy daemon looks the same. It is not asked everything again, and what has changed meanwhile is seen."""
+    monkeypatch.setattr(feed_module, "PATIENCE_SECONDS", 1e6)
+    monkeypatch.setattr(gateway_module, "PATIENCE_SECONDS", 1e6)
+    for name in ("CHECK_SECONDS", "LATE_SECONDS", "LOOK_SECONDS"):
+        monkeypatch.setattr(feed_module, name, 0.2)
+
+    async def check(daemon: Daemon) -> None:
+        feed, gateway = (
+            Feed(daemon.socket_path, SystemClock(), DAY_MS, lambda: None),
+            Gateway(daemon.socket_path, SystemClock()),
+        )
+        following = asyncio.create_task(feed.run())
+        await until(feed, lambda: feed.silent_since_ms is None)
+        runs = feed.columns
+        with daemon.frozen():
+            await until(feed, lambda: feed.silent_since_ms is not None)
+            with pytest.raises(Unavailable, match="has not answered in time"):
+                await feed.unless_silent(gateway.data(Viewer(gateway.own_user, None, "socket"), "version"))
+            await feed.read_again(["greeting"])
+        await until(feed, lambda: feed.silent_since_ms is None)
+        assert feed.columns is runs, "the runs were not read again"
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        gateway.close()
+
+    with tempfile.TemporaryDirectory() as name:
+        daemon = Daemon(Path(name)).start()
+        try:
+            asyncio.run(asyncio.wait_for(check(daemon), PATIENCE_SECONDS))
+        finally:
+            daemon.end()

@@ -91,6 +91,20 @@ def test_the_page_says_since_when_the_appliance_does_not_answer(daemon: Daemon, 
     expect(page.locator("tr", has_text="greeting")).to_contain_text("Resume")
 
 
+def test_nothing_is_lost_while_the_appliance_stands_still(daemon: Daemon, tab: Tab) -> None:
+    page, typing = tab("/jobs"), tab("/jobs/new")
+    typing.locator("#line").fill("sched every 1h run hello")
+    expect(typing.get_by_role("button", name="Add")).to_be_enabled()
+    with daemon.frozen():
+        for one in (page, typing):
+            expect(one.locator("#trouble")).to_contain_text("The appliance has not answered since 20")
+    for one in (page, typing):
+        expect(one.locator("#trouble")).not_to_contain_text("has not answered")
+    expect(typing.locator("#line")).to_have_value("sched every 1h run hello")
+    daemon.say("sched pause greeting")
+    expect(page.locator("tr", has_text="greeting")).to_contain_text("Resume")
+
+
 def test_a_screen_that_was_lost_while_nobody_looked_comes_back(daemon: Daemon, page: WebPage, tab: Tab) -> None:
     daemon.kill()
     looking = tab("/runs")

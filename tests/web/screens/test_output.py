@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from schedappliance.client.errors import Unavailable
 from schedappliance.web.rendering.ansi import Style
 from schedappliance.web.screens import run
 from schedappliance.web.screens.look import Look
@@ -70,6 +71,20 @@ class Appliance:
 
 def more(appliance: Appliance, reading: Reading) -> str:
     return str(asyncio.run(run.follow(cast(Look, appliance), reading)))
+
+
+def test_what_has_come_before_a_part_without_answer_is_shown_with_the_next_one() -> None:
+    class Breaks(Appliance):
+        async def data(self, line: str) -> Any:
+            if " from 4 " in line:
+                raise Unavailable("no answer", unanswered=True)
+            return await super().data(line)
+
+    reading = Reading()
+    with pytest.raises(Unavailable):
+        more(Breaks(b"one\ntwo\n"), reading)
+    assert reading.position() == "1-0-0-"
+    assert more(Appliance(b"one\ntwo\n"), reading) == '<li id="L1">one</li><li id="L2">two</li>'
 
 
 def test_the_lines_up_to_the_present_end_are_shown() -> None:

@@ -18,6 +18,7 @@ from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import SCREENS
 from schedappliance.web.rendering.templates import page
+from schedappliance.web.screens.events import Part
 from schedappliance.web.screens.site import Screen, Site, _problem, here
 
 
@@ -56,6 +57,39 @@ def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen
         assert "No trouble" not in text and 'class="tile"' not in text
         assert ">secret<" not in text
     assert set(parts) <= {"trouble", "hold", "verdict", "problem"}
+
+
+class Hangs(NoRole):
+    """An appliance that allows everything, and answers no question."""
+
+    async def may(self, _viewer: Viewer, _line: str) -> bool:
+        return True
+
+    async def ground(self, _viewer: Viewer) -> tuple[str, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+    async def data(self, _viewer: Viewer, _line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
+        await asyncio.Event().wait()
+
+
+def test_a_stream_without_an_answer_changes_only_what_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing that somebody types in the meantime is lost."""
+    monkeypatch.setattr("schedappliance.web.appliance.feed.LOOK_SECONDS", 0.0)
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    site = Site("a", False, cast(Gateway, Hangs()), feed, ManualClock(0))
+    request = _request("/jobs/new", "")
+    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    (screen,) = (screen for screen in SCREENS if screen.path == "/jobs/new")
+
+    async def parts() -> tuple[str, list[Part]]:
+        asyncio.get_running_loop().call_soon(feed._be_late)
+        return await site.parts(site.look(request), screen)
+
+    template, made = asyncio.run(parts())
+    assert template == "" and [part.key for part in made] == ["trouble", "problem"]
+    assert "The appliance has not answered since" in made[0].html
 
 
 class OneWaits(NoRole):

@@ -51,6 +51,20 @@ def test_changes_that_come_together_are_sent_together(monkeypatch: pytest.Monkey
     assert alive == again == streams.ALIVE
 
 
+def test_a_page_is_loaded_again_only_when_another_one_can_be_made() -> None:
+    templates = ["", "", "now.html"]
+
+    class Comes(Screens):
+        async def parts(self, _look: None, screen: Screen) -> tuple[str, list[Part]]:  # noqa: ARG002
+            return templates.pop(0), []
+
+    async def sent() -> list[list[bytes]]:
+        made = streams._Parts(cast(Site, Comes()), SCREEN, Request({"type": "http"}))
+        return [[one async for one in made.changed()] for _ in range(3)]
+
+    assert asyncio.run(sent()) == [[], [], [b'event: template\ndata: "now.html"\n\n']]
+
+
 def _html(event: bytes) -> Any:
     data = json.loads(event.removeprefix(b"data: "))
     assert data["id"] == "rows"
