@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.support.daemon import Daemon
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 from tests.support.web_page import WebPage
 from tests.web.browser.conftest import Tab
 
@@ -75,6 +75,21 @@ def test_the_output_of_a_later_attempt_follows(daemon: Daemon, tab: Tab) -> None
     (daemon.root / "go").touch()
     expect(page.locator("#output li")).to_have_text(["two"])
     expect(page.get_by_role("link", name="Attempt 2")).to_have_attribute("aria-current", "page")
+
+
+def test_a_file_of_the_spool_is_followed_until_it_is_judged(daemon: Daemon, tab: Tab) -> None:
+    with (daemon.var / "spool" / "new" / "slow.cmd").open("w") as file:
+        file.write("run hello\n")
+        file.flush()
+        eventually(lambda: daemon.data("spool list"), "a file that waits")
+        page = tab("/spool?file=slow.cmd")
+        expect(page.locator("#chosen")).to_contain_text("is being written")
+        page.evaluate("window.isOld = true")
+        expect(page.locator("#chosen .badge")).to_have_text("waiting")
+        file.write("rnu hello\n")
+    expect(page.locator("#chosen .badge")).to_have_text("failed")
+    expect(page.locator("#chosen")).to_contain_text("E110")
+    assert page.evaluate("window.isOld"), "the page was not loaded again"
 
 
 def test_the_page_says_since_when_the_appliance_does_not_answer(daemon: Daemon, tab: Tab) -> None:
