@@ -204,7 +204,11 @@ def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], m
 
 
 def _diagnostics(mistakes: list[Diagnostic]) -> dict[str, Any]:
-    """The diagnostics as data. If there are too many, the errors come first, and the rest is counted."""
+    """The diagnostics as data. If there are too many, the errors come first, and the rest is counted.
+
+    The lines of the file are not part of them: in a shared spool, other members of the group may be able to read the result,
+    but not the file.
+    """
     more = len(mistakes) - MOST_DIAGNOSTICS
     if more <= 0:
         return {"diagnostics": as_data(mistakes)}
