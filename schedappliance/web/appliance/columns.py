@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import Any, NamedTuple
 
 from schedappliance.client.states import FAILED, LIVE, RANKS
@@ -141,6 +141,19 @@ class RunColumns:
                     if not open_ones:
                         break
         return {job: [self.row(at) for at in rows[self.number_of(job)]] for job in jobs}
+
+    def only(self, jobs: Iterable[str]) -> RunColumns:
+        """The runs of these jobs, as columns of their own."""
+        made, numbers = RunColumns(), {self.number_of(job) for job in jobs}
+        made.node = self.node
+        made._append(compress(zip(*self._columns(), strict=True), [number in numbers for number in self.jobs]))
+        return made
+
+    def last(self, states: Collection[str], most: int) -> list[RunRow]:
+        """The last runs that are in one of the states, the newest first."""
+        numbers = {NUMBERS[state] for state in states}
+        rows = (at for at in range(len(self) - 1, -1, -1) if self.states[at] in numbers)
+        return [self.row(at) for at in islice(rows, most)]
 
     def failing(self) -> set[str]:
         """The jobs whose last run failed. One that goes on, did not start or was cancelled says nothing about its job."""

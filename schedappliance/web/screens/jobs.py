@@ -31,7 +31,7 @@ async def collect(look: Look) -> dict[str, Any]:
     may_list, may_see_runs = await look.may("sched list"), await look.may_see_runs()
     jobs = sorted(await look.jobs(), key=lambda job: (job["next_run_ms"], job["id"]))
     failing = look.feed.failing() if may_see_runs else frozenset[str]()
-    running = {run["id"] for run in await look.live() if run["state"] == "started"}
+    running = {run["id"] for run in (await look.shown_runs()).live if run["state"] == "started"} if may_see_runs else ()
     kinds: dict[str, list[Row]] = {
         "failing": [job for job in jobs if job["id"] in failing],
         "running": [job for job in jobs if job["id"] in running],

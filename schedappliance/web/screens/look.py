@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
@@ -16,7 +16,7 @@ from schedappliance.client import schemas
 from schedappliance.client.wire import Message, quoted
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.columns import RunColumns
-from schedappliance.web.appliance.feed import Feed, Row
+from schedappliance.web.appliance.feed import FAILED_SHOWN, NOT_DONE, Feed, Row
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.rendering.addresses import job_words
 from schedappliance.web.rendering.times import Times
@@ -24,6 +24,18 @@ from schedappliance.web.rendering.times import Times
 MOST_DUE_TIMES = 100
 # Each of them is a question to the appliance, until the roles may have changed.
 MOST_SINGLE = 1000
+
+
+class ShownRuns(NamedTuple):
+    """The runs that a viewer may see: those of the last days, those that wait or go on, and the last that did not succeed.
+
+    `jobs`: the jobs whose runs they are, by their ids; None: all jobs, also those that are gone.
+    """
+
+    columns: RunColumns
+    live: list[Row]
+    failed: list[Row]
+    jobs: dict[str, Row] | None
 
 
 @dataclass(frozen=True)
@@ -126,14 +138,21 @@ class Look:
         """The runs of the last days; none if the viewer may not see those of the job, or of all jobs. Raises Unavailable."""
         return self.feed.columns if await self.may_see_runs(job) else RunColumns()
 
-    async def live(self) -> list[Row]:
-        """The runs that wait or go on, in the order of their due times, if the viewer may see runs. Raises Unavailable."""
-        live = self.feed.live.values() if await self.may_see_runs() else ()
-        return sorted(live, key=lambda run: run["due_ms"])
-
-    async def failed(self) -> list[Row]:
-        """The last runs that did not succeed, if the viewer may see runs. Raises Unavailable."""
-        return list(self.feed.failed.values()) if await self.may_see_runs() else []
+    async def shown_runs(self) -> ShownRuns:
+        """The runs that the viewer may see. Raises Unavailable."""
+        feed = self.feed
+        if await self.may_see_runs():
+            return ShownRuns(feed.columns, list(feed.live.values()), list(feed.failed.values()), None)
+        declared = [job for job in feed.jobs.values() if job["name"]][:MOST_SINGLE]
+        jobs = {job["id"]: job for job in declared if await self.may_see_runs(job)}
+        columns = feed.columns.only(jobs) if jobs else RunColumns()
+        live = [run for run in feed.live.values() if run["id"] in jobs]
+        # The feed keeps the last failures of all jobs. What has happened before them has no reason here.
+        failed = [
+            feed.failed.get(run.run) or run._asdict() | {"id": run.job, "name": jobs[run.job]["name"], "reason": None}
+            for run in columns.last(NOT_DONE, FAILED_SHOWN)
+        ]
+        return ShownRuns(columns, live, failed, jobs)
 
     async def incidents(self) -> list[Row]:
         """The incidents, the newest first, if the viewer may list them. Raises Unavailable."""

@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
 
 from schedappliance.client.states import FAILED
 from schedappliance.client.wire import quoted
-from schedappliance.web.appliance.columns import RunColumns
 from schedappliance.web.appliance.feed import Row
 from schedappliance.web.pictures.lanes import Span, lanes
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.addresses import address, job_href_of, run_href
 from schedappliance.web.rendering.times import DAY_MS
-from schedappliance.web.screens.look import Look
+from schedappliance.web.screens.look import Look, ShownRuns
 
 SHOWN, HOUR_MS = 20, 3_600_000
 # How much of the past and of the future the timeline shows.
 SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
 USUAL_SPAN = "12h"
 MOST_LANES = 60
+# What a lane shows of a job if the viewer may see its runs, but not when it is due.
+NOT_PLANNED = {"next_run_ms": sys.maxsize, "interval_ms": None, "calendar": None, "paused": False}
 
 
 async def collect(look: Look) -> dict[str, Any]:
     """Raises Error."""
-    jobs, runs, live = await look.jobs(), await look.runs(), await look.live()
-    may_list, may_see_runs = bool(jobs) or await look.may("sched list"), await look.may_see_runs()
+    jobs, runs = await look.jobs(), await look.shown_runs()
+    may_list, may_see_runs = bool(jobs) or await look.may("sched list"), runs.jobs is None or bool(runs.jobs)
+    live = sorted(runs.live, key=lambda run: run["due_ms"])
     running = [run for run in live if run["state"] == "started"]
     waiting = [run for run in live if run["state"] == "queued"]
-    counts = runs.counts(look.now_ms - DAY_MS)
+    counts = runs.columns.counts(look.now_ms - DAY_MS)
     stops = [f"sched stop {quoted(run['run'])}" for run in (*running[:SHOWN], *waiting[:SHOWN])]
     return {
         "may_list": may_list,
         "may_see_runs": may_see_runs,
+        "may_see_all_runs": runs.jobs is None,
         "tiles": [
             *(_tiles_of_jobs(jobs, look.feed.has_more_jobs) if may_list else ()),
-            *(_tiles_of_runs(len(running), len(waiting), counts) if may_see_runs else ()),
+            *(_tiles_of_runs(len(running), len(waiting), counts) if runs.jobs is None else ()),
         ],
         "running": running[:SHOWN],
         "waiting": waiting[:SHOWN],
-        "usual": runs.usual({run["id"] for run in running[:SHOWN]}),
+        "usual": runs.columns.usual({run["id"] for run in running[:SHOWN]}),
         "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:SHOWN],
-        "failed": (await look.failed())[:SHOWN],
-        "timeline": await _timeline(look, jobs, runs) if may_see_runs and (jobs or len(runs)) else "",
+        "failed": runs.failed[:SHOWN],
+        "timeline": await _timeline(look, jobs, runs)
+        if may_see_runs and (jobs or runs.jobs or len(runs.columns))
+        else "",
         "spans": [(name, _span_address(look, name), name == _span_name(look)) for name in SPANS],
         "pan": _pan(look),
         "allowed": await look.allowed([*stops, "sched hold", "sched release"]),
@@ -94,14 +100,18 @@ def _pan(look: Look) -> dict[str, str]:
     }
 
 
-async def _timeline(look: Look, jobs: list[Row], runs: RunColumns) -> Any:
+async def _timeline(look: Look, jobs: list[Row], runs: ShownRuns) -> Any:
     """The timeline. It is drawn once a second at most, and shared by all viewers with the same rights and zone."""
     span = _span(look)
-    planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
     shown = len(jobs) == len(look.feed.jobs) or tuple(job["id"] for job in jobs)
+    of_jobs = runs.jobs if runs.jobs is None else frozenset(runs.jobs)
+    if runs.jobs is not None:
+        listed = {job["id"] for job in jobs}
+        jobs = [job if key in listed else job | NOT_PLANNED for key, job in runs.jobs.items()]
+    planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
     instants = (span.since_ms // 1000, span.now_ms // 1000, span.until_ms // 1000)
-    key = (instants, look.times.zone_name, shown, frozenset(job for job, due in planned.items() if due))
+    key = (instants, look.times.zone_name, shown, of_jobs, frozenset(job for job, due in planned.items() if due))
     if key not in look.feed.pictures:
-        heads = lanes(jobs, runs, span, href=job_href_of, planned=planned, most=MOST_LANES)
-        look.feed.keep_picture(key, timeline(runs, heads, span, look.times, run_href))
+        heads = lanes(jobs, runs.columns, span, href=job_href_of, planned=planned, most=MOST_LANES)
+        look.feed.keep_picture(key, timeline(runs.columns, heads, span, look.times, run_href))
     return look.feed.pictures[key]

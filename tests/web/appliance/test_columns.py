@@ -58,6 +58,14 @@ def test_a_job_fails_if_its_last_run_that_says_something_failed() -> None:
         assert of(row(1, state="interrupted"), row(2, B), row(3, state=state)).failing() == {A}, state
 
 
+def test_the_runs_of_some_jobs_are_columns_of_their_own() -> None:
+    columns = of(row(1), row(2, B, "failed"), row(3, state="missed"), row(4, state="failed"), row(5))
+    assert content(columns.only([B])) == content(of(row(2, B, "failed")))
+    assert content(columns.only([])) == [] == content(columns.only(["example.com-000000009"]))
+    assert [run.run for run in columns.last(["failed", "missed"], 2)] == [f"{A}/4", f"{A}/3"]
+    assert [run.run for run in columns.only([A]).last(["failed"], 9)] == [f"{A}/4"]
+
+
 rows = st.lists(
     st.builds(
         row,

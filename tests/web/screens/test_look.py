@@ -16,6 +16,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed, Row
 from schedappliance.web.appliance.gateway import Gateway, Ground
+from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.times import Times, _Utc
 from schedappliance.web.screens import job as one_job
 from schedappliance.web.screens import jobs, now, runs
@@ -79,11 +80,73 @@ def test_results_are_no_filter_for_those_who_may_not_see_runs() -> None:
         assert ("failing" in [name for name, *_ in values["filters"]]) == shown
 
 
-def test_the_first_screen_shows_when_a_single_job_is_due_and_nothing_of_others() -> None:
-    look, _ = _look(SINGLE)
+def test_the_first_screen_shows_when_a_single_job_is_due_and_no_run_to_those_who_may_not_see_it() -> None:
+    look, _ = _look("^sched show backup")
     values = asyncio.run(now.collect(look))
     assert [job["name"] for job in values["due"]] == ["backup"]
-    assert (values["timeline"], values["failed"], values["running"]) == ("", [], [])
+    assert (values["may_see_runs"], values["timeline"], values["failed"], values["running"]) == (False, "", [], [])
+
+
+def _with_runs(look: Look) -> None:
+    """A run of each job that goes on, one that waits, and more failures of the other job than the feed keeps."""
+    feed = look.feed
+    for number, job in enumerate((BACKUP, OTHER)):
+        for occurrence, state in enumerate(("started", "queued"), 2):
+            row = RUN | {"run": f"{job['id']}/{occurrence}", "id": job["id"], "name": job["name"], "state": state}
+            feed._take_run(row | {"sequence": 10 + 2 * number + occurrence, "claimed_ms": 0, "reason": None})
+    for occurrence in range(4, 34):
+        row = RUN | {
+            "run": f"{OTHER['id']}/{occurrence}",
+            "id": OTHER["id"],
+            "name": "other",
+            "reason": "exit status 1",
+        }
+        feed._take_run(row | {"sequence": 20 + occurrence, "state": "failed", "ended_ms": 4500})
+
+
+def test_the_first_screen_shows_the_runs_of_a_single_job_and_nothing_of_others() -> None:
+    look, _ = _look(SINGLE)
+    _with_runs(look)
+    values = asyncio.run(now.collect(look))
+    for kind, number in (("running", 2), ("waiting", 3), ("failed", 1)):
+        assert [run["run"] for run in values[kind]] == [f"{BACKUP['id']}/{number}"]
+    assert [label for label, *_ in values["tiles"]] == ["Jobs", "Paused"], "the others lead to the history of all jobs"
+    assert values["timeline"].count('class="lane"') == 1
+    assert 'id="timeline-n-000000001"' in values["timeline"] and OTHER["id"] not in values["timeline"]
+
+
+def test_a_role_for_the_runs_of_a_job_does_not_show_when_it_is_due() -> None:
+    look, _ = _look("^sched history backup\\b", "/?span=1h&at=5000")
+    values = asyncio.run(now.collect(look))
+    assert (values["due"], [run["run"] for run in values["failed"]]) == ([], [f"{BACKUP['id']}/1"])
+    with_due_times = asyncio.run(now.collect(_look(SINGLE, "/?span=1h&at=5000")[0]))
+    assert "next due" not in values["timeline"] and "next due" in with_due_times["timeline"]
+
+
+def test_no_viewer_gets_the_timeline_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def count(*arguments: Any) -> Any:
+        drawn.append("a timeline")
+        return timeline(*arguments)
+
+    monkeypatch.setattr(now, "timeline", count)
+    patterns = (
+        *(".", "^sched (list|history)$", SINGLE, SINGLE.replace("backup", "other"), "^sched history backup\\b"),
+        *("^sched (list$|history backup\\b)", "^sched (show|history) (backup|other)\\b", "^sched show backup\\b"),
+    )
+    look, _ = _look(".")
+    _with_runs(look)
+
+    def pictures(order: tuple[str, ...]) -> dict[str, str]:
+        look.feed.pictures.clear()
+        looks = [(pattern, replace(look, gateway=Roles(pattern, []))) for pattern in order]
+        return {pattern: asyncio.run(now.collect(one))["timeline"] for pattern, one in looks}
+
+    alone = {pattern: pictures((pattern,))[pattern] for pattern in patterns}
+    assert pictures(patterns) == alone == pictures(patterns[::-1])
+    drawn.clear()
+    assert pictures((SINGLE, SINGLE))[SINGLE] == alone[SINGLE] and len(drawn) == 1, "the same rights share it"
 
 
 def test_the_history_of_a_single_job_is_shown() -> None:
