@@ -160,7 +160,9 @@ def _result(status: int, why_ended: str | None, text: str, lines: list[str]) -> 
         why_ended = f"it took more than {CPU_SECONDS} seconds of processor time"
     if why_ended or status:
         wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
-        first = wrong[0] if wrong else "its process was ended"
+        # Warnings about the files may come before the error for which they are rejected.
+        errors = [line for line in wrong if line.startswith("error")]
+        first = next(iter(errors or wrong), "its process was ended")
         return PreviewMade(0, "", problem=why_ended or first.removeprefix("error: "))
     notes = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
     # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.

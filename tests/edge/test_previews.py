@@ -82,6 +82,7 @@ def test_a_child_that_takes_too_much_processor_time_is_ended(made: Scripted, mon
     [
         ("exec yes", "its rows are longer than 1,048,576 bytes"),
         ("echo 'note: x' >&2; echo 'error: no file' >&2; exit 78", "no file"),
+        ("echo 'warning[W1]: x' >&2; echo 'error[E1]: wrong' >&2; echo '  --> f:1' >&2; exit 78", "error[E1]: wrong"),
         ("kill -9 $$", "its process was ended"),
     ],
 )
