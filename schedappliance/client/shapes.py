@@ -30,7 +30,10 @@ def read(kind: Any, data: Any) -> Any:
 
 
 def completed(kind: Any, data: Any) -> Any:
-    """JSON data of this type, with the default of each key that is missing. Data that can lack none are returned as they are."""
+    """JSON data of this type, with the default of each key that is missing, in the order of the fields.
+
+    Data that can lack no key are returned as they are.
+    """
     if data is None or not _may_lack_keys(kind):
         return data
     origin, parts = get_origin(kind), get_args(kind)
@@ -38,8 +41,9 @@ def completed(kind: Any, data: Any) -> Any:
         return [completed(parts[0], item) for item in data]
     if origin in (Union, types.UnionType):
         return completed(_fitting(parts, data), data)
-    whole = {**data, **{key: value for key, value in _defaults(kind).items() if key not in data}}
-    return whole | {key: completed(hint, data[key]) for _, key, hint in _fields(kind) if key in data}
+    whole = _defaults(kind) | data
+    known = {key: completed(hint, whole[key]) for _, key, hint in _fields(kind) if key in whole}
+    return known | {key: value for key, value in whole.items() if key not in known}
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from schedappliance.web.appliance.columns import RunRow
 from schedappliance.web.appliance.feed import Row
 from schedappliance.web.pictures.cells import cells
 from schedappliance.web.rendering.addresses import address, job_words, run_href
+from schedappliance.web.rendering.carets import as_linted
 from schedappliance.web.screens.look import Look
 
 EACH, RESULTS = 50, 20
@@ -169,7 +171,8 @@ async def _checked(look: Look, line: str) -> dict[str, Any]:
     try:
         answer = await look.data(f"authz may {line}", reads_failures=True)
     except Rejected as error:
-        return {"mistakes": error.diagnostics, "verdict": "" if error.diagnostics else str(error)}
+        mistakes = [as_linted({**asdict(one), "line_text": line}) for one in error.diagnostics]
+        return {"mistakes": mistakes, "verdict": "" if mistakes else str(error)}
     if not line.lower().startswith(FORMS):
         return {"mistakes": [], "verdict": "This is no job. Begin with sched at, in, every, cron or calendar."}
     if not answer["allowed"]:

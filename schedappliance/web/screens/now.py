@@ -15,7 +15,9 @@ from schedappliance.web.rendering.addresses import address, job_href_of, run_hre
 from schedappliance.web.rendering.times import DAY_MS
 from schedappliance.web.screens.look import Look, ShownRuns
 
-SHOWN, HOUR_MS = 20, 3_600_000
+HOUR_MS = 3_600_000
+# How many runs go on or wait in the list, and how many rows have the lists below, which stand side by side.
+SHOWN, LISTED = 20, 10
 # How much of the past and of the future the timeline shows.
 SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
 USUAL_SPAN = "12h"
@@ -44,8 +46,8 @@ async def collect(look: Look) -> dict[str, Any]:
         "running": running[:SHOWN],
         "waiting": waiting[:SHOWN],
         "usual": runs.columns.usual({run["id"] for run in running[:SHOWN]}),
-        "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:SHOWN],
-        "failed": runs.failed[:SHOWN],
+        "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:LISTED],
+        "failed": runs.failed[:LISTED],
         "timeline": await _timeline(look, jobs, runs)
         if may_see_runs and (jobs or runs.jobs or len(runs.columns))
         else "",
