@@ -155,12 +155,20 @@ class Site:
         feed, troubles = self.feed, []
         if feed.silent_since_ms is not None:
             return [self._silence(look.times, feed.silent_reason)]
+        refused = feed.refused if feed.refused and await look.may("config status") else None
         if await look.may("health"):
-            troubles += [{"kind": "bad", "text": text, "href": ""} for text in feed.health["troubles"]]
+            troubles += [
+                {
+                    "kind": "bad",
+                    "text": text[:1].upper() + text[1:],
+                    "href": "/files" if _tells_of(refused, text) else "",
+                }
+                for text in feed.health["troubles"]
+            ]
             if hold := feed.health["held"]:
                 troubles.append({"kind": "warn", "text": _hold_words(hold, look.times), "href": ""})
-        if feed.refused and await look.may("config status"):
-            troubles.append({"kind": "bad", "text": _refusal_words(feed.refused), "href": "/files"})
+        if refused and not any(one["href"] for one in troubles):
+            troubles.append({"kind": "bad", "text": _refusal_words(refused), "href": "/files"})
         with_incident: set[str | None] = set()
         if feed.incidents and await look.may("sched incidents"):
             count = len({one["subject"] for one in feed.incidents.values()})
@@ -205,6 +213,12 @@ def _hold_words(hold: dict[str, Any], times: Times) -> str:
     until = "" if hold["ends_ms"] is None else f" until {times.absolute(hold['ends_ms'])}"
     reason = f": {hold['reason']}" if hold["reason"] else ""
     return f"Held since {times.absolute(hold['since_ms'])}{until} by {hold['user']}{reason}. Nothing new starts."
+
+
+def _tells_of(attempt: dict[str, Any] | None, text: str) -> bool:
+    """Whether a trouble is that the stanza files are rejected: it names the place of the first mistake."""
+    first = next(iter(attempt["diagnostics"]), None) if attempt else None
+    return first is not None and f"{first['file']}:{first['line']}:" in text
 
 
 def _refusal_words(attempt: dict[str, Any]) -> str:
