@@ -459,9 +459,12 @@ class HelpEntry:
 
 @dataclass(frozen=True)
 class DropLine:
-    """The answer to a line of a drop: `output`, or `data` after `json`. `error`: its run was skipped, or has failed."""
+    """The answer to a line of a drop: `output`, or `data` after `json`. `error`: its run was skipped, or has failed.
 
-    line: int
+    `line`: its number; a result of an earlier version has none.
+    """
+
+    line: int | None = None
     output: str | None = None
     data: Any = None
     error: str | None = None

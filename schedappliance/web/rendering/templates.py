@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.runtime import Context
 
 from schedappliance.client.wire import quoted
-from schedappliance.visible import visible
+from schedappliance.visible import json_text, visible
 from schedappliance.web.rendering.addresses import address, job_href, job_href_of, run_href
 from schedappliance.web.rendering.carets import as_linted
 from schedappliance.web.rendering.formats import GLOBALS
@@ -31,6 +31,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["quoted"] = quoted
+    made.filters["json"] = json_text
     made.globals |= {
         **GLOBALS,
         "job_href": job_href,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,9 @@ from schedappliance.web.application import SCREENS
 from schedappliance.web.rendering.templates import page
 from schedappliance.web.screens.events import Part
 from schedappliance.web.screens.site import Screen, Site, _problem, here
+
+ALICE = Viewer("alice", 1000, "socket")
+WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
 
 
 class NoRole:
@@ -44,7 +47,7 @@ def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen
     feed.jobs = {"a-000000001": {"id": "a-000000001", "name": "secret", "paused": True, "next_run_ms": 0}}
     site = Site("a", False, cast(Gateway, NoRole()), feed, ManualClock(0))
     request = _request(screen.path, "")
-    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    request.scope["state"] = {"viewer": ALICE}
     request.scope["path_params"] = {"job": "secret-job", "occurrence": 1}
 
     async def answer() -> tuple[str, dict[str, str]]:
@@ -80,7 +83,7 @@ def test_a_stream_without_an_answer_changes_only_what_says_so(monkeypatch: pytes
     feed.silent_since_ms = None
     site = Site("a", False, cast(Gateway, Hangs()), feed, ManualClock(0))
     request = _request("/jobs/new", "")
-    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
+    request.scope["state"] = {"viewer": ALICE}
     (screen,) = (screen for screen in SCREENS if screen.path == "/jobs/new")
 
     async def parts() -> tuple[str, list[Part]]:
@@ -92,29 +95,91 @@ def test_a_stream_without_an_answer_changes_only_what_says_so(monkeypatch: pytes
     assert "The appliance has not answered since" in made[0].html
 
 
-class OneWaits(NoRole):
-    """An appliance whose spool holds a file that waits, and so has no result."""
+class OneFile(NoRole):
+    """An appliance whose spool holds one file."""
+
+    def __init__(self, **row: Any) -> None:
+        self._row = {"file": "a.cmd", "time_ms": 0, "user": None} | row
 
     async def may(self, _viewer: Viewer, line: str) -> bool:
         return line.startswith("spool")
 
     async def data(self, _viewer: Viewer, _line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
-        return [{"file": "a.cmd", "state": "waiting", "time_ms": 0, "user": None, "answer": "is being written"}]
+        return [self._row]
+
+
+def _chosen(appliance: OneFile) -> str:
+    """What the screen Spool shows of the one file."""
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    site = Site("a", False, cast(Gateway, appliance), feed, ManualClock(0))
+    request = _request("/spool", "file=a.cmd")
+    request.scope["state"] = {"viewer": ALICE}
+    (screen,) = (screen for screen in SCREENS if screen.path == "/spool")
+    _, parts = asyncio.run(site.parts(site.look(request), screen))
+    return next(part.html for part in parts if part.key == "chosen")
 
 
 def test_a_file_of_the_spool_that_waits_is_shown() -> None:
+    assert "is being written" in _chosen(OneFile(state="waiting", answer="is being written"))
+
+
+def test_the_answers_to_the_lines_of_a_file_are_shown() -> None:
+    lines = [
+        {"line": 1, "output": "n-000000001"},
+        {"line": 3, "data": {"id": "<n>"}, "error": "was skipped"},
+        {"command": "run old", "output": "of an earlier version"},
+    ]
+    result = {"file": "a.cmd", "accepted": True, "user": "alice", "results": lines, "diagnostics": []}
+    html = _chosen(OneFile(state="done", answer="3 commands", result=result))
+    for text in (
+        "Line 1",
+        "n-000000001",
+        "Line 3",
+        "{&#34;id&#34;: &#34;&lt;n&gt;&#34;}",
+        "was skipped",
+        "of an earlier",
+    ):
+        assert text in html
+    many = result | {"results": lines[:1] * 60, "repeats": "b.cmd"}
+    html = _chosen(OneFile(state="done", answer="60 commands", result=many))
+    assert html.count("Line 1") == 50 and "first 50 of 60 commands" in html and "b.cmd" in html
+
+
+def test_only_the_first_mistakes_of_a_file_are_shown() -> None:
+    result = {"file": "a.cmd", "accepted": False, "user": "alice", "results": []}
+    result |= {"diagnostics": [asdict(WRONG)] * 60, "more_diagnostics": 7}
+    html = _chosen(OneFile(state="failed", answer="a wrong time", result=result))
+    assert html.count("E203") == 50 and "and 17 more diagnostics" in html
+
+
+ABOUT_FILES = "the stanza files were rejected: /etc/sched.conf:18:15: E202 unknown option"
+REFUSED = {"outcome": "rejected", "diagnostics": [{"file": "/etc/sched.conf", "line": 18, "message": "unknown option"}]}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (("health", "config status"), [(f"T{ABOUT_FILES[1:]}", "/files"), ("The disk is full", "")]),
+        (("config status",), [("The stanza files on disk are rejected: /etc/sched.conf:18: unknown option", "/files")]),
+        (("health",), [(f"T{ABOUT_FILES[1:]}", ""), ("The disk is full", "")]),
+        ((), []),
+    ],
+)
+def test_rejected_files_are_told_once(allowed: tuple[str, ...], expected: list[tuple[str, str]]) -> None:
+    class Some(NoRole):
+        async def may(self, _viewer: Viewer, line: str) -> bool:
+            return line in allowed
+
     feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
     feed.silent_since_ms = None
-    site = Site("a", False, cast(Gateway, OneWaits()), feed, ManualClock(0))
-    request = _request("/spool", "file=a.cmd")
-    request.scope["state"] = {"viewer": Viewer("alice", 1000, "socket")}
-    (screen,) = (screen for screen in SCREENS if screen.path == "/spool")
-
-    async def answer() -> str:
-        template, values, _ = await site.values(site.look(request), screen)
-        return page(site.templates, template, values)
-
-    assert asyncio.run(answer()).count("is being written") == 2
+    feed.health = {"troubles": [ABOUT_FILES, "the disk is full"], "held": None, "ready": False}
+    feed.refused = REFUSED
+    site = Site("a", False, cast(Gateway, Some()), feed, ManualClock(0))
+    request = _request("/", "")
+    request.scope["state"] = {"viewer": ALICE}
+    troubles = asyncio.run(site._troubles(site.look(request)))
+    assert [(one["text"], one["href"]) for one in troubles] == expected
 
 
 def _request(path: str, query: str) -> Request:
@@ -126,9 +191,6 @@ def test_the_address_of_a_screen_is_that_of_its_part_of_a_list() -> None:
     assert here(_request("/jobs", query)) == f"/jobs?{query}"
     assert here(_request("/runs/a-1/1", "attempt=2&position=2-11-1")) == "/runs/a-1/1?attempt=2"
     assert here(_request("/", "message=abc")) == "/"
-
-
-WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
 
 
 @pytest.mark.parametrize(
