@@ -46,7 +46,7 @@ _VALUE = r"(?:\d+|[A-Za-z]{3})"
 _ITEM = rf"(?:(?:\*|{_VALUE}-{_VALUE})(?:/\d+)?|{_VALUE})"
 _FIELD = re.compile(rf"{_ITEM}(?:,{_ITEM})*", re.ASCII)
 _COMMAND = re.compile(r"(?:[^\\%]|\\.?)*+")
-_ESCAPE = re.compile(r"\\(.)")
+_ESCAPE = re.compile(r"\\([\\%])")
 _NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _SECONDS = re.compile(r"@(\d{1,9})", re.ASCII)
 _PERIODS = {"@daily": 1, "@weekly": 7}
@@ -166,7 +166,7 @@ class _Reader:
             _note_stdin(command, stdin, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
             entry.notes.append(f"`{user_column}` is a user: if the file has a user column, use `import cron.d`")
-        entry.notes += shell.guard(command)
+        entry.notes += _backslashes(rest) + shell.guard(command)
         self._add_tips(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
 
@@ -384,15 +384,23 @@ def _words_after_fields(source: Source) -> list[list[str]]:
 
 
 def _split_command(rest: str) -> tuple[str, str | None]:
-    """The command and its standard input, as cron splits them at the first `%`; `\\%` is `%`."""
+    """The command and its standard input, as cron splits them at the first `%`; `\\%` is `%`, and `\\\\` is `\\`."""
     match = _COMMAND.match(rest)
     assert match is not None, "the pattern matches the empty text"
-    command = _ESCAPE.sub(lambda escape: "%" if escape[1] == "%" else escape[0], match.group())
+    command = _ESCAPE.sub(r"\1", match.group())
     if match.end() == len(rest):
         return command, None
     # In standard input, a backslash stands for itself before anything but `%`.
     text = re.sub(r"(?<!\\)%", "\n", rest[match.end() + 1 :]).replace("\\%", "%")
     return command, text if text.endswith("\n") or not text else f"{text}\n"
+
+
+def _backslashes(rest: str) -> list[str]:
+    """A note if the cron daemons give different commands to the shell."""
+    match = _COMMAND.match(rest)
+    if not match or "\\" not in _ESCAPE.findall(match.group()):
+        return []
+    return ["each `\\\\` of the crontab is one `\\` here, as in Debian's cron; cronie gives both to the shell"]
 
 
 def _note_stdin(command: str, stdin: str, entry: Entry) -> None:

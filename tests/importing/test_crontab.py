@@ -59,13 +59,13 @@ def received(command: str) -> tuple[list[str], str]:
 
 
 def given_by_cron(command: str) -> tuple[str, str]:
-    """What cron gives to the shell and to its standard input: do_command.c of cron 3.0pl1, statement by statement."""
+    """What Debian's cron gives to the shell and to its standard input, character by character."""
     line, index, escaped, output = command, 0, False, ""
     while index < len(line):
         character = line[index]
         index += 1
         if escaped:
-            output = output[:-1] + "%" if character == "%" else output + character
+            output = output[:-1] + character if character in "%\\" else output + character
             escaped = False
             continue
         if character == "\\":
@@ -95,6 +95,30 @@ def test_a_shell_receives_what_cron_gives_it(text: str) -> None:
     command = f"./{text}".rstrip()
     argv, stdin = received(command)
     assert (argv[:2], argv[2], stdin) == (["/bin/sh", "-c"], *given_by_cron(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "stdin", "is_noted"),
+    [
+        (r"/bin/echo 'a\\b' > /x", r"/bin/echo 'a\b' > /x", "", True),
+        (r"a\b", r"a\b", "", False),
+        (r"a\\\b", r"a\\b", "", True),
+        (r"a\\\\b", r"a\\b", "", True),
+        (r"a\%b", "a%b", "", False),
+        (r"a\\%b", "a\\", "b\n", True),
+        (r"a\\\%b", r"a\%b", "", True),
+        (r"a%b\\c\%d\\%e", "a", "b\\\\c%d\\%e\n", False),
+        ("a\\", "a\\", "", False),
+        ("a\\\\", "a\\", "", True),
+    ],
+)
+def test_two_backslashes_of_a_command_are_one_for_debians_cron(
+    command: str, text: str, stdin: str, is_noted: bool
+) -> None:
+    """What a recording shell got from the cron of Debian 12. A note says that cronie keeps both."""
+    assert received(command) == (["/bin/sh", "-c", text], stdin)
+    notes = [note for note in entry_of(f"* * * * * {command}", Form.USER).notes if "cronie gives both" in note]
+    assert len(notes) == is_noted
 
 
 @pytest.mark.parametrize(
