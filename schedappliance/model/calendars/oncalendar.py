@@ -5,6 +5,7 @@ Rule: weekdays, date and time must all match. What systemd accepts has the same 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ SHORTHANDS = {
 _NUMBER_OF = {name.lower(): number % 7 for number, name in enumerate(SHORT_WEEKDAYS + WEEKDAYS)}
 _NAMES = "write `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`"
 _EVERY_WEEKDAY = frozenset(range(7))
+_PLAIN_DATE = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
 
 class Chain(NamedTuple):
@@ -121,10 +123,26 @@ def read_window(text: str) -> Window:
 @lru_cache(maxsize=MAX_CACHED)
 def read_dates(text: str) -> Dates:
     """The meaning of an entry of a `days` stanza. Raises InvalidValue with a span in the text."""
+    if (plain := _plain_date(text)) is not None:
+        return plain
     parts = _parts(parse_dates(text), DATES_SHAPE)
     date = _date_text(parts)
     normal = _joined(_weekdays_text(parts.weekdays), "" if date == "*-*-*" else date) or date
     return Dates(normal, _days(parts), _months(parts), None if parts.year.is_full else parts.year.numbers)
+
+
+def _plain_date(text: str) -> Dates | None:
+    """A date such as `2027-03-26`, without the parser, which would take 150 µs; None for any other text.
+
+    Long lists, such as those of `schedappliance holidays`, hold only such dates. The parser reports those out of range.
+    """
+    match = _PLAIN_DATE.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day = map(int, match.groups())
+    if not (year in YEAR.all_numbers and month in MONTH.all_numbers and day in DAY.all_numbers):
+        return None
+    return Dates(text, days_of_month(frozenset({day})), 1 << month, frozenset({year}))
 
 
 def read_calendar_parts(text: str) -> tuple[str | None, CalendarParts]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY, days_from_end, days_of_month, weekdays
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar, read_dates, read_window
+from tests.support.calls import calls
 
 MON_TO_FRI = frozenset(range(5))
 HOUR_S = 3600
@@ -124,6 +128,28 @@ def test_dates_of_a_days_stanza_have_neither_time_nor_zone(text: str, normal: st
     dates = read_dates(text)
     assert dates.normal == normal
     assert read_dates(normal) == dates
+
+
+def test_a_plain_date_means_the_same_without_the_parser() -> None:
+    for year, month, day in product((1970, 2028, 9999), range(1, 13), range(1, 32)):
+        assert read_dates(f"{year}-{month:02}-{day:02}") == read_dates(f"{year}-{month},{month}-{day}")
+
+
+@pytest.mark.parametrize("text", ["1969-12-31", "2027-00-01", "2027-13-01", "2027-01-00", "2027-01-32"])
+def test_a_plain_date_out_of_range_is_reported_at_its_number(text: str) -> None:
+    with pytest.raises(InvalidValue, match="is out of range") as raised:
+        read_dates(text)
+    assert raised.value.span is not None
+    assert text[slice(*raised.value.span)] in ("1969", "00", "13", "32")
+
+
+def test_a_plain_date_needs_no_parser() -> None:
+    """A list may have 10,000 of them, and the deciding thread reads it."""
+    plain, other = "2027-03-26", "2027-3-26"
+    read_dates.cache_clear()
+    assert read_dates(plain) == read_dates(other)
+    read_dates.cache_clear()
+    assert 10 * calls(lambda: read_dates(plain)) < calls(lambda: read_dates(other))
 
 
 def test_dates_are_days_months_and_years() -> None:
