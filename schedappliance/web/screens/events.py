@@ -6,6 +6,7 @@ Rule: an event that many viewers get is made once.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,10 @@ def event(data: Any, kind: str = "", key: str = "") -> bytes:
     return f"{head}data: {json.dumps(data)}\n\n".encode()
 
 
+# A row of a table that keeps its place among others by its id. Rows have no tables inside.
+_ROW = re.compile(r'<tr id="([^"]*)">.*?</tr>', re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a screen. `key`: the id of its element."""
@@ -25,6 +30,13 @@ class Part:
     html: str
 
     @cached_property
-    def event(self) -> bytes:
-        """What replaces the part on the page of a viewer."""
-        return event({"id": self.key, "html": self.html})
+    def _events(self) -> dict[str, bytes]:
+        return {}
+
+    def event_after(self, sent: str) -> bytes:
+        """What replaces the part on the page of a viewer, which has `sent` of it. Rows that are the same come empty."""
+        if sent not in self._events:
+            rows = {match[0] for match in _ROW.finditer(sent)}
+            html = _ROW.sub(lambda row: f'<tr id="{row[1]}" data-same></tr>' if row[0] in rows else row[0], self.html)
+            self._events[sent] = event({"id": self.key, "html": html})
+        return self._events[sent]

@@ -47,9 +47,10 @@ class _Parts:
             self._template = template
             yield event(template, "template")
         for part in parts:
-            if self._sent.get(part.key) != part.html:
+            sent = self._sent.get(part.key, "")
+            if part.html != sent:
                 self._sent[part.key] = part.html
-                yield part.event
+                yield part.event_after(sent)
 
 
 async def _events(site: Site, screen: Screen, request: Request) -> AsyncIterator[bytes]:

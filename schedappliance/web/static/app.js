@@ -23,7 +23,7 @@
       before.replaceWith(after);
     } else if (before.nodeType !== Node.ELEMENT_NODE) {
       if (before.data !== after.data) before.data = after.data;
-    } else if (!before.isEqualNode(after)) {
+    } else if (!after.matches("[data-same]") && !before.isEqualNode(after)) {
       for (const { name, value } of [...after.attributes]) {
         if (before.getAttribute(name) !== value) before.setAttribute(name, value);
       }
@@ -56,20 +56,25 @@
     holder.innerHTML = html;
     return holder.content;
   };
-  // What has come while the pointer is on a control of a row, by its id: a row that moves away gives its click to another.
+  // What has come of each part, by its id. It waits while the pointer is on a control of a row: a row that moves away gives
+  // its click to another.
   const late = new Map();
-  const replace = ({ id, html }) => {
+  const show = (id) => {
     const focused = document.activeElement;
-    if (byId(id)?.querySelector("tr[id] :is(a, button, label):hover")) {
-      late.set(id, html);
-      return;
-    }
+    if (byId(id)?.querySelector("tr[id] :is(a, button, label):hover")) return;
+    if (byId(id)) morphChildren(byId(id), late.get(id));
     late.delete(id);
-    if (byId(id)) morphChildren(byId(id), fragment(html));
     // An element that moves loses the focus.
     if (focused?.isConnected) focused.focus({ preventScroll: true });
   };
-  addEventListener("mouseout", () => setTimeout(() => late.forEach((html, id) => replace({ id, html }))));
+  const replace = ({ id, html }) => {
+    const after = fragment(html);
+    // A row that comes empty is the one that has come before.
+    for (const row of after.querySelectorAll("[data-same]")) row.replaceWith(late.get(id)?.getElementById(row.id) ?? row);
+    late.set(id, after);
+    show(id);
+  };
+  addEventListener("mouseout", () => setTimeout(() => [...late.keys()].forEach(show)));
 
   // The output of a run grows at its end.
   const append = ({ html }) => {

@@ -56,6 +56,25 @@ def test_no_row_moves_away_from_the_pointer(daemon: Daemon, tab: Tab) -> None:
     expect(rows.first).to_contain_text("run hello")
 
 
+def test_what_came_while_a_row_could_not_move_is_shown_then(daemon: Daemon, tab: Tab) -> None:
+    """The second change does not tell again what the first one has told."""
+    page = tab("/jobs")
+    page.evaluate("document.querySelectorAll('tr[id]').forEach((row) => { row.isOld = true; })")
+    rows = page.locator("#rows tbody tr")
+    count = rows.count()
+    page.locator("tr", has_text="weekday").get_by_role("button", name="Pause").hover()
+    daemon.say("sched pause greeting")
+    expect(page.locator("#filters")).to_contain_text("paused1")
+    daemon.say("sched in 1m run hello")
+    expect(page.locator("#filters")).to_contain_text(f"all{count + 1}")
+    assert rows.count() == count and page.get_by_role("button", name="Resume").count() == 1, "that of the chosen jobs"
+    page.mouse.move(0, 0)
+    expect(rows.first).to_contain_text("run hello")
+    expect(page.locator("tr", has_text="greeting")).to_contain_text("Resume")
+    assert page.locator("tr[data-same]").count() == 0 and rows.count() == count + 1
+    assert page.evaluate("[...document.querySelectorAll('tr[id]')].filter((row) => row.isOld).length") == count
+
+
 def test_the_output_of_a_run_follows_and_the_run_can_be_stopped(daemon: Daemon, tab: Tab) -> None:
     run = daemon.data("sched run talker")["run"]
     page = tab(f"/runs/{run}")

@@ -73,5 +73,43 @@ def _html(event: bytes) -> Any:
 
 def test_viewers_get_the_same_bytes() -> None:
     part = Part("rows", "<b>\n</b>")
-    assert part.event is part.event
-    assert part.event == b'data: {"id": "rows", "html": "<b>\\n</b>"}\n\n'
+    assert part.event_after("") is part.event_after("")
+    assert part.event_after("") == b'data: {"id": "rows", "html": "<b>\\n</b>"}\n\n'
+
+
+def _table(*rows: str) -> str:
+    return f"<table><tr><th>Job</th></tr>{''.join(rows)}</table>"
+
+
+def _row(key: str, text: str) -> str:
+    return f'<tr id="row-{key}"><th>{key}</th>\n<td>{text}</td></tr>'
+
+
+def test_rows_that_a_page_has_are_not_sent_again() -> None:
+    sent = _table(_row("a", "1"), _row("b", "2"), _row("c", "3"))
+    same = '<tr id="row-{}" data-same></tr>'.format
+    for rows, expected in (
+        ((_row("a", "1"), _row("b", "5"), _row("c", "3")), (same("a"), _row("b", "5"), same("c"))),
+        ((_row("c", "3"), _row("a", "1"), _row("d", "2")), (same("c"), same("a"), _row("d", "2"))),
+        ((_row("b", "1"), _row("a", "2")), (_row("b", "1"), _row("a", "2"))),
+        ((), ()),
+    ):
+        assert _html(Part("rows", _table(*rows)).event_after(sent)) == _table(*expected)
+        assert _html(Part("rows", _table(*rows)).event_after("")) == _table(*rows)
+
+
+def test_each_stream_gets_the_rows_that_it_has_not_sent() -> None:
+    tables = [_table(_row("a", text), _row("b", "2")) for text in ("1", "5", "5")]
+
+    class Tables(Screens):
+        async def parts(self, _look: None, screen: Screen) -> tuple[str, list[Part]]:
+            return screen.template, [Part("rows", tables.pop(0))]
+
+    async def sent() -> list[list[bytes]]:
+        made = streams._Parts(cast(Site, Tables()), SCREEN, Request({"type": "http"}))
+        return [[one async for one in made.changed()] for _ in range(3)]
+
+    (_, first), (second,), third = asyncio.run(sent())
+    assert _html(first) == _table(_row("a", "1"), _row("b", "2"))
+    assert _html(second) == _table(_row("a", "5"), '<tr id="row-b" data-same></tr>')
+    assert third == []
