@@ -13,7 +13,14 @@ from tests.web.browser.conftest import HOSTILE, LONG_LINE, Tab
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 SCREENS = (
     *("/", "/?span=14d", "/jobs", "/jobs?show=off", "/jobs?find=nothing+matches", "/jobs/new?line=sched+evry"),
-    *("/jobs/broken", "/jobs/weekday?month=2027-03", "/runs", "/runs?state=failed", "/runs?text=nothing+matches"),
+    *(
+        "/jobs/broken",
+        "/jobs/talker",
+        "/jobs/weekday?month=2027-03",
+        "/runs",
+        "/runs?state=failed",
+        "/runs?text=nothing+matches",
+    ),
     *(
         "/runs/example.com-000000002/1",
         "/month",
@@ -35,14 +42,16 @@ def prepare(daemon: Daemon) -> None:
     for line in ("sched run greeting", f'sched run "{HOSTILE}"', "sched every 1h run hello"):
         daemon.say(line)
     daemon.run("sched run broken")
+    daemon.say(f"sched stop {daemon.data('sched run talker')['run']}")
     daemon.say("sched pause weekday")
     (daemon.var / "spool" / "new" / "wrong.cmd").write_text("rnu hello\n")
 
 
 def overflow(page: Page) -> str | None:
-    """The elements that reach beyond the right edge, if the page can be scrolled to them."""
+    """The elements that reach beyond the right edge, if the page can be scrolled to them, or days into the next one."""
     if page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"):
-        return None
+        days = "[...document.querySelectorAll('.day')].find(e => e.scrollWidth > e.clientWidth)?.outerHTML"
+        return page.evaluate(days)  # type: ignore[no-any-return]
     script = """() => [...document.querySelectorAll('main *, header *')]
         .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
         .map(e => e.outerHTML.slice(0, 80)).slice(0, 5).join('\\n')"""
