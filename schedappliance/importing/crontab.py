@@ -36,7 +36,9 @@ ANACRON_DIFFERENCES = (
     " that passed while the appliance was down is caught up once.",
 )
 
-_ASSIGNMENT = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="'@#][^\s=]*))[ \t]*=[ \t]*(.*)""")
+_ASSIGNMENT = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="'@#][^\s=]*))[ \t]*=(.*)""")
+# A value, and the text in its quotes.
+_QUOTED = re.compile(r"""(["'])((?:(?!\1).)*)\1|(?!["']).*""")
 _FIELDS = re.compile(r"[ \t]*(-?)(@\w+|(?:\S+[ \t]+){4}\S+)(?:[ \t]+|$)")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
 _ANACRON = re.compile(r"[ \t]*(\d+|@\w+)[ \t]+(\d+)[ \t]+([^\s/]+)[ \t]+(\S.*)")
@@ -91,8 +93,8 @@ class _Reader:
             is_of_job = bool(stripped) and not self._is_job(comment)
             self.above = [*self.above[-_MOST_ABOVE:], comment] if is_of_job else []
             return
-        if rejected is None and (assignment := _ASSIGNMENT.fullmatch(line.rstrip("\r"))):
-            self._assign(number, assignment)
+        assignment = _ASSIGNMENT.fullmatch(line.rstrip("\r"))
+        if rejected is None and assignment and self._assign(number, assignment):
             return
         entry = Entry(f"{self.source.name}:{number}", self._comments())
         self.above = []
@@ -118,14 +120,21 @@ class _Reader:
             return []
         return [line for line in self.above[-_MOST_COMMENTS:] if line]
 
-    def _assign(self, number: int, assignment: re.Match[str]) -> None:
+    def _assign(self, number: int, assignment: re.Match[str]) -> bool:
+        """Sets a variable. False if the value is one that cron rejects."""
         quoted, single, bare, value = assignment.groups()
-        name, value = quoted or single or bare or "", value.rstrip(" \t")
-        if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
-            value = value[1:-1]
+        name, notes = quoted or single or bare or "", list[str]()
+        # anacron knows no quotes, and keeps all blanks.
+        if self.form is not Form.ANACRON:
+            match = _QUOTED.fullmatch(value.strip(" \t"))
+            if not match:
+                return False
+            value = (match[2] if match[1] else match[0]).rstrip(" \t")
+            notes = _about_value(name, match)
         self.variables[name] = value
-        if note := self._about_variable(name, value):
+        for note in filter(None, [self._about_variable(name, value), *notes]):
             self.imported.notes.append(f"{self.source.name}:{number}: {note}")
+        return True
 
     def _about_variable(self, name: str, value: str) -> str:
         """The difference that an assignment makes for all jobs below it; empty if there is none."""
@@ -149,6 +158,8 @@ class _Reader:
         match = _FIELDS.match(line)
         if not match:
             remedy = "a job has five fields or a nickname such as `@daily`, then a command"
+            if _ASSIGNMENT.fullmatch(line):
+                remedy = "the line of a value that begins with a quote ends with the same quote"
             raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
         expression = " ".join(match.group(2).split())
         rest = line[match.end() :]
@@ -381,6 +392,15 @@ def _words_after_fields(source: Source) -> list[list[str]]:
         for line in source.text.split("\n")
         if (match := _FIELDS.match(line)) and not line.lstrip().startswith("#") and not _ASSIGNMENT.fullmatch(line)
     ]
+
+
+def _about_value(name: str, match: re.Match[str]) -> list[str]:
+    """A note if the cron daemons give different values to a variable."""
+    if not match[0]:
+        return [f'Debian\'s cron rejects `{name}=`, and with it the whole file; write `{name}=""`']
+    if match[1] and match[2].endswith((" ", "\t")):
+        return [f"the value of {name} has no blanks at its end, as in Debian's cron; cronie keeps them"]
+    return []
 
 
 def _split_command(rest: str) -> tuple[str, str | None]:

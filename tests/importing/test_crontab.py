@@ -228,6 +228,16 @@ def test_a_user_may_have_a_group() -> None:
         ("A=b", '[ A = "b" ]'),
         ('A = "b  c" ', '[ A = "b  c" ]'),
         ("'A'='%{b}'", '[ A = "%%{b}" ]'),
+        ('A="b  "', '[ A = "b" ]'),
+        ("A= '\tb\t' ", '[ A = "\tb" ]'),
+        ('A=" "', '[ A = "" ]'),
+        ('A="', None),
+        ('A="b', None),
+        ("A='b\"", None),
+        ('A="b" # c', None),
+        ("A='b'c'", None),
+        ('A=b"', '[ A = "b\\"" ]'),
+        ('A=b "c"', '[ A = "b \\"c\\"" ]'),
         ("A=", '[ A = "" ]'),
         ("A=b  # no comment", '[ A = "b  # no comment" ]'),
         ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", None),
@@ -238,10 +248,18 @@ def test_a_user_may_have_a_group() -> None:
     ],
 )
 def test_a_variable_is_one_of_the_programs_below_it(assignment: str, environment: str | None) -> None:
-    above, below = imported(f"@daily root a\n{assignment}\n@daily root a\n").entries
+    above, *rejected, below = imported(f"@daily root a\n{assignment}\n@daily root a\n").entries
+    assert all("neither a job nor an assignment; the line of a value" in entry.failure for entry in rejected)
     assert above.jobs[0].variables == {"SHELL": "/bin/sh"}
     variables = {name: value for name, value in below.jobs[0].variables.items() if name != "SHELL"}
     assert (stanzas.environment(variables) if variables else None) == environment
+
+
+@pytest.mark.parametrize("value", ['"b  "', "'b' # c", "  b\t", "", "'b", '"'])
+def test_a_value_of_an_anacrontab_is_all_that_follows_the_equals_sign(value: str) -> None:
+    crontab = imported(f"A={value}\n1 5 a x\n", Form.ANACRON)
+    assert crontab.entries[0].jobs[0].variables == {"SHELL": "/bin/sh", "A": value}
+    assert crontab.notes == []
 
 
 def test_a_variable_of_cron_is_given_to_a_command_that_names_it() -> None:
@@ -281,7 +299,12 @@ def test_a_shell_runs_the_command() -> None:
     [
         ("MAILTO=ops", "nothing is mailed"),
         ('MAILTO=""', ""),
-        ("MAILTO=", ""),
+        ("MAILTO=", "Debian's cron rejects `MAILTO=`"),
+        ("CRON_TZ=", 'Debian\'s cron rejects `CRON_TZ=`, and with it the whole file; write `CRON_TZ=""`'),
+        ('A="b "', "cronie keeps them"),
+        ("A='b\t'", "cronie keeps them"),
+        ('A=" b"', ""),
+        ("A=b ", ""),
         ("LOGNAME=x", "always the user"),
         ("PATH=$HOME/bin:/bin", "neither cron nor the appliance"),
         ("SCHED_A=b", "is left out"),
@@ -296,7 +319,7 @@ def test_an_assignment_that_is_not_the_same_has_a_note(assignment: str, note: st
 
 
 def test_a_job_below_a_zone_or_a_random_delay_has_a_note() -> None:
-    crontab = imported("CRON_TZ=\n@daily root a\nCRON_TZ=UTC\n@daily root a\nRANDOM_DELAY=5\n@daily root a\n")
+    crontab = imported("CRON_TZ=''\n@daily root a\nCRON_TZ=UTC\n@daily root a\nRANDOM_DELAY=5\n@daily root a\n")
     zone, delay = "`zone` is that of CRON_TZ", "`spread` stays the same"
     assert crontab.notes == []
     for entry, notes in zip(crontab.entries, [[], [zone], [zone, delay]], strict=True):
