@@ -300,7 +300,11 @@ class Released:
 
 @dataclass(frozen=True)
 class Incident:
-    """A job that has failed and not recovered. `id`: of the job; None for the runs of a program without a recurrent job."""
+    """A job that has failed and not recovered. `id`: of the job; None for the runs of a program without a recurrent job.
+
+    `told_ms`: when an alert of it was delivered last. `delivery`: the id of the job that has to deliver its last alert, or,
+    with `delivery_failed`, that could not.
+    """
 
     incident: int
     notify: str
@@ -312,6 +316,8 @@ class Incident:
     last_ms: int
     last_run: str | None
     told_ms: int | None
+    delivery: str | None
+    delivery_failed: bool
     remind_ms: int | None
     acked_ms: int | None
     acked_by: str | None

@@ -93,12 +93,13 @@ class HoldEvent(Event):
 class IncidentEvent(Event):
     """A job has an incident, for one `notify` stanza, or an incident has changed or ended.
 
-    `change`: `repeated` after another event of its job, `reminded` after a reminder. It ends when its job has recovered,
-    or without that (`ended`), when its job or its stanza is gone.
+    `change`: `repeated` after another event of its job, `reminded` after a reminder, `told` when an alert was delivered,
+    `not_told` when its delivery has failed. It ends when its job has recovered, or without that (`ended`), when its job or
+    its stanza is gone.
     """
 
     kind: Literal["incident"]
-    change: Literal["begun", "repeated", "reminded", "acknowledged", "recovered", "ended"]
+    change: Literal["begun", "repeated", "reminded", "told", "not_told", "acknowledged", "recovered", "ended"]
     incident: Incident
 
 

@@ -11,6 +11,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import incident_data, time_text
 from schedappliance.diagnostics import counted, shortened
 from schedappliance.engine.incidents import Incident, with_acknowledgement
+from schedappliance.engine.records import job_id
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import read_wanted_incidents
 from schedappliance.store.incidents import MORE_COUNTED
@@ -18,7 +19,6 @@ from schedappliance.syntax.command import Word
 
 if TYPE_CHECKING:
     from schedappliance.commands.view import View
-    from schedappliance.model.calendars.pieces import Zone
 
 # SQLite has no larger numbers.
 MOST_DIGITS = 18
@@ -36,11 +36,9 @@ def incidents(view: View, command: Command) -> Outcome:
     following = next_page(command, "after", str(rows[-1].number)) if more else None
     at_least = "at least " if more == MORE_COUNTED else ""
     note = following and f"{at_least}{counted(more, 'more incident')}: `{following}`"
-    lines = (
-        [HEADER, *(_row(one, view.zone) for one in rows)] if rows else [f"no {'more ' * bool(wanted.after)}incidents"]
-    )
+    lines = [HEADER, *(_row(view, one) for one in rows)] if rows else [f"no {'more ' * bool(wanted.after)}incidents"]
     lines += [f"{counted(waiting, 'alert')} not delivered yet"] if waiting else []
-    data = {"incidents": [incident_data(view.store.node, one) for one in rows], "undelivered": waiting}
+    data = {"incidents": [incident_data(view.store, one) for one in rows], "undelivered": waiting}
     answer = view.answer("\n".join([*lines, note] if note else lines), data)
     return Outcome(answer._replace(note=note, next=following) if view.order.as_json else answer)
 
@@ -57,8 +55,8 @@ def acknowledge(view: View, command: Command) -> Outcome:
     put = view.store.incidents.put
     acknowledged = tuple([put(with_acknowledgement(one, name, now)) for one in rows if one.acked_ms is None])
     rows = sorted([*(one for one in rows if one.acked_ms is not None), *acknowledged])
-    lines = (f"incident {one.number}, {one.subject.name}: {_told(one, view.zone)}" for one in rows)
-    data = {"incidents": [incident_data(view.store.node, one) for one in rows]}
+    lines = (f"incident {one.number}, {one.subject.name}: {_told(view, one)}" for one in rows)
+    data = {"incidents": [incident_data(view.store, one) for one in rows]}
     return Outcome(view.answer("\n".join(lines), data), acknowledged=acknowledged)
 
 
@@ -66,18 +64,21 @@ def incident_lines(view: View, job: int) -> list[str]:
     """What `sched why` says about the incidents of a job."""
     return [
         f"incident {one.number} since {time_text(one.since_ms, view.zone)}: {counted(one.times, 'event')}, the last one"
-        f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(one, view.zone)}"
+        f" {one.kind.replace('_', ' ')}; told by notify `{one.notify}`: {_told(view, one)}"
         for one in view.store.incidents.of_job(job)
     ]
 
 
-def _told(incident: Incident, zone: Zone) -> str:
-    """Who has acknowledged an incident, or when it was told."""
+def _told(view: View, incident: Incident) -> str:
+    """Who has acknowledged an incident, or when it was told, and which job could not deliver its last alert."""
     if incident.acked_ms is not None:
         return f"acknowledged by {incident.acked_by}"
-    return "not yet" if incident.told_ms is None else time_text(incident.told_ms, zone)
+    times = [] if incident.told_ms is None else [time_text(incident.told_ms, view.zone)]
+    if incident.delivery is None or view.store.incidents.is_alert(incident.delivery):
+        return times[0] if times else "not yet"
+    return ", then ".join([*times, f"not delivered by {job_id(view.store.node, incident.delivery)}"])
 
 
-def _row(incident: Incident, zone: Zone) -> str:
-    name, kind, since = incident.subject.name, incident.kind.replace("_", " "), time_text(incident.since_ms, zone)
-    return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(incident, zone)}"
+def _row(view: View, incident: Incident) -> str:
+    name, kind, since = incident.subject.name, incident.kind.replace("_", " "), time_text(incident.since_ms, view.zone)
+    return f"{incident.number}\t{name}\t{kind}\t{incident.times}\t{since}\t{incident.notify}\t{_told(view, incident)}"

@@ -23,6 +23,7 @@ from schedappliance.model.values import seconds_text, size_text
 if TYPE_CHECKING:
     from schedappliance.engine.incidents import Incident
     from schedappliance.store.history import PastRun
+    from schedappliance.store.tables import Store
 
 # One answer explains only this many queued runs, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20
@@ -157,8 +158,9 @@ def usage(cpu_ms: int | None, memory_bytes: int | None) -> dict[str, str]:
     return texts if memory_bytes is None else texts | {"peak memory": size_text(memory_bytes)}
 
 
-def incident_data(node: str, incident: Incident) -> dict[str, Any]:
-    (name, job), run = incident.subject, incident.last_run
+def incident_data(store: Store, incident: Incident) -> dict[str, Any]:
+    (name, job), run, delivery = incident.subject, incident.last_run, incident.delivery
+    node = store.node
     return {
         "incident": incident.number,
         "notify": incident.notify,
@@ -170,6 +172,8 @@ def incident_data(node: str, incident: Incident) -> dict[str, Any]:
         "last_ms": incident.last_ms,
         "last_run": run_id(node, run) if run else None,
         "told_ms": incident.told_ms,
+        "delivery": None if delivery is None else job_id(node, delivery),
+        "delivery_failed": delivery is not None and not store.incidents.is_alert(delivery),
         "remind_ms": incident.remind_ms,
         "acked_ms": incident.acked_ms,
         "acked_by": incident.acked_by,

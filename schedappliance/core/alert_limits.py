@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schedappliance.core.alerts import end_delivery
 from schedappliance.core.runs import call_off
 from schedappliance.engine.incidents import LEFT_OUT, left_out, summary
 from schedappliance.engine.reasons import TOO_MANY_ALERTS
@@ -53,18 +54,18 @@ def _limit(state: State, notify: str) -> None:
         events.append(first)
         incidents.remove_event(incidents.first_place(heir))
     for job in leaving:
-        _give_up(state, job, notify)
+        _give_up(state, job)
     event = left_out(events, state.moment.wall, TOO_MANY_ALERTS)
     event["summary"] = summary(event, state.zone)
     incidents.add_alert(heir, notify, event, place)
     state.log("error", f"notify {notify}: {event['summary']}")
 
 
-def _give_up(state: State, job: int, notify: str) -> None:
+def _give_up(state: State, job: int) -> None:
     """Cancels the run of an alert, or removes its job, and forgets the alert."""
-    if state.store.jobs.delete(job):
-        state.handled.add(job)
-        state.count("alerts_total", notify, "failed")
-    else:
+    alert = state.store.incidents.alert(job)
+    if not state.store.jobs.delete(job):
         call_off(state, job, TOO_MANY_ALERTS)
-    state.store.incidents.end_alert(job)
+    elif alert:
+        state.handled.add(job)
+        end_delivery(state, job, alert, is_delivered=False)

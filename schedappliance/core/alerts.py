@@ -7,7 +7,7 @@ Rule: an event, its incident and the job that delivers the alert are one transac
 #
 #   run_ended      The run has failed. `_count_in_incident` opens an incident of `nightly` for the stanza.
 #   _add_alert     adds a job `run tell`, which is due now, and stores the event for it.
-#   message_of     That job starts, and its program gets the event. At its end, `_end_delivery` counts whether it succeeded.
+#   message_of     That job starts, and its program gets the event. At its end, `end_delivery` notes whether it succeeded.
 #   run_ended      The next run fails too. The incident counts it, and nobody is told again.
 #   remind         After an hour, `_add_alert` tells the incident once more.
 #   run_ended      A run succeeds. `_recover` closes the incident and tells that.
@@ -42,6 +42,7 @@ from schedappliance.engine.incidents import (
     usual_duration,
     when_late,
     with_alert,
+    with_delivery,
     with_event,
 )
 from schedappliance.engine.reasons import longer_than_usual
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.attempts import Running
     from schedappliance.model.configuration import Notify
     from schedappliance.store.history import PastRun
+    from schedappliance.store.incidents import Alert
 
 STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "reload_refused"
 # The events of runs that open an incident.
@@ -92,7 +94,10 @@ def run_started(state: State, key: RunKey) -> None:
 def run_ended(state: State, run: PastRun) -> None:
     """Notes that a run has ended: a delivery, or a run that stanzas may watch."""
     if run.origin == "stanza" and run.name is None and (alert := state.store.incidents.alert(run.key.job)):
-        _end_delivery(state, run, alert.notify)
+        is_delivered = run.state == RunState.SUCCEEDED
+        end_delivery(state, run.key.job, alert, is_delivered)
+        if not is_delivered:
+            state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
         return
     recoveries: set[str] = set()
     if run.state == RunState.SUCCEEDED and state.open_incidents and (subject := _subject_of(state, run)):
@@ -119,13 +124,16 @@ def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reas
             return
 
 
-def _end_delivery(state: State, run: PastRun, notify: str) -> None:
-    """Counts how a delivery ended. A failed one causes no other alert, only a line in the log."""
-    is_delivered = run.state == RunState.SUCCEEDED
-    state.store.incidents.end_alert(run.key.job)
-    state.count("alerts_total", notify, "delivered" if is_delivered else "failed")
-    if not is_delivered:
-        state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
+def end_delivery(state: State, job: int, alert: Alert, is_delivered: bool) -> None:
+    """Forgets an alert that was delivered or never will be, and notes that in its incidents. A failure causes no other alert."""
+    incidents = state.store.incidents
+    incidents.end_alert(job)
+    state.count("alerts_total", alert.notify, "delivered" if is_delivered else "failed")
+    for number in sorted({event["incident"] for event in alert.events} - {None}):
+        if (incident := incidents.get(number)) and is_delivered:
+            _after_change(state, "told", incidents.put(with_delivery(incident, job, state.moment.wall)))
+        elif incident:
+            _after_change(state, "not_told", incident)
 
 
 # Runs that take too long
@@ -233,10 +241,16 @@ def _count_in_incident(
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
-    _after_change(state, "repeated" if before else "begun", incident)
     if is_told:
-        _add_alert(state, notify, _event_of(state, incident, kind, run, reason))
+        incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason))
+    _after_change(state, "repeated" if before else "begun", incident)
     return is_told
+
+
+def _tell(state: State, notify: Notify, incident: Incident, event: AlertEvent) -> Incident:
+    """Adds an event of an incident to an alert."""
+    delivery = _add_alert(state, notify, event)
+    return state.store.incidents.put(incident._replace(delivery=delivery))
 
 
 def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
@@ -261,11 +275,10 @@ def remind(state: State) -> None:
         elif not notify.again_ms:
             state.store.incidents.put(incident._replace(remind_ms=None))
         else:
-            incident = state.store.incidents.put(with_alert(incident, notify, now))
-            _after_change(state, "reminded", incident)
             run = state.store.runs.past(incident.last_run) if incident.last_run else None
             reason = run.reason if run else _trouble_now(state, incident.kind)
-            _add_alert(state, notify, {**_event_of(state, incident, incident.kind, run, reason), "reminder": True})
+            event = {**_event_of(state, incident, incident.kind, run, reason), "reminder": True}
+            _after_change(state, "reminded", _tell(state, notify, with_alert(incident, notify, now), event))
     state.read_incidents()
 
 
@@ -305,7 +318,7 @@ def _after_change(state: State, change: str, incident: Incident) -> None:
     """Follows the change of an incident's row: reads the mirror of the incidents again, and adds the change to the news."""
     state.read_incidents()
     if state.is_watched:
-        state.tell("incident", change=change, incident=incident_data(state.store.node, incident))
+        state.tell("incident", change=change, incident=incident_data(state.store, incident))
 
 
 def _notify_of(state: State, incident: Incident) -> Notify | None:
@@ -361,24 +374,28 @@ def _program_in(command: Command | None) -> str | None:
 # Alerts
 
 
-def _add_alert(state: State, notify: Notify, event: AlertEvent) -> None:
-    """Adds the job that delivers an event. If an alert of the stanza still collects events, adds the event to it instead."""
+def _add_alert(state: State, notify: Notify, event: AlertEvent) -> int | None:
+    """Adds the job that delivers an event. If an alert of the stanza still collects events, adds the event to it instead.
+
+    Returns the number of the job; None if the event cannot be delivered.
+    """
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
         event["output"] = end_of_output(event)
     text = f"alert {notify.name}: {event['summary']}"
     if not state.store.jobs.has_numbers():
         state.log("error", f"{text}: it cannot be delivered: {'; '.join(NO_NUMBERS)}")
-        return
+        return None
     state.alerted |= {notify.name}
     now = state.moment.wall
     if (notify.collect_ms or notify.at) and (waiting := state.store.incidents.collecting(notify.name)):
         state.store.incidents.add_alert(waiting, notify.name, event)
-        return
+        return waiting
     due = _due(state, notify)
     number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
     state.store.incidents.add_alert(number, notify.name, event)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
+    return number
 
 
 def _due(state: State, notify: Notify) -> int:

@@ -49,9 +49,11 @@ class Subject(NamedTuple):
 class Incident(NamedTuple):
     """A job that has not recovered, for one `notify` stanza. `times`: how many events so far. Instants are wall milliseconds.
 
-    `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, None
-    if it was not. `remind_ms`: when the next reminder is due. `acked_ms`, `acked_by`: the acknowledgement. A late run
-    does not replace the kind of another event, and is one event together with its end.
+    `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, which
+    is the end of the delivery; None if it was not. `delivery`: the job that has to deliver its last alert, or that could not;
+    None if no alert was made or the last one was delivered. `remind_ms`: when the next reminder is due. `acked_ms`,
+    `acked_by`: the acknowledgement. A late run does not replace the kind of another event, and is one event together with
+    its end.
     """
 
     number: int
@@ -66,6 +68,11 @@ class Incident(NamedTuple):
     remind_ms: int | None = None
     acked_ms: int | None = None
     acked_by: str | None = None
+    delivery: int | None = None
+
+    @property
+    def has_alert(self) -> bool:
+        return self.told_ms is not None or self.delivery is not None
 
 
 def with_event(
@@ -80,7 +87,7 @@ def with_event(
     if incident is None:
         incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, None)
     is_new = run is None or run != incident.last_run
-    is_known = incident.told_ms is not None and (incident.kind != LATE or kind == LATE)
+    is_known = incident.has_alert and (incident.kind != LATE or kind == LATE)
     kind = incident.kind if kind == LATE else kind
     incident = incident._replace(kind=kind, times=incident.times + is_new, last_ms=now_ms, last_run=run)
     if is_known or incident.acked_ms is not None or incident.times < least:
@@ -102,8 +109,13 @@ def when_late(started_at: int, usual_ms: int, notify: Notify) -> int:
 
 
 def with_alert(incident: Incident, notify: Notify, now_ms: int) -> Incident:
-    """The incident after it was told. The next reminder is due after `again`; with 0, none is."""
-    return incident._replace(told_ms=now_ms, remind_ms=now_ms + notify.again_ms if notify.again_ms else None)
+    """The incident that is told now. The next reminder is due after `again`; with 0, none is."""
+    return incident._replace(remind_ms=now_ms + notify.again_ms if notify.again_ms else None)
+
+
+def with_delivery(incident: Incident, job: int, now_ms: int) -> Incident:
+    """The incident after a job has delivered an alert of it. Another job may have to deliver a later alert."""
+    return incident._replace(told_ms=now_ms, delivery=None if incident.delivery == job else incident.delivery)
 
 
 def with_acknowledgement(incident: Incident, user: str, now_ms: int) -> Incident:
@@ -112,8 +124,8 @@ def with_acknowledgement(incident: Incident, user: str, now_ms: int) -> Incident
 
 
 def tells_recovery(incident: Incident, notify: Notify) -> bool:
-    """Whether the recovery is told: only if the incident was."""
-    return incident.told_ms is not None and RECOVERED in notify.when
+    """Whether the recovery is told: only if the incident has an alert. It may still be on its way."""
+    return incident.has_alert and RECOVERED in notify.when
 
 
 def left_out(events: list[AlertEvent], now_ms: int, reason: str) -> AlertEvent:

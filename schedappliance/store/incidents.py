@@ -53,6 +53,10 @@ class Incidents(Table):
         """The incident with a number, and those of a job or a program by its name, or of a job by its number."""
         return [_incident(row) for row in self._database.rows(self._sql["named_incidents"], (number, name, job))]
 
+    def get(self, number: int) -> Incident | None:
+        row = self._database.row(self._sql["incident"], (number,))
+        return _incident(row) if row else None
+
     def find(self, subject: Subject, notify: str) -> Incident | None:
         row = self._database.row(self._sql["incident_of"], (*subject, notify))
         return _incident(row) if row else None

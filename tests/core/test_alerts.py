@@ -472,10 +472,10 @@ def test_those_who_watch_learn_of_each_change_of_an_incident(appliance: Applianc
     events = [event for happened in some(Happened, appliance.past) for event in happened.events]
     changes = [(event["change"], event["incident"]) for event in events if event["kind"] == "incident"]
     assert [(change, incident["count"]) for change, incident in changes] == [
-        *(("begun", 1), ("repeated", 2), ("reminded", 2), ("acknowledged", 2), ("recovered", 2)),
-        *(("begun", 1), ("ended", 1)),
+        *(("begun", 1), ("told", 1), ("repeated", 2), ("reminded", 2), ("acknowledged", 2), ("told", 2)),
+        *(("recovered", 2), ("begun", 1), ("told", 1), ("ended", 1)),
     ]
-    assert changes[3] == ("acknowledged", row)
+    assert changes[4] == ("acknowledged", row)
     assert row["acked_by"] == "operator"
 
 

@@ -252,7 +252,7 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
 
 def an_incident_forgets_that_it_was_told(patch: MonkeyPatch) -> None:
     put = Incidents.put
-    patch.setattr(Incidents, "put", lambda table, one: put(table, one._replace(told_ms=None)))
+    patch.setattr(Incidents, "put", lambda table, one: put(table, one._replace(told_ms=None, delivery=None)))
 
 
 def an_alert_that_was_not_started_is_lost(patch: MonkeyPatch) -> None:

@@ -208,6 +208,25 @@ def test_an_upgrade_from_the_first_version_that_fails_changes_nothing(
     assert contents(first_version) == before
 
 
+def test_alerts_that_wait_during_the_upgrade_are_not_told_yet(tmp_path: Path) -> None:
+    """Until version 10, an incident was told when its alert was made. What was delivered since then stays told."""
+    path = tmp_path / "sched.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        for _, script in migrations()[:10]:
+            plain.executescript(script)
+        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 10;")
+        for number in (1, 2, 3):
+            incident = (number, "ops", f"j{number}", number, "failed", 1, 1, 1, 5)
+            columns = "number, notify, subject, job, kind, since_ms, count, last_ms, told_ms"
+            plain.execute(f"INSERT INTO incidents ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", incident)
+        for job, event_of, is_reminder in ((7, "1", "false"), (8, "2", "true"), (9, "null", "false")):
+            event = f'{{"incident": {event_of}, "reminder": {is_reminder}}}'
+            plain.execute("INSERT INTO alerts (job, notify, event) VALUES (?, 'ops', ?)", (job, event))
+    with closing(open_database(path)) as database:
+        rows = database.rows("SELECT number, told_ms, delivery FROM incidents ORDER BY number")
+    assert rows == [(1, None, 7), (2, 5, 8), (3, 5, None)]
+
+
 def test_another_connection_sees_the_new_schema(first_version: Path) -> None:
     with closing(sqlite3.connect(first_version, isolation_level=None)) as other:
         assert other.execute("SELECT count(*) FROM jobs").fetchone() == (4,)

@@ -19,6 +19,9 @@ SELECT * FROM incidents WHERE job = ? AND job > 0 ORDER BY number;
 SELECT * FROM incidents WHERE number = ? UNION SELECT * FROM incidents WHERE subject = ?
 UNION SELECT * FROM incidents WHERE job = ? AND job > 0 ORDER BY number;
 
+-- name: incident
+SELECT * FROM incidents WHERE number = ?;
+
 -- name: incident_of
 SELECT * FROM incidents WHERE subject = ? AND job = ? AND notify = ?;
 
@@ -30,12 +33,12 @@ SELECT count(*), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NU
 
 -- name: add_incident
 INSERT INTO incidents (notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, told_ms, remind_ms,
-                       acked_ms, acked_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                       acked_ms, acked_by, delivery)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: change_incident
 UPDATE incidents SET kind = ?, since_ms = ?, count = ?, last_ms = ?, last_job = ?, last_occurrence = ?, told_ms = ?,
-                     remind_ms = ?, acked_ms = ?, acked_by = ?
+                     remind_ms = ?, acked_ms = ?, acked_by = ?, delivery = ?
 WHERE number = ?;
 
 -- name: delete_incident

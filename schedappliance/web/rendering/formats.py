@@ -54,8 +54,15 @@ def shape_of(name: str) -> str:
     return SHAPES.get(name, _JOB_SHAPES.get(name, "dot"))
 
 
-_JOB_KINDS = {"failing": "bad", "held": "warn", "degraded": "bad", "unanswered": "bad"}
-_JOB_SHAPES = {"failing": "cross", "paused": "pause", "held": "pause", "degraded": "cross", "waiting": "clock"}
+_JOB_KINDS = {"failing": "bad", "held": "warn", "degraded": "bad", "unanswered": "bad", "not delivered": "bad"}
+_JOB_SHAPES = {
+    "failing": "cross",
+    "paused": "pause",
+    "held": "pause",
+    "degraded": "cross",
+    "waiting": "clock",
+    "not delivered": "cross",
+}
 
 
 def sign(name: str) -> Markup:

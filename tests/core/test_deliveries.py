@@ -1,0 +1,133 @@
+"""What the incidents say about the delivery of their alerts: a time stands there only if somebody was told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schedappliance.core import alert_limits
+from schedappliance.engine.effects import Happened
+from tests.core.test_alerts import S, deliveries, due, end_all, files, first, told, use
+from tests.support.core import MINUTE, SECOND, Appliance, ended, some
+
+FAILED_AT = f"{S + 60} (2023-11-14T22:14:20+00:00)"
+
+
+def fail_delivery(appliance: Appliance) -> None:
+    appliance.turn(ended(deliveries(appliance)[-1].key.run, 75))
+
+
+def listed(appliance: Appliance) -> str:
+    """TOLD of the only incident."""
+    return appliance.say("sched incidents").splitlines()[1].split("\t")[-1]
+
+
+def row(appliance: Appliance) -> dict[str, Any]:
+    (row,) = appliance.data("sched incidents")["incidents"]
+    return {key: row[key] for key in ("told_ms", "delivery", "delivery_failed")}
+
+
+def test_an_incident_is_told_when_its_alert_is_delivered(either: Appliance) -> None:
+    use(either)
+    either.after(MINUTE)
+    either.turn(ended(first(either), 1))
+    assert listed(either) == "not yet"
+    assert row(either) == {"told_ms": None, "delivery": "example.com-000000002", "delivery_failed": False}
+    either.after(5 * SECOND, ended(deliveries(either)[0].key.run, 0))
+    assert listed(either) == f"{S + 65} (2023-11-14T22:14:25+00:00)"
+    assert row(either) == {"told_ms": (S + 65) * SECOND, "delivery": None, "delivery_failed": False}
+
+
+def test_an_alert_that_was_not_delivered_is_no_time_at_which_people_were_told(either: Appliance) -> None:
+    use(either)
+    either.after(MINUTE)
+    either.turn(ended(first(either), 1))
+    fail_delivery(either)
+    assert listed(either) == "not delivered by example.com-000000002"
+    assert row(either) == {"told_ms": None, "delivery": "example.com-000000002", "delivery_failed": True}
+    assert (
+        either.say("sched why j")
+        .splitlines()[-1]
+        .endswith("told by notify `ops`: not delivered by example.com-000000002")
+    )
+    assert "exit status 75" in either.say("sched why example.com-000000002")
+    due(either)
+    assert told(either) == ["j failed: exit status 1"], "the next failure of the job makes no other alert"
+
+
+def test_a_reminder_that_was_not_delivered_leaves_the_time_of_the_alert(appliance: Appliance) -> None:
+    use(appliance, "again = 1h")
+    due(appliance)
+    appliance.say("sched pause j")
+    appliance.after(60 * MINUTE)
+    assert listed(appliance) == FAILED_AT
+    fail_delivery(appliance)
+    assert listed(appliance) == f"{FAILED_AT}, then not delivered by example.com-000000003"
+    appliance.after(60 * MINUTE)
+    end_all(appliance)
+    assert listed(appliance) == f"{S + 60 + 7200} (2023-11-15T00:14:20+00:00)"
+
+
+def test_an_older_alert_that_is_delivered_last_leaves_the_newer_one_to_be_delivered(appliance: Appliance) -> None:
+    use(appliance, "again = 1h", "max_running = 2")
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 1))
+    appliance.say("sched pause j")
+    appliance.after(60 * MINUTE)
+    old, new = deliveries(appliance)
+    appliance.turn(ended(old.key.run, 0))
+    assert row(appliance)["delivery"] == "example.com-000000003"
+    appliance.turn(ended(new.key.run, 75))
+    assert row(appliance)["delivery_failed"]
+
+
+def test_an_alert_whose_job_is_deleted_is_not_delivered(appliance: Appliance) -> None:
+    use(appliance, "collect = 1h")
+    due(appliance)
+    assert listed(appliance) == "not yet"
+    appliance.say("sched delete example.com-000000002")
+    assert listed(appliance) == "not delivered by example.com-000000002"
+
+
+def test_an_alert_that_gave_way_is_not_delivered(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_limits, "MOST_WAITING", 1)
+    others = "".join(f'job "k{number}" {{ every = 1m argv = ( "/bin/k" ) }}\n' for number in range(3))
+    use(appliance, more=others)
+    appliance.after(MINUTE)
+    appliance.turn(*[ended(key, 1) for key in list(appliance.state.running)])
+    gone = [one for one in appliance.data("sched incidents")["incidents"] if one["delivery_failed"]]
+    assert gone and len(gone) < 4
+    end_all(appliance, 0)
+    rows = {one["incident"]: one for one in appliance.data("sched incidents")["incidents"]}
+    assert [rows[one["incident"]]["told_ms"] for one in gone] == [None] * len(gone)
+
+
+def test_those_who_watch_learn_whether_an_alert_was_delivered(appliance: Appliance) -> None:
+    use(appliance, "again = 1h")
+    appliance.ask("json watch")
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 1))
+    fail_delivery(appliance)
+    appliance.say("sched pause j")
+    appliance.after(60 * MINUTE)
+    end_all(appliance)
+    events = [event for happened in some(Happened, appliance.past) for event in happened.events]
+    changes = [(event["change"], event["incident"]) for event in events if event["kind"] == "incident"]
+    assert [(change, one["delivery"], one["delivery_failed"]) for change, one in changes] == [
+        ("begun", "example.com-000000002", False),
+        ("not_told", "example.com-000000002", True),
+        ("reminded", "example.com-000000003", False),
+        ("told", None, False),
+    ]
+    assert changes[-1][1] == appliance.data("sched incidents")["incidents"][0]
+
+
+def test_a_restart_keeps_what_was_not_delivered(appliance: Appliance) -> None:
+    use(appliance)
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 1))
+    fail_delivery(appliance)
+    before = row(appliance)
+    appliance.restart(SECOND, files())
+    assert row(appliance) == before
