@@ -98,7 +98,7 @@ def _of_path(importer: Importer, name: str) -> list[Imported]:
         is_template = importer.kind == "timer" and "@" in path.name
         if not is_template and not os.path.lexists(path):
             raise Failure(f"no such file or directory: {path}", USAGE)
-        return [importer.file(file) for file in importer.files_of(path)]
+        return importer.path(path)
     if importer.kind in ("timer", "at"):
         raise Failure(f"`-` stands for a crontab; name the files of a {importer.kind}", USAGE)
     return [importer.stdin(read_stdin())]

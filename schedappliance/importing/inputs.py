@@ -17,15 +17,16 @@ from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab
 from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
-from schedappliance.model.files import ReadFile
+from schedappliance.model.files import ReadFile, ends_with, real_path
 from schedappliance.syntax.text import decode
 
 # The kinds of input, each with the noun of what is counted.
 NOUNS = {"crontab": "line", "cron.d": "line", "timer": "timer", "at": "job"}
 STDIN = "<stdin>"
 
-_SPOOLS = frozenset({"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"})
-# The end of the path of the one crontab with a user column that is a crontab by name.
+# The ends of the paths of the directories with the crontabs of users, also of their copies.
+_SPOOLS = (("spool", "cron"), ("spool", "cron", "crontabs"), ("spool", "cron", "tabs"), ("var", "cron", "tabs"))
+# That of the one crontab with a user column that is a crontab by name.
 _MAIN = ("etc", "crontab")
 # No cron reads what editors and package managers leave behind.
 _LEFT_BEHIND = re.compile(r"\..*|.*(~|\.rpm(save|orig|new)|\.dpkg-\w+|\.swp|\.cfsaved)")
@@ -57,11 +58,16 @@ class Importer:
             return bool(FILE_NAME.fullmatch(name))
         return not _LEFT_BEHIND.fullmatch(name)
 
-    def file(self, path: Path) -> Imported:
-        """The stanzas for one file. Raises Unusable."""
-        return _checked(self._file(path))
+    def path(self, path: Path) -> list[Imported]:
+        """The stanzas for each file that a path stands for. Raises Unusable."""
+        is_directory = path.is_dir()
+        return [self.file(file, file.name if is_directory else None) for file in self.files_of(path)]
 
-    def _file(self, path: Path) -> Imported:
+    def file(self, path: Path, owner: str | None = None) -> Imported:
+        """The stanzas for one file. `owner`: of a crontab without a user column. Raises Unusable."""
+        return _checked(self._file(path, owner))
+
+    def _file(self, path: Path, owner: str | None) -> Imported:
         if self.kind == "timer":
             return import_timer(path, self.wishes, self.read_file, self.expressions)
         try:
@@ -71,21 +77,21 @@ class Importer:
         source, diagnostics = decode(str(path), data)
         if self.kind == "at":
             return import_at_job(source, diagnostics, path.name, self.wishes)
-        return self._crontab(source, diagnostics, path)
+        return self._crontab(source, diagnostics, path, owner or _owner(path))
 
     def stdin(self, data: bytes) -> Imported:
         """The stanzas for a crontab on standard input."""
         source, diagnostics = decode(STDIN, data)
-        return _checked(self._crontab(source, diagnostics, None))
+        return _checked(self._crontab(source, diagnostics, None, None))
 
-    def _crontab(self, source: Source, diagnostics: list[Diagnostic], path: Path | None) -> Imported:
+    def _crontab(self, source: Source, diagnostics: list[Diagnostic], path: Path | None, owner: str | None) -> Imported:
         wishes, form = self.wishes, Form.USER
         if is_anacrontab(source):
             form = Form.ANACRON
-        elif self.kind == "cron.d" or (path and path.parts[-2:] == _MAIN):
+        elif self.kind == "cron.d" or (path and ends_with(path, *_MAIN)):
             form = Form.SYSTEM
-        elif path and str(path.parent) in _SPOOLS and not wishes.user:
-            wishes = replace(wishes, user=path.name)
+        else:
+            wishes = replace(wishes, user=wishes.user or owner)
 
         def is_user(name: str) -> bool:
             return wishes.home_of(name) is not None
@@ -102,6 +108,14 @@ class Importer:
             if path:
                 _name_after_file(imported, path)
         return imported
+
+
+def _owner(path: Path) -> str | None:
+    """The user whose crontab a file is, if it is in a directory with the crontabs of users."""
+    for place in (path, real_path(path)):
+        if any(ends_with(place.parent, *spool) for spool in _SPOOLS):
+            return place.name
+    return None
 
 
 def _checked(imported: Imported) -> Imported:
@@ -157,9 +171,8 @@ def kind_of(path: Path, text: str) -> Kind | None:
         return Kind("an anacrontab", "crontab", span)
     if not all(_CRON_LINE.match(line) for _, line in jobs):
         return None
-    has_users = path.parent.name == "cron.d" or users_in_commands(Source("", text), _is_account)
-    is_main = path.parts[-2:] == _MAIN
-    return Kind("a crontab", "cron.d" if has_users and not is_main else "crontab", span)
+    has_users = ends_with(path.parent, "cron.d") or users_in_commands(Source("", text), _is_account)
+    return Kind("a crontab", "cron.d" if has_users and not ends_with(path, *_MAIN) else "crontab", span)
 
 
 def _is_account(name: str) -> bool:

@@ -26,7 +26,7 @@ from schedappliance.importing.units import (
     with_specifiers,
 )
 from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.files import ReadFile
+from schedappliance.model.files import ReadFile, ends_with, real_path
 from schedappliance.model.time_options import MOST_EXPRESSIONS
 from schedappliance.model.values import duration_text
 
@@ -116,7 +116,7 @@ def _find(name: str, directories: list[Path], drop_ins: list[Path], read_file: R
 
 def _place(directory: Path) -> Path:
     """The directory of a unit, also for the directory of links to enabled units."""
-    return directory.parent if directory.name.endswith((".wants", ".requires")) else directory
+    return real.parent if (real := real_path(directory)).name.endswith((".wants", ".requires")) else directory
 
 
 def _directories(place: Path) -> list[Path]:
@@ -140,7 +140,7 @@ def _owner_of(timer: Unit, wishes: Wishes) -> Owner:
     """A user if the units are in a directory of users, or if the user of `import` names one; else the system."""
     if wishes.user:
         return Owner(wishes.user, wishes.home_of(wishes.user))
-    return Owner(None, None) if timer.path.parent.parts[-2:] == ("systemd", "user") else SYSTEM
+    return Owner(None, None) if ends_with(timer.path.parent, "systemd", "user") else SYSTEM
 
 
 def _triggers(timer: Unit) -> list[_Trigger]:

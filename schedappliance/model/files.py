@@ -96,6 +96,12 @@ def real_path(path: Path | str) -> Path:
         return Path(path)
 
 
+def ends_with(path: Path, *names: str) -> bool:
+    """Whether a path ends with these names: as it is written, seen from the root, or without links."""
+    places = (path, real_path(path.parent) / path.name, real_path(path))
+    return any(place.parts[-len(names) :] == names for place in places)
+
+
 class Folders(Protocol):
     """The directories with the included files: on the disk, in a snapshot, or among the texts of a generation."""
 

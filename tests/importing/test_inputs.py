@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.importing import inputs
 from schedappliance.importing.inputs import kind_of
 from schedappliance.lint.linter import Linter
 from tests.support.imports import FOLDER, importer
@@ -30,15 +29,77 @@ def test_a_directory_stands_for_its_timers_and_at_jobs() -> None:
     assert jobs == ["a0001101c6a3f2", "b0001201c6a3f3"]
 
 
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """A directory with the crontab of `deploy`, and links to both."""
+    directory = tmp_path / "var/spool/cron/crontabs"
+    directory.mkdir(parents=True)
+    (directory / "deploy").write_text("@daily a\n")
+    (tmp_path / "link").symlink_to(directory)
+    (tmp_path / "mine").symlink_to(directory / "deploy")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("working_directory", "path"),
+    [
+        (".", "/SPOOL"),
+        (".", "/SPOOL/deploy"),
+        (".", "//SPOOL/deploy"),
+        (".", "/SPOOL/../crontabs/deploy"),
+        (".", "link"),
+        (".", "link/deploy"),
+        (".", "mine"),
+        ("var/spool/cron", "crontabs"),
+        ("var/spool/cron", "crontabs/deploy"),
+        ("var/spool/cron/crontabs", "."),
+        ("var/spool/cron/crontabs", "deploy"),
+        ("var/spool/cron/crontabs", "./deploy"),
+    ],
+)
 def test_a_crontab_in_the_spool_of_cron_belongs_to_the_user_of_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    working_directory: str, path: str, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "_SPOOLS", {str(tmp_path)})
-    (tmp_path / "deploy").write_text("@daily a\n")
-    imported = importer("crontab").file(tmp_path / "deploy")
+    """By a relative path or a link, the jobs of all users were jobs of the appliance."""
+    monkeypatch.chdir(tmp_path / working_directory)
+    (imported,) = importer("crontab").path(Path(path.replace("/SPOOL", str(spool))))
     assert imported.title.endswith("read as a crontab of deploy")
     assert imported.entries[0].jobs[0].options["user"] == "deploy"
     assert imported.notes == []
+
+
+def test_the_crontabs_in_a_directory_belong_to_the_users_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "deploy").write_text("@daily a\n")
+    (imported,) = importer("crontab").path(tmp_path)
+    assert imported.entries[0].jobs[0].options["user"] == "deploy"
+    (imported,) = importer("crontab", user="root").path(tmp_path)
+    assert imported.entries[0].jobs[0].options["user"] == "root"
+    (imported,) = importer("crontab").path(tmp_path / "deploy")
+    assert "user" not in imported.entries[0].jobs[0].options
+
+
+@pytest.mark.parametrize(
+    ("working_directory", "path"), [("etc", "crontab"), (".", "etc/crontab"), (".", "link/crontab")]
+)
+def test_the_crontab_of_the_system_is_known_by_each_path_to_it(
+    working_directory: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    # Its own name says where it is, also if it is a link.
+    (tmp_path / "static").write_text("@daily nosuch a\n")
+    (tmp_path / "etc/crontab").symlink_to(tmp_path / "static")
+    (tmp_path / "link").symlink_to(tmp_path / "etc")
+    monkeypatch.chdir(tmp_path / working_directory)
+    (imported,) = importer("crontab").path(Path(path))
+    assert imported.entries[0].jobs[0].options["user"] == "nosuch"
+
+
+def test_lint_knows_a_file_of_cron_d_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cron.d").mkdir()
+    monkeypatch.chdir(tmp_path / "cron.d")
+    kind = kind_of(Path("php"), "@daily nosuch a\n")
+    assert kind is not None
+    assert kind.argument == "cron.d"
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,31 @@ def test_specifiers_in_a_unit_of_a_user_are_those_of_its_owner(tmp_path: Path) -
     assert entry.jobs[0].options["argv"] == '( "/bin/echo" "deploy" "/home/deploy" )'
 
 
+def test_a_unit_of_a_user_is_one_by_each_path_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a relative path, it was a unit of the system, and the job ran as root."""
+    folder = tmp_path / "systemd/user"
+    folder.mkdir(parents=True)
+    jobs = entry_of(folder).jobs
+    assert "user" not in jobs[0].options
+    (tmp_path / "link").symlink_to(folder)
+    assert entry_at(tmp_path / "link/a.timer").jobs == jobs
+    for directory, path in ((folder, "a.timer"), (folder, "./a.timer"), (folder.parent, "user/a.timer")):
+        monkeypatch.chdir(directory)
+        assert entry_at(Path(path)).jobs == jobs
+
+
+def test_an_enabled_timer_is_found_from_the_directory_of_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = entry_of(tmp_path).jobs
+    links = tmp_path / "timers.target.wants"
+    links.mkdir()
+    (links / "a.timer").symlink_to(tmp_path / "a.timer")
+    monkeypatch.chdir(links)
+    assert entry_at(Path("a.timer")).jobs == jobs
+    assert [imported.entries[0].jobs for imported in importer("timer").path(Path())] == [jobs]
+
+
 def test_an_enabled_timer_is_found_from_its_link(tmp_path: Path) -> None:
     entry_of(tmp_path)
     links = tmp_path / "timers.target.wants"

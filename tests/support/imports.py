@@ -61,7 +61,7 @@ def inputs_of(case: Case, root: Path = FOLDER) -> list[Imported]:
     """What a case below a root is imported as, with paths that start at its folder."""
     reader = importer(case.kind, case.user)
     with contextlib.chdir(root / case.folder):
-        inputs = [reader.file(path) for name in case.paths for path in reader.files_of(Path(name))]
+        inputs = [imported for name in case.paths for imported in reader.path(Path(name))]
     give_unique_names(inputs)
     return inputs
 
