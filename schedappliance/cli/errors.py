@@ -10,6 +10,8 @@ from typing import TextIO
 from schedappliance.visible import visible
 
 OK, FAILED, USAGE, UNAVAILABLE, STILL_QUEUED, UNUSABLE, INTERRUPTED = 0, 1, 2, 69, 75, 78, 130
+# What the machine can lack or fail at in any read or write. No bug of the program causes these errors.
+TROUBLE = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Failure(Exception):
@@ -48,6 +50,9 @@ def exit_status(error: Exception) -> int:
     # Imported only after a failure: the import takes 15 ms of processor time, a whole console command takes 50.
     from schedappliance.diagnostics import Unusable
 
+    if isinstance(error, OSError) and error.errno in TROUBLE:
+        print_error(": ".join(filter(None, (error.strerror, str(error.filename or "")))))
+        return FAILED
     if not isinstance(error, Unusable):
         raise error
     if error.diagnostics:

@@ -6,14 +6,13 @@ Rule: a subcommand imports what it needs and nothing else, so that short command
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from schedappliance import __version__
 from schedappliance.cli.errors import FAILED, INTERRUPTED, exit_status, print_error
-from schedappliance.cli.streams import discard_output, prepare_streams, use_utf8_mode
+from schedappliance.cli.streams import OutputFailed, discard_output, prepare_streams, use_utf8_mode
 
 DESCRIPTION = "A job scheduler for Linux servers that runs each job on time and exactly once."
 # Console commands that are subcommands too. Their arguments are those of the console command.
@@ -75,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:
-        # A resource that cannot be used raises Unusable, so this error comes from writing the output.
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            raise
+    except OutputFailed as error:
         print_error(f"cannot write the output: {error.strerror}")
         discard_output()
         return FAILED

@@ -82,6 +82,10 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+class OutputFailed(OSError):
+    """The output cannot be written, for example on a full disk. Other files raise other errors."""
+
+
 class _Output(io.RawIOBase):
     """A descriptor for writing. What is written after its reader has left is discarded, as in `... | head`.
 
@@ -108,7 +112,7 @@ class _Output(io.RawIOBase):
                 return os.write(self._descriptor, data)
         except OSError as error:
             if self._descriptor != 2 and not isinstance(error, BrokenPipeError):
-                raise
+                raise OutputFailed(error.errno, error.strerror) from error
             self.is_abandoned = True
         return memoryview(data).nbytes
 

@@ -99,10 +99,10 @@ class FileDiagnostic(Diagnostic):
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """The result of the last reload."""
+    """The result of the last reload. Without a time if the start of the appliance waits for the store."""
 
-    time: str
-    time_ms: int
+    time: str | None
+    time_ms: int | None
     outcome: str
     diagnostics: tuple[FileDiagnostic, ...]
 

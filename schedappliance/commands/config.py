@@ -288,7 +288,7 @@ def status(view: View, _command: Command) -> Outcome:
     active, last = view.unless_degraded(view.store.settings.last_generation), view.status.last_reload
     data: dict[str, Any] = {
         "generation": active.number if active else None,
-        "digest": view.status.digest,
+        "digest": view.status.digest or (active.digest if active else ""),
         **time_data("applied_at", active.applied_ms if active else None),
         "last_attempt": {
             **time_data("time", last.at_ms),
@@ -306,7 +306,7 @@ def status(view: View, _command: Command) -> Outcome:
         f"generation: {data['generation'] or 'unknown, since the store cannot be read'}",
         f"digest: {data['digest']}",
         *([f"applied: {local_text(active.applied_ms, view.zone)}"] if active else []),
-        f"last attempt: {local_text(last.at_ms, view.zone)} {last.outcome}",
+        f"last attempt: {f'{local_text(last.at_ms, view.zone)} ' if last.at_ms is not None else ''}{last.outcome}",
         *(f"\t{line}" for line in last.lines),
         *(f"warning: {text}" for text in view.status.warnings),
         f"watch: {view.status.watch}",

@@ -112,7 +112,7 @@ def may_list(view: View) -> bool:
 def rejected_files(view: View) -> list[str]:
     """A note if the stanza files were rejected, since the declared jobs may then differ from the present files."""
     reload = view.status.last_reload
-    if reload.outcome != "rejected":
+    if reload.outcome != "rejected" or reload.at_ms is None:
         return []
     return [f"the stanza files read at {time_text(reload.at_ms, view.zone)} were rejected: see `config status`"]
 

@@ -79,8 +79,9 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
         waits = (("waiting", spool.waiting), ("in_progress", spool.in_progress))
         yield "spool_files", "gauge", ("state",), [((state,), number) for state, number in waits]
     reload = status.last_reload
-    yield _one("configuration_last_reload_successful", int(reload.outcome == "accepted"))
-    yield _one("configuration_last_reload_timestamp_seconds", reload.at_ms / 1000)
+    if reload.at_ms is not None:
+        yield _one("configuration_last_reload_successful", int(reload.outcome == "accepted"))
+        yield _one("configuration_last_reload_timestamp_seconds", reload.at_ms / 1000)
     yield _one("overrides", len(view.options.overrides))
     for name, value in view.ask.measure_devices().items():
         kind = "counter" if name.endswith("_total") else "gauge"

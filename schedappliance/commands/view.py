@@ -40,13 +40,13 @@ NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty s
 class ReloadResult(NamedTuple):
     """The result of the last reload. `lines`: its diagnostics, one on each line."""
 
-    at_ms: int
+    at_ms: int | None
     outcome: str
     lines: tuple[str, ...] = ()
     diagnostics: tuple[dict[str, Any], ...] = ()
 
 
-NEVER = ReloadResult(0, "never")
+NEVER = ReloadResult(None, "never")
 
 
 class Counts(NamedTuple):

@@ -54,9 +54,11 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
             remember_loss(path, cause_of(pages))
         opened = _open_file(path)
         return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
-    except BaseException:
+    except BaseException as error:
         for descriptor in locks:
             os.close(descriptor)
+        if isinstance(error, OSError):
+            raise unopenable(path, error) from error
         raise
 
 
@@ -268,7 +270,8 @@ def unopenable(path: Path, error: Exception) -> Unusable:
         remedy = "free some space on its disk"
     elif primary_code(error) in LOCKED:
         remedy = f"another process is writing to it: `fuser {path}` shows which"
-    return Unusable(f"cannot open the store {path}: {error}", remedy)
+    reason = error.strerror if isinstance(error, OSError) else error
+    return Unusable(f"cannot open the store {path}: {reason}", remedy)
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.cli.errors import FAILED
 from schedappliance.cli.main import SHORT, SUBCOMMANDS, main
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -83,6 +85,17 @@ def test_an_output_that_cannot_be_written_is_status_1(words: list[str]) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+
+
+def test_a_failing_disk_is_no_failing_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error", "/srv/a")
+
+    monkeypatch.setattr("schedappliance.cli.explain.run", fail)
+    assert main(["explain"]) == FAILED
+    assert capsys.readouterr().err == "error: Input/output error: /srv/a\n"
 
 
 def test_a_console_command_imports_little(tmp_path: Path) -> None:

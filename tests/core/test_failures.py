@@ -941,6 +941,29 @@ def test_a_clock_that_was_set_before_a_degraded_start_is_followed_once(
         agrees_with_its_store(appliance)
 
 
+def test_the_status_of_a_degraded_start_has_no_attempt_and_the_stored_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance = Appliance(tmp_path / "sched.db")
+    with closing(appliance):
+        appliance.say("sched in 60 pid")
+        digest = appliance.data("config status")["digest"]
+        monkeypatch.setattr(FragileDatabase, "full", True)
+        appliance.restart(after_ms=SECOND)
+        status = appliance.data("config status")
+        assert status["degraded"]
+        assert (status["digest"], status["last_attempt"]) == (
+            digest,
+            {"time": None, "time_ms": None, "outcome": "never", "diagnostics": []},
+        )
+        assert "\nlast attempt: never\n" in appliance.say("config status")
+        assert "configuration_last_reload_timestamp_seconds" not in str(appliance.data("metrics"))
+        monkeypatch.setattr(FragileDatabase, "full", False)
+        appliance.after(SECOND)
+        assert appliance.data("config status")["last_attempt"]["outcome"] == "accepted"
+        assert "configuration_last_reload_timestamp_seconds" in str(appliance.data("metrics"))
+
+
 def test_a_repair_is_logged_when_its_transaction_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed commit undoes the log line."""
     appliance = Appliance(tmp_path / "sched.db")

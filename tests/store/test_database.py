@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import re
@@ -115,6 +116,24 @@ OTHER_KINDS: dict[str, Callable[[Path], object]] = {
     "a symbolic link": lambda path: path.symlink_to("missing"),
     "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
 }
+
+
+def test_a_disk_that_cannot_be_read_is_the_fault_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill, the store is read before SQLite opens it. The error was said to be that of the output."""
+    path = tmp_path / "sched.db"
+    open_database(path).close()
+    Path(f"{path}-wal").write_bytes(b"\0" * 100)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", fail)
+        wanted = f"cannot open the store {path}: Input/output error; check that its disk is healthy and writable"
+        with pytest.raises(Unusable, match=f"^{re.escape(wanted)}$"):
+            open_database(path)
+    Path(f"{path}-wal").unlink()
+    open_database(path).close()
 
 
 @pytest.mark.timeout(60)

@@ -328,7 +328,7 @@ class Feed:
         health = await _data(session, "health", self.health)
         status = await _data(session, "config status", {"last_attempt": None})
         attempt = status["last_attempt"]
-        refused = attempt if attempt and attempt["outcome"] != "accepted" else None
+        refused = attempt if attempt and attempt["outcome"] == "rejected" else None
         stanzas = await _data(session, "config show sched", [])
         zone = next((one["options"].get("zone") for one in stanzas if one["options"]), None)
         if (health, refused, zone) != (self.health, self.refused, self.zone):
