@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -43,22 +43,26 @@ RESULT_PAUSE_S = 0.25
 class AsyncSession(Connection):
     """A connection whose calls are awaited."""
 
-    async def ask(self, line: str) -> dict[str, Any]:
+    async def ask(self, line: str) -> Message:
         """As Session.ask."""
+        return (await self.ask_together([line]))[0]
+
+    async def ask_together(self, lines: Sequence[str]) -> list[Message]:
+        """The responses to lines that are sent at once, in their order. The appliance may carry them out in one turn."""
         connection = self._open(socket.SOCK_NONBLOCK)
         try:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await asyncio.get_running_loop().sock_sendall(connection, self._wire.request(line))
+                    await asyncio.get_running_loop().sock_sendall(connection, b"".join(map(self._wire.request, lines)))
             except OSError as error:
                 raise lost(self._endpoint, error) from error
-            response = await self.next_message(self._timeout)
+            responses = [await self.next_message(self._timeout) for _ in lines]
         except BaseException:
-            # The answer may still come. It must not be read as the answer to the next line.
+            # The answers may still come. They must not be read as those to the next lines.
             self.close()
             raise
-        self.in_transaction = response["transaction"]
-        return response
+        self.in_transaction = responses[-1]["transaction"]
+        return responses
 
     def set_timeout(self, timeout: float | None) -> None:
         """How many seconds the appliance may take for each of the next responses."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from schedappliance.clock import Clock
 from schedappliance.web.access.accounts import own_name
 from schedappliance.web.access.viewer import Viewer
 
+# How many questions are sent at once. The appliance answers them in one turn, and a due job waits for its end: 4 ms.
+TOGETHER = 20
 # Of a viewer: a slow answer, such as a preview, must not delay the others.
 CONNECTIONS = 4
 # Viewers whose connections stay open. The console gives a quarter of its connections to one user.
@@ -66,6 +68,15 @@ class Gateway:
             session.set_timeout(PREVIEW_SECONDS if line.startswith("preview") else PATIENCE_SECONDS)
             return await session.ask(f"json {line}")
 
+    async def ask_all(self, viewer: Viewer, lines: Sequence[str]) -> list[Message]:
+        """The responses to each `json LINE`, for commands that change nothing. Raises Unavailable."""
+        responses: list[Message] = []
+        for at in range(0, len(lines), TOGETHER):
+            async with self._connection(viewer) as session:
+                session.set_timeout(PATIENCE_SECONDS)
+                responses += await session.ask_together([f"json {line}" for line in lines[at : at + TOGETHER]])
+        return responses
+
     async def data(self, viewer: Viewer, line: str, reads_failures: bool = False) -> Any:
         """The data of the answer. `reads_failures`: also those of a failure, if it has some. Raises Error."""
         response = await self.ask(viewer, line)
@@ -79,8 +90,17 @@ class Gateway:
         ground = self._grounds.get(viewer.name)
         known = None if ground is None else self._rights.get((ground, line))
         if known is None and (viewer.name, line) not in self._refused:
-            return await self._is_allowed(viewer, line)
+            return (await self._allowed(viewer, [line]))[0]
         return bool(known)
+
+    async def learn(self, viewer: Viewer, lines: Iterable[str]) -> None:
+        """Asks at once whether the roles allow many commands. After that, `may` knows it. Raises Unavailable."""
+        ground = await self.ground(viewer)
+        known, refused = self._rights, self._refused
+        lines = [
+            line for line in dict.fromkeys(lines) if (ground, line) not in known and (viewer.name, line) not in refused
+        ]
+        await self._allowed(viewer, lines)
 
     async def ground(self, viewer: Viewer) -> Ground:
         """What decides about the rights of a viewer; the name of one who may not ask. Raises Unavailable."""
@@ -89,19 +109,24 @@ class Gateway:
             await self.may(viewer, ANY_LINE)
         return self._grounds.get(viewer.name) or (None, (viewer.name,), ())
 
-    async def _is_allowed(self, viewer: Viewer, line: str) -> bool:
+    async def _allowed(self, viewer: Viewer, lines: Sequence[str]) -> list[bool]:
         # If the files change during the question, its answer is kept where nobody looks any more.
         rights, grounds, refused = self._rights, self._grounds, self._refused
-        try:
-            answer = await self.data(viewer, f"authz may {line}", reads_failures=True)
-        except Rejected:
-            # Not a command, or a user who may not even ask.
-            refused.add((viewer.name, line))
-            return False
-        ground = answer["digest"], tuple(answer["roles"]), tuple(answer["delegate_roles"] or ())
-        grounds[viewer.name] = ground
-        rights[ground, line] = bool(answer["allowed"])
-        return rights[ground, line]
+        allowed = []
+        for line, response in zip(
+            lines, await self.ask_all(viewer, [f"authz may {one}" for one in lines]), strict=True
+        ):
+            answer = response["data"]
+            allowed.append(answer is not None and bool(answer["allowed"]))
+            if answer is not None:
+                ground = answer["digest"], tuple(answer["roles"]), tuple(answer["delegate_roles"] or ())
+                grounds[viewer.name], rights[ground, line] = ground, allowed[-1]
+            elif isinstance(error := error_in(response), Rejected):
+                # Not a command, or a user who may not even ask.
+                refused.add((viewer.name, line))
+            else:
+                raise error
+        return allowed
 
     def forget_rights(self) -> None:
         """The roles may have changed."""

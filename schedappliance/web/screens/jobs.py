@@ -25,7 +25,6 @@ FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
 # These need the runs.
 FILTERS_OF_RUNS = ("failing", "running")
 FORMS = ("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")
-VERBS = ("run", "pause", "resume")
 
 
 async def collect(look: Look) -> dict[str, Any]:
@@ -95,19 +94,23 @@ async def _switched_off(look: Look) -> list[Row]:
     stanzas = await look.data_if_allowed("config show") or []
     listed = {job["name"] for job in look.feed.jobs.values()}
     names = [one["name"] for one in stanzas if one["stanza"] == "job" and one["name"] not in listed][:EACH]
-    jobs = []
-    for name in names:
-        try:
-            details = await look.details(f"sched show {quoted(name)}")
-        except Rejected:
-            continue
-        jobs.append(details | {"paused": False, "recurrent": True, "next_run_ms": details["next_run_ms"] or 0})
-    return jobs
+    jobs = (await look.all_details([{"name": name, "id": name} for name in names])).values()
+    return [job | {"paused": False, "recurrent": True, "next_run_ms": job["next_run_ms"] or 0} for job in jobs]
 
 
 async def _rows(look: Look, jobs: list[Row]) -> list[Row]:
+    for verb in ("run", "pause", "resume"):
+        await look.learn(verb, [job for job in jobs if verb in _verbs(job)])
+    if not await look.may_see_runs():
+        await look.learn("history", jobs)
+    await _learn_words(look, jobs)
     last = look.feed.columns.newest([job["id"] for job in jobs], RESULTS)
     return [await _row(look, job, last[job["id"]] if await look.may_see_runs(job) else []) for job in jobs]
+
+
+def _verbs(job: Row) -> tuple[str, str]:
+    """The buttons of a row."""
+    return "run", "resume" if job["paused"] else "pause"
 
 
 async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
@@ -115,7 +118,7 @@ async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
     state = "paused" if job["paused"] else runs[0].state if runs and runs[0].state in ("started", "queued") else None
     return job | {
         "word": job_words(job)[0],
-        "lines": {verb: await look.line(verb, job) for verb in VERBS},
+        "lines": {verb: await look.line(verb, job) for verb in _verbs(job)},
         "words": await _words(look, job),
         "cells": _cells(look, job["id"], runs),
         "last": runs[0] if runs else None,
@@ -136,14 +139,17 @@ def _cells(look: Look, job: str, runs: list[RunRow]) -> Markup:
     return picture
 
 
+async def _learn_words(look: Look, jobs: list[Row]) -> None:
+    """Asks what calendars mean, once for each calendar."""
+    words = look.feed.words
+    details = await look.all_details([job for job in jobs if job["calendar"] and job["id"] not in words])
+    words.update({job: one["words"] for job, one in details.items()})
+
+
 async def _words(look: Look, job: Row) -> str:
-    """When a job runs. The appliance says what a calendar means, once for each calendar."""
-    if not job["calendar"] or not await look.may(line := await look.line("show", job)):
-        return schedule_words(job)
-    key, words = job["id"], look.feed.words
-    if key not in words:
-        words[key] = (await look.details(line))["words"] or schedule_words(job)
-    return words[key]
+    """When a job runs. The appliance says what a calendar means."""
+    may_know = job["calendar"] and await look.may(await look.line("show", job))
+    return (may_know and look.feed.words.get(job["id"])) or schedule_words(job)
 
 
 def schedule_words(job: Row) -> str:

@@ -6,7 +6,7 @@ each key of an answer is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from schedappliance.web.rendering.addresses import job_words
 from schedappliance.web.rendering.times import Times
 
 MOST_DUE_TIMES = 100
+# `sched show` without outputs.
+BRIEF = " output none"
 # Each of them is a question to the appliance, until the roles may have changed.
 MOST_SINGLE = 1000
 
@@ -85,9 +87,17 @@ class Look:
 
     async def details(self, line: str) -> Row:
         """What `sched show` says about a job or a run; without outputs, if a role allows this form. Raises Error."""
-        brief = f"{line} output none"
+        brief = f"{line}{BRIEF}"
         details: Row = await self.data(brief if await self.may(brief) else line)
         return details
+
+    async def all_details(self, jobs: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
+        """The details of those of the jobs that the viewer may see, by the ids. Raises Unavailable."""
+        for more in ("", BRIEF):
+            await self.learn("show", jobs, more)
+        lines = {job["id"]: line for job in jobs if await self.may(line := await self.line("show", job))}
+        briefs = [f"{line}{BRIEF}" if await self.may(f"{line}{BRIEF}") else line for line in lines.values()]
+        return {job: data for job, data in zip(lines, await self.all_data(briefs), strict=True) if data}
 
     async def may(self, line: str) -> bool:
         """Raises Unavailable."""
@@ -97,27 +107,44 @@ class Look:
         """Those of the commands that change something which the viewer may give here. Raises Unavailable."""
         if self.is_read_only:
             return frozenset()
+        lines = list(lines)
+        await self.gateway.learn(self.viewer, lines)
         return frozenset([line for line in lines if await self.may(line)])
 
     async def line(self, verb: str, job: Mapping[str, Any], more: str = "") -> str:
         """The command for a job, or the job of a run, as the roles of the viewer allow it. Raises Unavailable."""
-        lines = [f"sched {verb} {quoted(word)}{more}" for word in job_words(job)]
+        lines = _lines(verb, job, more)
         for line in lines:
             if await self.may(line):
                 return line
         return lines[0]
 
-    async def due_times(self, job: Row, until_ms: int) -> list[int]:
-        """The next due times of a job with a calendar, which are asked for again when it has another next one. Raises Error."""
-        line = await self.line("next", job, f" {MOST_DUE_TIMES}")
-        if job["next_run_ms"] > until_ms or not await self.may(line):
-            return []
-        planned = self.feed.planned
-        known = planned.get(job["id"])
-        if known is None or known[0] != job["next_run_ms"]:
-            data = await self.data(line)
-            known = planned[job["id"]] = [one["due_ms"] for one in data["next"]] or [job["next_run_ms"]]
-        return known
+    async def learn(self, verb: str, jobs: Sequence[Mapping[str, Any]], more: str = "") -> None:
+        """Asks about the rights of all these jobs at once, so that `line` asks about none of them. Raises Unavailable."""
+        spellings = [_lines(verb, job, more) for job in jobs]
+        await self.gateway.learn(self.viewer, [lines[0] for lines in spellings])
+        await self.gateway.learn(self.viewer, [lines[-1] for lines in spellings if not await self.may(lines[0])])
+
+    async def all_data(self, lines: Sequence[str]) -> list[Any]:
+        """The data of commands that are asked at once; None for what is rejected. Raises Unavailable."""
+        return [response["data"] for response in await self.gateway.ask_all(self.viewer, lines)]
+
+    async def due_times(self, jobs: Sequence[Row], until_ms: int) -> dict[str, list[int]]:
+        """The next due times of jobs with a calendar, by their ids. They are asked for again when a job has another next one.
+
+        None of jobs that are due later, or whose due times the viewer may not see. Raises Unavailable.
+        """
+        planned, more = self.feed.planned, f" {MOST_DUE_TIMES}"
+        soon = [job for job in jobs if job["next_run_ms"] <= until_ms]
+        await self.learn("next", soon, more)
+        lines = {job["id"]: line for job in soon if await self.may(line := await self.line("next", job, more))}
+        shown = [job for job in soon if job["id"] in lines]
+        old = [job for job in shown if planned.get(job["id"], [None])[0] != job["next_run_ms"]]
+        for job, data in zip(old, await self.all_data([lines[job["id"]] for job in old]), strict=True):
+            planned[job["id"]] = (
+                [one["due_ms"] for one in data["next"]] if data and data["next"] else [job["next_run_ms"]]
+            )
+        return {job["id"]: [] for job in jobs} | {job["id"]: planned[job["id"]] for job in shown}
 
     async def jobs(self) -> list[Row]:
         """The jobs of the feed: all of them if the viewer may list them, or else those that the viewer may show.
@@ -128,6 +155,7 @@ class Look:
         if await self.may("sched list"):
             return jobs
         declared = [job for job in jobs if job["name"]][:MOST_SINGLE]
+        await self.learn("show", declared)
         return [job for job in declared if await self.may(await self.line("show", job))]
 
     async def may_see_runs(self, job: Row | None = None) -> bool:
@@ -144,6 +172,7 @@ class Look:
         if await self.may_see_runs():
             return ShownRuns(feed.columns, list(feed.live.values()), list(feed.failed.values()), None)
         declared = [job for job in feed.jobs.values() if job["name"]][:MOST_SINGLE]
+        await self.learn("history", declared)
         jobs = {job["id"]: job for job in declared if await self.may_see_runs(job)}
         columns = feed.columns.only(jobs) if jobs else RunColumns()
         live = [run for run in feed.live.values() if run["id"] in jobs]
@@ -158,3 +187,8 @@ class Look:
         """The incidents, the newest first, if the viewer may list them. Raises Unavailable."""
         incidents = self.feed.incidents.values() if await self.may("sched incidents") else ()
         return sorted(incidents, key=lambda one: -one["since_ms"])
+
+
+def _lines(verb: str, job: Mapping[str, Any], more: str) -> list[str]:
+    """The command for a job, by each word for the job."""
+    return [f"sched {verb} {quoted(word)}{more}" for word in job_words(job)]

@@ -23,8 +23,8 @@ async def collect(look: Look) -> dict[str, Any]:
     jobs = [job for job in await look.jobs() if not job["paused"]]
     end_ms = month_span(*chosen_month(look), look.times)[1]
     planned = [at for job in jobs if job["interval_ms"] for at in _at_intervals(job, end_ms)]
-    for job in [job for job in jobs if job["calendar"]][:MOST_CALENDARS]:
-        planned += await look.due_times(job, end_ms)
+    calendars = [job for job in jobs if job["calendar"]][:MOST_CALENDARS]
+    planned += [at for due in (await look.due_times(calendars, end_ms)).values() for at in due]
     planned += [job["next_run_ms"] for job in jobs if not job["interval_ms"] and not job["calendar"]]
     return {"may_see_runs": True, **month_of(look, "/month", await look.runs(), planned)}
 

@@ -110,7 +110,7 @@ async def _timeline(look: Look, jobs: list[Row], runs: ShownRuns) -> Any:
     if runs.jobs is not None:
         listed = {job["id"] for job in jobs}
         jobs = [job if key in listed else job | NOT_PLANNED for key, job in runs.jobs.items()]
-    planned = {job["id"]: await look.due_times(job, span.until_ms) for job in jobs[:MOST_LANES] if job["calendar"]}
+    planned = await look.due_times([job for job in jobs[:MOST_LANES] if job["calendar"]], span.until_ms)
     instants = (span.since_ms // 1000, span.now_ms // 1000, span.until_ms // 1000)
     key = (instants, look.times.zone_name, shown, of_jobs, frozenset(job for job, due in planned.items() if due))
     if key not in look.feed.pictures:

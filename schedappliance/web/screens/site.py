@@ -81,6 +81,7 @@ class Site:
 
     async def _collected(self, look: Look, screen: Screen, common: dict[str, Any]) -> dict[str, Any]:
         """All values. Those that all screens show are put into `common`: the page of an error shows them too. Raises Error."""
+        await self.gateway.learn(look.viewer, [*SAYING_TROUBLES, *(one[3] for one in NAVIGATION if one[3])])
         common["navigation"] = [one[:3] for one in NAVIGATION if await self._may_visit(look, one[0], one[3])]
         common["troubles"] = await self._troubles(look)
         common["may_see_troubles"] = all([await look.may(line) for line in SAYING_TROUBLES])

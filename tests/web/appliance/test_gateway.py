@@ -15,7 +15,7 @@ import pytest
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock, ManualClock, SystemClock
 from schedappliance.web.access.viewer import Viewer
-from schedappliance.web.appliance.gateway import CONNECTIONS, FRESH_MS, VIEWERS, Gateway
+from schedappliance.web.appliance.gateway import CONNECTIONS, FRESH_MS, TOGETHER, VIEWERS, Gateway
 
 SYSTEM_CLOCK = SystemClock()
 ALICE, BOB, OWN = (Viewer(name, None, "socket") for name in ("alice", "bob", "own"))
@@ -107,6 +107,59 @@ def test_rights_are_asked_for_once_until_the_roles_may_have_changed(directory: P
         gateway.forget_rights()
         assert not await gateway.may(ALICE, "sched list")
         assert [request["as"] for request in appliance.requests] == ["alice", "alice"]
+
+    with_gateway(directory, check)
+
+
+def test_the_rights_to_many_commands_are_asked_for_together_and_once(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        lines = [f"sched run {number}" for number in range(2 * TOGETHER + 1)]
+        assert await gateway.may(ALICE, lines[3])
+        await gateway.learn(ALICE, [*lines, *lines])
+        assert len(appliance.requests) == len(lines)
+        assert all([await gateway.may(viewer, line) for viewer in (ALICE, BOB) for line in lines])
+        assert len(appliance.requests) == len(lines) + 1, "the ground of bob"
+        appliance.allowed = False
+        await gateway.learn(OWN, lines)
+        appliance.allowed = True
+        assert not any([await gateway.may(OWN, line) for line in lines]) and await gateway.may(ALICE, lines[0])
+
+    with_gateway(directory, check)
+
+
+def test_each_of_the_answers_that_come_together_counts_for_the_roles_that_it_names(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        def leave() -> None:
+            appliance.roles["alice"] = [] if len(appliance.requests) >= 3 else ["staff"]
+
+        appliance.meanwhile = leave
+        await gateway.learn(ALICE, ["sched list", "sched history", "sched show a", "sched run a"])
+        assert [await gateway.may(ALICE, line) for line in ("sched show a", "sched run a")] == [False, False]
+        assert not await gateway.may(ALICE, "sched list")
+        assert await gateway.may(BOB, "sched list") and await gateway.may(BOB, "sched show a")
+
+    with_gateway(directory, check)
+
+
+def test_the_answers_to_questions_that_are_sent_together_keep_their_order(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        lines = [f"sched show {number}" for number in range(TOGETHER + 1)]
+        responses = await gateway.ask_all(ALICE, lines)
+        assert [one["data"]["command"] for one in responses] == [f"json {line}" for line in lines]
+        assert appliance.connections == 1 and await gateway.ask_all(ALICE, []) == []
+        appliance.is_mute = True
+        assert [one["data"] for one in await gateway.ask_all(ALICE, lines[:2])] == [None, None]
+
+    with_gateway(directory, check)
+
+
+def test_a_viewer_who_may_not_ask_has_no_right(directory: Path) -> None:
+    async def check(gateway: Gateway, appliance: Appliance) -> None:
+        appliance.is_mute = True
+        for _ in range(2):
+            await gateway.learn(ALICE, ["sched list", "sched history"])
+            assert not await gateway.may(ALICE, "sched list") and not await gateway.may(ALICE, "sched history")
+        assert len(appliance.requests) == 3, "with that for the ground"
 
     with_gateway(directory, check)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from schedappliance.web.appliance.gateway import Gateway, Ground
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.times import Times, _Utc
 from schedappliance.web.screens import job as one_job
-from schedappliance.web.screens import jobs, now, runs
+from schedappliance.web.screens import jobs, month, now, runs
 from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.site import Screen, Site
 from tests.web.appliance.test_feed import DAY_MS, JOB, RUN
@@ -43,6 +44,12 @@ class Roles(Gateway):
     async def data(self, _viewer: Viewer, line: str, reads_failures: bool = False) -> Any:  # noqa: ARG002
         self.asked.append(line)
         return self._listed
+
+    async def learn(self, _viewer: Viewer, _lines: Iterable[str]) -> None:
+        pass
+
+    async def ask_all(self, viewer: Viewer, lines: Sequence[str]) -> list[Row]:
+        return [{"ok": True, "data": await self.data(viewer, line)} for line in lines]
 
 
 def _look(pattern: str, address: str = "/", listed: list[Row] | None = None) -> tuple[Look, Roles]:
@@ -279,3 +286,41 @@ def test_the_options_are_those_of_the_job_and_of_its_program() -> None:
     for command, program in (('run "my report" -x', 'program "my report"'), ("RUN hello", "program hello")):
         assert one_job.scopes(JOB | {"command": command}) == ["job greeting", program]
     assert one_job.scopes(JOB | {"name": None, "command": "sched pause other"}) == []
+
+
+class Counted(Gateway):
+    """A gateway that counts how often it asks the appliance. The roles allow what a pattern matches."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(Path("/nowhere"), ManualClock(0), "own")
+        self._pattern, self.exchanges = re.compile(pattern), 0
+
+    async def ask_all(self, _viewer: Viewer, lines: Sequence[str]) -> list[Row]:
+        self.exchanges += bool(lines)
+        return [{"ok": True, "data": self._data(line)} for line in lines]
+
+    async def ask(self, viewer: Viewer, line: str) -> Row:
+        return (await self.ask_all(viewer, [line]))[0]
+
+    def _data(self, line: str) -> Any:
+        if line.startswith("authz may "):
+            allowed = bool(self._pattern.search(line.removeprefix("authz may ")))
+            return {"allowed": allowed, "roles": [], "delegate_roles": None, "digest": ""}
+        return {"words": "at noon", "next": []} if line.startswith(("sched show", "sched next")) else []
+
+
+@pytest.mark.parametrize("pattern", [".", "^sched (list|history)$", "^sched (show|history|next) j7( |$)", "^nothing$"])
+def test_a_first_view_asks_about_all_jobs_together(pattern: str) -> None:
+    for screen, path in (
+        (jobs.collect, "/jobs"),
+        (jobs.collect, "/jobs?show=off"),
+        (now.collect, "/"),
+        (month.collect, "/month"),
+    ):
+        look, _ = _look(".", path)
+        for number in range(100):
+            key, calendar = f"n-{number:09d}", ["0 12 * * *"] if number % 2 else None
+            look.feed.jobs[key] = JOB | {"id": key, "name": f"j{number}", "calendar": calendar, "interval_ms": None}
+        site = Site("t", False, counted := Counted(pattern), look.feed, ManualClock(0))
+        asyncio.run(site.values(replace(look, gateway=counted), Screen("/", "Now", "now.html", screen)))
+        assert counted.exchanges <= 20, path

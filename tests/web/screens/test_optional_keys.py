@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -61,6 +61,9 @@ class Console:
         if line.endswith("as base64"):
             data["base64"] = BASE64
         return response(self.answers, data)
+
+    async def ask_together(self, lines: Sequence[str]) -> list[Message]:
+        return [await self.ask(line) for line in lines]
 
     def set_timeout(self, timeout: float | None) -> None:
         pass

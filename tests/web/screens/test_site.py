@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,12 @@ class NoRole:
 
     async def ground(self, _viewer: Viewer) -> tuple[str, ...]:
         return ()
+
+    async def learn(self, _viewer: Viewer, _lines: Iterable[str]) -> None:
+        pass
+
+    async def ask_all(self, _viewer: Viewer, lines: Sequence[str]) -> list[Any]:
+        return [{"ok": False, "data": None} for _ in lines]
 
     answer = ask = data
 
