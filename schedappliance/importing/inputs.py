@@ -15,6 +15,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.importing.atjob import FILE_NAME, import_at_job
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, lacks_users, users_in_commands
 from schedappliance.importing.expressions import Expressions
+from schedappliance.importing.refusals import LEFT_BEHIND, refusals
 from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
 from schedappliance.model.files import ReadFile, ends_with, real_path
@@ -28,8 +29,6 @@ STDIN = "<stdin>"
 _SPOOLS = (("spool", "cron"), ("spool", "cron", "crontabs"), ("spool", "cron", "tabs"), ("var", "cron", "tabs"))
 # That of the one crontab with a user column that is a crontab by name.
 _MAIN = ("etc", "crontab")
-# No cron reads what editors and package managers leave behind.
-_LEFT_BEHIND = re.compile(r"\..*|.*(~|\.rpm(save|orig|new)|\.dpkg-\w+|\.swp|\.cfsaved)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Importer:
             return name.endswith(".timer")
         if self.kind == "at":
             return bool(FILE_NAME.fullmatch(name))
-        return not _LEFT_BEHIND.fullmatch(name)
+        return not LEFT_BEHIND.fullmatch(name)
 
     def path(self, path: Path) -> list[Imported]:
         """The stanzas for each file that a path stands for. Raises Unusable."""
@@ -107,6 +106,10 @@ class Importer:
             imported.title = imported.title if form is Form.ANACRON else ""
             if path:
                 _name_after_file(imported, path)
+        if path and (form is Form.SYSTEM or (form is Form.USER and owner)):
+            notes = refusals(path, None if form is Form.SYSTEM else owner)
+            for entry in imported.entries:
+                entry.notes += notes if entry.jobs else []
         return imported
 
 
@@ -126,8 +129,6 @@ def _checked(imported: Imported) -> Imported:
 
 def _name_after_file(imported: Imported, path: Path) -> None:
     """Names in a file of /etc/cron.d begin with that of the file, which is usually the name of a package."""
-    if "." in path.name:
-        imported.notes.append(f"{path}: Debian's cron ignores a file whose name has a dot; cronie reads it")
     for job in (job for entry in imported.entries for job in entry.jobs):
         if len(imported.entries) == 1 or job.name.lower() in path.name.lower():
             job.name = path.name

@@ -14,7 +14,7 @@ TAB = FOLDER / "crontabs"
 
 
 def test_a_directory_stands_for_the_files_that_cron_reads(tmp_path: Path) -> None:
-    for name in ("php", "geoip.local", ".placeholder", "php.dpkg-dist", "php~", "old.rpmsave"):
+    for name in ("php", "geoip.local", ".placeholder", "php.dpkg-dist", "php~", "old.rpmsave", "#php#", ".#php"):
         (tmp_path / name).write_text("")
     (tmp_path / "directory").mkdir()
     assert [path.name for path in importer("cron.d").files_of(tmp_path)] == ["geoip.local", "php"]

@@ -34,7 +34,7 @@ class Case(NamedTuple):
 CASES = {
     "debian": Case("crontab", "crontabs", ("etc/crontab",), "4 lines: 4 exact, 0 with notes, 0 not possible"),
     "packages": Case(
-        "cron.d", "crontabs", ("etc/cron.d",), "25 lines: 9 exact, 16 with notes, 0 not possible; 5 notes at the top"
+        "cron.d", "crontabs", ("etc/cron.d",), "25 lines: 9 exact, 16 with notes, 0 not possible; 4 notes at the top"
     ),
     "personal": Case(
         "crontab", "crontabs", ("personal",), "21 lines: 18 exact, 3 with notes, 0 not possible", "deploy"
