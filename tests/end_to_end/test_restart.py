@@ -169,6 +169,29 @@ def test_a_program_that_ended_while_the_daemon_was_stopped_has_its_true_end(daem
     assert daemon.rows("SELECT ended_ms >= started_ms FROM attempts") == [(1,)]
 
 
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_a_keeper_without_its_files_gets_others_and_keeps_the_true_end(daemon: Daemon, is_adopted: bool) -> None:
+    """A cleaner of files removed them. Then the next daemon did not find the keeper, and called its programs interrupted."""
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    if is_adopted:
+        daemon.kill()
+        daemon.start()
+    for file in daemon.outputs.glob("keeper.*"):
+        file.unlink()
+    daemon.wait_for_log(f"the files of the keeper in {daemon.outputs} were missing and were made again")
+    daemon.kill()
+    os.killpg(pid, signal.SIGKILL)
+    eventually(
+        lambda: "ended " in (daemon.outputs / "keeper.ends").read_text(), "the end in the new file of the keeper"
+    )
+    daemon.start()
+    run = daemon.wait_for_state("failed")[0]
+    assert run["exit_signal"] == signal.SIGKILL
+    assert "made again" not in daemon.log.rpartition("is ready")[2]
+
+
 def test_a_program_whose_keeper_was_killed_too_is_interrupted(daemon: Daemon) -> None:
     with_sleepers(daemon).start()
     daemon.say("run sleep 3600")

@@ -35,7 +35,7 @@ from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
 
 # The version of the messages, and the most lines in one.
-VERSION = 1
+VERSION = 2
 MOST_LINES = 200
 # If the file of ends has more bytes for each end than this, it is written again.
 BYTES_PER_END = 10_000
@@ -64,6 +64,9 @@ class Keeper:
         self.starts = Starts(since)
         self.starters: list[Starter] = []
 
+        # Descriptor 0.
+        self.listener: socket.socket
+
         # The daemon, the lines that it has not got yet, and for how long to wait for another daemon when it is gone.
         self.daemon: socket.socket | None = None
         self.outbox: list[bytes] = []
@@ -88,6 +91,7 @@ class Keeper:
 
     def serve(self, listener: socket.socket) -> None:
         """Serves one daemon after the other, until there is no program, and no daemon comes."""
+        self.listener = listener
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             listener.listen()  # A second time: SO_PEERCRED names the process that called it last, which must be this one.
@@ -168,7 +172,10 @@ class Keeper:
                 data, descriptors = receive(self.daemon, socket.MSG_DONTWAIT)
                 if not data:
                     self.leave()  # This ends the loop.
-                self.starters += [Starter(self.starts, socket.socket(fileno=number)) for number in descriptors]
+                if data == b"files":
+                    self.take_files(*descriptors)
+                else:
+                    self.starters += [Starter(self.starts, socket.socket(fileno=number)) for number in descriptors]
                 for verb, *words in map(str.split, data.decode().splitlines()):
                     if verb == "signal":
                         signals[words[0]] = int(words[1]), int(words[2]), words[3]
@@ -189,6 +196,15 @@ class Keeper:
             self.await_ms = 0
         elif verb == "enforce":
             self.ending += [program for program in list(self.programs.values()) if program.id in words]
+
+    def take_files(self, listener: int, ends: int) -> None:
+        """Goes on with another socket and another file of ends, since the names of the present ones are gone."""
+        for new, number in ((listener, 0), (ends, 1)):
+            os.dup2(new, number)
+            os.close(new)
+        self.listener.setblocking(False)
+        self.listener.listen()  # See `serve`.
+        write_end(*self.ends.values())
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""

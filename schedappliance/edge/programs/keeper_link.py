@@ -10,6 +10,8 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 # To the keeper:
 #
 #   starts                          comes with the descriptor of the channel
+#   files                           comes with the descriptors of another socket and of another file of ends, since the
+#                                   present ones were removed; since VERSION 2
 #   signal ID NUMBER KILL_AFTER WHY
 #   forget ID ...                   the ends of these programs are stored
 #   enforce ID                      the daemon does not know the program, so it will not send TERM after its timeout
@@ -50,6 +52,7 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #   the keeper is killed              Its programs go on. Their exit statuses are lost, except those in the file of ends.
 #   a program leaves children behind  If the program was ended by a signal, the keeper ends them too (`lingering`), and then
 #                                     reports `gone`.
+#   its files are removed             The daemon makes others (`restore_files`), so that the next daemon can take it over.
 #   the disk is full                  The ends stay in the memory of the keeper.
 
 from __future__ import annotations
@@ -88,6 +91,12 @@ ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
 # The files that the keeper consists of beside keeper.py, each after those that it imports.
 PARTS = ("spawner", "keeper_programs", "keeper_starts")
+
+# The first version of a keeper that takes other files.
+WITH_FILES = 2
+
+# The device and the inode of a file.
+Identity = tuple[int, int]
 
 
 class RunsNow(NamedTuple):
@@ -205,6 +214,9 @@ class Link:
     # A file in memory with the errors of the keeper.
     messages: int = -1
     pid: int = 0
+    version: int = 0
+    # Its socket and its file of ends, as `_identity` tells; None if a keeper has no socket with a name.
+    files: tuple[Identity | None, Identity | None] | None = None
     # The keeper has answered.
     is_up: bool = False
     # The keeper has ended, and gets no more requests.
@@ -244,7 +256,7 @@ class Link:
         if not text:
             return None
         if text.startswith("keeper "):
-            self.pid = int(text.split("\n", 1)[0].split(" ")[2])
+            self.version, self.pid = map(int, text.split("\n", 1)[0].split(" ")[1:3])
             self.is_up = True
         return text
 
@@ -341,6 +353,7 @@ class KeeperLink:
         if greeting is None:
             return self.ends()
         link, text = greeting
+        link.files = _identity(self.outputs.directory / SOCKET), _identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
         self._use(link)
         self.asked = asked_in(text)
         return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())
@@ -410,6 +423,25 @@ class KeeperLink:
         with self.lock, contextlib.suppress(OSError):
             self._link_to_keeper()
 
+    def restore_files(self) -> bool:
+        """Gives the keeper another socket and file of ends if these were removed or replaced. Returns whether it did.
+
+        Without them, the next daemon could not take the keeper over. Runs on the worker. Raises OSError.
+        """
+        directory = self.outputs.directory
+        with self.lock, contextlib.ExitStack() as always:
+            link = self.link
+            if link is None or link.is_lost or link.version < WITH_FILES:
+                return False
+            if link.files in (None, _files_in(directory)):
+                return False
+            ends = _open_ends(directory)
+            always.callback(os.close, ends)
+            listener = always.enter_context(_listen(directory / SOCKET))
+            socket.send_fds(link.control, [b"files"], [listener.fileno(), ends], socket.MSG_NOSIGNAL)
+            link.files = _files_in(directory)
+        return True
+
     def _link_to_keeper(self) -> Link:
         """The connection with a keeper that runs. Starts one if there is none. Raises OSError."""
         if self.link is not None and self.link.is_lost:
@@ -444,12 +476,10 @@ class KeeperLink:
         In its own session, it gets no signals of a terminal. Raises OSError.
         """
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
-        if not_a_file(directory / ENDS):
-            (directory / ENDS).unlink()
         parts = ",".join(f"{name}={self._sources[name]}" for name in PARTS)
         command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._sources['keeper']}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
-            ends = os.open(directory / ENDS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            ends = _open_ends(directory)
             always.callback(os.close, ends)
             messages = os.memfd_create("keeper")
             after_failure.callback(os.close, messages)
@@ -473,6 +503,7 @@ class KeeperLink:
             link.popen = popen
             link.messages = messages
             link.pid = popen.pid
+            link.files = _files_in(directory) if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else None
             after_failure.pop_all()
         return link
 
@@ -495,6 +526,16 @@ def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
 
     On a file system that holds no sockets, both are ends of a connection, and no later daemon can take the keeper over.
     """
+    with contextlib.suppress(OSError), contextlib.ExitStack() as after_failure:
+        listener = after_failure.enter_context(_listen(path))
+        control = connect(path, kind=socket.SOCK_SEQPACKET)
+        after_failure.pop_all()
+        return listener, control
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket at this path, in place of what is there. Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -502,12 +543,33 @@ def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
         listener.bind(f"/proc/self/fd/{directory}/{path.name}")
         path.chmod(0o600)
         listener.listen()
-        return listener, connect(path, kind=socket.SOCK_SEQPACKET)
     except OSError:
         listener.close()
-        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        raise
     finally:
         os.close(directory)
+    return listener
+
+
+def _open_ends(directory: Path) -> int:
+    """The file of ends, for reading and writing; it is made if it is missing. Raises OSError."""
+    if not_a_file(directory / ENDS):
+        (directory / ENDS).unlink()
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(directory / ENDS, flags, 0o600)
+
+
+def _files_in(directory: Path) -> tuple[Identity | None, Identity | None]:
+    return _identity(directory / SOCKET), _identity(directory / ENDS)
+
+
+def _identity(path: Path, follow: bool = False) -> Identity | None:
+    """The device and the inode of a file; None if it cannot be seen."""
+    try:
+        status = path.stat(follow_symlinks=follow)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _restore_limit(pid: int, soft: int) -> None:

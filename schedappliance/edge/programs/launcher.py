@@ -264,6 +264,14 @@ class Launcher:
                 self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
         except OSError as error:
             self._note_outputs(self.outputs.why_unwritable(error))
+            return
+        try:
+            if self.keeper.restore_files():
+                self.logger.warning(
+                    "the files of the keeper in %s were missing and were made again", self.outputs.directory
+                )
+        except OSError as error:
+            self.logger.warning("cannot make the files of the keeper again: %s", error)
 
     def _remove_cgroups(self) -> None:
         """Removes the cgroups that no program needs. Starts run on the worker too, so none is about to use one of these."""
