@@ -1,4 +1,7 @@
-"""The events of the API as a stream. Rule: a stream is one `watch` of its viewer, so the roles decide what it holds."""
+"""`/api/v1/events`: the events of the appliance as a stream, for programs.
+
+Rule: a stream is one `watch` of its viewer, so the roles decide what it holds.
+"""
 
 from __future__ import annotations
 

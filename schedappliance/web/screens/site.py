@@ -21,9 +21,9 @@ from schedappliance.web.appliance.gateway import Gateway, Ground
 from schedappliance.web.rendering import templates
 from schedappliance.web.rendering.times import Times
 from schedappliance.web.rendering.zones import CHOICES, ViewerZones
-from schedappliance.web.screens.events import Part
 from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.messages import Messages
+from schedappliance.web.screens.parts import Part
 
 # The screens that every page links: the address, the name, the picture, and the command that the screen needs.
 NAVIGATION = (

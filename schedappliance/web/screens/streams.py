@@ -1,6 +1,7 @@
-"""How a screen stays up to date: the parts that have changed, as events of a stream.
+"""The streams of open screens: each brings the parts of its screen that have changed, as HTML for browsers.
 
-Rule: a screen is made at most once a second for a stream, and only when something may have changed.
+Programs follow the events of the appliance itself: see `schedappliance/web/api/events.py`. Rule: a screen is made at most
+once a second for a stream, and only when something may have changed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from schedappliance.client.errors import Error
 from schedappliance.web.screens import run
-from schedappliance.web.screens.events import event
+from schedappliance.web.screens.parts import event
 from schedappliance.web.screens.site import Screen, Site
 
 # After so many seconds the parts with durations and distances are sent again, and a proxy sees that the stream lives.

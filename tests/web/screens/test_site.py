@@ -19,7 +19,7 @@ from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import SCREENS
 from schedappliance.web.rendering.templates import page
-from schedappliance.web.screens.events import Part
+from schedappliance.web.screens.parts import Part
 from schedappliance.web.screens.site import Screen, Site, _problem, here
 
 ALICE = Viewer("alice", 1000, "socket")

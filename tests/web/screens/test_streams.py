@@ -13,7 +13,7 @@ from starlette.requests import Request
 from schedappliance.clock import ManualClock
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.screens import now, streams
-from schedappliance.web.screens.events import Part
+from schedappliance.web.screens.parts import Part
 from schedappliance.web.screens.site import Screen, Site
 
 SCREEN = Screen("/", "Now", "now.html", now.collect)

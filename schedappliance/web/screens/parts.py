@@ -1,6 +1,6 @@
-"""Server-sent events as they are written to a stream.
+"""The parts of a screen that change, and the bytes that bring them to an open page.
 
-Rule: an event that many viewers get is made once.
+Rule: the bytes that many viewers get are made once.
 """
 
 from __future__ import annotations
