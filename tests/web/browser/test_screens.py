@@ -48,10 +48,12 @@ def prepare(daemon: Daemon) -> None:
 
 
 def overflow(page: Page) -> str | None:
-    """The elements that reach beyond the right edge, if the page can be scrolled to them, or days into the next one."""
+    """The elements that reach beyond the right edge, if the page can be scrolled to them, and what is cut in days and tables."""
     if page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"):
-        days = "[...document.querySelectorAll('.day')].find(e => e.scrollWidth > e.clientWidth)?.outerHTML"
-        return page.evaluate(days)  # type: ignore[no-any-return]
+        inside = (
+            "[...document.querySelectorAll('.day, .table-box')].find(e => e.scrollWidth > e.clientWidth)?.outerHTML"
+        )
+        return page.evaluate(inside)  # type: ignore[no-any-return]
     script = """() => [...document.querySelectorAll('main *, header *')]
         .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
         .map(e => e.outerHTML.slice(0, 80)).slice(0, 5).join('\\n')"""
@@ -73,6 +75,32 @@ def test_every_screen_fits_and_can_be_read(daemon: Daemon, tab: Tab, width: int,
         if problem := [*texts, *filter(None, [overflow(page)])]:
             wrong[path] = problem
     assert wrong == {}
+
+
+@pytest.mark.parametrize("width", [641, 768, 1001, 1201])
+def test_no_table_is_cut_between_a_phone_and_a_desk(daemon: Daemon, tab: Tab, width: int) -> None:
+    prepare(daemon)
+    daemon.say("sched run talker")
+    page = tab("/", viewport={"width": width, "height": 900})
+    cut = {}
+    for path in ("/", "/jobs", "/jobs/broken", "/runs", "/incidents", "/preview", "/files", "/spool", "/about"):
+        page.goto(path)
+        if problem := overflow(page):
+            cut[path] = problem[:200]
+    assert cut == {}
+
+
+@pytest.mark.parametrize("width", [400, 1280, 3840])
+def test_the_marks_of_the_timeline_are_at_their_time(daemon: Daemon, tab: Tab, width: int) -> None:
+    daemon.run("sched run broken")
+    page = tab("/", viewport={"width": width, "height": 900})
+    script = """marks => marks.map(mark => {
+        const at = mark.getBoundingClientRect(), plot = mark.closest("svg").getBoundingClientRect();
+        const share = parseFloat(mark.getAttribute("x")) / 100;
+        return Math.abs((at.left + at.right) / 2 - plot.left - share * plot.width);
+    })"""
+    distances = page.locator(".lane-plot use").evaluate_all(script)
+    assert distances and max(distances) < 4
 
 
 def test_every_screen_works_without_javascript(daemon: Daemon, tab: Tab) -> None:
