@@ -15,8 +15,9 @@ from threading import Thread
 
 from schedappliance.cli.arguments import parser, positive_duration
 from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE, Failure
+from schedappliance.clock import SystemClock
 from schedappliance.transports import mail, web
-from schedappliance.transports.message import TEST, Message, NotDelivered, read_message
+from schedappliance.transports.message import Message, NotDelivered, alert_for_test, read_message
 
 DESCRIPTION = """\
 Deliver an alert. The appliance starts this as a program that a `notify` stanza
@@ -95,7 +96,9 @@ def run(options: argparse.Namespace) -> int:
     thread.join(seconds)
     end = ends[0] if ends else NotDelivered("the deadline has passed", True)
     if isinstance(end, NotDelivered):
-        raise Failure(f"not delivered: {end}", STILL_QUEUED if end.may_pass else UNAVAILABLE)
+        # Half of the deadline, so that a second address of the server can still be tried.
+        waited = f" after {seconds / 2:g} seconds" if str(end).endswith("timed out") else ""
+        raise Failure(f"not delivered: {end}{waited}", STILL_QUEUED if end.may_pass else UNAVAILABLE)
     if end is not None:
         raise end
     return OK
@@ -105,7 +108,11 @@ def _message(options: argparse.Namespace) -> Message | None:
     """The alert to deliver; None for a ping without an alert. A test must not tell a service that something failed."""
     if options.test and options.deliver is _ping:
         return None
-    text = json.dumps(TEST) if options.test else sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+    text = (
+        json.dumps(alert_for_test(SystemClock().moment().wall))
+        if options.test
+        else sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+    )
     if options.deliver is _ping and not text:
         return None
     try:

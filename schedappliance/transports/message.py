@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from schedappliance.clock import local_text, span_text
@@ -25,7 +26,11 @@ class NotDelivered(Exception):
 
 
 class Message(NamedTuple):
-    """An alert. `text`: the alert as JSON. `key`: the run that delivers it. `store`: distinguishes stores of the same node."""
+    """An alert.
+
+    `text`: the alert as JSON. `key`: the run that delivers it, else the digest of the text. `store`: distinguishes stores
+    of the same node.
+    """
 
     text: str
     notify: str
@@ -41,31 +46,16 @@ def read_message(text: str, environment: Mapping[str, str]) -> Message:
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("v") != 1 or not data.get("events"):
         raise ValueError("it is not an alert of version 1")
-    key, store = environment.get("SCHED_RUN_ID", "no run"), environment.get("SCHED_STORE", "")
+    key = environment.get("SCHED_RUN_ID") or sha256(text.encode(errors="replace")).hexdigest()[:16]
+    store = environment.get("SCHED_STORE", "")
     return Message(text, str(data["notify"]), str(data["node"]), str(data["subject"]), list(data["events"]), key, store)
 
 
-TEST = {
-    "v": 1,
-    "notify": "test",
-    "node": "test",
-    "subject": "[test] this is only a test",
-    "events": [
-        {
-            "kind": "test",
-            "at_ms": 0,
-            "subject": "test",
-            "summary": "this is only a test",
-            "reason": None,
-            "incident": None,
-            "count": 1,
-            "since_ms": 0,
-            "reminder": False,
-            "run": None,
-            "output": None,
-        }
-    ],
-}
+def alert_for_test(now_ms: int) -> dict[str, Any]:
+    """The alert that a test delivers."""
+    event = {"kind": "test", "at_ms": now_ms, "subject": "test", "summary": "this is only a test", "reason": None}
+    event |= {"incident": None, "count": 1, "since_ms": now_ms, "reminder": False, "run": None, "output": None}
+    return {"v": 1, "notify": "test", "node": "test", "subject": "[test] this is only a test", "events": [event]}
 
 
 def header_text(text: str) -> str:

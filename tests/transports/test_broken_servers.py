@@ -85,7 +85,10 @@ def test_a_mail_server_that_sends_nothing_is_named_with_what_was_awaited(
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         words = ("mail", "--to", "a@example.org", "--smtp", place)
         assert notify(monkeypatch, *words, "--timeout", "1") == STILL_QUEUED
-    assert capsys.readouterr().err == f"error: not delivered: {place}: waited for its greeting: timed out\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: not delivered: {place}: waited for its greeting: timed out after 0.5 seconds\n"
+    )
 
 
 class RawSite(socketserver.StreamRequestHandler):
