@@ -21,7 +21,7 @@ from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChange
 from schedappliance.engine.options import Options, Override, Overrides
 from schedappliance.engine.reasons import rejected
 from schedappliance.engine.records import CONFIG_USER, job_id
-from schedappliance.engine.reloading import reload
+from schedappliance.engine.reloading import reload, set_since
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
@@ -193,9 +193,8 @@ def _kept_overrides(state: State, event: FilesRead, asked: Options | None) -> tu
     now = state.options.overrides
     if not event.typed:
         return now, []
-    dropped = [o for place, o in now.items() if asked is None or asked.overrides.find(place) == o]
-    places = {override.place for override in dropped}
-    return Overrides(o for place, o in now.items() if place not in places), dropped
+    later = set_since(asked.overrides, now) if asked is not None else Overrides()
+    return later, [override for place, override in now.items() if later.find(place) is None]
 
 
 def discard_outdated_overrides(state: State) -> None:

@@ -37,15 +37,26 @@ class Prepared(NamedTuple):
     reloaded: Reloaded
 
 
-def prepare(files: Configuration, active: Options, typed: bool) -> Prepared:
-    """Prepares a reload. `typed`: a user typed it, so it drops the overrides that have been set until then."""
-    overrides = Overrides() if typed else active.overrides
+def set_since(earlier: Overrides, now: Overrides) -> Overrides:
+    """The overrides that were set since."""
+    return Overrides(override for place, override in now.items() if earlier.find(place) != override)
+
+
+def prepare(files: Configuration, active: Options, overrides: Overrides) -> Prepared:
+    """Prepares a reload. `overrides`: those that it would keep now."""
     return Prepared(ref(active.files), active.of_stanzas, overrides, _reload(files, active, overrides))
+
+
+def is_outdated(prepared: Prepared, active: Options) -> bool:
+    """Whether other files were accepted since, or an override has changed on which overrides of jobs may count."""
+    return prepared.files() is not active.files or any(
+        map(is_counted_on, differing(prepared.of_stanzas, active.of_stanzas))
+    )
 
 
 def reload(files: Configuration, active: Options, overrides: Overrides, prepared: Prepared | None) -> Reloaded:
     """What `files` make active, with these overrides of the active options. `prepared`: for the same files, a moment ago."""
-    if prepared is None or prepared.files() is not active.files:
+    if prepared is None or is_outdated(prepared, active):
         return _reload(files, active, overrides)
     before, known, jobs = prepared.reloaded
     if overrides is prepared.overrides and active.of_stanzas is prepared.of_stanzas:

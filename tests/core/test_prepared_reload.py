@@ -127,7 +127,7 @@ def test_it_does_not_keep_the_replaced_configuration_in_memory() -> None:
     """The worker frees that configuration piece by piece, so nobody else may refer to it."""
     files = configuration(BEFORE).configuration
     active = with_overrides(replace(files))
-    prepared = prepare(files, active, typed=False)
+    prepared = prepare(files, active, active.overrides)
     assert prepared.files() is active.files
     del active
     assert prepared.files() is None

@@ -42,7 +42,7 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.metrics import PASSING, Metrics
-from schedappliance.engine.options import with_overrides
+from schedappliance.engine.options import Overrides, with_overrides
 from schedappliance.engine.records import NO_UID, AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.reloading import prepare
 from schedappliance.model.calendars.zones import Zones
@@ -426,7 +426,8 @@ class Appliance:
         event = self.read(stanzas, reply_to, typed)
         if event.configuration is None:
             return event
-        return replace(event, prepared=prepare(event.configuration, self.state.options, typed))
+        overrides = Overrides() if typed else self.state.options.overrides
+        return replace(event, prepared=prepare(event.configuration, self.state.options, overrides))
 
     def reload_typed(self, stanzas: str) -> Answer:
         """The answer to `config reload` when the files hold this text."""

@@ -11,8 +11,7 @@ doubt lasts; see Doubt. `config reload` passes them on at once.
 #   Watcher._check        It gives the check to the worker, since reading a file may hang.
 #   FileChecker.check     The worker reads the files. Their contents differ from those of the last reading.
 #   doubt_of              Nothing looks half edited, so the files are passed on.
-#   Watcher._take         The deciding thread gives the worker the options that are active now.
-#   FileChecker.prepare   The worker applies the overrides and compares the jobs. FilesRead goes to the core, which accepts or
+#   FileChecker._pass_on  The worker applies the overrides and compares the jobs. FilesRead goes to the core, which accepts or
 #                         rejects the files.
 #
 # What can go wrong: the editor was slow, and the last `}` is missing. Then `decide_wait` lets these contents wait, here for
@@ -37,14 +36,15 @@ from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.threads import Worker
 from schedappliance.engine.effects import FilesAccepted, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged
-from schedappliance.engine.reloading import prepare
+from schedappliance.engine.reloading import Prepared, is_outdated, prepare, set_since
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
     from schedappliance.edge.loop import Loop
-    from schedappliance.engine.options import Options
+    from schedappliance.engine.options import Options, Overrides
+    from schedappliance.model.configuration import Configuration
 
 # Editors and tools write several files within moments; after a pause of this length they have probably finished.
 QUIET_MS = 200
@@ -53,6 +53,8 @@ LONGEST_WAIT_MS = 2000
 POLL_MS = 2000
 # Reported while the files are read, so that `config status` says why a change of large files is not active yet.
 READING = "the stanza files are being read"
+# How often a reload is prepared if options are set meanwhile that it counts on.
+MOST_PREPARATIONS = 3
 
 
 class QuietWindow(NamedTuple):
@@ -144,14 +146,14 @@ class Watcher:
         active: Callable[[], Options],
         new_observer: Callable[[], BaseObserver] | None = None,
     ) -> None:
-        """`active`: the options that are active. It is called on the deciding thread."""
+        """`active`: the options that are active. Any thread may call it, since options are immutable."""
         self._loop = loop
         self._active = active
         self._worker = worker
         self._window = QuietWindow()
         self._hint_is_posted = False
         # Only the worker calls it.
-        self._checker = FileChecker(root, self, loop.clock, log, new_observer)
+        self._checker = FileChecker(root, self, loop.clock, log, active, new_observer)
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
         """Begins to watch the files that were read at start. Then it checks them, so that it misses no change."""
@@ -168,17 +170,14 @@ class Watcher:
 
     def read(self, effect: ReadFiles) -> None:
         """Performs the effect ReadFiles: reads the files at once, even if they look half edited."""
-        self._on_worker(lambda checker: checker.read(effect))
+        asked = self._active().overrides if effect.typed else None
+        self._on_worker(lambda checker: checker.read(effect, asked))
 
     def _on_worker(self, task: Callable[[FileChecker], None]) -> None:
         self._worker.submit(partial(task, self._checker))
 
     def _check(self) -> None:
         self._on_worker(FileChecker.check)
-
-    def _take(self, event: FilesRead) -> None:
-        """Lets the worker prepare files that were read, for the options that are active now."""
-        self._on_worker(partial(FileChecker.prepare, event=event, active=self._active()))
 
     def _hint(self) -> None:
         self._hint_is_posted = False
@@ -216,9 +215,6 @@ class Watcher:
     def post(self, event: Event) -> None:
         self._loop.inbox.post(event)
 
-    def take(self, event: FilesRead) -> None:
-        self._loop.inbox.post(partial(self._take, event))
-
 
 class FileChecker:
     """The side of the worker: checks and reads the files, and posts the readings.
@@ -232,12 +228,14 @@ class FileChecker:
         watcher: Watcher,
         clock: Clock,
         log: logging.Logger,
+        active: Callable[[], Options],
         new_observer: Callable[[], BaseObserver] | None,
     ) -> None:
         self._root = root
         self._watcher = watcher
         self._clock = clock
         self._log = log
+        self._options = active
         self._directories = Directories(watcher.notice, log, POLL_MS, new_observer)
         self._active: dict[str, str] = {}
         self._is_guarded = False
@@ -247,8 +245,6 @@ class FileChecker:
         # The last reading as an event.
         self._last = FilesRead(None, False, "", None, (), ())
         self._unsettled: Unsettled | None = None
-        # How many readings were passed on, but are not prepared yet.
-        self._unprepared = 0
         self._network: str | None = None
         self._reported: WatchChanged | None = None
 
@@ -261,30 +257,36 @@ class FileChecker:
         if effect.replaced:
             free(effect.replaced)
 
-    def read(self, effect: ReadFiles) -> None:
-        """Reads the files for a user. Contents that were accepted already are not parsed again."""
+    def read(self, effect: ReadFiles, asked: Overrides | None) -> None:
+        """Reads the files for a user. Contents that were accepted already are not parsed again. `asked`: see `_pass_on`."""
         self._watch()
         contents = self._changed_contents()
         if contents is not None or self._last.configuration is None:
             self._report(READING)
             with in_background():
                 self.remember(read_files(self._root, contents))
-        self._pass_on(replace(self._last, reply_to=effect.reply_to, typed=effect.typed))
+        self._pass_on(replace(self._last, reply_to=effect.reply_to, typed=effect.typed), asked)
         self._report()
 
-    def _pass_on(self, event: FilesRead) -> None:
-        """Passes on files that were read. Rejected files go the same way as others, so that readings keep their order."""
-        self._unprepared += 1
-        self._watcher.take(event)
+    def _pass_on(self, event: FilesRead, asked: Overrides | None = None) -> None:
+        """Passes on files that were read, prepared unless they are rejected.
 
-    def prepare(self, event: FilesRead, active: Options) -> None:
-        """Prepares files that were read, unless they are rejected, and posts them. With 1,000 overrides, this takes 0.2 s."""
+        `asked`: the overrides when a user typed the reload, which drops them; None: it drops none.
+        """
         if event.configuration is not None:
             with in_background():
-                event = replace(event, prepared=prepare(event.configuration, active, event.typed))
+                event = replace(event, prepared=self._prepare(event.configuration, asked))
         self._watcher.post(event)
-        self._unprepared -= 1
-        self._report()
+
+    def _prepare(self, files: Configuration, asked: Overrides | None) -> Prepared:
+        """Prepares a reload, and does it again if it is outdated then. With 1,000 overrides, this takes 0.2 s each time."""
+        for _ in range(MOST_PREPARATIONS):
+            active = self._options()
+            overrides = active.overrides if asked is None else set_since(asked, active.overrides)
+            prepared = prepare(files, active, overrides)
+            if not is_outdated(prepared, self._options()):
+                break
+        return prepared
 
     def audit(self) -> None:
         """Polls the files. A change is only a hint, since more writes may follow the poll."""
@@ -368,7 +370,7 @@ class FileChecker:
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
         unsettled = self._unsettled.reason if self._unsettled else None
-        report = WatchChanged(mode, waits or (READING if self._unprepared else unsettled))
+        report = WatchChanged(mode, waits or unsettled)
         if report != self._reported:
             self._reported = report
             self._watcher.post(report)
