@@ -116,7 +116,7 @@ def _message(options: argparse.Namespace) -> Message | None:
     if options.deliver is _ping and not text:
         return None
     try:
-        return read_message(text, os.environ)
+        return read_message(text, {} if options.test else os.environ)
     except (ValueError, KeyError, TypeError) as error:
         raise Failure(f"standard input holds no alert: {error}", UNUSABLE) from None
 
