@@ -73,9 +73,9 @@ class Importer:
             data = self.read_file(path)
         except OSError as error:
             raise Unusable(f"cannot read {path}: {error.strerror}", "name a file that exists and can be read") from None
-        source, diagnostics = decode(str(path), data)
         if self.kind == "at":
-            return import_at_job(source, diagnostics, path.name, self.wishes)
+            return import_at_job(path, data, self.wishes)
+        source, diagnostics = decode(str(path), data)
         return self._crontab(source, diagnostics, path, owner or _owner(path))
 
     def stdin(self, data: bytes) -> Imported:
