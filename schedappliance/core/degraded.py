@@ -176,6 +176,8 @@ class Degraded:
 
     def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
         """Handles an event that can never be stored. Raises the failure for an event that the store must record."""
+        if isinstance(event, LineTyped) and not may_write_rows(event.line):
+            return self._answer(event, failure)
         give_up = _GIVE_UP.get(type(event))
         if give_up is None:
             raise failure
@@ -306,6 +308,8 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
         remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
     elif failure.is_explained:
         remedy = "nothing was changed"
+    elif not failure.passing:
+        remedy = f"nothing was changed; {REMEDY}"
     message = f"the store cannot be {cannot_be}: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line = event.line.strip(" \t")

@@ -248,11 +248,15 @@ def test_a_reading_command_is_answered_while_a_due_job_cannot_be_recorded(either
     assert either.say("sched list").count("\n") == 2
 
 
+@pytest.mark.parametrize("cause", [FragileDatabase.cause, ("database disk image is malformed", sqlite3.SQLITE_CORRUPT)])
 @pytest.mark.parametrize("line", ["pid", "version", "help sched", "config get message_expiration"])
-def test_a_command_that_needs_no_row_is_answered_while_the_store_cannot_be_read(either: Appliance, line: str) -> None:
+def test_a_command_that_needs_no_row_is_answered_while_the_store_cannot_be_read(
+    either: Appliance, line: str, cause: tuple[str, int]
+) -> None:
+    """SQLite takes a failed read of its log for a damaged file."""
     expected = either.say(line)
     either.say("sched in 60 run sleep 5")
-    either.database.is_gone = True
+    either.database.is_gone, either.database.cause = True, cause
     for _ in range(2):
         either.after(MINUTE)
         assert either.say(line) == expected

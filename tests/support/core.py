@@ -93,18 +93,19 @@ def failure(message: str, code: int) -> StoreFailed:
 class FragileDatabase(Database):
     """A real database. A test decides how many commits fail, and then how many reads, as on a broken disk.
 
-    `full`: every commit with a write fails. `is_gone`: nothing can be written or read.
+    `full`: every commit with a write fails. `is_gone`: nothing can be written or read, because of `cause`.
     """
 
     failing_commits = 0
     failing_reads = 0
     full = False
     is_gone = False
+    cause = ("disk I/O error", sqlite3.SQLITE_IOERR)
     _changes = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         if self.is_gone:
-            raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
+            raise failure(*self.cause)
         if sql == "BEGIN IMMEDIATE":
             self._changes = self._connection.total_changes
         elif sql == "COMMIT":
