@@ -31,8 +31,8 @@ VALUES (?, ?, ?, 'succeeded', 'run backup', 1000, 'operator', 'console', 1, ?, ?
 """
 ATTEMPT = """
 INSERT INTO attempts (job, occurrence, attempt, program, state, pid, start_ticks, boot_id, started_ms, started_boot_ms,
-                      ended_ms, exit_status)
-VALUES (?, ?, 1, 'backup', 'succeeded', 300, 7, 'boot', ?, 0, ?, 0)
+                      ended_ms, took_ms, exit_status)
+VALUES (?1, ?2, 1, 'backup', 'succeeded', 300, 7, 'boot', ?3, 0, ?4, ?4 - ?3, 0)
 """
 OUTPUT = "INSERT INTO outputs (job, occurrence, attempt, output, output_bytes) VALUES (?, ?, 1, randomblob(?), ?)"
 

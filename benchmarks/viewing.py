@@ -109,7 +109,7 @@ def _write_past(store: sqlite3.Connection, jobs: int, now_ms: int) -> None:
         if state != "missed":
             store.execute(
                 "INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms,"
-                " ended_ms, exit_status) VALUES (?, ?, 1, 'backup', ?, 'earlier', ?, 0, ?, ?)",
+                " ended_ms, took_ms, exit_status) VALUES (?1, ?2, 1, 'backup', ?3, 'earlier', ?4, 0, ?5, ?5 - ?4, ?6)",
                 (job, occurrence, state, due + 2, ended, int(state == "failed")),
             )
 

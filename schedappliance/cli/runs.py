@@ -93,7 +93,5 @@ def name_of(run: dict[str, Any]) -> str:
 
 
 def took(run: dict[str, Any]) -> str:
-    """How long the last attempt of a run took."""
-    if run["started_ms"] is None or run["ended_ms"] is None:
-        return ""
-    return lasted_text(max(0, run["ended_ms"] - run["started_ms"]))
+    """How long the last attempt of a run took; empty before its end."""
+    return "" if run["ended_ms"] is None else lasted_text(run["took_ms"])

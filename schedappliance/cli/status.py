@@ -79,11 +79,16 @@ def head_of(facts: dict[str, Any]) -> Iterator[str]:
 Table = tuple[tuple[str, ...], list[tuple[str, ...]], list[dict[str, Any]]]
 
 
-def tables_of(facts: dict[str, Any], now_ms: int) -> Iterator[Table]:
-    """The tables that are not empty: the head, the rows, and the run or the job of each row."""
+def tables_of(facts: dict[str, Any], now_ms: int, age_ms: int = 0) -> Iterator[Table]:
+    """The tables that are not empty: the head, the rows, and the run or the job of each row.
+
+    `age_ms`: how long ago the appliance answered.
+    """
     rows: list[tuple[str, ...]]
     if live := facts["live"]:
-        rows = [(name_of(one), one["run"], one["state"], _since(one, now_ms), one["reason"] or "") for one in live]
+        rows = [
+            (name_of(one), one["run"], one["state"], _since(one, now_ms, age_ms), one["reason"] or "") for one in live
+        ]
         yield ("RUNNING", "RUN", "STATE", "SINCE", "REASON"), rows, live
     if failed := facts["failed"]:
         rows = [
@@ -99,8 +104,10 @@ def tables_of(facts: dict[str, Any], now_ms: int) -> Iterator[Table]:
         yield ("NEXT", "ID", "IN"), rows, jobs
 
 
-def _since(run: dict[str, Any], now_ms: int) -> str:
-    return lasted_text(max(0, now_ms - (run["started_ms"] or run["claimed_ms"])))
+def _since(run: dict[str, Any], now_ms: int, age_ms: int) -> str:
+    """How long a run has waited, or its program has run."""
+    is_waiting = run["state"] == "queued" or run["took_ms"] is None
+    return lasted_text(max(0, now_ms - run["claimed_ms"]) if is_waiting else run["took_ms"] + age_ms)
 
 
 def _until(job: dict[str, Any], now_ms: int) -> str:

@@ -191,7 +191,7 @@ class Top:
         assert self.facts is not None
         head = [visible(f"not connected {self.trouble}")] if self.trouble else []
         head += head_of(self.facts)
-        parts = list(tables_of(self.facts, self.wall()))
+        parts = list(tables_of(self.facts, self.wall(), self._follower.now() - self._asked_ms))
         # Each table has an empty line and a head, and perhaps a line for the rest. The last line is for keys.
         most = max(1, (height - len(head) - 1) // max(1, len(parts)) - 3)
         rows: list[Chosen] = []

@@ -104,6 +104,7 @@ class Run:
     program: str | None
     started_ms: int | None
     ended_ms: int | None
+    took_ms: int | None
     exit_status: int | None
     exit_signal: int | None
     cpu_ms: int | None
@@ -142,6 +143,7 @@ class Attempt:
     reason: str | None
     started_ms: int | None
     ended_ms: int | None
+    took_ms: int | None
     exit_status: int | None
     exit_signal: int | None
     cpu_ms: int | None

@@ -180,7 +180,15 @@ def incident_data(store: Store, incident: Incident) -> dict[str, Any]:
     }
 
 
-def run_data(node: str, run: PastRun) -> dict[str, Any]:
+def took_ms(run: PastRun, boot_ms: int) -> int | None:
+    """How long the last attempt of a run took, or has taken so far; None without an attempt. `boot_ms`: now."""
+    if run.state == RunState.STARTED and run.started_boot_ms is not None:
+        return max(0, boot_ms - run.started_boot_ms)
+    return run.took_ms
+
+
+def run_data(node: str, run: PastRun, boot_ms: int) -> dict[str, Any]:
+    """`boot_ms`: the boot time now."""
     return {
         "run": run_id(node, run.key),
         "sequence": run.sequence,
@@ -200,6 +208,7 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
         "program": run.program,
         "started_ms": run.started_ms,
         "ended_ms": run.ended_ms,
+        "took_ms": took_ms(run, boot_ms),
         "exit_status": run.exit_status,
         "exit_signal": run.exit_signal,
         "cpu_ms": run.cpu_ms,

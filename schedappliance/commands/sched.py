@@ -298,7 +298,7 @@ class _HistoryRows(NamedTuple):
             if run is None:
                 yield ""
                 continue
-            yield before + json.dumps(run_data(self.view.store.node, run), ensure_ascii=False)
+            yield before + json.dumps(run_data(self.view.store.node, run, self.view.moment.boot), ensure_ascii=False)
             before = ", "
         yield "[]" if before == "[" else "]"
 

@@ -78,7 +78,7 @@ def _show_stored(view: View, job: Job, last: PastRun | None, output: str | None)
         "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
         "on_failure_of": run_id(node, failed) if failed else None,
         "occurrences": job.occurrence,
-        "last_run": run_data(node, last) if last else None,
+        "last_run": run_data(node, last, view.moment.boot) if last else None,
         "output": output,
     }
     return Outcome(view.answer(_job_text(view, data, last, next_run_text(view, job)), data))
@@ -86,7 +86,7 @@ def _show_stored(view: View, job: Job, last: PastRun | None, output: str | None)
 
 def _show_gone(view: View, last: PastRun, output: str | None) -> Outcome:
     """Describes a finished or deleted job from its last run."""
-    run = run_data(view.store.node, last)
+    run = run_data(view.store.node, last, view.moment.boot)
     data: dict[str, Any] = {
         "id": run["id"],
         "name": None,
@@ -137,7 +137,7 @@ def _output(view: View, run: PastRun) -> str | None:
 def _show_run(view: View, run: PastRun, has_outputs: bool) -> Outcome:
     attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN, has_outputs)
     output = _output(view, run) if has_outputs else None
-    data = run_data(view.store.node, run) | {
+    data = run_data(view.store.node, run, view.moment.boot) | {
         "output": output,
         "attempts_made": [_attempt_data(attempt) for attempt in attempts],
     }
@@ -170,6 +170,7 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "started_ms": attempt.started_ms,
         "ended_ms": attempt.ended_ms,
+        "took_ms": attempt.exit.took_ms,
         "exit_status": attempt.exit.status,
         "exit_signal": attempt.exit.signal,
         "cpu_ms": attempt.exit.cpu_ms,

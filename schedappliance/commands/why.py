@@ -26,6 +26,7 @@ from schedappliance.commands.phrases import (
     outcome_text,
     run_data,
     time_text,
+    took_ms,
     usage,
     when_text,
     while_paused,
@@ -89,7 +90,7 @@ def explain(view: View, command: Command) -> Outcome:
         "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
         "past": [*_past(view, ended, failure), *_usually(usual_ms), *incident_lines(view, number)],
     }
-    node = view.store.node
+    node, boot_ms = view.store.node, view.moment.boot
     schedule = job.schedule if job and job.kind == "calendar" else None
     data = {
         "id": job_id(node, number),
@@ -100,9 +101,9 @@ def explain(view: View, command: Command) -> Outcome:
         "held": hold_data(view.status.hold),
         **calendar_data(schedule),
         "words": calendar_words(view, schedule),
-        "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
-        "last_run": run_data(node, ended[0]) if ended else None,
-        "last_not_done": run_data(node, failure) if failure else None,
+        "live": [run_data(node, run, boot_ms) for run in live[:LIVE_SHOWN]],
+        "last_run": run_data(node, ended[0], boot_ms) if ended else None,
+        "last_not_done": run_data(node, failure, boot_ms) if failure else None,
         "usual_ms": usual_ms,
     }
     return Outcome(view.answer(_joined(lines), data | lines))
@@ -118,7 +119,9 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
         lines["now"] += _held(view)
     usual_ms = _usual_ms(view, key)
     lines["past"] += _usually(usual_ms)
-    return Outcome(view.answer(_joined(lines), run_data(view.store.node, run) | lines | {"usual_ms": usual_ms}))
+    return Outcome(
+        view.answer(_joined(lines), run_data(view.store.node, run, view.moment.boot) | lines | {"usual_ms": usual_ms})
+    )
 
 
 def _usual_ms(view: View, key: RunKey) -> int | None:
@@ -315,7 +318,7 @@ def _now(view: View, run: PastRun) -> str:
     if run.state == RunState.QUEUED:
         return f"queued: {name}, {since}: {run.reason}"
     attempt = f", attempt {run.attempts}" if run.attempts > 1 else ""
-    return f"running: {name}, {since}{attempt}{_lasted('for', run.started_ms, view.moment.wall)}"
+    return f"running: {name}, {since}{attempt}{_lasted('for', view, run)}"
 
 
 def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str]:
@@ -335,9 +338,10 @@ def _ended(view: View, run: PastRun) -> str:
     else:
         due = f"due {due_of(view, run)}"
     used = "".join(f", {label} {text}" for label, text in usage(run.cpu_ms, run.memory_bytes).items())
-    return f"{outcome_text(view, run)}, {due}{attempts}{_lasted('took', run.started_ms, run.ended_ms)}{used}"
+    return f"{outcome_text(view, run)}, {due}{attempts}{_lasted('took', view, run)}{used}"
 
 
-def _lasted(word: str, started_ms: int | None, ended_ms: int | None) -> str:
+def _lasted(word: str, view: View, run: PastRun) -> str:
     """How long the last attempt of a run lasted, after this word; nothing if that is not known."""
-    return "" if started_ms is None or ended_ms is None else f", {word} {lasted_text(max(0, ended_ms - started_ms))}"
+    milliseconds = took_ms(run, view.moment.boot)
+    return "" if milliseconds is None else f", {word} {lasted_text(milliseconds)}"

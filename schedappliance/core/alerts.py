@@ -429,7 +429,7 @@ def _plain_event(state: State, name: str, kind: str, run: PastRun | None, reason
         "count": 1,
         "since_ms": now,
         "reminder": False,
-        "run": run_data(state.store.node, run) if run else None,
+        "run": run_data(state.store.node, run, state.moment.boot) if run else None,
         "output": _output_of(state, run, WHOLE_BYTES if kind == OUTPUT else TAIL_BYTES) if run else None,
     }
 

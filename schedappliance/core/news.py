@@ -13,6 +13,7 @@ from schedappliance.engine.records import RunKey, job_id
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
+    from schedappliance.clock import Moment
     from schedappliance.store.tables import Store
 
 # A turn that changes more, such as a reload, tells only that there is a gap. Reading a row takes 30 µs.
@@ -21,22 +22,24 @@ MOST_CHANGES = 500
 News = dict[str, Any]
 
 
-def news_of_turn(store: Store, others: list[News], at_ms: int) -> list[Happened]:
+def news_of_turn(store: Store, others: list[News], now: Moment) -> list[Happened]:
     """The effect with the news of a turn: about the jobs and runs that it has changed, and `others`; empty without news."""
     changes = store.take_changes()
     try:
-        news = [_news_of(store, key) for key in changes] if len(changes) <= MOST_CHANGES else [{"kind": "gap"}]
+        news = (
+            [_news_of(store, key, now.boot) for key in changes] if len(changes) <= MOST_CHANGES else [{"kind": "gap"}]
+        )
     except StoreFailed:
         news = [{"kind": "gap"}]
     news += others
-    return [Happened(tuple([{"at_ms": at_ms, **one} for one in news]))] if news else []
+    return [Happened(tuple([{"at_ms": now.wall, **one} for one in news]))] if news else []
 
 
-def _news_of(store: Store, key: int | RunKey) -> News:
+def _news_of(store: Store, key: int | RunKey, boot_ms: int) -> News:
     if isinstance(key, RunKey):
         run = store.runs.past(key)
         # A run that was pruned in the turn of its end has no row any more.
-        return {"kind": "run", **run_data(store.node, run)} if run else {"kind": "gap"}
+        return {"kind": "run", **run_data(store.node, run, boot_ms)} if run else {"kind": "gap"}
     job = store.jobs.get(key)
     text = job_id(store.node, key)
     if job is None:

@@ -117,6 +117,9 @@ def _running(state: State, attempt: Attempt) -> Running:
     success = program.success if program else (0,)
     by = attempt.stopped_by
     started_at = attempt.started_boot_ms
+    if state.boot.includes(attempt.boot_id) is False or started_at > state.moment.boot:
+        # Times of another boot cannot be compared.
+        started_at = state.moment.boot - max(0, state.moment.wall - attempt.started_ms)
     return Running(
         attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by, started_at=started_at
     )

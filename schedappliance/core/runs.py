@@ -446,7 +446,10 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     is_logged = result.began or not state.is_short
     if result.began:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
-        runs.end_attempt(key, result.state, result.reason, _ended_ms(state, cause), exit_of_process)
+        ended_ms = _ended_ms(state, cause)
+        if exit_of_process.took_ms is None:
+            exit_of_process = replace(exit_of_process, took_ms=_took_ms(state, running, ended_ms))
+        runs.end_attempt(key, result.state, result.reason, ended_ms, exit_of_process)
     else:
         if not (isinstance(cause, NotStarted) and cause.is_alone):
             # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
@@ -463,6 +466,11 @@ def _ended_ms(state: State, cause: Cause) -> int:
     """When a program ended, in wall time. It may have ended while no daemon was there."""
     at = cause.ended_ms if isinstance(cause, Exit) else None
     return state.moment.wall if at is None else min(at, state.moment.wall)
+
+
+def _took_ms(state: State, running: Running, ended_ms: int) -> int:
+    """How long an attempt took whose keeper has not measured it."""
+    return max(0, state.moment.boot - running.started_at - (state.moment.wall - ended_ms))
 
 
 def _metrics_result(state: RunState, cause: Cause, began: bool) -> str:
@@ -494,28 +502,25 @@ def end_run(state: State, key: RunKey, how: RunState, reason: Reason | None, end
 
 def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) -> None:
     """Logs the end of a run with the name of its job or program, and how long its last attempt took."""
-    run, duration_ms = count_end(state, key, how)
-    lasted = None if duration_ms is None else f"{duration_ms / 1000:.1f} s"
+    run = count_end(state, key, how)
+    lasted = None if run.took_ms is None else f"{run.took_ms / 1000:.1f} s"
     about = ", ".join(filter(None, (run.name or run.program, lasted)))
     text = f"run {state.named(key)} {how.value.replace('_', ' ')}{f': {reason}' if reason else ''}"
-    fields = _run_fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": duration_ms}
+    fields = _run_fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": run.took_ms}
     level = "info" if how in (RunState.SUCCEEDED, RunState.CANCELLED) else "warning"
     state.log(level, f"{text} ({about})" if about else text, **fields, user=run.user, origin=run.origin)
 
 
-def count_end(state: State, key: RunKey, how: RunState) -> tuple[PastRun, int | None]:
-    """Counts a run that has ended. Returns it, and how long its last attempt took in milliseconds."""
+def count_end(state: State, key: RunKey, how: RunState) -> PastRun:
+    """Counts a run that has ended. Returns it."""
     run = state.store.runs.past(key)
     assert run is not None, key
-    duration_ms = None
-    if run.started_ms is not None and run.ended_ms is not None:
-        duration_ms = max(0, run.ended_ms - run.started_ms)
-    state.count_run(key.job, how, run.origin, run.name is not None, duration_ms)
-    if run.program is not None and duration_ms is not None:
-        state.measure("run_duration_seconds", duration_ms, run.program)
+    state.count_run(key.job, how, run.origin, run.name is not None, run.took_ms)
+    if run.program is not None and run.took_ms is not None:
+        state.measure("run_duration_seconds", run.took_ms, run.program)
     if _concerns_alerts(state, run.origin, run.name):
         run_ended(state, run)
-    return run, duration_ms
+    return run
 
 
 def count_end_at_claim(state: State, job: Job, run: NewRun) -> None:

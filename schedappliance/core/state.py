@@ -503,7 +503,7 @@ class State:
             self.tell("degraded", troubles=list(self.status.trouble_list))
             self.troubles_in_news = troubles
         news, self.news = self.news, []
-        return news_of_turn(self.store, news, self.moment.wall)
+        return news_of_turn(self.store, news, self.moment)
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:

@@ -174,7 +174,8 @@ class Exit:
     """How a process ended: its exit status or its signal. Both are None if nobody knows.
 
     `ended_ms`: when it ended, in wall time; None: just now. `cpu_ms`: the CPU time that it took with its
-    descendants. `memory_bytes`: the peak memory of the largest of them. Two exits are equal if the process ended alike.
+    descendants. `memory_bytes`: the peak memory of the largest of them. `took_ms`: how long the attempt took, by the time
+    since the boot. Two exits are equal if the process ended alike.
     """
 
     status: int | None = None
@@ -182,6 +183,7 @@ class Exit:
     ended_ms: int | None = field(default=None, compare=False)
     cpu_ms: int | None = field(default=None, compare=False)
     memory_bytes: int | None = field(default=None, compare=False)
+    took_ms: int | None = field(default=None, compare=False)
 
     @property
     def shell_status(self) -> int | None:

@@ -29,7 +29,8 @@ MOST_CHARACTERS = 1 << 20
 
 class PastRun(NamedTuple):
     """A row of the history. `sequence`: its place in the order of claims. `program`, `started_ms` and what
-    the program took (`cpu_ms`, `memory_bytes`: as in Exit): of its last attempt.
+    the program took (`cpu_ms`, `memory_bytes`, `took_ms`: as in Exit): of its last attempt. `started_boot_ms`: when that
+    began, in boot time.
 
     `has_output`: the store holds an output of an attempt, or the answer of a command. `name`: of its job, while it
     is declared.
@@ -54,6 +55,8 @@ class PastRun(NamedTuple):
     exit_signal: int | None
     cpu_ms: int | None
     memory_bytes: int | None
+    took_ms: int | None
+    started_boot_ms: int | None
     has_output: bool
     name: str | None
     on_failure_of: RunKey | None

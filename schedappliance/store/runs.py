@@ -262,7 +262,7 @@ class Runs(Table):
         return int(row[0]), str(row[1])
 
     def lasted(self, limit: int) -> Iterator[tuple[int, str, int, bool]]:
-        """The last attempts, the newest first: job, command, milliseconds from start to end, whether it succeeded."""
+        """The last attempts, the newest first: job, command, how many milliseconds each took, whether it succeeded."""
         yield from self._database.stream(self._sql["lasted"], (limit,))
 
     def durations(self, key: RunKey, limit: int) -> list[int]:
@@ -289,7 +289,7 @@ class Runs(Table):
 
     def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
         assert state in TRANSITIONS[RunState.STARTED], state
-        figures = now_ms, how.status, how.signal, how.cpu_ms, how.memory_bytes
+        figures = now_ms, how.status, how.signal, how.cpu_ms, how.memory_bytes, how.took_ms
         self._database.execute(
             self._sql["end_attempt"], (*key.run, key.attempt, state.value, storable(reason), *figures)
         )
@@ -312,7 +312,7 @@ class Runs(Table):
 def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
     job, occurrence, attempt, program, state, reason, pid, ticks, *columns = row
-    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, *columns = columns
+    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, took_ms, *columns = columns
     replaced, stopped_by, output, output_bytes = columns
     return Attempt(
         AttemptKey(RunKey(job, occurrence), attempt),
@@ -324,7 +324,7 @@ def _attempt(row: Any) -> Attempt:
         started_ms,
         started_boot_ms,
         ended_ms,
-        Exit(status, signal, None, cpu_ms, memory_bytes),
+        Exit(status, signal, None, cpu_ms, memory_bytes, took_ms),
         bool(replaced),
         stopped_by,
         output,

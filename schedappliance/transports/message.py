@@ -90,5 +90,5 @@ def _lines(event: dict[str, Any], most: int) -> list[str]:
 
 
 def _took(run: Mapping[str, Any]) -> str | None:
-    started, ended = run.get("started_ms"), run.get("ended_ms")
-    return None if started is None or ended is None else span_text(max(0, ended - started))
+    took_ms = run.get("took_ms")
+    return None if took_ms is None or run.get("ended_ms") is None else span_text(took_ms)

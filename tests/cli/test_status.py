@@ -1,8 +1,11 @@
-"""What `schedappliance status` says of a hold."""
+"""What `schedappliance status` says of a hold, and how long runs have run."""
 
 from __future__ import annotations
 
-from schedappliance.cli.status import head_of
+from typing import Any
+
+from schedappliance.cli.runs import took
+from schedappliance.cli.status import head_of, tables_of
 from tests.support.answers import NOW_MS
 
 HOLD = {"since_ms": NOW_MS, "user": "alice", "reason": None}
@@ -17,3 +20,27 @@ def test_a_hold_without_a_planned_end_lasts_until_the_release() -> None:
     ):
         facts = {"health": {"troubles": [], "held": hold}, "summary": counts, "failed": [], "most": 5}
         assert [line for line in head_of(facts) if line.endswith(end)], hold
+
+
+def run(**values: Any) -> dict[str, Any]:
+    return {"name": "nightly", "run": "n-000000001/1", "reason": None, "claimed_ms": NOW_MS - 60_000, **values}
+
+
+def since(*runs: dict[str, Any], age_ms: int = 0) -> list[str]:
+    """The column SINCE, so long after the answer."""
+    ((_, rows, _),) = tables_of({"live": list(runs), "failed": [], "next": []}, NOW_MS, age_ms)
+    return [row[3] for row in rows]
+
+
+def test_how_long_a_program_has_run_is_what_the_appliance_says() -> None:
+    """The clock was set after its start."""
+    runs = run(state="started", took_ms=20_000), run(state="queued", took_ms=5_000), run(state="queued", took_ms=None)
+    assert since(*runs) == ["20 s", "1 min", "1 min"]
+    assert since(runs[0], age_ms=3_000) == ["23 s"]
+
+
+def test_how_long_a_run_took_is_what_the_appliance_says() -> None:
+    ended = run(state="failed", started_ms=NOW_MS, ended_ms=NOW_MS - 600_000, took_ms=3_000)
+    assert took(ended) == "3.0 s"
+    assert took(run(state="started", started_ms=NOW_MS, ended_ms=None, took_ms=3_000)) == ""
+    assert took(run(state="missed", started_ms=None, ended_ms=NOW_MS, took_ms=None)) == ""

@@ -115,20 +115,20 @@ def test_runs_that_cannot_start_do_not_delay_the_others(either: Appliance) -> No
 
 
 @pytest.mark.parametrize(
-    ("keeper_ms", "set_forward_ms", "ended_ms"),
+    ("keeper_ms", "set_forward_ms", "ended_ms", "took_ms"),
     [
-        (START_MS, 0, START_MS),
-        (START_MS + 1500, 0, START_MS + 1500),
-        (START_MS + 60_000, 0, START_MS + 60_000),
+        (START_MS, 0, START_MS, 0),
+        (START_MS + 1500, 0, START_MS + 1500, 1500),
+        (START_MS + 60_000, 0, START_MS + 60_000, 60_000),
         # The clock was set meanwhile.
-        (START_MS - 1, 0, START_MS + 60_000),
-        (START_MS + 60_001, 0, START_MS + 60_000),
-        (START_MS + 1500, 3_600_000, START_MS + 3_660_000),
-        (START_MS + 1500, -3_600_000, START_MS - 3_540_000),
+        (START_MS - 1, 0, START_MS + 60_000, 60_000),
+        (START_MS + 60_001, 0, START_MS + 60_000, 60_000),
+        (START_MS + 1500, 3_600_000, START_MS + 3_660_000, 60_000),
+        (START_MS + 1500, -3_600_000, START_MS - 3_540_000, 60_000),
     ],
 )
 def test_a_program_ended_when_the_keeper_saw_it(
-    appliance: Appliance, keeper_ms: int, set_forward_ms: int, ended_ms: int
+    appliance: Appliance, keeper_ms: int, set_forward_ms: int, ended_ms: int, took_ms: int
 ) -> None:
     """The daemon hears of it a minute after the start, since it was stopped."""
     appliance.say("run hello")
@@ -137,7 +137,7 @@ def test_a_program_ended_when_the_keeper_saw_it(
     appliance.clock.step(set_forward_ms)
     appliance.after(60_000, replace(ended(start.key.run), exit=Exit(0, None, keeper_ms)))
     (run,) = appliance.history()
-    assert (run.state, run.ended_ms) == ("succeeded", ended_ms)
+    assert (run.state, run.ended_ms, run.took_ms) == ("succeeded", ended_ms, took_ms)
 
 
 @pytest.mark.parametrize(

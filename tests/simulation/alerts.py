@@ -30,8 +30,7 @@ def follow(view: View, change: Change) -> Iterator[str]:
         case Change(IncidentRow() as incident, None):
             yield from _close(view, incident)
         case Change(_, AttemptRow() as attempt) if attempt.state == RunState.SUCCEEDED:
-            lasted = max(0, (attempt.ended_ms or 0) - attempt.started_ms)
-            view.past.lasted.setdefault(attempt.job, []).append(lasted)
+            view.past.lasted.setdefault(attempt.job, []).append(attempt.took_ms or 0)
         case Change(None, AlertRow() as alert) if alert.kind == LEFT_OUT:
             view.past.left_out += alert.stands_for
         case Change(None, AlertRow() as alert) if alert.late is not None:

@@ -289,6 +289,15 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
         yield f"attempt {new.key} is recorded as {new.state}, it ended as {process}"
 
 
+def durations_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
+    """An attempt took the time from its start until its end was heard, whatever the wall clock showed."""
+    if old is None or new is None or old.ended_ms is not None or new.ended_ms is None:
+        return
+    lasted = view.moment.boot - new.started_boot_ms
+    if new.took_ms is None or new.took_ms < 0 or (view.turned and new.took_ms != lasted):
+        yield f"attempt {new.key} took {new.took_ms} ms, it began {lasted} ms ago"
+
+
 def attempts_follow_each_other(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
     """A program is started as an attempt of its run, after the previous attempt has failed."""
     if old is not None or new is None:
@@ -322,6 +331,7 @@ def over_limits(view: View, attempt: AttemptRow, running: Sequence[AttemptRow]) 
 
 OF_AN_ATTEMPT: tuple[OfAnAttempt, ...] = (
     no_attempt_ends_twice,
+    durations_are_true,
     ends_are_true,
     attempts_follow_each_other,
     limits_are_kept,

@@ -89,6 +89,7 @@ class AttemptRow(NamedTuple):
     boot_id: str = ""
     started_ms: int = 0
     ended_ms: int | None = None
+    took_ms: int | None = None
 
     @property
     def key(self) -> AttemptKey:

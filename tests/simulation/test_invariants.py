@@ -114,6 +114,8 @@ CHANGES = [
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="timed_out"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="replaced"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="cancelled"), (RUN, ATTEMPT)),
+    Case("durations_are_true", ATTEMPT, ATTEMPT._replace(state="failed", ended_ms=START_MS), (RUN, ATTEMPT)),
+    Case("durations_are_true", ATTEMPT, ATTEMPT._replace(state="failed", ended_ms=1, took_ms=9), (RUN, ATTEMPT)),
     Case("attempts_follow_each_other", None, ATTEMPT),
     Case("attempts_follow_each_other", None, ATTEMPT._replace(attempt=2), (RUN._replace(attempts=2), ATTEMPT)),
     Case("limits_are_kept", None, ATTEMPT, (RUN, ATTEMPT._replace(job=2), ATTEMPT._replace(job=3))),

@@ -109,13 +109,13 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     store.runs.mark_stopped(AttemptKey(KEY, 1), "alice")
     assert [attempt.stopped_by for attempt in store.runs.live_attempts()] == ["alice"]
     store.runs.end_attempt(
-        AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3, None, None, 20, 4096)
+        AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3, None, None, 20, 4096, 3999)
     )
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
     assert (run.attempts, run.exit_status, run.exit_signal, run.cpu_ms, run.memory_bytes) == (1, 3, None, 20, 4096)
     (attempt,) = store.runs.attempts(KEY, 1)
-    assert (attempt.exit.cpu_ms, attempt.exit.memory_bytes) == (20, 4096)
+    assert (attempt.exit.cpu_ms, attempt.exit.memory_bytes, attempt.exit.took_ms) == (20, 4096, 3999)
 
 
 def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -> None:
@@ -268,7 +268,7 @@ def test_an_invalid_text_affects_only_its_row(store: Store) -> None:
     claim(store)
     claim(store, RunKey(2, 1))
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)
-    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.SUCCEEDED, None, 6001, Exit(0))
+    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.SUCCEEDED, None, 6001, Exit(0, took_ms=1000))
     store._database.execute("UPDATE runs SET command = CAST(x'72ff6e' AS TEXT) WHERE job = 1")
     assert list(store.runs.lasted(9)) == [(1, "r\ufffdn", 1000, True)]
     # Only this query replaces invalid bytes: that takes all other queries twice the time.

@@ -30,7 +30,9 @@ RUN = {
     "command": "run backup",
     "due_ms": 1_700_000_000_000,
     "started_ms": 1_700_000_000_000,
-    "ended_ms": 1_700_000_090_000,
+    # The clock was set while it ran.
+    "ended_ms": 1_600_000_000_000,
+    "took_ms": 90_000,
     "attempts": 3,
     "exit_status": 3,
 }

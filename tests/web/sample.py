@@ -112,6 +112,7 @@ def _runs(number: int, habit: Habit, days: int, dice: Random) -> Iterator[dict[s
             "due_ms": due,
             "started_ms": started,
             "ended_ms": ended,
+            "took_ms": None if ended is None or started is None else ended - started,
         }
         due += habit.every_ms
 

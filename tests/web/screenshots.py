@@ -175,7 +175,7 @@ def _write_past(store: sqlite3.Connection, now_ms: int) -> None:
         if has_started:
             store.execute(
                 "INSERT INTO attempts (job, occurrence, attempt, program, state, reason, boot_id, started_ms,"
-                " started_boot_ms, ended_ms, exit_status) VALUES (?, ?, 1, ?, ?, ?, 'earlier', ?, 0, ?, ?)",
+                " started_boot_ms, ended_ms, took_ms, exit_status) VALUES (?, ?, 1, ?, ?, ?, 'earlier', ?, 0, ?, ?, ?)",
                 (
                     number,
                     occurrence,
@@ -184,6 +184,7 @@ def _write_past(store: sqlite3.Connection, now_ms: int) -> None:
                     REASONS.get(state),
                     started,
                     ended,
+                    ended - started,
                     0 if state == "succeeded" else 1,
                 ),
             )
@@ -192,8 +193,8 @@ def _write_past(store: sqlite3.Connection, now_ms: int) -> None:
 def _age(store: sqlite3.Connection, name: str, elapsed_ms: int) -> bool:
     """Makes the program of a job as old as that. Whether it has started."""
     aged = store.execute(
-        "UPDATE attempts SET started_ms = started_ms - ? WHERE state = 'started'"
-        " AND job = (SELECT number FROM jobs WHERE declared = ?)",
+        "UPDATE attempts SET started_ms = started_ms - ?1, started_boot_ms = started_boot_ms - ?1 WHERE state = 'started'"
+        " AND job = (SELECT number FROM jobs WHERE declared = ?2)",
         (elapsed_ms, name),
     )
     store.commit()

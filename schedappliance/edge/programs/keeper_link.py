@@ -180,9 +180,10 @@ def _report(words: list[str]) -> Report | None:
     match words:
         case ["running", name, pid, ticks, why, *_]:
             return RunsNow(name, int(pid), int(ticks), None if why == "-" else why)
-        case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *_]:
+        case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *rest]:
             code = int(status)
-            figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024
+            # A keeper of an earlier version does not say how long the program took.
+            figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024, int(rest[0]) if rest else None
             cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
             return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
         case ["unstarted", name, number, part, *rest]:

@@ -94,7 +94,7 @@ WITH places (job, success, last) AS MATERIALIZED (
 SELECT p.job,
        (SELECT count(*) FROM runs WHERE job = p.job AND occurrence > coalesce(p.success, -1)
         AND state IN ('failed', 'timed_out', 'interrupted')),
-       s.ended_ms, l.ended_ms, coalesce(l.ended_ms - a.started_ms, 0)
+       s.ended_ms, l.ended_ms, coalesce(a.took_ms, 0)
 FROM places p JOIN runs l ON l.job = p.job AND l.occurrence = p.last
   LEFT JOIN runs s ON s.job = p.job AND s.occurrence = p.success
   LEFT JOIN attempts a ON a.job = p.job AND a.occurrence = l.occurrence AND a.attempt = l.attempts;
@@ -180,13 +180,13 @@ SELECT due_ms, command FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: lasted
 -- The durations of the last attempts, and whether they succeeded, the newest first.
-SELECT r.job, r.command, max(0, a.ended_ms - a.started_ms), a.state = 'succeeded'
+SELECT r.job, r.command, a.took_ms, a.state = 'succeeded'
 FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence
 WHERE a.ended_ms IS NOT NULL ORDER BY r.sequence DESC LIMIT ?;
 
 -- name: durations
 -- Of the last runs of a job that succeeded. Only so many occurrences are examined, since a job may never succeed.
-SELECT max(0, a.ended_ms - a.started_ms)
+SELECT a.took_ms
 FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ?1 AND r.occurrence > ?2 - 100 AND r.occurrence <= ?2 AND r.state = 'succeeded' ORDER BY r.occurrence DESC LIMIT ?3;
 
@@ -208,7 +208,7 @@ SELECT count(*) FROM attempts WHERE job = ? AND occurrence = ? AND state IN ('fa
 
 -- name: end_attempt
 UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, exit_signal = ?8, cpu_ms = ?9,
-  memory_bytes = ?10
+  memory_bytes = ?10, took_ms = ?11
 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: live_attempts
@@ -225,7 +225,7 @@ SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 -- name: last_attempts
 -- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
 SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, boot_id, started_ms, started_boot_ms, ended_ms,
-       exit_status, exit_signal, cpu_ms, memory_bytes, replaced, stopped_by, iif(?, output, NULL), output_bytes
+       exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes
 FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
 -- name: attempt

@@ -34,13 +34,8 @@ class RunRow(NamedTuple):
     due_ms: int
     started_ms: int | None
     ended_ms: int | None
-
-    @property
-    def took_ms(self) -> int | None:
-        """How long the last attempt took; None before its end, and if there was none."""
-        if self.started_ms is None or self.ended_ms is None:
-            return None
-        return max(0, self.ended_ms - self.started_ms)
+    # How long the last attempt took; None before its end, and if there was none.
+    took_ms: int | None
 
 
 class RunColumns:
@@ -49,7 +44,7 @@ class RunColumns:
     def __init__(self) -> None:
         self.node = ""
         self.sequences, self.jobs, self.occurrences = array("q"), array("q"), array("q")
-        self.due, self.started, self.ended = array("q"), array("q"), array("q")
+        self.due, self.started, self.ended, self.took = array("q"), array("q"), array("q"), array("q")
         self.states = bytearray()
 
     def __len__(self) -> int:
@@ -93,7 +88,7 @@ class RunColumns:
         self._append(remaining)
 
     def _columns(self) -> tuple[Any, ...]:
-        return self.sequences, self.jobs, self.occurrences, self.due, self.started, self.ended, self.states
+        return self.sequences, self.jobs, self.occurrences, self.due, self.started, self.ended, self.took, self.states
 
     def _append(self, rows: Iterable[Sequence[int]]) -> None:
         for column, values in zip(self._columns(), zip(*rows, strict=True), strict=False):
@@ -102,12 +97,13 @@ class RunColumns:
     def _values(self, run: Mapping[str, Any]) -> tuple[int, ...]:
         job, _, occurrence = run["run"].rpartition("/")
         self.node, _, number = job.rpartition("-")
-        instants = (run[key] if run[key] is not None else NEVER for key in ("started_ms", "ended_ms"))
-        return (run["sequence"], int(number), int(occurrence), run["due_ms"], *instants, NUMBERS[run["state"]])
+        took = None if run["ended_ms"] is None else run["took_ms"]
+        times = (NEVER if time is None else time for time in (run["started_ms"], run["ended_ms"], took))
+        return (run["sequence"], int(number), int(occurrence), run["due_ms"], *times, NUMBERS[run["state"]])
 
     def row(self, at: int) -> RunRow:
         job = self.id_of(self.jobs[at])
-        started, ended = self.started[at], self.ended[at]
+        started, ended, took = self.started[at], self.ended[at], self.took[at]
         return RunRow(
             f"{job}/{self.occurrences[at]}",
             job,
@@ -115,6 +111,7 @@ class RunColumns:
             self.due[at],
             None if started == NEVER else started,
             None if ended == NEVER else ended,
+            None if took == NEVER else took,
         )
 
     def id_of(self, job: int) -> str:
@@ -182,8 +179,8 @@ class RunColumns:
         durations: dict[int, list[int]] = {self.number_of(job): [] for job in jobs}
         open_ones = {number for number in durations if number >= 0}
         for at, number in zip(range(len(self) - 1, -1, -1), reversed(self.jobs), strict=True):
-            if number in open_ones and self.states[at] == SUCCEEDED and self.started[at] != NEVER:
-                durations[number].append(max(0, self.ended[at] - self.started[at]))
+            if number in open_ones and self.states[at] == SUCCEEDED and self.took[at] != NEVER:
+                durations[number].append(self.took[at])
                 if len(durations[number]) == USUAL_RUNS:
                     open_ones.discard(number)
                     if not open_ones:

@@ -31,7 +31,7 @@ OF_PAGE = ("program", "user", "text")
 STATES = [name for name in SHAPES if name not in ("planned", "overlap")]
 COLUMNS = (
     *("run", "name", "command", "program", "user", "origin", "state", "reason", "due_ms", "claimed_ms", "started_ms"),
-    *("ended_ms", "exit_status", "exit_signal", "attempts", "cpu_ms", "memory_bytes", "missed"),
+    *("ended_ms", "took_ms", "exit_status", "exit_signal", "attempts", "cpu_ms", "memory_bytes", "missed"),
 )
 
 

@@ -52,6 +52,15 @@ def test_damaged_lines_in_the_file_of_ends_are_left_out(tmp_path: Path) -> None:
     assert names(ends_in(tmp_path)) == ["3-1-1-5"]
 
 
+@pytest.mark.parametrize(("more", "took_ms"), [("", None), (" 4000", 4000), (" 4000 later", 4000)])
+def test_the_keeper_says_how_long_a_program_took(tmp_path: Path, more: str, took_ms: int | None) -> None:
+    """One of an earlier version does not."""
+    (tmp_path / ENDS).write_text(END.format("1-1-1-5") + more)
+    (end,) = ends_in(tmp_path)
+    assert isinstance(end, Ended)
+    assert (end.exit.ended_ms, end.exit.took_ms) == (1, took_ms)
+
+
 @pytest.mark.parametrize(
     ("lines", "asked"),
     [

@@ -274,6 +274,7 @@ def test_a_start_is_reported_soon_or_together_with_the_end(edge: Edge) -> None:
     started = edge.heard(ProgramStarted, key)
     assert edge.events[-2:] == [started, ended]
     assert ended == ProgramEnded(key, Exit(status=0), b"", 0)
+    assert ended.exit.took_ms is not None, "the keeper measures it"
 
 
 @as_root

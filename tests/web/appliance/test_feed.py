@@ -44,6 +44,7 @@ RUN: Row = {
     "state": "started",
     "started_ms": 4001,
     "ended_ms": None,
+    "took_ms": 0,
 }
 INCIDENT: Row = {"incident": 1, "subject": "greeting", "id": "n-000000001", "since_ms": 1}
 
@@ -133,7 +134,7 @@ def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
         assert list(feed.jobs) == ["n-000000001"]
         console.tell(kind="run", **RUN)
         await until(feed, lambda: list(feed.live) == ["n-000000001/1"])
-        console.tell(kind="run", **RUN | {"state": "failed", "ended_ms": 4500})
+        console.tell(kind="run", **RUN | {"state": "failed", "ended_ms": 4500, "took_ms": 499})
         await until(feed, lambda: list(feed.failed) == ["n-000000001/1"])
         assert not feed.live and feed.columns.of("n-000000001")[0].took_ms == 499
         console.tell(kind="incident", change="begun", incident=INCIDENT)

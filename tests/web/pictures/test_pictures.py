@@ -48,6 +48,7 @@ def run_row(
         "due_ms": SPAN.since_ms + 1000 * (begin if due is None else due),
         "started_ms": SPAN.since_ms + 1000 * begin if has_started else None,
         "ended_ms": None if state in LIVE or end is None else SPAN.since_ms + 1000 * end,
+        "took_ms": None if state in LIVE or end is None else 1000 * (end - begin),
     }
 
 
@@ -240,7 +241,7 @@ def test_the_ticks_of_any_span_are_few_and_in_order(since: int, length: int, zon
 def one(state: str, number: int = 1, took: int | None = 5_000) -> RunRow:
     started = None if state in ("missed", "skipped", "queued") else NOON
     ended = None if state in LIVE or took is None or started is None else NOON + took
-    return RunRow(f"{JOB}/{number}", JOB, state, NOON, started, ended)
+    return RunRow(f"{JOB}/{number}", JOB, state, NOON, started, ended, None if ended is None else took)
 
 
 @pytest.mark.parametrize("state", RUN_STATES)
