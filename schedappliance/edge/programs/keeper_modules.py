@@ -15,7 +15,7 @@ PARTS = ("spawner", "keeper_programs", "keeper_starts")
 def compiled(name: str) -> int:
     """A file in memory with a module, in the form of a `.pyc` file: Python runs such a file, whatever its name.
 
-    To compile its modules itself would take each keeper 40 ms. It would also leave 1 MB of memory, whose pages the kernel
+    To compile its modules itself would take each keeper 10 ms. It would also leave 2 MB of memory, whose pages the kernel
     would have to map again in each copy of the spawner.
     """
     spec = import_module(f"schedappliance.edge.programs.{name}").__spec__
