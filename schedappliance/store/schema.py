@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
@@ -22,7 +24,7 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> int:
-    """Returns the schema version of a store, 0 for an empty file. Raises Unusable for a version that no migration leads to."""
+    """Returns the schema version of a store, 0 for an empty file. Raises Unusable for what no migration leads to."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     newest = migrations()[-1][0]
     if version > newest:
@@ -31,7 +33,32 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
     has_tables = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
     if version < 0 or (version == 0 and has_tables):
         raise Unusable(f"the store {path} has schema {version}, which no version has written", "restore a backup")
+    present, right = _tables(connection), _tables_of(version)
+    # Those that nothing here has ever made do no harm.
+    if wrong := sorted((present & (right | _tables_of(newest))) ^ right):
+        what = "missing" if wrong[0] in right else "of a later schema"
+        message = f"the store {path} does not have the tables of its schema {version}: `{wrong[0]}` is {what}"
+        raise Unusable(
+            message, "restore a backup, or use it with the version that made it, which may be one before 0.1.0"
+        )
     return version
+
+
+@lru_cache
+def _tables_of(version: int) -> frozenset[str]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for _, script in (migration for migration in migrations() if migration[0] <= version):
+            connection.executescript(script)
+        return _tables(connection)
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[str]:
+    """The views by name, and the tables by name and column, such as `jobs.number`."""
+    rows = connection.execute(
+        "SELECT coalesce(s.name || '.' || c.name, s.name) FROM sqlite_schema s"
+        " LEFT JOIN pragma_table_info(s.name) c ON s.type = 'table' WHERE s.type IN ('table', 'view')"
+    )
+    return frozenset(name for (name,) in rows)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

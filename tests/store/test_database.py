@@ -66,6 +66,14 @@ def schema_of(version: int) -> Callable[[Path], object]:
     return make
 
 
+def changed_by(statement: str) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        open_database(path).close()
+        write(path, statement)
+
+    return make
+
+
 def newer_schema(path: Path) -> None:
     open_database(path).close()
     write(path, "PRAGMA user_version = 1000", "CREATE TABLE invented_later (a)")
@@ -91,6 +99,8 @@ def bytes_of(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
 
+OTHER_TABLES = "the store PATH does not have the tables of its schema {}"
+
 REJECTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (bytes_of(b"jobs: none\n" * 1000), "not a SQLite database: PATH"),
     "a short text": (bytes_of(b"jobs"), "not a SQLite database: PATH"),
@@ -105,6 +115,13 @@ REJECTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another empty program": (another_program_without_tables, "the database belongs to another program: PATH"),
     "no schema": (schema_of(0), "the store PATH has schema 0, which no version has written"),
     "negative schema": (schema_of(-3), "the store PATH has schema -3, which no version has written"),
+    "a view less": (changed_by("DROP VIEW listed_jobs"), f"{OTHER_TABLES.format(NEWEST)}: `listed_jobs` is missing"),
+    "a table less": (changed_by("DROP TABLE counters"), f"{OTHER_TABLES.format(NEWEST)}: `counters.labels` is missing"),
+    "a column less": (
+        changed_by("ALTER TABLE incidents RENAME COLUMN delivery TO x"),
+        f"{OTHER_TABLES.format(NEWEST)}: `incidents.delivery` is missing",
+    ),
+    "tables of a later schema": (schema_of(3), f"{OTHER_TABLES.format(3)}: `alerts.event` is of a later schema"),
     "newer schema": (newer_schema, f"the store PATH has schema 1000, and this version knows schemas up to {NEWEST}"),
 }
 
