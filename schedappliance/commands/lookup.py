@@ -48,7 +48,7 @@ def number_of(view: View, text: str) -> int:
 def matching_jobs(store: Store, pattern: str) -> list[NamedJob]:
     """The declared jobs whose name or id a shell pattern matches."""
     matches = re.compile(translate(pattern)).match
-    return [job for job in store.jobs.names() if matches(job.declared or "") or matches(job_id(store.node, job.number))]
+    return store.jobs.named(lambda number, name: matches(name) or matches(job_id(store.node, number)))
 
 
 def find_run(view: View, text: str) -> RunKey | None:

@@ -83,8 +83,9 @@ def resume(view: View, command: Command) -> Outcome:
 def _resume_matches(view: View, pattern: str) -> Outcome:
     matches = _matches(view, pattern)
     changed = [job for job in matches if job.paused]
-    jobs = [job for named in changed if (job := view.store.jobs.get(named.number)) is not None]
-    view.store.jobs.pause([job.number for job in jobs], False)
+    numbers = [job.number for job in changed]
+    jobs = view.store.jobs.passed(numbers, view.moment.wall)
+    view.store.jobs.pause(numbers, False)
     return _resumed(view, jobs, changed, len(changed), len(matches))
 
 

@@ -54,7 +54,7 @@ from schedappliance.model.calendars.zones import LOCAL
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Sequence, Set
 
     from schedappliance.core.state import State
     from schedappliance.engine.attempts import Running
@@ -288,19 +288,17 @@ def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
         _after_change(state, "acknowledged", incident)
 
 
-def close_outdated_incidents(state: State, jobs: Iterable[int] | None = None) -> None:
+def close_outdated_incidents(state: State, jobs: Sequence[int] | None = None) -> None:
     """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted.
 
     `jobs`: look only at the incidents and alerts of these jobs, since there can be thousands of others.
     """
     incidents = state.store.incidents
-    if jobs is None:
-        _close_if_outdated(state, incidents.all() if state.open_incidents else [])
-        incidents.end_left_alerts()
-        return
-    for number in jobs:
-        _close_if_outdated(state, incidents.of_job(number) if state.open_incidents else [])
-        incidents.end_left_alerts(number)
+    if state.open_incidents:
+        concerned = [incidents.all()] if jobs is None else map(incidents.of_job, jobs)
+        for some in concerned:
+            _close_if_outdated(state, some)
+    incidents.end_left_alerts(jobs)
 
 
 def _close_if_outdated(state: State, incidents: list[Incident]) -> None:

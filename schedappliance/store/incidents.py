@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from schedappliance.engine.incidents import MOST_BYTES, MOST_EVENTS, AlertEvent, Incident, Subject
@@ -144,12 +145,12 @@ class Incidents(Table):
         """Forgets an alert after its run has ended."""
         self._database.execute(self._sql["delete_alert"], (job,))
 
-    def end_left_alerts(self, job: int | None = None) -> None:
-        """Forgets the alerts that no run will deliver any more. `job`: only that of this job."""
-        if job is None:
+    def end_left_alerts(self, jobs: Sequence[int] | None = None) -> None:
+        """Forgets the alerts that no run will deliver any more. `jobs`: only those of these jobs."""
+        if jobs is None:
             self._database.execute(self._sql["delete_left_alerts"])
         else:
-            self._database.execute(self._sql["delete_left_alert"], (job,))
+            self._database.execute(self._sql["delete_left_alerts_of"], (json.dumps(jobs),))
 
 
 def _incident(row: Any) -> Incident:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -325,10 +325,12 @@ class Jobs(Table):
     def declared_columns(self) -> DeclaredColumns:
         return DeclaredColumns(*self._database.row(self._sql["declared_columns"]))
 
-    def names(self) -> list[NamedJob]:
-        """The declared jobs by their names."""
+    def named(self, is_meant: Callable[[int, str], object]) -> list[NamedJob]:
+        """The declared jobs that are meant by their number and name, in the order of their names."""
         rows = self._database.rows(self._sql["names"])
-        return [NamedJob(number, declared, paused != 0) for number, declared, paused in rows]
+        return [
+            NamedJob(number, declared, paused != 0) for number, declared, paused in rows if is_meant(number, declared)
+        ]
 
     def named_by_pause(self, paused: bool, limit: int) -> list[NamedJob]:
         """The first jobs that are paused, or those that are not."""
@@ -338,6 +340,10 @@ class Jobs(Table):
     def paused_and_due(self, now_ms: int, limit: int) -> list[Job]:
         """The paused jobs whose due times have passed, in the order (next run, number)."""
         return list(map(_job, self._database.rows(self._sql["paused_and_due"], (now_ms, limit))))
+
+    def passed(self, numbers: Sequence[int], now_ms: int) -> list[Job]:
+        """Those of these jobs whose due times have passed."""
+        return list(map(_job, self._database.rows(self._sql["passed_jobs"], (json.dumps(numbers), now_ms))))
 
     def near(self, number: int) -> list[int]:
         """The existing numbers that are nearest to this one."""

@@ -739,7 +739,7 @@ def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("incidents_of_job", "named_incidents", "incident_of", "collecting", "delete_left_alert", "alert"),
+        *("incidents_of_job", "named_incidents", "incident_of", "collecting", "delete_left_alerts_of", "alert"),
         *("waiting", "waiting_alerts", "first_place", "delete_event", "page_of_incidents"),
     ],
 )
@@ -748,7 +748,9 @@ def test_what_happens_often_reads_only_the_rows_that_it_needs(appliance: Applian
     sql = appliance.store.incidents._sql[name]
     parameters = (0,) * max([int(number) for number in re.findall(r"\?(\d)", sql)] or [sql.count("?")])
     plan = [str(row[3]) for row in appliance.database.rows(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-    assert plan and not [step for step in plan if step.startswith("SCAN") and step not in ("SCAN a", "SCAN jobs")], plan
+    # `json_each` is the list of jobs that are asked for.
+    scans = [step for step in plan if step.startswith("SCAN") and not step.startswith("SCAN json_each")]
+    assert plan and not [step for step in scans if step not in ("SCAN a", "SCAN jobs")], plan
 
 
 def test_a_deleted_job_causes_no_look_at_all_incidents(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from schedappliance.commands import pause
 from schedappliance.engine.effects import Happened
 from schedappliance.engine.records import RunKey
+from tests.support.calls import calls
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, ended, some
 
 JOBS = "".join(f'job "{name}" {{ every = 60 command = "run hello" }}\n' for name in ("backup-a", "backup-b", "report"))
+# The Python functions that are called to pause a job and to resume it again.
+MOST_CALLS = 8
 
 
 @pytest.fixture
@@ -184,3 +188,14 @@ def test_those_who_watch_are_told(declared: Appliance) -> None:
 
 def _events(appliance: Appliance) -> list[dict[str, Any]]:
     return [event for told in some(Happened, appliance.effects) for event in told.events]
+
+
+def test_a_job_that_neither_waits_nor_is_due_costs_few_calls(either: Appliance) -> None:
+    costs = []
+    for number in (20, 20, 40):  # The first one fills the caches.
+        jobs = "".join(f'job "job-{i}" {{ every = 600 command = "run hello" }}\n' for i in range(number))
+        either.turn(either.read(STANZAS + jobs))
+        lines = [either.typed(f"sched {verb} job-*") for verb in ("pause", "resume")]
+        costs.append(sum(calls(partial(either.turn, line)) for line in lines))
+        assert paused(either) == []
+    assert costs[2] - costs[1] <= 20 * MOST_CALLS

@@ -92,11 +92,13 @@ SELECT count(DISTINCT job) FROM alerts;
 -- name: delete_alert
 DELETE FROM alerts WHERE job = ?;
 
--- name: delete_left_alert
-DELETE FROM alerts WHERE job = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE number = ?1)
-AND NOT EXISTS (SELECT 1 FROM runs WHERE job = ?1 AND state IN ('queued', 'started'));
-
 -- name: delete_left_alerts
 -- Those whose job was deleted before its run, or whose run was pruned.
 DELETE FROM alerts WHERE job NOT IN (SELECT number FROM jobs) AND job NOT IN (
   SELECT job FROM runs WHERE state = 'queued' UNION ALL SELECT job FROM runs WHERE state = 'started');
+
+-- name: delete_left_alerts_of
+-- The same for some jobs.
+DELETE FROM alerts WHERE job IN (SELECT value FROM json_each(?))
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE number = alerts.job)
+AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.job = alerts.job AND state IN ('queued', 'started'));

@@ -157,6 +157,10 @@ SELECT number, declared FROM jobs WHERE paused = ? ORDER BY number LIMIT ?;
 -- name: paused_and_due
 SELECT * FROM stored_jobs WHERE paused = 1 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
 
+-- name: passed_jobs
+-- The order of the numbers is that of the array.
+SELECT s.* FROM json_each(?) AS wanted CROSS JOIN stored_jobs AS s ON s.number = wanted.value WHERE s.next_run_ms <= ?;
+
 -- name: count_all
 SELECT count(*) FROM jobs;
 
