@@ -11,7 +11,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import hold_data, hold_text
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import ONLY_LATER, Answer
 from schedappliance.model.commands import FORMS, Command
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def summary_reset(view: View, _command: Command) -> Outcome:
 
 def watch(_view: View, command: Command) -> Outcome:
     """Lets the client watch. The console server adds the number of the last event to the answer."""
-    after = int(command.words[0]) if command.words else 0
+    after = int(command.words[0]) if command.words else ONLY_LATER
     return Outcome(Answer("{}", is_json=True, events_after=after), watches=True)
 
 

@@ -26,6 +26,10 @@ class Rest(NamedTuple):
     next: str | None = None
 
 
+# In place of a number of an event: no event is wanted that has happened already.
+ONLY_LATER = -1
+
+
 class Answer(NamedTuple):
     """The answer of a command. `output` is a text, or pieces of text that are made while they are sent.
 
@@ -35,7 +39,7 @@ class Answer(NamedTuple):
     waited for. The output of the program is shown even if it failed. `note`: what a person should see beside the output.
     `next`: the command that lists the rest of a list that is cut. `rest`: gives `note` and `next` after the last piece of
     `output`, None if they are known before.
-    `events_after`: the client watches from now on, and gets the events after this number; 0: only later events.
+    `events_after`: the client watches from now on, and gets the events after this number, or ONLY_LATER.
     """
 
     output: str | Iterator[str] = ""

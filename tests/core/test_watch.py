@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schedappliance.core import news
-from schedappliance.engine.effects import EndWatches, Happened
+from schedappliance.engine.effects import ONLY_LATER, EndWatches, Happened
 from schedappliance.engine.events import NobodyWatches, OutputsChecked
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, ended, some
 
@@ -28,6 +28,10 @@ def watched(either: Appliance) -> Appliance:
     answer = either.ask("watch 17")
     assert (answer.error, answer.events_after, told(either)) == (None, 17, [])
     return either
+
+
+def test_a_client_that_names_no_event_wants_only_later_ones(either: Appliance) -> None:
+    assert [either.ask(line).events_after for line in ("watch", "watch 0")] == [ONLY_LATER, 0]
 
 
 def test_nothing_is_told_while_nobody_watches(either: Appliance) -> None:

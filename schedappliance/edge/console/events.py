@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from schedappliance.edge.console.protocol import PROTOCOL_VERSION
+from schedappliance.engine.effects import ONLY_LATER
 from schedappliance.engine.events import NobodyWatches
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class EventRing:
             self._next += 1
 
     def begin(self, key: str, after: int) -> Watch:
-        """The watch of a client that knows the events up to `after`; 0: it wants only later ones."""
-        return Watch(key, after + 1 if after else self._next)
+        """The watch of a client that knows the events up to `after`, or wants ONLY_LATER."""
+        return Watch(key, self._next if after == ONLY_LATER else after + 1)
 
     def has_more(self, watch: Watch) -> bool:
         return watch.next != self._next

@@ -11,7 +11,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.edge.console.events import EVENTS_PER_MS, FLUSH_MS, KEPT, REMEMBERED_MS, EventRing, Watch, Watchers
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.threads import Inbox
-from schedappliance.engine.effects import Happened
+from schedappliance.engine.effects import ONLY_LATER, Happened
 from schedappliance.engine.events import NobodyWatches
 
 
@@ -29,7 +29,7 @@ def taken(ring: EventRing, watch: Watch, size: int = 10**9) -> list[tuple[int, s
 
 def test_a_client_gets_only_later_events() -> None:
     ring = ring_of(2)
-    watch = ring.begin("7", 0)
+    watch = ring.begin("7", ONLY_LATER)
     assert (ring.has_more(watch), taken(ring, watch)) == (False, [])
     ring.add([{"kind": "run", "run": "new"}])
     assert (ring.has_more(watch), taken(ring, watch), taken(ring, watch)) == (True, [(1003, "new")], [])
@@ -42,12 +42,19 @@ def test_a_client_gets_only_later_events() -> None:
         (1001, [(1002, "r1"), (1003, "r2")]),
         (1000, [(1001, "r0"), (1002, "r1"), (1003, "r2")]),
         (999, [(1000, "gap"), (1001, "r0"), (1002, "r1"), (1003, "r2")]),
+        (0, [(1000, "gap"), (1001, "r0"), (1002, "r1"), (1003, "r2")]),
         (5000, [(1003, "gap")]),
     ],
 )
 def test_a_client_resumes_after_the_last_event_that_it_knows(after: int, events: list[tuple[int, str]]) -> None:
     ring = ring_of(3)
     assert taken(ring, ring.begin('"a"', after)) == events
+
+
+def test_a_client_that_knows_no_event_is_told_of_a_gap_if_none_is_kept() -> None:
+    """Earlier daemons may have told some."""
+    ring = ring_of(0)
+    assert taken(ring, ring.begin("1", 0)) == [(1000, "gap")]
 
 
 def test_a_client_that_reads_too_slowly_is_told_of_a_gap() -> None:
@@ -94,7 +101,7 @@ def room() -> Any:
 
 def test_the_events_of_many_turns_are_sent_together(room: Room) -> None:
     first = 1_700_000_000_000 * EVENTS_PER_MS
-    assert room.watchers.begin("bob", "1", 0) == first - 1
+    assert room.watchers.begin("bob", "1", ONLY_LATER) == first - 1
     for _ in range(3):
         room.watchers.publish(Happened(({"kind": "gap"},)))
     assert room.sent == []
@@ -112,7 +119,7 @@ def test_the_core_is_told_that_the_client_of_a_watch_has_never_come(room: Room) 
 
 
 def test_the_core_is_told_when_nobody_has_watched_for_a_while(room: Room) -> None:
-    room.watchers.begin("bob", "1", 0)
+    room.watchers.begin("bob", "1", ONLY_LATER)
     room.watchers.leave("bob")
     room.watchers.audit()
     assert room.after(REMEMBERED_MS - 1) == []
