@@ -70,6 +70,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
         "outputs": status.outputs,
         "spool": status.without_spool,
         "files": status.last_good,
+        "zones": status.zones,
     }
     yield "degraded", "gauge", ("reason",), [((reason,), int(why is not None)) for reason, why in troubles.items()]
     yield _one("held", int(status.hold is not None))

@@ -61,12 +61,13 @@ class Counts(NamedTuple):
 class Status:
     """The status of the appliance.
 
-    `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`: why
-    the active configuration comes from the store and not from the present files, None if it does not. `outputs`: why
-    outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
-    WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool cannot be
-    used, None if it can. `unstored`: the drops that were read and wait for the store. `warnings`: about the changes of the
-    active generation. `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over.
+    `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`:
+    why the active configuration comes from the store and not from the present files, None if it does not. `outputs`:
+    why outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
+    WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
+    cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `unstored`:
+    the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `hold`:
+    the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over.
     """
 
     pid: int
@@ -81,6 +82,7 @@ class Status:
     outputs: str | None = None
     spool: SpoolBacklog | None = None
     without_spool: str | None = None
+    zones: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
     last_hold: Hold | None = None
@@ -89,7 +91,7 @@ class Status:
     @property
     def trouble_list(self) -> tuple[str, ...]:
         """Why the appliance is degraded, each reason by itself."""
-        return tuple(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good)))
+        return tuple(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones)))
 
     @property
     def troubles(self) -> str | None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.clock import local_text
@@ -171,6 +172,11 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
     _follow_zones(state, before)
     for path in event.zones.damaged:
         state.log("warning", f"{path}: {DAMAGED}")
+    lost = [f"time zone `{name}` is missing here: {reason}" for name, reason in event.zones.lost_zones.items()]
+    trouble = f"{'; '.join(lost)}; jobs go on with the data that was read last" if lost else None
+    if trouble and trouble != state.status.zones:
+        state.log("warning", trouble)
+    state.status = replace(state.status, zones=trouble)
 
 
 def release_unclaimable(state: State, _event: AuditDue) -> None:

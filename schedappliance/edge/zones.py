@@ -21,5 +21,5 @@ class ZoneWatch:
     def check(self) -> None:
         """Compares the files of the zones in use with the contents that were read. These are a few small files."""
         if self.zones.changed():
-            self.zones = Zones(this_machine())
+            self.zones = Zones(this_machine(), self.zones)
             self._inbox.post(ZonesChanged(self.zones))

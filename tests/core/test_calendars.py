@@ -238,6 +238,27 @@ def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, applian
     assert message in appliance.logged() and appliance.logged().count("next due") == 1
 
 
+def test_a_zone_that_is_gone_keeps_its_jobs_and_degrades_the_appliance(tmp_path: Path, appliance: Appliance) -> None:
+    machine = zone_files(tmp_path, Home="Europe/Berlin")
+    first = Zones(machine)
+    appliance.turn(ZonesChanged(first))
+    appliance.say('sched cron "TZ=Home 30 2 * * *" pid')
+    (tmp_path / "Home").unlink()
+    why = (
+        "time zone `Home` is missing here: it is not in the time zone data; jobs go on with the data that was read last"
+    )
+    for logged in (1, 0):
+        appliance.turn(ZonesChanged(Zones(machine, first)))
+        assert appliance.logged().count(why) == logged
+    assert appliance.data("health")["troubles"] == [why]
+    assert appliance.data("summary")["degraded"] == why
+    appliance.after(at("2027-01-11 01:30") - appliance.clock.moment().wall)
+    assert due_times(appliance) == [(1, at("2027-01-11 01:30"), "succeeded")]
+    zone_files(tmp_path, Home="Europe/Berlin")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert appliance.data("health")["troubles"] == []
+
+
 def test_a_zone_file_that_was_emptied_is_logged(tmp_path: Path, appliance: Appliance) -> None:
     """The package `tzdata` has no such zone."""
     machine = zone_files(tmp_path, Home="Europe/Berlin")

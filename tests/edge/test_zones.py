@@ -39,3 +39,39 @@ def test_changed_zone_data_is_reported_once(tmp_path: Path, monkeypatch: pytest.
     watch.check()
     assert inbox.events == [ZonesChanged(watch.zones)]
     assert watch.zones.get("Home").offset_at(1_700_000_000) == 0
+
+
+def test_a_zone_that_is_gone_is_kept_until_it_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, link = tmp_path / "zoneinfo", tmp_path / "localtime"
+    folder.mkdir()
+    link.symlink_to(folder / "Home")
+    monkeypatch.setattr(zones, "this_machine", lambda: Machine((folder,), None, link, tmp_path / "none"))
+    copyfile(ZONEINFO / "Europe/Berlin", folder / "Home")
+    copyfile(ZONEINFO / "Asia/Tokyo", folder / "Away")
+    inbox = Posted()
+    watch = ZoneWatch(inbox)  # type: ignore[arg-type]  # it only posts
+    offsets = [(name, watch.zones.get(name).offset_at(1_700_000_000)) for name in ("local", "Away")]
+    assert offsets == [("local", 3600), ("Away", 9 * 3600)]
+    (folder / "Away").unlink()
+    link.unlink()
+    link.symlink_to(folder / "Nowhere")
+    for _ in range(2):
+        watch.check()
+        watch.check()
+    assert len(inbox.events) == 1
+    assert watch.zones.lost_zones == {
+        "local": "this machine is in `Nowhere`: it is not in the time zone data",
+        "Away": "it is not in the time zone data",
+    }
+    assert [(name, watch.zones.get(name).offset_at(1_700_000_000)) for name in ("local", "Away")] == offsets
+    copyfile(ZONEINFO / "Europe/London", folder / "Away")
+    watch.check()
+    assert list(watch.zones.lost_zones) == ["local"]
+    assert watch.zones.get("Away").offset_at(1_700_000_000) == 0
+    link.unlink()
+    link.symlink_to(folder / "Home")
+    watch.check()
+    watch.check()
+    assert (watch.zones.lost_zones, len(inbox.events)) == ({}, 3)

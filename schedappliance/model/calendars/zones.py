@@ -79,9 +79,12 @@ def this_machine() -> Machine:
 
 
 class Zones:
-    """The zones of one generation. Each is read when it is first asked for."""
+    """The zones of one generation. Each is read when it is first asked for.
 
-    def __init__(self, machine: Machine) -> None:
+    `before`: the last generation. A zone of it that cannot be read any more stays as it was, so that its jobs run on.
+    """
+
+    def __init__(self, machine: Machine, before: Zones | None = None) -> None:
         self._machine = machine
         self._zones: dict[str, Zone] = {}
         self._contents: dict[Path, bytes] = {}
@@ -89,6 +92,13 @@ class Zones:
         self.damaged: list[Path] = []
         # Whether the machine lacked what it takes to read a zone, the last time.
         self.is_short = False
+        # Why zones of the last generation cannot be read, by their names.
+        self.lost_zones: dict[str, str] = {}
+        for name, zone in before._zones.items() if before else ():
+            try:
+                self.get(name)
+            except UnknownZone as unknown:
+                self._zones[name], self.lost_zones[name] = zone, unknown.reason
 
     def get(self, name: str) -> Zone:
         """A zone by its name; `local` is the zone of the machine. UnknownZone: it is not in the data, or cannot be read now."""
@@ -134,9 +144,18 @@ class Zones:
         try:
             if any(_content(path) != content for path, content in self._contents.items()):
                 return True
-            return LOCAL in self._zones and _local_name(self._machine) != self._zones[LOCAL].name
+            local = None if LOCAL in self.lost_zones else self._zones.get(LOCAL)
+            return (local is not None and _local_name(self._machine) != local.name) or self._can_read_again()
         except OSError:
             return False
+
+    def _can_read_again(self) -> bool:
+        """Whether a lost zone is in the data again."""
+        now = Zones(self._machine) if self.lost_zones else self
+        for name in self.lost_zones:
+            with suppress(UnknownZone):
+                return bool(now.get(name))
+        return False
 
     @cached_property
     def names(self) -> Sequence[str]:
