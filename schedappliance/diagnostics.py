@@ -7,6 +7,7 @@ Rule: every mistake that a user can make is a Diagnostic with a code from CODES.
 
 from __future__ import annotations
 
+import shlex
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -273,6 +274,12 @@ def command_diagnostic(code: str, message: str, remedy: str, line: str, span: Sp
 def path_diagnostic(code: str, path: Path, message: str, remedy: str) -> Diagnostic:
     """A diagnostic about a file or directory as a whole."""
     return Diagnostic(code, message, remedy, Source(str(path), ""))
+
+
+def as_argument(path: Path | str) -> str:
+    """A path in a command that a message gives: one word for a shell, and never an option."""
+    name = str(path)
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
 
 
 class Unusable(Exception):

@@ -18,6 +18,7 @@ from schedappliance.diagnostics import (
     Source,
     Span,
     Unusable,
+    as_argument,
     command_diagnostic,
     counted,
     did_you_mean,
@@ -25,6 +26,14 @@ from schedappliance.diagnostics import (
     in_order,
     nearest,
 )
+
+
+@pytest.mark.parametrize(
+    ("path", "argument"),
+    [("/a/b", "/a/b"), ("a b", "'a b'"), ("-x/a", "./-x/a"), ("-x y", "'./-x y'"), ("$a;b", "'$a;b'")],
+)
+def test_a_path_in_a_command_is_one_word_and_no_option(path: str, argument: str) -> None:
+    assert as_argument(path) == argument
 
 
 def _diagnostic(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
+from schedappliance.diagnostics import as_argument
 
 DESCRIPTION = """\
 Write the files of a new appliance: etc/appliance.yaml and etc/sched.conf in DIR. The
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"wrote {folder / name}")
     except OSError as error:
         raise Failure(f"cannot write {error.filename}: {error.strerror}", FAILED) from error
-    print(f"start it: schedappliance serve --config {folder / APPLIANCE_FILE}")
+    print(f"start it: schedappliance serve --config {as_argument(folder / APPLIANCE_FILE)}")
     return OK
 
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, path_diagnostic
+from schedappliance.diagnostics import Diagnostic, as_argument, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
 from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, unusable_kind
@@ -81,7 +81,7 @@ def _writable(path: Path, step: Step, classes: str, facts: Facts, user: Credenti
     message = f"{who} can write here, and can therefore run anything as {_name(facts, user.uid)}"
     if step.is_directory and step.is_sticky:
         return path_diagnostic("E606", path, message, "use a directory of the appliance's own")
-    return path_diagnostic("E606", path, message, f"`chmod {classes}-w {path}`")
+    return path_diagnostic("E606", path, message, f"`chmod {classes}-w {as_argument(path)}`")
 
 
 def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
@@ -95,7 +95,10 @@ def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
             path = shown.get(step.path, step.path)
             message = f"it belongs to {_name(facts, step.uid)}, who can therefore run anything as {user}"
             yield path_diagnostic(
-                "W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner"
+                "W607",
+                path,
+                message,
+                f"`chown {user.strip('`')} {as_argument(path)}`, or run the appliance as its owner",
             )
 
 
@@ -110,7 +113,10 @@ def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
             owner, runner = _name(facts, step.uid), _name(facts, user.uid)
             message = f"it belongs to {owner}, who can therefore run anything as {runner}"
             yield path_diagnostic(
-                "W607", step.path, message, f"`chown root {step.path}`, or let the program run as its owner"
+                "W607",
+                step.path,
+                message,
+                f"`chown root {as_argument(step.path)}`, or let the program run as its owner",
             )
     if not executable.is_checked:
         yield from _not_executable(facts, executable)
@@ -186,7 +192,7 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
         elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
-            yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
+            yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {as_argument(step.path)}`")
 
 
 def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
@@ -212,7 +218,9 @@ def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
             yield path_diagnostic("E615", folder.step.path, message, UNMOUNT)
         elif stat.S_IMODE(folder.step.mode) & ~folder.wanted:
             message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"
-            yield path_diagnostic("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
+            yield path_diagnostic(
+                "W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {as_argument(folder.step.path)}`"
+            )
 
 
 def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
@@ -231,4 +239,4 @@ def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
         )
     elif mode & ~console.mode:
         message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than intended can give commands"
-        yield path_diagnostic("W609", path, message, f"`chmod {console.mode:04o} {path}`")
+        yield path_diagnostic("W609", path, message, f"`chmod {console.mode:04o} {as_argument(path)}`")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, counted, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_argument, counted, has_errors
 from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
 from schedappliance.model.calendars.rule import CalendarRule
@@ -216,12 +216,12 @@ def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnos
     kind = kind_of(path, own[0].text)
     if kind is None:
         return None
-    remedy = f"`schedappliance import {kind.argument} {path}` prints its jobs as stanzas"
+    remedy = f"`schedappliance import {kind.argument} {as_argument(path)}` prints its jobs as stanzas"
     # A drop-in is `NAME.timer.d/X.conf`.
     unit = path.parent.with_suffix("") if (path.parent.suffix, path.suffix) == (".d", ".conf") else path
     if kind.argument == "timer" and unit.with_suffix(".timer") != path:
         timer = unit.with_suffix(".timer")
-        remedy = f"`schedappliance import timer {timer}` prints the timer, its service and its drop-ins as stanzas"
+        remedy = f"`schedappliance import timer {as_argument(timer)}` prints the timer, its service and its drop-ins as stanzas"
     return Diagnostic("E118", f"this is {kind.name} and not a stanza file", remedy, own[0], kind.span)
 
 

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from schedappliance.diagnostics import Unusable
+from schedappliance.diagnostics import Unusable, as_argument
 from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
@@ -269,7 +269,7 @@ def unopenable(path: Path, error: Exception) -> Unusable:
     if is_full(error):
         remedy = "free some space on its disk"
     elif primary_code(error) in LOCKED:
-        remedy = f"another process is writing to it: `fuser {path}` shows which"
+        remedy = f"another process is writing to it: `fuser {as_argument(path)}` shows which"
     reason = error.strerror if isinstance(error, OSError) else error
     return Unusable(f"cannot open the store {path}: {reason}", remedy)
 

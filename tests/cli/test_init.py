@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,20 @@ def test_the_linter_accepts_the_files(
     )
     assert main(["lint", "etc"]) == 0
     assert "2 files checked: 0 errors, 0 warnings\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["b c", "it's", "-x", "$HOME", "a;b"])
+def test_the_command_that_starts_it_is_one_for_a_shell(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "--", name]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix("start it: ")
+    show_words = f"set -- {command}; printf '%s\\n' \"$@\""
+    words = subprocess.run(["sh", "-c", show_words], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words[:-1] == ["schedappliance", "serve", "--config"]
+    assert Path(words[-1]).samefile(Path(name, "etc/appliance.yaml"))
+    assert not words[-1].startswith("-"), "it would be an option"
 
 
 def test_only_the_store_is_not_a_comment(tmp_path: Path) -> None:

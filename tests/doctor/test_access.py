@@ -75,6 +75,11 @@ def test_a_group_without_other_members_and_a_sticky_directory_are_no_finding(lin
     assert codes_and_paths(line) == []
 
 
+def test_the_path_in_a_remedy_is_one_word_for_a_shell() -> None:
+    (mistake,) = access_mistakes(machine("program tidy runs -rwxr-xrwx root root /usr/local/bin/it's; NoNewPrivs: 0"))
+    assert mistake.help == """`chmod o-w '/usr/local/bin/it'"'"'s'`"""
+
+
 def test_the_remedy_removes_only_what_is_too_much() -> None:
     (mistake,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
     assert mistake.message == "everybody can write here, and can therefore run anything as `sched`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,13 @@ def test_a_crontab_with_a_user_column_is_recognized_elsewhere(tmp_path: Path) ->
     (diagnostic,) = Linter().lint(path)
     assert diagnostic.help.startswith(f"`schedappliance import cron.d {path}` ")
     assert importer("cron.d").file(path).entries
+
+
+def test_the_command_that_imports_a_file_is_one_for_a_shell(tmp_path: Path) -> None:
+    path = tmp_path / "it's a tab"
+    path.write_text("@daily /bin/tidy\n")
+    (diagnostic,) = Linter().lint(path)
+    assert shlex.split(diagnostic.help.split("`")[1]) == ["schedappliance", "import", "crontab", str(path)]
 
 
 def test_stanza_files_are_not_taken_for_files_of_other_programs() -> None:
