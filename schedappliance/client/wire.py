@@ -15,6 +15,8 @@ from schedappliance.client.errors import Unavailable
 
 # A response, or an event of `watch`: see docs/protocol.md.
 Message = dict[str, Any]
+# What the clients here read of a response: all keys of the first set, and one of the second.
+ALWAYS, ONE_OF = frozenset({"ok", "transaction"}), frozenset({"output", "data", "error"})
 
 
 class Wire:
@@ -50,7 +52,10 @@ class Wire:
         self._received += data
 
     def message(self) -> Message | None:
-        """The next message, None if it has not arrived. Raises Unavailable if the appliance takes no more clients."""
+        """The next message, None if it has not arrived.
+
+        Raises Unavailable if the appliance takes no more clients, or if something else than an appliance answers.
+        """
         end = self._received.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._received)
@@ -59,9 +64,18 @@ class Wire:
         del self._received[: end + 1]
         self._searched = 0
         if not line.startswith(b"{"):
-            raise Unavailable(line.decode(errors="replace").strip().removeprefix("error: "))
-        message: Message = json.loads(line)
+            error = line.decode(errors="replace").strip().removeprefix("error: ")
+            raise Unavailable(error or self._is_foreign())
+        try:
+            message: Message = json.loads(line)
+        except ValueError:
+            raise Unavailable(self._is_foreign()) from None
+        if "event" not in message and not (message.keys() >= ALWAYS and message.keys() & ONE_OF):
+            raise Unavailable(self._is_foreign())
         return message
+
+    def _is_foreign(self) -> str:
+        return f"what listens at {self._endpoint} is no appliance: it does not answer as docs/protocol.md says"
 
 
 def cannot_connect(endpoint: Path, error: OSError) -> Unavailable:
