@@ -186,8 +186,14 @@ class _Service:
         if last and (milliseconds := time_span(last[-1].value)):
             self.program.options["timeout"] = duration_text(milliseconds)
         stop = [d for d in self.unit.directives if d.section == "Service" and d.key in ("TimeoutSec", "TimeoutStopSec")]
-        if stop and stop[-1].value and (milliseconds := time_span(stop[-1].value)):
-            self.program.options["kill_after"] = duration_text(milliseconds)
+        if stop and stop[-1].value:
+            if milliseconds := time_span(stop[-1].value):
+                self.program.options["kill_after"] = duration_text(milliseconds)
+            else:
+                text = f"{stop[-1].key}={stop[-1].value}"
+                self._note(
+                    f"{text}: systemd sends no SIGKILL; here the program gets it 10 s after SIGTERM, or `kill_after`"
+                )
         statuses = {0}
         for name in " ".join(self.unit.values("Service", "SuccessExitStatus")).split():
             number = int(name) if re.fullmatch(r"\d{1,3}", name, re.ASCII) else _STATUSES.get(name, -1)

@@ -32,6 +32,7 @@ from schedappliance.model.values import duration_text
 
 DIFFERENCES = (
     "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
+    "A program that does not end at SIGTERM gets SIGKILL after 10 s, or after `kill_after`; systemd waits for 90 s.",
     "Clock changes: a fixed time that the clock skips is due at the first instant after it; systemd leaves it out. A"
     " repeating time such as `*:0/15` goes on while the clock shows an hour again; systemd waits for the end of that hour."
     " `dst_skipped` and `dst_repeated` choose.",

@@ -92,6 +92,9 @@ SYSTEM = Owner("root", "/root", is_system=True)
 # The systemd of a user takes them from the environment of its user.
 _SYSTEM_DIRECTORIES = {"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc"}
 
+# The specifiers that depend on the machine, on its user or on what runs.
+_OF_MACHINE = frozenset("aAbBCdDEgGhHlLmMoqsStuUvwWyY")
+
 
 def find_unit(name: str, directories: list[Path], drop_ins: list[Path], read_file: ReadFile) -> Unit:
     """A unit from the first directory that has it, with its drop-ins from directories of their own. Raises NotPossible."""
@@ -183,7 +186,9 @@ def with_specifiers(text: str, unit: Unit, owner: Owner) -> str:
         "P": unescaped(unit.prefix),
         "i": instance,
         "I": unescaped(instance),
+        "f": f"/{unescaped(instance or unit.prefix).lstrip('/')}",
         "j": unit.prefix.rpartition("-")[2],
+        "J": unescaped(unit.prefix.rpartition("-")[2]),
         "T": "/tmp",
         "V": "/var/tmp",
         **({"u": owner.user} if owner.user else {}),
@@ -193,6 +198,8 @@ def with_specifiers(text: str, unit: Unit, owner: Owner) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
+            if match[1] not in _OF_MACHINE:
+                raise NotPossible(f"systemd knows no specifier `{match[0]}`", "write `%%` for `%`")
             raise NotPossible(f"the specifier `{match[0]}` depends on the machine", "write its value in a drop-in")
         return values[match[1]]
 

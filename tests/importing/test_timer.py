@@ -233,6 +233,19 @@ def test_a_template_needs_an_instance(tmp_path: Path) -> None:
     assert (entry.jobs[0].name, entry.jobs[0].options["argv"]) == ("a@b-c", '( "/bin/a" "b-c" "b/c" )')
 
 
+def test_specifiers_of_the_name_are_known(tmp_path: Path) -> None:
+    (tmp_path / "a-b\\x2dc@.timer").write_text(TIMER)
+    (tmp_path / "a-b\\x2dc@.service").write_text("[Service]\nExecStart=/bin/echo %j %J %i %f\n")
+    entry = entry_at(tmp_path / "a-b\\x2dc@foo-bar.timer")
+    assert entry.jobs[0].options["argv"] == '( "/bin/echo" "b\\\\x2dc" "b-c" "foo-bar" "/foo/bar" )'
+
+
+@pytest.mark.parametrize("sign", ["{", "z", "-", "é"])
+def test_a_specifier_that_systemd_does_not_know_has_its_own_reason(sign: str, tmp_path: Path) -> None:
+    failure = entry_of(tmp_path, service=f"ExecStart=/bin/echo %{sign}").failure
+    assert failure == f"systemd knows no specifier `%{sign}`; write `%%` for `%`"
+
+
 def test_specifiers_of_the_system_do_not_depend_on_the_user_of_the_service(tmp_path: Path) -> None:
     service = "User=deploy\nExecStart=/bin/echo %u %h %t %S"
     assert argv_of(tmp_path, service) == ["/bin/echo", "root", "/root", "/run", "/var/lib"]
@@ -373,6 +386,10 @@ def test_directives_of_a_service_are_options(service: str, options: dict[str, st
         ("IOSchedulingClass=idle\nIOSchedulingPriority=7", ""),
         ("LimitNOFILE=1024:4096", "LimitNOFILE=1024:4096: the program has the limits of the appliance"),
         ("LimitNPROC=infinity\nLimitSTACK=8M", "LimitNPROC=infinity, LimitSTACK=8M: the program has the limits"),
+        ("TimeoutStopSec=infinity", "TimeoutStopSec=infinity: systemd sends no SIGKILL; here the program gets it 10 s"),
+        ("TimeoutStopSec=0", "TimeoutStopSec=0: systemd sends no SIGKILL"),
+        ("TimeoutSec=infinity", "TimeoutSec=infinity: systemd sends no SIGKILL"),
+        ("TimeoutStopSec=5\nTimeoutSec=", ""),
         ("MemoryMax=1G", "MemoryMax=1G: the program has the limits of the appliance"),
         ("PrivateTmp=yes", "PrivateTmp=yes: the program runs without a sandbox"),
         ("PrivateTmp=no", ""),
