@@ -13,7 +13,6 @@ messages, and tells the story of a program.
 from __future__ import annotations
 
 import ctypes
-import marshal
 import os
 import resource
 import select
@@ -22,14 +21,13 @@ import socket
 import sys
 import time
 
-# It runs without the package. Its parts are compiled, in files behind descriptors: `spawner=5,...`. See keeper_modules.py.
-if __name__ == "__main__":
+if __name__ == "__main__":  # It runs without the package. Its parts are files behind descriptors: `spawner=5,...`.
     for part, number in (word.split("=") for word in sys.argv[-2].split(",")):
         module = type(sys)(part)
         sys.modules[f"schedappliance.edge.programs.{part}"] = module
-        # All keepers share the position in the file, so it is read from its beginning. The code comes after 16 bytes.
-        data = os.pread(int(number), os.fstat(int(number)).st_size, 0)
-        exec(marshal.loads(data[16:]), module.__dict__)
+        # All daemons and keepers share the position in the file, so it is read from its beginning.
+        text = os.pread(int(number), os.fstat(int(number)).st_size, 0)
+        exec(compile(text, f"{part}.py", "exec"), module.__dict__)
         os.close(int(number))
 
 from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms
@@ -406,7 +404,8 @@ def main() -> None:
     """Becomes the parent of orphans, and serves. Signals that are meant for the daemon do not end the keeper."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     if sys.argv[0].startswith("/proc/self/fd/"):
-        os.close(int(sys.argv[0].rpartition("/")[2]))
+        # Not closed: with another file under this number, a traceback would show lines of that file, or wait for them.
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), int(sys.argv[0].rpartition("/")[2]), inheritable=False)
     keeper = Keeper(int(sys.argv[-3]))
     signal.set_wakeup_fd(keeper.starts.wakes[1], warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGALRM):

@@ -71,8 +71,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
-from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.keeper_modules import PARTS, compiled
+from schedappliance.edge.programs import keeper, spawner
 from schedappliance.edge.programs.keeper_programs import boot_ms
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.requested import Asked, asked_in
@@ -90,6 +89,8 @@ END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 # With -I -S, the environment cannot make the interpreter load anything.
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
+# The files that the keeper consists of beside keeper.py, each after those that it imports.
+PARTS = ("spawner", "keeper_programs", "keeper_starts")
 
 # The first version of a keeper that takes other files.
 WITH_FILES = 2
@@ -333,14 +334,15 @@ class KeeperLink:
     # All that other keepers were asked for was decided before this boot time. It begins as the present, since the earlier
     # daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: boot_ms() + 1)
-    # The keeper and its parts, compiled, from the start on: an upgrade may replace their files.
-    _modules: Mapping[str, int] = field(default_factory=dict)
+    # The source files of the keeper and of its parts, open from the start: an upgrade may replace the files.
+    _sources: Mapping[str, int] = field(default_factory=dict)
     # What programs without a standard input read.
     _null: int = -1
 
     def __post_init__(self) -> None:
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._modules = {name: compiled(name) for name in ("keeper", *PARTS)}
+        files = {name: Path(keeper.__file__).with_stem(name) for name in ("keeper", *PARTS)}
+        self._sources = {name: os.open(file, os.O_RDONLY | os.O_CLOEXEC) for name, file in files.items()}
 
     def take_over(self) -> list[Report]:
         """Connects with the keeper of an earlier daemon. Returns the last report about each program that it knows.
@@ -475,8 +477,8 @@ class KeeperLink:
         In its own session, it gets no signals of a terminal. Raises OSError.
         """
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
-        parts = ",".join(f"{name}={self._modules[name]}" for name in PARTS)
-        command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._modules['keeper']}")
+        parts = ",".join(f"{name}={self._sources[name]}" for name in PARTS)
+        command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._sources['keeper']}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = _open_ends(directory)
             always.callback(os.close, ends)
@@ -492,7 +494,7 @@ class KeeperLink:
                 stderr=messages,
                 cwd="/",
                 start_new_session=True,
-                pass_fds=self._modules.values(),
+                pass_fds=self._sources.values(),
             )
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
@@ -510,7 +512,7 @@ class KeeperLink:
         """Leaves the keeper. If it has nothing more to do, it ends: this waits for its end, and tidies up."""
         is_done = not self.is_needed()
         link, self.link = self.link, None
-        for descriptor in (*self._modules.values(), self._null):
+        for descriptor in (*self._sources.values(), self._null):
             os.close(descriptor)
         if link is not None:
             link.leave(END_SECONDS if is_done else 0)

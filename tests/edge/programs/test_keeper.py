@@ -17,8 +17,7 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper, keeper_programs, keeper_starts, spawner, supervisor
-from schedappliance.edge.programs.keeper_link import Ended, Report, RunsNow, Unstarted, attempt_id
-from schedappliance.edge.programs.keeper_modules import PARTS
+from schedappliance.edge.programs.keeper_link import PARTS, Ended, Report, RunsNow, Unstarted, attempt_id
 from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.survivors import is_stopped

@@ -24,8 +24,7 @@ from schedappliance.edge import linux
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import accounts, keeper
 from schedappliance.edge.programs.accounts import Credentials
-from schedappliance.edge.programs.keeper_link import KeeperLink
-from schedappliance.edge.programs.keeper_modules import PARTS
+from schedappliance.edge.programs.keeper_link import PARTS, KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
 from schedappliance.edge.programs.outputs import ENDS, SOCKET, Collector, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
