@@ -43,7 +43,7 @@ from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import defer_job_for_users
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
-from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
+from schedappliance.core.degraded import Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
@@ -177,7 +177,8 @@ class Core:
             effects = self.commit(partial(_handle_all, state, pending))
         except StoreFailed as failure:
             if not failure.passing:
-                return self._degraded.one_by_one([*pending, DUE_WORK])
+                # The due work comes before the lines: if it fails too, they are answered by an appliance that knows its trouble.
+                return self._degraded.one_by_one(by_room(pending))
             return self._degraded.postpone(pending, failure)
         return effects if self.is_settled else self._degraded.leave_degraded(effects)
 

@@ -266,6 +266,23 @@ def test_a_command_that_needs_no_row_is_answered_while_the_store_cannot_be_read(
     agrees_with_its_store(either)
 
 
+@pytest.mark.parametrize("line", ["pid", "version", "help", "health", "summary", "config status", "authz id"])
+def test_a_command_that_needs_no_row_is_answered_in_the_turn_that_finds_the_store_unreadable(
+    either: Appliance, line: str
+) -> None:
+    """The due work of that turn shows first that the appliance is degraded."""
+    either.say("sched every 60 run sleep 5")
+    either.database.is_gone = True
+    either.database.cause = ("database disk image is malformed", sqlite3.SQLITE_CORRUPT)
+    for _ in range(3):
+        either.clock.advance(MINUTE)
+        assert either.ask(line).error is None
+    assert either.data("summary")["degraded"] == "the store cannot be written: database disk image is malformed"
+    either.database.is_gone = False
+    either.after(SECOND)
+    agrees_with_its_store(either)
+
+
 def test_the_status_is_shown_while_the_store_cannot_be_read(either: Appliance) -> None:
     generation = either.data("config status")["generation"]
     either.say("sched in 3600 pid")
