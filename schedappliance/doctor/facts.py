@@ -73,10 +73,15 @@ class Way:
         return self.steps[:-1] if self.exists else self.steps
 
 
+# A limit that is infinite, or not known.
+UNLIMITED = -1
+
+
 class Rights(NamedTuple):
     """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value.
 
     `has_cgroup`: it may make cgroups. `no_new_privileges`: its programs gain nothing by set-user-ID or file capabilities.
+    `most_files`: the highest limit `nofile` that the kernel allows; UNLIMITED if it is not known.
     """
 
     capabilities: int
@@ -84,6 +89,7 @@ class Rights(NamedTuple):
     nice: int
     has_cgroup: bool
     no_new_privileges: bool = False
+    most_files: int = UNLIMITED
 
 
 class Restrained(NamedTuple):

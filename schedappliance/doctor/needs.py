@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic
-from schedappliance.doctor.facts import Executable, Needs
+from schedappliance.doctor.facts import UNLIMITED, Executable, Needs
 from schedappliance.edge.programs.cgroups import NOT_DELEGATED
 
 ROOT = 0
 # Capabilities, from linux/capability.h.
 CAP_SETGID, CAP_SETUID, CAP_SYS_NICE, CAP_SYS_RESOURCE = 1 << 6, 1 << 7, 1 << 23, 1 << 24
-UNLIMITED = -1
 # The names of limits in systemd units.
 SYSTEMD = {"nofile": "NOFILE", "memory": "AS", "cpu": "CPU", "nproc": "NPROC", "fsize": "FSIZE", "core": "CORE"}
 FAILS = "every run of the program fails"
@@ -62,7 +61,11 @@ def _denied_resources(needs: Needs) -> Iterator[Diagnostic]:
             yield Diagnostic("E624", message, remedy, *program.places[option])
         for limit in program.limits:
             most = rights.limits[limit.name]
-            if limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:
+            if limit.name == "nofile" and limit.hard > rights.most_files != UNLIMITED:
+                message = f"program `{program.program}` cannot have the limit `nofile`: the kernel allows {rights.most_files} at most"
+                remedy = f"raise the sysctl `fs.nr_open`, or lower the limit; {FAILS}"
+                yield Diagnostic("E624", message, remedy, *program.places["limits"])
+            elif limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:
                 message = f"program `{program.program}` cannot have the limit `{limit.name}`: the appliance may give {most} at most"
                 remedy = f"raise `Limit{SYSTEMD[limit.name]}=` of its systemd unit, or lower the limit; {FAILS}"
                 yield Diagnostic("E624", message, remedy, *program.places["limits"])

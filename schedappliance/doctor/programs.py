@@ -16,6 +16,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Source, Span
 from schedappliance.doctor.facts import (
+    UNLIMITED,
     Credentials,
     Executable,
     Hidden,
@@ -172,7 +173,14 @@ def rights_of(pid: int) -> Rights | None:
         nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
     except (OSError, ValueError, KeyError):
         return None
-    return Rights(capabilities, limits, nice, _has_cgroup(pid), no_new_privileges)
+    return Rights(capabilities, limits, nice, _has_cgroup(pid), no_new_privileges, _most_files())
+
+
+def _most_files() -> int:
+    try:
+        return int(read_head(Path("/proc/sys/fs/nr_open"), 32))
+    except (OSError, ValueError):
+        return UNLIMITED
 
 
 def _has_cgroup(pid: int) -> bool:

@@ -120,6 +120,11 @@ def test_a_path_that_the_appliance_does_not_see_names_the_option_of_its_unit(fir
         ),
         (Rights(0, UNLIMITED | {"nofile": 99}, -5, True), []),
         (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED | {"nofile": 9}, 0, True), []),
+        (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED, 0, True, most_files=99), []),
+        (
+            Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED, 0, True, most_files=98),
+            ["cannot have the limit `nofile`: the kernel allows 98 at most"],
+        ),
         (None, []),
     ],
 )
@@ -147,4 +152,5 @@ def test_the_rights_of_a_process_are_read() -> None:
     assert rights.limits["nofile"] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert -20 <= rights.nice <= os.getpriority(os.PRIO_PROCESS, 0)
     assert (rights.capabilities != 0) == (os.geteuid() == 0)
+    assert rights.most_files >= rights.limits["nofile"]
     assert rights_of(2**22 + 1) is None
