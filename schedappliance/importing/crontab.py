@@ -52,6 +52,8 @@ _ESCAPE = re.compile(r"\\([\\%])")
 _NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _SECONDS = re.compile(r"@(\d{1,9})", re.ASCII)
 _PERIODS = {"@daily": 1, "@weekly": 7}
+# The longest command and the longest assignment of Debian's cron.
+_MOST_BYTES = 998
 # What cron itself reads. A command receives one of them only if it names it.
 _OF_CRON = frozenset(
     {"MAILTO", "MAILFROM", "HOME", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "LOGNAME", "USER"}
@@ -177,7 +179,7 @@ class _Reader:
             _note_stdin(command, stdin, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
             entry.notes.append(f"`{user_column}` is a user: if the file has a user column, use `import cron.d`")
-        entry.notes += _backslashes(rest) + shell.guard(command)
+        entry.notes += _about_text(rest) + shell.guard(command)
         self._add_tips(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
 
@@ -278,7 +280,8 @@ class _Reader:
         return variables
 
     def _argv(self, command: str) -> list[str]:
-        program = self.variables.get("SHELL", CRON_SHELL)
+        # anacron takes no other shell.
+        program = CRON_SHELL if self.form is Form.ANACRON else self.variables.get("SHELL", CRON_SHELL)
         if not program.startswith("/"):
             raise NotPossible(f"SHELL={shortened(program)} is not an absolute path", "write it as `/bin/sh`")
         if len(command.encode()) > shell.LONGEST_ARGUMENT:
@@ -398,6 +401,8 @@ def _about_value(name: str, match: re.Match[str]) -> list[str]:
     """A note if the cron daemons give different values to a variable."""
     if not match[0]:
         return [f'Debian\'s cron rejects `{name}=`, and with it the whole file; write `{name}=""`']
+    if len(f"{name}={match[0]}".encode()) > _MOST_BYTES:
+        return [f"Debian's cron reads only {_MOST_BYTES} bytes of `{name}=…`"]
     if match[1] and match[2].endswith((" ", "\t")):
         return [f"the value of {name} has no blanks at its end, as in Debian's cron; cronie keeps them"]
     return []
@@ -415,8 +420,10 @@ def _split_command(rest: str) -> tuple[str, str | None]:
     return command, text if text.endswith("\n") or not text else f"{text}\n"
 
 
-def _backslashes(rest: str) -> list[str]:
+def _about_text(rest: str) -> list[str]:
     """A note if the cron daemons give different commands to the shell."""
+    if len(rest.encode()) > _MOST_BYTES:
+        return [f"Debian's cron rejects a command of more than {_MOST_BYTES} bytes, and with it the whole file"]
     match = _COMMAND.match(rest)
     if not match or "\\" not in _ESCAPE.findall(match.group()):
         return []

@@ -15,7 +15,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.importing.atjob import FILE_NAME, import_at_job
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, lacks_users, users_in_commands
 from schedappliance.importing.expressions import Expressions
-from schedappliance.importing.refusals import LEFT_BEHIND, refusals
+from schedappliance.importing.refusals import LEFT_BEHIND, refusals, without_end
 from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
 from schedappliance.model.files import ReadFile, ends_with, real_path
@@ -106,8 +106,10 @@ class Importer:
             imported.title = imported.title if form is Form.ANACRON else ""
             if path:
                 _name_after_file(imported, path)
-        if path and (form is Form.SYSTEM or (form is Form.USER and owner)):
-            notes = refusals(path, None if form is Form.SYSTEM else owner)
+        if path and form is not Form.ANACRON:
+            notes = without_end(source.text)
+            if form is Form.SYSTEM or owner:
+                notes += refusals(path, None if form is Form.SYSTEM else owner)
             for entry in imported.entries:
                 entry.notes += notes if entry.jobs else []
         return imported

@@ -1,4 +1,4 @@
-"""Why cron does not read a file: its name, its owner, its mode and its links.
+"""Why cron does not read a file: its name, its owner, its mode, its links and its end.
 
 Rule: only a directory that nobody but root may change says who owned a file there; in a copy, owner and mode mean nothing.
 """
@@ -26,6 +26,14 @@ def refusals(path: Path, owner: str | None) -> list[str]:
         return reasons
     is_of_cron = folder.st_uid == 0 and not folder.st_mode & stat.S_IWOTH
     return reasons + (_by_status(status, owner) if is_of_cron else [])
+
+
+def without_end(text: str) -> list[str]:
+    """A note on a last line that does not end with a newline, unless it is blank or a comment."""
+    last = text[text.rfind("\n") + 1 :].strip(" \t\r")
+    if not last or last.startswith("#"):
+        return []
+    return ["the last line of the file has no newline: cronie leaves it out, and Debian's cron does not read the file"]
 
 
 def _by_name(name: str) -> list[str]:

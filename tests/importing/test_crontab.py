@@ -277,6 +277,19 @@ def test_variables_that_all_jobs_share_can_be_written_once() -> None:
     assert '\ndefaults {\n  env = [ SHELL = "/bin/sh" A = "a" ]\n}\n' in written([crontab], common)
 
 
+def test_anacron_takes_no_other_shell() -> None:
+    job = job_of("SHELL=/bin/bash\n1 5 a x", Form.ANACRON)
+    assert (job.options["argv"], job.variables) == ('( "/bin/sh" "-c" "x" )', {"SHELL": "/bin/bash"})
+
+
+@pytest.mark.parametrize(("length", "is_noted"), [(998, False), (999, True)])
+def test_what_is_too_long_for_debians_cron_has_a_note(length: int, is_noted: bool) -> None:
+    note = "Debian's cron rejects a command of more than 998 bytes, and with it the whole file"
+    assert entry_of(f"@daily root {'a' * length}").notes == [note] * is_noted
+    notes = imported(f"A={'a' * (length - 2)}\n@daily root a\n").notes
+    assert notes == ["tab:1: Debian's cron reads only 998 bytes of `A=…`"] * is_noted
+
+
 def test_a_home_is_where_a_program_starts() -> None:
     assert options_of("HOME=/srv\n@daily root a")["cwd"] == '"/srv"'
 

@@ -50,6 +50,17 @@ def test_the_jobs_of_a_file_that_cron_does_not_read_are_not_exact(tmp_path: Path
     assert false.notes == []
 
 
+@pytest.mark.parametrize(
+    ("end", "is_noted"),
+    [("", True), ("\n", False), ("\nA=b", True), ("\n# end", False), ("\n  ", False), ("\r\n", False)],
+)
+def test_a_file_whose_last_line_does_not_end_has_a_note(end: str, is_noted: bool, tmp_path: Path) -> None:
+    path = tmp_path / "tab"
+    path.write_bytes(b"@daily root true" + end.encode())
+    (entry,) = importer("cron.d").file(path).entries
+    assert any("has no newline" in note for note in entry.notes) == is_noted
+
+
 @as_root
 @pytest.mark.parametrize(
     ("mode", "owner", "note"),
