@@ -38,8 +38,10 @@ def columns_of(runs: int) -> RunColumns:
         columns.jobs.append(sequence % LANES + 1)
         columns.occurrences.append(sequence // LANES + 1)
         columns.due.append(due)
-        columns.started.append(due + dice.randrange(500))
-        columns.ended.append(due + 500 + dice.randrange(60_000))
+        started, ended = due + dice.randrange(500), due + 500 + dice.randrange(60_000)
+        columns.started.append(started)
+        columns.ended.append(ended)
+        columns.took.append(ended - started)
         columns.states.append(NUMBERS[dice.choice(STATES)])
     columns.node = "example.com"
     return columns
