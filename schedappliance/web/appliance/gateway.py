@@ -22,8 +22,9 @@ from schedappliance.clock import Clock
 from schedappliance.web.access.accounts import own_name
 from schedappliance.web.access.viewer import Viewer
 
-# How many questions are sent at once. The appliance answers them in one turn, and a due job waits for its end: 4 ms.
-TOGETHER = 20
+# How many questions are sent at once. The appliance answers them in one turn, and a due job waits for its end: 1 ms.
+# With 20, the 95th percentile of its lateness grew by 2 ms while 50 viewers looked; with 5, by 0.2 ms.
+TOGETHER = 5
 # Of a viewer: a slow answer, such as a preview, must not delay the others.
 CONNECTIONS = 4
 # Viewers whose connections stay open. The console gives a quarter of its connections to one user.
