@@ -6,13 +6,13 @@ Rule: no thread waits for a reader of the log. Lines that cannot be written are 
 # The way of a line. Example: a turn logs two lines, while the reader of a pipe hangs.
 #
 #   write         The deciding thread adds both lines to `lines`.
-#   end_turn      After the answers were sent, it queues them: both or none. It never waits.
-#   _write_queued The thread `log` writes them, with those that follow soon. Only this thread waits for the reader.
-#   later         MOST_QUEUED lines wait. The lines of the next turns are lost, and `_lost` counts them.
+#   end_turn      After the answers were sent, it puts them into the queue: both or none. It never waits.
+#   _write_lines  The thread `log` takes them out of the queue and writes them. Only this thread waits for the reader.
+#   later         MOST_QUEUED lines wait in the queue. The lines of the next turns are lost, and `_lost` counts them.
 #   at last       The reader goes on. The line "log lines missing here: 312" takes the place of the lost lines.
 #
-# All other threads use `logger`. Its lines are queued in the same way. The module logging alone would write on the thread
-# that logs, under a lock.
+# All other threads use `logger`. Its lines go into the same queue. The module logging alone would write on the thread that
+# logs, under a lock.
 
 from __future__ import annotations
 
@@ -46,14 +46,11 @@ if TYPE_CHECKING:
 
 LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()
-# The queued lines have about 1 MB of text. Further turns lose their lines, always all of a turn.
+# The queue holds about 1 MB of text. Further turns lose their lines, always all of a turn.
 MOST_QUEUED = 10_000
 # A line break within a message, which takes one line in the log.
 BREAK = "\\n"
 LAST_LINES_SECONDS = 2.0
-# How long the lines that follow are awaited. Waking the writing thread takes about as long as an answer, and it takes the
-# interpreter's lock from the deciding thread.
-GATHER_SECONDS = 0.005
 FILE_MODE = 0o640
 
 
@@ -117,7 +114,7 @@ class Log:
         self._ends_in_part = False
         # Why the file could not be opened again; empty if it could.
         self._trouble = ""
-        # Whether a call of this kind is queued already; the writing thread resets it.
+        # Whether the queue holds a call of this kind already; the writing thread resets it.
         self._is_reopening = False
         self._is_audit_queued = False
 
@@ -126,16 +123,12 @@ class Log:
         self._turn_ms = 0
         self._clock = clock
 
-        # The calls for the writing thread; None at the end.
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._is_closing = threading.Event()
+        # The queue: the lines of a turn each, or a call, or None at the end.
+        self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
         # Guards the fields from here to `_lines_of_second`. Reentrant: the garbage collector may run in a thread that holds this
         # lock, and an error in a finalizer is logged here too.
         self._count_lock = threading.RLock()
-        # The lines that the writing thread has not taken yet. If there are any, a call to write them is queued.
-        self._queued: list[Line] = []
-        # How many lines are not written yet.
-        self._unwritten = 0
+        self._queued = 0
         # How many lines were lost since the last line that reported it, and since the start.
         self._lost = 0
         self.lost_total = 0
@@ -150,7 +143,7 @@ class Log:
         self.logger.handlers[:] = [_OwnHandler(self._log)]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
-        self._writer = start_thread("log", self._make_calls)
+        self._writer = start_thread("log", self._write_lines)
 
     def write(self, effect: LogMessage) -> None:
         """Performs the effect LogMessage. The module logging takes six times as long as this."""
@@ -162,7 +155,10 @@ class Log:
                 self.lines.append(line)
 
     def end_turn(self) -> None:
-        """Passes the lines of a turn to the writing thread, after the answers were sent."""
+        """Passes the lines of a turn to the writing thread.
+
+        Waking that thread takes about as long as an answer, so it happens once, after the answers were sent.
+        """
         if self.lines:
             lines, self.lines = self.lines, []
             self._enqueue(lines)
@@ -198,41 +194,34 @@ class Log:
     def _enqueue(self, lines: list[Line]) -> None:
         """Queues all lines of a turn, or none. A large turn does not mean a slow reader, so its size is not limited."""
         with self._count_lock:
-            if self._unwritten >= MOST_QUEUED:
+            if self._queued >= MOST_QUEUED:
                 self._lost += len(lines)
                 self.lost_total += len(lines)
                 return
             lines = [*self._missing(lines[0].wall_ms), *lines]
-            self._unwritten += len(lines)
-            is_first = not self._queued
-            self._queued += lines
-            if is_first:
-                self._calls.put(self._write_queued)
+            self._queued += len(lines)
+            self._queue.put(lines)
 
     def _missing(self, wall_ms: int) -> list[Line]:
         """The line that reports how many lines are missing here; none if none are."""
         lost, self._lost = self._lost, 0
         return [Line("warning", f"log lines missing here: {lost}", wall_ms)] if lost else []
 
-    def _make_calls(self) -> None:
+    def _write_lines(self) -> None:
         """The body of the writing thread."""
-        while (call := self._calls.get()) is not None:
-            call()
-
-    def _write_queued(self) -> None:
-        """Writes the queued lines, and those that follow soon."""
-        self._is_closing.wait(GATHER_SECONDS)
-        with self._count_lock:
-            lines, self._queued = self._queued, []
-        lost = self._write_all(lines)
-        with self._count_lock:
-            self._unwritten -= len(lines)
-            self._lost += lost
-            self.lost_total += lost
-            # If no line waits, no later one may come to report the lost ones.
-            missing = [] if lost or self._unwritten else self._missing(lines[-1].wall_ms)
-        if missing:
-            self._write_all(missing)
+        while (item := self._queue.get()) is not None:
+            if callable(item):
+                item()
+                continue
+            lost = self._write_all(item)
+            with self._count_lock:
+                self._queued -= len(item)
+                self._lost += lost
+                self.lost_total += lost
+                # When the queue is empty, no later line may come to report the lost ones.
+                missing = [] if lost or self._queued else self._missing(item[-1].wall_ms)
+            if missing:
+                self._write_all(missing)
 
     def _write_all(self, lines: list[Line]) -> int:
         """Writes lines without Python's buffers and locks. Returns how many were not written as a whole."""
@@ -252,13 +241,13 @@ class Log:
         """
         if self._path is not None and not self._is_reopening:
             self._is_reopening = True
-            self._calls.put(partial(self._open_again, self._path))
+            self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
         """Opens the log file of the appliance file again if it was moved or removed. Does nothing for another log."""
         if self._is_audited and self._path is not None and not self._is_audit_queued:
             self._is_audit_queued = True
-            self._calls.put(partial(self._open_if_moved, self._path))
+            self._queue.put(partial(self._open_if_moved, self._path))
 
     def _open_if_moved(self, path: str) -> None:
         self._is_audit_queued = False
@@ -286,8 +275,7 @@ class Log:
     def close(self) -> None:
         """Writes the queued lines. Gives up after LAST_LINES_SECONDS if no reader takes them."""
         self.end_turn()
-        self._is_closing.set()
-        self._calls.put(None)
+        self._queue.put(None)
         self._writer.join(LAST_LINES_SECONDS)
 
     def take_over(self) -> None:
