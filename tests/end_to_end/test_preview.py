@@ -181,7 +181,7 @@ class MeasuredWorld(PlainWorld):
 
     def _took(self, which: str, *parameters: Any) -> list[int]:
         sql = (
-            "SELECT a.ended_ms - a.started_ms FROM runs r JOIN attempts a USING (job, occurrence) "
+            "SELECT a.took_ms FROM runs r JOIN attempts a USING (job, occurrence) "
             f"WHERE a.state = 'succeeded' AND a.pid IS NOT NULL AND {which} ORDER BY r.sequence DESC LIMIT 5"
         )
         return [row[0] for row in self.appliance.store._database.rows(sql, parameters)]
