@@ -22,7 +22,7 @@ from schedappliance.clock import Clock
 from schedappliance.web.api.routes import API_PATH, api
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
-from schedappliance.web.rendering import templates, zones
+from schedappliance.web.rendering import zones
 from schedappliance.web.rendering.static_files import StaticFiles
 from schedappliance.web.screens import (
     about,
@@ -113,9 +113,7 @@ def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response
         look = site.look(request)
         if look.is_stream:
             return stream(site, screen, request)
-        template, values, status = await site.values(look, screen)
-        values["message"] = site.messages.take(look.viewer, look.query("message"))
-        return HTMLResponse(templates.page(site.templates, template, values), status)
+        return HTMLResponse(*await site.page(look, screen))
 
     return show
 

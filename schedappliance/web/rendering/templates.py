@@ -6,7 +6,7 @@ A block with the name `live_KEY` is the content of the element with the id KEY. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.runtime import Context
@@ -51,20 +51,20 @@ def _shown(value: Any) -> Any:
     return visible(value, "\n\t") if type(value) is str else value
 
 
-def page(templates: Environment, name: str, values: dict[str, Any]) -> str:
-    return templates.get_template(name).render(values, template=name)
+class Rendered(NamedTuple):
+    """`parts`: what changes on the page, by the ids of its elements: those that the page of this viewer has."""
+
+    html: str
+    parts: dict[str, str]
 
 
-def parts(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
-    """The parts of a page that change, by the ids of their elements: those that the page of this viewer has."""
-    template, made = templates.get_template(name), dict[str, str]()
+def rendered(templates: Environment, name: str, values: dict[str, Any]) -> Rendered:
+    template, parts = templates.get_template(name), dict[str, str]()
     context = template.new_context({**values, "template": name})
     for block, render in {**templates.get_template(LAYOUT).blocks, **template.blocks}.items():
         if block.startswith(LIVE_PREFIX):
-            context.blocks[block] = [_kept(made, block.removeprefix(LIVE_PREFIX), render)]
-    for _ in template.root_render_func(context):
-        pass
-    return made
+            context.blocks[block] = [_kept(parts, block.removeprefix(LIVE_PREFIX), render)]
+    return Rendered("".join(template.root_render_func(context)), parts)
 
 
 def _kept(made: dict[str, str], key: str, render: Callable[[Context], Iterator[str]]) -> Callable[..., Iterator[str]]:

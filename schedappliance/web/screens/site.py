@@ -6,10 +6,12 @@ Rule: an error of the appliance is a screen too, so that every address answers.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from jinja2 import Environment
+from starlette.datastructures import URL
 from starlette.requests import Request
 
 from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
@@ -18,7 +20,7 @@ from schedappliance.diagnostics import counted
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway, Ground
-from schedappliance.web.rendering import templates
+from schedappliance.web.rendering.templates import environment, rendered
 from schedappliance.web.rendering.times import Times
 from schedappliance.web.rendering.zones import CHOICES, ViewerZones
 from schedappliance.web.screens.look import Look
@@ -39,7 +41,7 @@ NAVIGATION = (
 )
 # What a viewer must be allowed to ask before the page says that there is no trouble.
 SAYING_TROUBLES = ("health", "sched incidents", "sched list", "sched history")
-MOST_PARTS = 50
+MOST_PARTS, MOST_SHOWN = 50, 50
 # The diagnostics of what does not exist: a job or a run, a generation, a drop.
 NOT_FOUND = ("E501", "E511", "E513")
 
@@ -53,20 +55,45 @@ class Screen(NamedTuple):
     collect: Callable[[Look], Awaitable[dict[str, Any]]]
 
 
+class Shown(NamedTuple):
+    """What a page shows that has no stream yet: its template, its parts, and the version of the feed that they show."""
+
+    version: int
+    template: str
+    parts: list[Part]
+
+
 class Site:
     """What all requests share."""
 
     def __init__(self, title: str, is_read_only: bool, gateway: Gateway, feed: Feed, clock: Clock) -> None:
         self.title, self.is_read_only = title, is_read_only
         self.gateway, self.feed, self.clock = gateway, feed, clock
-        self.templates: Environment = templates.environment()
+        self.templates: Environment = environment()
         self.messages = Messages()
         self._zones = ViewerZones()
         self._parts: dict[Any, asyncio.Task[tuple[str, list[Part]]]] = {}
+        self._shown: dict[str, Shown] = {}
 
     def look(self, request: Request) -> Look:
         times = self._zones.times(self.clock.moment().wall, request.cookies, self.feed.zone)
         return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
+
+    async def page(self, look: Look, screen: Screen) -> tuple[str, int]:
+        """The HTML and the status. The address of its stream has a token, so that the stream knows what the page shows."""
+        version, token = self.feed.version, secrets.token_urlsafe(12)
+        template, values, status = await self.values(look, screen)
+        values["message"] = self.messages.take(look.viewer, look.query("message"))
+        values["stream_address"] = str(URL(values["stream_address"]).include_query_params(shown=token))
+        page = rendered(self.templates, template, values)
+        if status == 200:
+            discard_oldest(self._shown, MOST_SHOWN)
+            self._shown[token] = Shown(version, template, [Part(*one) for one in page.parts.items()])
+        return page.html, status
+
+    def take_shown(self, request: Request) -> Shown | None:
+        """What the page of a stream shows. Only its first stream knows it: later, the page shows what streams have sent."""
+        return self._shown.pop(request.query_params.get("shown", ""), None)
 
     async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:
         """The name of the template, its values, and the status."""
@@ -104,8 +131,7 @@ class Site:
             self.feed.version,
         )
         if key not in self._parts:
-            while len(self._parts) >= MOST_PARTS:
-                del self._parts[next(iter(self._parts))]
+            discard_oldest(self._parts, MOST_PARTS)
             self._parts[key] = asyncio.create_task(self._made_parts(look, screen))
         return await asyncio.shield(self._parts[key])
 
@@ -119,7 +145,7 @@ class Site:
     async def _made_parts(self, look: Look, screen: Screen) -> tuple[str, list[Part]]:
         template, values, status = await self.values(look, screen)
         return "" if status == 503 else template, [
-            Part(*one) for one in templates.parts(self.templates, template, values).items()
+            Part(*one) for one in rendered(self.templates, template, values).parts.items()
         ]
 
     def _common(self, look: Look, screen: Screen) -> dict[str, Any]:
@@ -182,6 +208,12 @@ class Site:
         return troubles
 
 
+def discard_oldest(entries: dict[Any, Any], most: int) -> None:
+    """Makes room for another entry."""
+    while len(entries) >= most:
+        del entries[next(iter(entries))]
+
+
 def _problem(error: Unavailable | Rejected, address: str) -> tuple[dict[str, Any], int]:
     """What the page of an error says, where it leads, and its status."""
     again = address, "Try again"
@@ -229,6 +261,6 @@ def _refusal_words(attempt: dict[str, Any]) -> str:
 
 
 def here(request: Request) -> str:
-    """The address of the request, without the message of the last action and the position in an output."""
-    url = request.url.remove_query_params(["message", "position"])
+    """The address of the request, without the message of the last action and what belongs to a stream."""
+    url = request.url.remove_query_params(["message", "position", "shown"])
     return url.path + (f"?{url.query}" if url.query else "")

@@ -33,12 +33,17 @@ def stream(site: Site, screen: Screen, request: Request) -> StreamingResponse:
 
 
 class _Parts:
-    """The parts of a screen that a stream has sent."""
+    """The parts of a screen that its page has: what it showed at first, and what the stream has sent.
+
+    `version`: the version of the feed that the page shows; None if that is unknown.
+    """
 
     def __init__(self, site: Site, screen: Screen, request: Request) -> None:
         self._site, self._screen, self._request = site, screen, request
-        self._sent: dict[str, str] = {}
-        self._template = ""
+        shown = site.take_shown(request)
+        self.version = shown.version if shown else None
+        self._template = shown.template if shown else ""
+        self._sent = {part.key: part.html for part in shown.parts} if shown else {}
 
     async def changed(self) -> AsyncIterator[bytes]:
         site = self._site
@@ -57,6 +62,8 @@ class _Parts:
 async def _events(site: Site, screen: Screen, request: Request) -> AsyncIterator[bytes]:
     parts = _Parts(site, screen, request)
     yield RETRY
+    if parts.version == site.feed.version:
+        await _change(site, site.feed.version)
     while True:
         version = site.feed.version
         async for one in parts.changed():
@@ -77,7 +84,7 @@ async def _run_events(site: Site, screen: Screen, request: Request) -> AsyncIter
     parts = _Parts(site, screen, request)
     reading = run.reading_from(request.headers.get("last-event-id") or request.query_params.get("position", ""))
     yield RETRY
-    version, waited = -1, QUIET_SECONDS
+    version, waited = parts.version, QUIET_SECONDS if parts.version is None else 0.0
     while True:
         if version != site.feed.version or waited >= QUIET_SECONDS:
             version, waited = site.feed.version, 0.0

@@ -24,7 +24,7 @@ from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import FILES, SCREENS
-from schedappliance.web.rendering.templates import page
+from schedappliance.web.rendering.templates import rendered
 from schedappliance.web.screens import run
 from schedappliance.web.screens.site import Site
 from tests.support.answers import BASE64, DAY_MS, JOB, NOW_MS, Answers, response
@@ -108,7 +108,7 @@ async def _show_all(answers: Answers) -> dict[str, str]:
     for screen, query in ADDRESSES:
         look = site.look(_request(screen.path, query))
         template, values, _ = await site.values(look, screen)
-        assert page(site.templates, template, values)
+        assert rendered(site.templates, template, values).html
         assert (await site.parts(look, screen))[0] in (template, "problem.html")
         shown[f"{screen.path}?{query}"] = template
     for path, make in FILES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,12 +19,19 @@ from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import SCREENS
-from schedappliance.web.rendering.templates import page
+from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.parts import Part
-from schedappliance.web.screens.site import Screen, Site, _problem, here
+from schedappliance.web.screens.site import Screen, Shown, Site, _problem, discard_oldest, here
 
 ALICE = Viewer("alice", 1000, "socket")
 WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
+
+
+def _feed() -> Feed:
+    """That of an appliance that answers."""
+    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+    feed.silent_since_ms = None
+    return feed
 
 
 class NoRole:
@@ -49,8 +57,7 @@ class NoRole:
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.path)
 def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen) -> None:
-    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
-    feed.silent_since_ms = None
+    feed = _feed()
     feed.jobs = {"a-000000001": {"id": "a-000000001", "name": "secret", "paused": True, "next_run_ms": 0}}
     site = Site("a", False, cast(Gateway, NoRole()), feed, ManualClock(0))
     request = _request(screen.path, "")
@@ -58,9 +65,8 @@ def test_a_viewer_without_a_role_gets_every_screen_and_its_stream(screen: Screen
     request.scope["path_params"] = {"job": "secret-job", "occurrence": 1}
 
     async def answer() -> tuple[str, dict[str, str]]:
-        template, values, _ = await site.values(site.look(request), screen)
         _, parts = await site.parts(site.look(request), screen)
-        return page(site.templates, template, values), {part.key: part.html for part in parts}
+        return (await site.page(site.look(request), screen))[0], {part.key: part.html for part in parts}
 
     whole, parts = asyncio.run(answer())
     for text in (whole, *parts.values()):
@@ -86,8 +92,7 @@ class Hangs(NoRole):
 def test_a_stream_without_an_answer_changes_only_what_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """So nothing that somebody types in the meantime is lost."""
     monkeypatch.setattr("schedappliance.web.appliance.feed.LOOK_SECONDS", 0.0)
-    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
-    feed.silent_since_ms = None
+    feed = _feed()
     site = Site("a", False, cast(Gateway, Hangs()), feed, ManualClock(0))
     request = _request("/jobs/new", "")
     request.scope["state"] = {"viewer": ALICE}
@@ -117,8 +122,7 @@ class OneFile(NoRole):
 
 def _chosen(appliance: OneFile) -> str:
     """What the screen Spool shows of the one file."""
-    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
-    feed.silent_since_ms = None
+    feed = _feed()
     site = Site("a", False, cast(Gateway, appliance), feed, ManualClock(0))
     request = _request("/spool", "file=a.cmd")
     request.scope["state"] = {"viewer": ALICE}
@@ -178,8 +182,7 @@ def test_rejected_files_are_told_once(allowed: tuple[str, ...], expected: list[t
         async def may(self, _viewer: Viewer, line: str) -> bool:
             return line in allowed
 
-    feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
-    feed.silent_since_ms = None
+    feed = _feed()
     feed.health = {"troubles": [ABOUT_FILES, "the disk is full"], "held": None, "ready": False}
     feed.refused = REFUSED
     site = Site("a", False, cast(Gateway, Some()), feed, ManualClock(0))
@@ -226,3 +229,46 @@ def test_the_page_of_what_does_not_exist_leads_to_the_jobs() -> None:
     values, status = _problem(Rejected("", (replace(WRONG, code="E501"),)), "/jobs/x")
     assert (status, values["head"], values["way_out"]) == (404, "Not found", ("/jobs", "All jobs"))
     assert _problem(Rejected("", (replace(WRONG, code="E513"),)), "/spool?file=x")[0]["way_out"][0] == "/spool"
+
+
+def test_the_first_stream_of_a_page_knows_what_the_page_shows() -> None:
+    site, (screen, *_) = Site("a", False, cast(Gateway, NoRole()), _feed(), ManualClock(0)), SCREENS
+
+    async def shown(address: str) -> tuple[str, Shown | None, Shown | None]:
+        path, _, query = address.partition("?")
+        request = _request(path, query)
+        request.scope["state"] = {"viewer": ALICE}
+        html, _ = await site.page(site.look(request), screen)
+        found = re.search(r'data-stream="([^"]*)"', html)
+        assert found
+        path, _, query = found[1].replace("&amp;", "&").partition("?")
+        stream = _request(path, query)
+        assert here(stream) == address
+        return html, site.take_shown(stream), site.take_shown(stream)
+
+    for address in ("/", "/?find=a&span=1h"):
+        html, first, second = asyncio.run(shown(address))
+        assert first and second is None
+        assert (first.version, first.template) == (site.feed.version, "now.html")
+        assert first.parts and all(part.html in html for part in first.parts)
+
+
+def test_the_page_of_an_error_is_loaded_again_by_its_stream() -> None:
+    site = Site("a", False, cast(Gateway, NoRole()), _feed(), ManualClock(0))
+    request = _request("/", "")
+    request.scope["state"] = {"viewer": ALICE}
+
+    async def collect(_look: Look) -> dict[str, Any]:
+        raise NotAuthorized("Not Authorized for this command", ())
+
+    _, status = asyncio.run(site.page(site.look(request), Screen("/", "Now", "now.html", collect)))
+    assert status == 403
+    assert not site._shown
+
+
+def test_pages_without_streams_use_bounded_memory() -> None:
+    entries = {number: number for number in range(3)}
+    for number in range(3, 9):
+        discard_oldest(entries, 3)
+        entries[number] = number
+    assert list(entries) == [6, 7, 8]

@@ -14,7 +14,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.screens import now, streams
 from schedappliance.web.screens.parts import Part
-from schedappliance.web.screens.site import Screen, Site
+from schedappliance.web.screens.site import Screen, Shown, Site
 
 SCREEN = Screen("/", "Now", "now.html", now.collect)
 
@@ -26,6 +26,9 @@ class Screens:
         self.feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
 
     def look(self, _request: Request) -> None:
+        return None
+
+    def take_shown(self, _request: Request) -> Shown | None:
         return None
 
     async def parts(self, _look: None, screen: Screen) -> tuple[str, list[Part]]:
@@ -113,3 +116,29 @@ def test_each_stream_gets_the_rows_that_it_has_not_sent() -> None:
     assert _html(first) == _table(_row("a", "1"), _row("b", "2"))
     assert _html(second) == _table(_row("a", "5"), '<tr id="row-b" data-same></tr>')
     assert third == []
+
+
+@pytest.mark.parametrize("shown_version", [0, -1])
+def test_a_stream_sends_what_its_page_does_not_show(shown_version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change may come before the stream, or after."""
+
+    class Visited(Screens):
+        def take_shown(self, _request: Request) -> Shown | None:
+            return Shown(shown_version, "now.html", [Part("rows", "-1" if shown_version else "0"), Part("head", "Now")])
+
+        async def parts(self, _look: None, screen: Screen) -> tuple[str, list[Part]]:
+            return screen.template, [Part("rows", str(self.feed.version)), Part("head", "Now")]
+
+    site = Visited()
+
+    async def sleep(seconds: float) -> None:
+        if seconds == streams.LEAST_SECONDS:
+            site.feed._advance()
+
+    async def sent() -> list[bytes]:
+        events = streams._events(cast(Site, site), SCREEN, Request({"type": "http"}))
+        return [await anext(events) for _ in range(3)]
+
+    monkeypatch.setattr("schedappliance.web.screens.streams.asyncio.sleep", sleep)
+    retry, change, alive = asyncio.run(sent())
+    assert (retry, _html(change), alive) == (streams.RETRY, "0" if shown_version else "1", streams.ALIVE)
