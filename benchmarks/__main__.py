@@ -21,6 +21,16 @@ WORKLOADS = (
 )
 # These run only by name. Their figures are for those who change the code.
 BY_NAME = ("pricing", "restart_calendars")
+# These also measure an earlier checkout.
+WITH_EARLIER = ("burn_down", "starts")
+
+
+def before(text: str) -> tuple[str, Path]:
+    """A workload and its earlier checkout."""
+    name, _, checkout = text.partition("=")
+    if name not in WITH_EARLIER or not Path(checkout, "benchmarks").is_dir():
+        raise argparse.ArgumentTypeError(f"write a workload, `=` and a checkout, as in `{WITH_EARLIER[0]}=../earlier`")
+    return name, Path(checkout).resolve()
 
 
 def measured(name: str, scale: Scale, directory: Path, **options: Path) -> tuple[Report, list[float]]:
@@ -56,12 +66,14 @@ def main() -> None:
     )
     parser.add_argument(
         "--before",
-        type=lambda text: Path(text).resolve(),
-        metavar="DIR",
-        help="a checkout of an earlier state, which `burn_down` runs in turn with this one",
+        type=before,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help=f"a checkout of an earlier state, which the workload ({' or '.join(WITH_EARLIER)}) runs in turn with this one",
     )
     options = parser.parse_args()
-    own = {"burn_down": {"checkout": options.before}} if options.before else {}
+    own = {name: {"checkout": checkout} for name, checkout in options.before}
     scale = Scale.QUICK if options.quick else Scale.FULL
     reports: dict[str, Report] = {}
     data = {}

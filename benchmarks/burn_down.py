@@ -1,6 +1,6 @@
 """How fast due jobs are done: one-shot internal commands, each with a durable run record.
 
-`python -m benchmarks --only burn_down [--before DIR]`; `python -m benchmarks.burn_down COUNT` profiles the real core in process.
+`python -m benchmarks --only burn_down [--before burn_down=DIR]`; `python -m benchmarks.burn_down COUNT` profiles the real core in process.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import cProfile
 import pstats
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from time import perf_counter, time_ns
 
 from benchmarks import peers
 from benchmarks.appliances import IDENTITY, NODE, Place, Planned, Turning, fill, lay_out, reading, serving, until
+from benchmarks.earlier import BEFORE, earlier
 from benchmarks.limits import RAW, raw_burn_down
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
@@ -27,15 +27,8 @@ from schedappliance.store.tables import open_store
 TITLE = "due one-shot internal commands"
 TIMES_WAL, TIMES_DEFAULT, SHARE_OF_RAW, TIMES_BEFORE = 18, 75, 0.4, 1.15
 VARIANT, IN_PROCESS = f"{OURS}, other options", f"{OURS}, core in process"
-BEFORE = f"{OURS}, the earlier checkout"
 LATE_MS = 10_000
-# Python looks for modules in the working directory first.
-MEASURE = """
-import sys
-from pathlib import Path
-from benchmarks.burn_down import SAME_OPTION, daemon
-print(daemon(Path(sys.argv[1]), int(sys.argv[2]), SAME_OPTION))
-"""
+MEASURE = "from benchmarks.burn_down import SAME_OPTION, daemon; print(daemon(folder, count, SAME_OPTION))"
 PROFILED, TOP = 20_000, 15
 
 SAME_OPTION = "config set message_expiration {}".format
@@ -82,12 +75,6 @@ def turned(folder: Path, count: int, profile: cProfile.Profile | None = None) ->
         return count / (perf_counter() - began)
 
 
-def before(checkout: Path, folder: Path, count: int) -> float:
-    """The same by the benchmark of an earlier checkout, since its daemon needs a store of its own version."""
-    command = [sys.executable, "-c", MEASURE, str(folder), str(count)]
-    return float(subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout)
-
-
 def raw(folder: Path, count: int) -> float:
     place = prepared(Path(tempfile.mkdtemp(dir=folder)) / "raw", count, SAME_OPTION)
     return raw_burn_down(place.store, time_ns() // 1_000_000)
@@ -105,7 +92,7 @@ def run(scale: Scale, folder: Path, checkout: Path | None = None) -> Report:
     report = Report(TITLE, workload, drawn=(OURS, BEFORE, peers.MEMORY, peers.DEFAULT, peers.WAL, peers.HUEY, RAW))
     ways: dict[str, Way] = {OURS: partial(daemon, folder, count, SAME_OPTION)}
     if checkout:
-        ways[BEFORE] = partial(before, checkout, folder, count)
+        ways[BEFORE] = partial(earlier, checkout, MEASURE, folder, count)
     ways |= {
         VARIANT: partial(daemon, folder, scale.pick(20_000, 2000, 100), OTHER_OPTIONS),
         IN_PROCESS: partial(turned, folder, count),

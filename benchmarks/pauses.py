@@ -20,6 +20,7 @@ from time import perf_counter, time, time_ns
 from typing import NamedTuple
 
 from benchmarks.appliances import IDENTITY, NODE, OWNER, Place, Planned, Session, fill, lay_out, reading, serving, until
+from benchmarks.disk import writing
 from benchmarks.language import lark_stanzas
 from benchmarks.lateness import LEAD_MS
 from benchmarks.limits import ADD_RUN
@@ -55,10 +56,11 @@ class Answered(NamedTuple):
 
 
 class Meanwhile(NamedTuple):
-    """The waits for answers, the lateness of jobs, and how long each work took, in milliseconds."""
+    """The waits for answers, the lateness of jobs, the disk's own writes, and how long each work took, in milliseconds."""
 
     waits: list[float]
     lateness: list[float]
+    writes: list[float]
     took: dict[str, list[float]]
 
 
@@ -103,16 +105,17 @@ def disturbed(place: Place, works: list[Work], seconds: float) -> Meanwhile:
     fill(place, (Planned(at, f"config set message_expiration {n}") for n, at in enumerate(dues)), now_ms)
     left = f"SELECT NOT EXISTS (SELECT 1 FROM jobs WHERE declared IS NULL AND next_run_ms <= {dues[-1]})"
     file, took = place.root / "lateness", dict[str, list[float]]()
-    with serving(place, daemon=("--lateness", str(file))), reading(place) as number:
+    options = ("--lateness", str(file))
+    with serving(place, daemon=options), reading(place) as number, writing(place.root) as end_writes:
         asking = Asking(place)
         windows = [timed(work) for _name, work in works]
-        answers = asking.end()
+        answers, writes = asking.end(), end_writes()
         until(lambda: number(left))
     for (name, _work), (begin, end) in zip(works, windows, strict=True):
         took.setdefault(f"{OURS}, {name}", []).append(end - begin)
     late_ms: list[float] = json.loads(file.read_text())
-    lateness = during(windows, list(zip(map(float, dues), late_ms, strict=True)))
-    return Meanwhile(during(windows, list(answers)), lateness, took)
+    late = list(zip(map(float, dues), late_ms, strict=True))
+    return Meanwhile(during(windows, list(answers)), during(windows, late), during(windows, writes), took)
 
 
 def stanzas(sites: int) -> str:
@@ -214,6 +217,10 @@ def lists(folder: Path, scale: Scale, report: Report) -> None:
 
 
 def _check_waits(report: Report, what: str, meanwhile: Meanwhile) -> None:
+    """Also shows how long the disk took to write one page meanwhile: a command cannot be answered sooner."""
+    for share in (0.99, 1.0) if meanwhile.writes else ():
+        name = f"the disk writes a page during {what}, {NAMES[share]}"
+        report.add({name: [percentile(meanwhile.writes, share)]}, "ms", f"of {len(meanwhile.writes):,}")
     if len(meanwhile.waits) < SAMPLES:
         report.absent.append(f"wait during {what}, p99: only {len(meanwhile.waits)} answers")
     else:

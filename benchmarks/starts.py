@@ -15,6 +15,7 @@ from time import perf_counter, time_ns
 from benchmarks import peers
 from benchmarks.appliances import Planned, fill, is_root, lay_out, reading, serving, until
 from benchmarks.daemon import top
+from benchmarks.earlier import BEFORE, earlier
 from benchmarks.limits import NO_COMPILER, compiled, spawned
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
@@ -26,6 +27,8 @@ LARGE_MB = 500
 AT_ONCE = 8
 SHARE_OF_C, SHARE_OF_C_AS_OTHER = 0.5, 0.4
 USER = "nobody"
+BEFORE_OTHER_USER, LEAST_BESIDE_BEFORE = f"{BEFORE}, other user", 1.0
+MEASURE = "from benchmarks.starts import daemon; print(daemon(folder, count, {!r}))".format
 NO_ROOT = "starts as another user: only root may"
 PROFILED = 1500
 ENDED = """SELECT NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'queued')
@@ -55,7 +58,8 @@ def peer(name: str, count: int, folder: Path) -> float | None:
     return rates[0] if rates else None
 
 
-def run(scale: Scale, folder: Path) -> Report:
+def run(scale: Scale, folder: Path, checkout: Path | None = None) -> Report:
+    """`checkout`: an earlier state of the project, to run in turn with this one."""
     count = scale.pick(3000, 300, 10)
     workload = f"{count:,} due jobs `run true`, {AT_ONCE} at once; the daemon small and with {LARGE_MB} MB of its own"
     report = Report(TITLE, workload, drawn=(OURS, OTHER_USER, LARGE, LARGE_OTHER, peers.WAL, SPAWN))
@@ -74,12 +78,18 @@ def run(scale: Scale, folder: Path) -> Report:
         }
     else:
         report.absent.append(NO_ROOT)
+    if checkout:
+        befores = {BEFORE: "", BEFORE_OTHER_USER: USER} if is_root() else {BEFORE: ""}
+        ways |= {name: partial(earlier, checkout, MEASURE(user), folder, count) for name, user in befores.items()}
     report.add(by_turns(ways, scale.pick(3, 2, 1)), "starts/s")
     report.absent += filter(None, (peers.absent(peers.WAL), None if spawn else NO_COMPILER))
     for name in (OURS, LARGE):
         report.check_ratio(f"{name}, beside {SPAWN} with {AT_ONCE} at once", name, SPAWN, SHARE_OF_C)
     for name in (OTHER_USER, LARGE_OTHER):
         report.check_ratio(f"{name}, beside {SPAWN}", name, SPAWN, SHARE_OF_C_AS_OTHER)
+    if checkout:
+        for name, before in ((OURS, BEFORE), (OTHER_USER, BEFORE_OTHER_USER)):
+            report.check_ratio(f"{name}, beside the earlier checkout", name, before, LEAST_BESIDE_BEFORE)
     return report
 
 
