@@ -6,13 +6,15 @@ import json
 from importlib import import_module
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 
-from benchmarks import at_and_cron, burn_down, peers
+from benchmarks import at_and_cron, burn_down, peers, starts
 from benchmarks.__main__ import BY_NAME, WORKLOADS
 from benchmarks.appliances import until
 from benchmarks.at_and_cron import AT, CRON, LEAD_SECONDS, next_minutes, scheduled
+from benchmarks.earlier import BEFORE
 from benchmarks.measuring import Scale
 from benchmarks.pauses import during
 from benchmarks.reporting import OURS, Report, table
@@ -41,16 +43,18 @@ def test_names_what_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
-def test_an_earlier_checkout_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workload", [burn_down, starts], ids=lambda one: one.__name__)
+def test_an_earlier_checkout_runs_in_turn(workload: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here it is this checkout, with a benchmark that tells which checkout measures."""
     monkeypatch.setattr(peers, "find_spec", lambda _module: None)
     earlier = tmp_path / "earlier"
     (earlier / "benchmarks").mkdir(parents=True)
-    (earlier / "benchmarks" / "burn_down.py").write_text("SAME_OPTION = None\ndaemon = lambda *_: 12.5\n")
+    file = f"{workload.__name__.partition('.')[2]}.py"
+    (earlier / "benchmarks" / file).write_text("SAME_OPTION = None\ndaemon = lambda *_: 12.5\n")
     (earlier / "benchmarks" / "__init__.py").touch()
-    report = burn_down.run(Scale.TINY, tmp_path, earlier)
-    assert report.median(burn_down.BEFORE) == 12.5
-    assert "beside the earlier checkout" in [check.what for check in report.checks]
+    report = workload.run(Scale.TINY, tmp_path, earlier)
+    assert report.median(BEFORE) == 12.5
+    assert any("beside the earlier checkout" in check.what for check in report.checks)
 
 
 def test_only_the_values_in_a_window_count() -> None:
