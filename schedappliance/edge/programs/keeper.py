@@ -2,8 +2,8 @@
 
 It starts programs for its daemon. It keeps how each ended, in memory and in a file, until a daemon has stored it. While no
 daemon is there, it enforces timeouts. Without a program and a daemon it ends: at once if the last daemon has said that no other
-one comes, else after 10 seconds. Descriptor 0 is the socket on which it listens or, where the file system
-holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its errors.
+one comes, else after 10 seconds, but not before the file has all ends. Descriptor 0 is the socket on which it listens or, where
+the file system holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its errors.
 
 Its parts are keeper_programs.py, keeper_starts.py and spawner.py. Rule: they import nothing else of the package, to need little
 memory and to survive an upgrade. The keeper talks only to its daemon, which may be newer: keeper_link.py describes the
@@ -83,6 +83,8 @@ class Keeper:
         # By id: the lines about ends that no daemon has stored yet. A full disk or a crash has damaged those with fewer words.
         lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
         self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
+        # The ids of those that are not in the file, since a full disk, say, has not taken them.
+        self.unwritten: set[str] = set()
         # By pid: why copies of the spawner failed.
         self.reasons: dict[bytes, bytes] = {}
 
@@ -99,7 +101,7 @@ class Keeper:
         else:
             self.greet(listener)
         # After a kill, another daemon may come, and only this keeper knows what was requested.
-        while self.daemon or self.programs or self.lingering or self.starters or self.poll.poll(self.await_ms):
+        while self.daemon or self.is_needed() or self.poll.poll(self.await_ms):
             for descriptor, _ in self.poll.poll(self.wait_ms()):
                 if descriptor == self.starts.wakes[0]:
                     self.wake()
@@ -108,7 +110,12 @@ class Keeper:
                 elif descriptor == listener.fileno():
                     self.accept(listener)
             self.enforce()
+            self.write_ends()
             self.flush()
+
+    def is_needed(self) -> bool:
+        """Whether it has programs, or ends that no other process can know."""
+        return bool(self.programs or self.lingering or self.starters or (self.unwritten and self.await_ms))
 
     def wake(self) -> None:
         """Handles what a signal or a starter has reported."""
@@ -204,7 +211,8 @@ class Keeper:
             os.close(new)
         self.listener.setblocking(False)
         self.listener.listen()  # See `serve`.
-        write_end(*self.ends.values())
+        self.unwritten = set(self.ends)
+        self.write_ends()
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
@@ -311,16 +319,32 @@ class Keeper:
         self.starts.early.pop(name, None)
         self.ends[name] = line
         self.outbox.append(line)
-        write_end(line)
+        self.unwritten.add(name)
+        self.write_ends()
+
+    def write_ends(self) -> None:
+        """Adds the ends to the file that are not in it. If the disk takes none or only some bytes, a later call tries again."""
+        # An empty line first: the disk may have had no room for the end of the last line.
+        text = b"".join(b"\n%s\n" % self.ends[name] for name in self.unwritten)
+        try:
+            if text and os.write(1, text) == len(text):
+                self.unwritten.clear()
+        except OSError:
+            return
 
     def forget(self, names: list[str]) -> None:
         """Forgets ends that a daemon has stored. If the file has become too large for those left, it is written again."""
         for name in names:
             self.ends.pop(name, None)
+            self.unwritten.discard(name)
             self.starts.early.pop(name, None)
         if not self.ends or os.fstat(1).st_size > BYTES_PER_END * len(self.ends):
-            os.ftruncate(1, 0)
-            write_end(*self.ends.values())
+            try:
+                os.ftruncate(1, 0)
+            except OSError:  # The file system has become read-only.
+                return
+            self.unwritten = set(self.ends)
+            self.write_ends()
 
     # Signals
 
@@ -360,6 +384,7 @@ class Keeper:
     def wait_ms(self) -> int | None:
         """The milliseconds until something is due; None for never."""
         due = [at for at, _ in self.next_signals()] + ([self.next_kill_ms] if self.lingering else [])
+        due += [boot_ms() + LONGEST_MS] if self.unwritten else []
         return min(LONGEST_MS, max(0, min(due) - boot_ms())) if due else None
 
     def enforce(self) -> None:
@@ -390,14 +415,6 @@ def ended_child() -> int:
     except ChildProcessError:
         return 0
     return result.si_pid if result else 0
-
-
-def write_end(*lines: bytes) -> None:
-    """Adds lines to the file of ends. If the disk is full, nothing is lost as long as this process lives."""
-    try:  # An empty line first: the disk may have had no room for the end of the last line.
-        os.write(1, b"".join(b"\n%s\n" % line for line in lines))
-    except OSError:
-        return
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #   a program leaves children behind  If the program was ended by a signal, the keeper ends them too (`lingering`), and then
 #                                     reports `gone`.
 #   its files are removed             The daemon makes others (`restore_files`), so that the next daemon can take it over.
-#   the disk is full                  The ends stay in the memory of the keeper.
+#   the disk is full                  The ends stay in the memory of the keeper, which stays until its file has taken them.
 
 from __future__ import annotations
 

@@ -62,19 +62,66 @@ def test_they_load_few_modules_and_none_of_the_package(part: ModuleType) -> None
 
 
 def test_a_full_disk_leaves_the_ends_in_memory(tmp_path: Path) -> None:
-    """The file of ends cannot be written again, and the daemon is served as before."""
+    """The file of ends cannot be written again, and the daemon is served as before. It takes the ends when there is room."""
+    path = tmp_path / ENDS
     done = run(f"""
 import resource
-os.dup2(os.open({str(tmp_path / "keeper.ends")!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
+os.dup2(os.open({str(path)!r}, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
 keeper.BYTES_PER_END, one = 0, keeper.Keeper(0)
 for name in ("1-1-1-5", "2-1-1-5"):
     one.keep_end(name, b"ended " + name.encode())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 one.forget(["1-1-1-5"])
 one.keep_end("3-1-1-5", b"ended 3-1-1-5")
-print(*one.ends, file=sys.stderr)
+print(*one.ends, os.fstat(1).st_size, file=sys.stderr)
+for limit in (20, resource.RLIM_INFINITY):  # The first one has room for a part.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    one.write_ends()
 """)
-    assert done.stderr == "2-1-1-5 3-1-1-5\n"
+    assert done.stderr == "2-1-1-5 3-1-1-5 0\n"
+    assert {"ended 2-1-1-5", "ended 3-1-1-5"} <= set(path.read_text().splitlines())
+
+
+def test_a_file_system_that_has_become_read_only_leaves_the_daemon_its_keeper() -> None:
+    done = run("""
+import socket
+def read_only(*_):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+os.ftruncate = read_only
+os.dup2(os.memfd_create("ends"), 1)
+one = keeper.Keeper(0)
+end, daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+one.greet(end)
+one.keep_end("1-1-1-5", b"ended 1-1-1-5")
+daemon.send(b"forget 1-1-1-5")
+one.hear()
+print(one.ends, one.daemon is end, file=sys.stderr)
+""")
+    assert done.stderr == "{} True\n"
+
+
+# The disk is full at the first five attempts to write an end.
+FULL_AT_FIRST = """
+keeper.LONGEST_MS, write, full = 50, os.write, [1] * 5
+def write_unless_full(descriptor, data):
+    if descriptor == 1 and full:
+        raise OSError(full.pop(), "the disk is full")
+    return write(descriptor, data)
+os.write = write_unless_full
+"""
+
+
+def test_a_keeper_stays_until_the_file_has_the_ends(make: Make) -> None:
+    """The disk is full, and the daemon is killed."""
+    edge = make(patched(FULL_AT_FIRST))
+    key = edge.start("exit 4")
+    requested(edge, key)
+    pid = edge.process()
+    left(edge)
+    eventually(lambda: not is_running(pid), "the end of the keeper")
+    (report,) = ends(edge)
+    assert isinstance(report, Ended)
+    assert (report.id, report.exit) == (attempt_id(key, 0), Exit(status=4))
 
 
 def left(edge: Edge) -> None:
