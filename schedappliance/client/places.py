@@ -6,6 +6,7 @@ Rule: it imports little. The parser of the file is imported only when the file i
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,29 @@ def config_path(config: Path | None) -> Path:
     """The path of the appliance file; raises Unusable if none is named and none exists."""
     if config:
         return Path(config)
-    if path := os.environ.get(VARIABLE):
-        return Path(path)
     directory = _working_directory()
-    names = [name for name in DEFAULTS if name.startswith("/") or directory]
-    for name in names:
-        if _may_exist(name):
-            return Path(name)
+    if path := found_config(os.environ, "." if directory else None):
+        return path
     from schedappliance.diagnostics import Unusable
 
-    places = ", ".join([f"${VARIABLE}", *(os.path.join(directory, name) for name in names)])  # noqa: PTH118
+    names = (os.path.join(directory, name) for name in _defaults(directory))  # noqa: PTH118
+    places = ", ".join([f"${VARIABLE}", *names])
     raise Unusable(f"no appliance file: looked for {places}", "give --config FILE, or create one of these files")
+
+
+def found_config(variables: Mapping[str, str], directory: str | None) -> Path | None:
+    """The appliance file that a process finds without `--config`; None if there is none. It may be relative to the directory.
+
+    `variables`: of the process. `directory`: a path that leads to its directory; None for `/`.
+    """
+    if path := variables.get(VARIABLE):
+        return Path(path)
+    names = (name for name in _defaults(directory) if _may_exist(os.path.join(directory or "", name)))  # noqa: PTH118
+    return next(map(Path, names), None)
+
+
+def _defaults(directory: str | None) -> list[str]:
+    return [name for name in DEFAULTS if name.startswith("/") or directory]
 
 
 def _working_directory() -> str:

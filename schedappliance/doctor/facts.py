@@ -171,7 +171,7 @@ class ConsoleSocket:
 class Holding:
     """A process that uses the store, the spool or the socket now. `what`: which of the three.
 
-    `own`: whether the process was started with this appliance file; None if its command line does not say.
+    `own`: whether the process was started with this appliance file; None if that is unknown.
     """
 
     what: str

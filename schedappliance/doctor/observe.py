@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from schedappliance.client.places import found_config
 from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.doctor.facts import (
     ConsoleSocket,
@@ -152,7 +153,8 @@ class _Observer:
     def daemon(self, holdings: tuple[Holding, ...]) -> int | None:
         """The pid of the daemon of this appliance. Without locks and socket, its command line tells."""
         own = [holding.pid for holding in holdings if holding.own]
-        return own[0] if own else next(daemons(self.file.path), None)
+        # In a container, process 1 has the same command line as the daemon, which is its child.
+        return own[0] if own else max(daemons(self.file.path), default=None)
 
     def lost(self, daemon: int | None, holdings: tuple[Holding, ...]) -> Iterator[Lost]:
         """The files and directories that the daemon uses, and that are gone or replaced."""
@@ -390,13 +392,32 @@ def daemons(config: Path) -> Iterator[int]:
 
 
 def serves(pid: int, config: Path) -> bool | None:
-    """Whether a process was started with `--config` and this file; None if its command line does not say."""
+    """Whether a process was started with this appliance file; None if that is unknown.
+
+    `--config` names the file, in full or shortened. Without it, `serve` finds the file by its variables and its directory.
+    """
     process = Path(f"/proc/{pid}")
     try:
-        words = read_head(process / "cmdline", LARGEST_OF_KERNEL).decode(errors="surrogateescape").split("\0")
+        words = _texts(process / "cmdline")
         start = (process / "cwd").readlink()
+        file = _named_config(words)
+        if not file and any("schedappliance" in word and after == "serve" for word, after in pairwise(words)):
+            variables = dict(text.partition("=")[::2] for text in _texts(process / "environ"))
+            file = found_config(variables, f"{process}/cwd" if start != Path("/") else None)
     except OSError:
         return None
-    paths = [after for word, after in pairwise(words) if word == "--config"]
-    paths += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return (start / paths[-1]).resolve() == config.resolve() if paths else None
+    return (start / file).resolve() == config.resolve() if file else None
+
+
+def _named_config(words: list[str]) -> Path | None:
+    paths = []
+    for word, after in pairwise(words):
+        name, has_value, value = word.partition("=")
+        if len(name) > 2 and "--config".startswith(name):
+            paths.append(value if has_value else after)
+    return Path(paths[-1]) if paths else None
+
+
+def _texts(path: Path) -> list[str]:
+    """The texts of a file in /proc that have null bytes behind them. The last one is empty. Raises OSError."""
+    return read_head(path, LARGEST_OF_KERNEL).decode(errors="surrogateescape").split("\0")

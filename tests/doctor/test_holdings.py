@@ -1,4 +1,4 @@
-"""Which appliance a process serves, by its command line."""
+"""Which appliance a process serves, by its command line, its variables and its directory."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.client.places import VARIABLE
 from schedappliance.doctor.observe import serves
 
 
 @pytest.mark.parametrize(
-    ("words", "answer"),
+    ("words", "variable", "answer"),
     [
-        (["--config", "etc/appliance.yaml"], True),
-        (["--config=etc/appliance.yaml"], True),
-        (["--config", "etc/../etc/appliance.yaml"], True),
-        (["--config", "other.yaml"], False),
-        ([], None),
+        ("serve --config etc/appliance.yaml", "", True),
+        ("serve --config=etc/appliance.yaml", "", True),
+        ("serve --config etc/../etc/appliance.yaml", "other.yaml", True),
+        ("serve --config other.yaml", "etc/appliance.yaml", False),
+        ("serve --conf other.yaml --c etc/appliance.yaml", "", True),
+        ("serve --co=other.yaml", "", False),
+        ("serve", "etc/appliance.yaml", True),
+        ("serve", "other.yaml", False),
+        ("serve --web", "", True),
+        ("doctor", "etc/appliance.yaml", None),
     ],
 )
-def test_the_command_line_of_a_process_names_its_configuration(
-    words: list[str], answer: bool | None, tmp_path: Path
+def test_a_process_shows_which_appliance_file_it_was_started_with(
+    words: str, variable: str, answer: bool | None, tmp_path: Path
 ) -> None:
     (tmp_path / "etc").mkdir()
-    script = "echo; read end"
+    (tmp_path / "etc" / "appliance.yaml").touch()
     process = subprocess.Popen(
-        ["/bin/sh", "-c", script, "serve", *words], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["/bin/sh", "-c", "echo; read end", "/usr/bin/schedappliance", *words.split()],
+        cwd=tmp_path,
+        env={VARIABLE: variable},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout
     process.stdout.readline()

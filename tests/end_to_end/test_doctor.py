@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli.main import main
+from schedappliance.client.places import VARIABLE
 from schedappliance.doctor import running
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, command
 from tests.support.waiting import eventually
@@ -441,10 +442,22 @@ def test_a_directory_in_place_of_the_log_file_is_found(
         assert doctor() == (1, ["E616 var/daemon.log"])
 
 
+@pytest.mark.parametrize(
+    ("options", "wrapper"),
+    [
+        (["--config", "etc/appliance.yaml"], []),
+        ([], []),
+        ([], ["env", f"{VARIABLE}=etc/appliance.yaml"]),
+    ],
+)
 def test_a_removed_socket_and_output_directory_are_found(
-    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, options: list[str], wrapper: list[str]
 ) -> None:
+    """However the appliance has found its file."""
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(daemon, "_serve_options", lambda: options)
+    monkeypatch.chdir(daemon.root)
+    daemon.wrapper = wrapper
     daemon.start()
     with daemon.frozen():
         daemon.socket_path.unlink()

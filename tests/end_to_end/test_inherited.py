@@ -89,7 +89,11 @@ def test_as_the_first_process_it_reaps_orphans_of_programs(first_process: Daemon
     assert daemon.process
     outer = daemon.process.pid
     eventually(lambda: not zombies(outer), "the end of all orphans")
-    assert "sched.conf: W625 " in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    doctor = ("doctor", "--config", str(daemon.etc / "appliance.yaml"))
+    assert "sched.conf: W625 " in command(*doctor).stdout
+    moved = daemon.socket_path.rename(daemon.var / "moved")
+    assert "sched.conf: W625 " in command(*doctor).stdout, "its parents have the same command line"
+    moved.rename(daemon.socket_path)
     assert daemon.console("shutdown").returncode == 0
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
 
