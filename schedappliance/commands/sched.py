@@ -286,8 +286,10 @@ class _HistoryRows(NamedTuple):
     reasons: Mapping[RunKey, str]
 
     def as_text(self) -> Iterator[str]:
+        runs = self._runs()
+        first = next(runs, None)  # Before the header: nothing is sent if the store cannot be read.
         yield HISTORY_HEADER
-        for run in self._runs():
+        for run in chain([first], runs):
             yield "" if run is None else _past_run(self.view, run)
         if more := self.rest().note:
             yield f"{more}\n"

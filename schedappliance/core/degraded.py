@@ -38,7 +38,6 @@ from schedappliance.core.orders import answer_parked, line_typed
 from schedappliance.core.reload import reload_failed
 from schedappliance.core.stopping import finish_stopping, send_signals, stop
 from schedappliance.core.waits import end_waits
-from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
 from schedappliance.engine.events import (
     DropClaimed,
@@ -55,14 +54,13 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.intake import MOST_NAMED, WaitingDrop
 from schedappliance.model.commands import is_json
-from schedappliance.store.failures import StoreFailed
+from schedappliance.store.failures import REMEDY, StoreFailed
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.records import RunKey
 
 RETRY_MS = 1000
-REMEDY = "`schedappliance store check` checks the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,20 +301,11 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
 
     A user without a role gets the usual rejection, which says nothing about the store.
     """
-    remedy = "nothing was changed; make sure that its disk has free space and is writable"
-    if failure.locked:
-        remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
-    elif failure.is_explained:
-        remedy = "nothing was changed"
-    elif not failure.passing:
-        remedy = f"nothing was changed; {REMEDY}"
-    message = f"the store cannot be {cannot_be}: {failure}"
-    mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line = event.line.strip(" \t")
     answer = None
     if state.users.last_answer(event.user.uid) is not None:
         answer = rejection_of_stranger(state, event.user, line)
-    answer = (answer or rejection([mistake]))._replace(is_json=is_json(line))
+    answer = (answer or rejection([failure.of_command(event.line, cannot_be)]))._replace(is_json=is_json(line))
     assert answer.error is not None
     reply = Reply(event.reply_to, answer, event.connection in state.transactions)
     return [rejection_line(state, event.user, "console", line, answer.error), reply]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.store.files import size_limit
+
+REMEDY = "`schedappliance store check` checks the store"
 
 
 class StoreFailed(Exception):
@@ -25,6 +28,17 @@ class StoreFailed(Exception):
         self.full = is_full(error)
         self.locked = code in LOCKED
         self.is_explained = limit is not None or isinstance(error, Gone | _Rejected)
+
+    def of_command(self, line: str, cannot_be: str) -> Diagnostic:
+        """Why a command is rejected: the store cannot be `written` or `read`."""
+        remedy = "nothing was changed; make sure that its disk has free space and is writable"
+        if self.locked:
+            remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
+        elif self.is_explained:
+            remedy = "nothing was changed"
+        elif not self.passing:
+            remedy = f"nothing was changed; {REMEDY}"
+        return Diagnostic("E504", f"the store cannot be {cannot_be}: {self}", remedy, Source.of_command(line))
 
 
 # The text of an error that quotes a damaged schema may not be UTF-8.

@@ -15,6 +15,7 @@ from schedappliance.core.state import State
 from schedappliance.engine.effects import Effect, LogMessage, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import AuditDue, DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import QueuedRun, Runs
 from tests.support.core import (
     DISK_FULL,
@@ -312,6 +313,20 @@ def test_a_command_that_needs_rows_says_that_the_store_cannot_be_read(
     error = either.error(line)
     assert error.startswith("the store cannot be read: disk I/O error; ")
     assert either.state.statistics.commands == commands
+
+
+@pytest.mark.parametrize("line", ["sched history", "json sched history"])
+def test_no_piece_of_a_list_is_made_if_the_store_cannot_be_read(
+    either: Appliance, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite still has the pages in memory that the turn needs, and the list is made later."""
+    either.say("run hello")
+    monkeypatch.setattr(either.database, "snapshot", lambda: either.database)
+    pieces = either.ask(line).output
+    assert not isinstance(pieces, str)
+    either.database.is_gone = True
+    with pytest.raises(StoreFailed):
+        next(pieces)
 
 
 @pytest.mark.parametrize("line", ROWS)

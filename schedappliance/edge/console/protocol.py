@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, as_data, shortened
-from schedappliance.engine.effects import Answer, Rest
+from schedappliance.engine.effects import Answer, Rest, rejection
+from schedappliance.store.failures import StoreFailed
 
 MAX_LINE = 64 * 1024
 # The most bytes of an `id`, as JSON text with escapes: each response repeats it.
@@ -197,10 +199,20 @@ def _mistaken(structured: bool, code: str, message: str, remedy: str, request_id
 
 
 def response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[bytes]:
-    """The answer in the form of the request, text or JSON, in pieces that are made while they are sent."""
+    """The answer in the form of the request, text or JSON, in pieces that are made while they are sent.
+
+    If the store cannot be read for the first piece of the output, the command is rejected. For a later one, this raises StoreFailed.
+    """
+    if not isinstance(answer.output, str):
+        try:
+            answer = answer._replace(output=chain([next(answer.output, "")], answer.output))
+        except StoreFailed as failed:
+            mistake = failed.of_command(request.command, "read")
+            answer = rejection([mistake])._replace(is_json=answer.is_json)
     pieces = _json_response(request, answer, in_transaction) if request.structured else _text_response(answer)
-    # A file name may hold bytes that are not UTF-8; they are shown escaped.
-    return (piece.encode(errors="backslashreplace") for piece in pieces)
+    for piece in pieces:
+        # A file name may hold bytes that are not UTF-8; they are shown escaped.
+        yield piece.encode(errors="backslashreplace")
 
 
 def _text_response(answer: Answer) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from schedappliance.edge.console.protocol import (
     too_long,
 )
 from schedappliance.engine.effects import Answer
+from schedappliance.store.failures import StoreFailed
+from tests.support.core import failure
 
 MISTAKE = command_diagnostic("E501", "there is no job ü", "see `sched list`", "sched show ü")
 AS_DATA = as_data([MISTAKE])
@@ -316,6 +319,21 @@ def test_an_answer_is_made_while_it_is_sent(request_: Request, is_json: bool) ->
     while not made:
         next(answer)
     assert made == [0]
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_a_command_is_rejected_if_the_store_cannot_be_read_while_its_answer_is_made(is_json: bool) -> None:
+    def output(rows: int) -> Iterator[str]:
+        yield from ["row"] * rows
+        raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
+
+    error = "the store cannot be read: disk I/O error"
+    said = strict(sent(STRUCTURED, Answer(output(0), is_json=is_json)))
+    assert (said["ok"], said["error"].partition(";")[0], said["diagnostics"][0]["code"]) == (False, error, "E504")
+    text = sent(TEXT, Answer(output(0), is_json=is_json)).decode()
+    assert (json.loads(text)["error"] if is_json else text.removeprefix("error: ")).startswith(error)
+    with pytest.raises(StoreFailed):
+        sent(TEXT, Answer(output(1), is_json=is_json))
 
 
 def test_closing_an_unsent_answer_ends_the_query_behind_it() -> None:
