@@ -1,4 +1,4 @@
-"""How late jobs start: many at one instant, and one every second.
+"""How late jobs start: many at one instant, and one every second, also while other processes want all cores.
 
 Rule: for the daemon, the time counts at which the COMMIT that records a run has returned, by the wall clock of the
 process. Peers record nothing; for them, the time counts at which their function begins.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import time, time_ns
@@ -23,7 +25,8 @@ from benchmarks.measuring import SAMPLES, SHARES, Scale, shares
 from benchmarks.reporting import OURS, Report
 
 TITLE = "lateness"
-AT_ONCE, EACH_SECOND = "1,000 at one second", "one a second"
+AT_ONCE, EACH_SECOND, BUSY = "1,000 at one second", "one a second", "one a second beside busy loops"
+LOOPS_OF_A_CORE = 2
 KERNEL = "the kernel's timer"
 # At most this share of the p99 of a peer.
 MOST_SHARES = {peers.MEMORY: 0.15, peers.WAL: 0.1}
@@ -94,9 +97,18 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
     report.add(shares(runs_by_name), "ms", f"of {count:,} jobs")
 
 
-def each_second(scale: Scale, folder: Path, report: Report) -> None:
+@contextmanager
+def busy_loops() -> Iterator[None]:
+    """Processes that want all cores for themselves, at the usual priority."""
+    with ExitStack() as stack:
+        for _ in range((os.cpu_count() or 1) * LOOPS_OF_A_CORE):
+            loop = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(loop.kill)
+        yield
+
+
+def each_second(what: str, count: int, folder: Path, report: Report) -> None:
     """Measures all in the same seconds, a quarter of a second apart, so that other load meets all alike."""
-    count = scale.pick(SAMPLES, 5, 2)
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [(first // 1000 + 1 + n) * 1000 for n in range(count)]),
         KERNEL: lambda: kernel(count),
@@ -106,7 +118,7 @@ def each_second(scale: Scale, folder: Path, report: Report) -> None:
     with ThreadPoolExecutor(len(ways)) as pool:
         waiting = {name: pool.submit(way) for name, way in ways.items()}
     values_by_name = {name: values for name, future in waiting.items() if (values := future.result())}
-    runs = {f"{name}, {EACH_SECOND}": [values] for name, values in values_by_name.items()}
+    runs = {f"{name}, {what}": [values] for name, values in values_by_name.items()}
     report.add(shares(runs), "ms", f"of {count} jobs")
 
 
@@ -114,13 +126,16 @@ def run(scale: Scale, folder: Path) -> Report:
     workload = "from the due time to the recorded run; peers to the begin of a function, without record"
     report = Report(TITLE, workload)
     at_once(scale, folder, report)
-    each_second(scale, folder, report)
+    each_second(EACH_SECOND, scale.pick(SAMPLES, 5, 2), folder, report)
+    with busy_loops():
+        each_second(BUSY, scale.pick(100, 5, 2), folder, report)
     ours = f"{OURS}, {AT_ONCE}, p99"
     report.apart = {
         AT_ONCE: (ours, *(f"{name}, {AT_ONCE}, p99" for name in MOST_SHARES)),
-        EACH_SECOND: tuple(
-            f"{name}, {EACH_SECOND}, {part}" for part in SHARES for name in (OURS, peers.MEMORY, KERNEL)
-        ),
+        **{
+            what: tuple(f"{name}, {what}, {part}" for part in SHARES for name in (OURS, peers.MEMORY, KERNEL))
+            for what in (EACH_SECOND, BUSY)
+        },
     }
     for name, share in MOST_SHARES.items():
         report.check_ratio(f"beside {name}, {AT_ONCE}, p99", ours, f"{name}, {AT_ONCE}, p99", share, at_least=False)

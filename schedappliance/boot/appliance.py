@@ -32,6 +32,7 @@ from schedappliance.boot.process import (
     leave_deleted_directory,
     raise_limit,
     reset_signals,
+    shorten_slice,
     tune_garbage_collector,
 )
 from schedappliance.boot.service import LEAST_WATCHDOG_MS, ServiceReports
@@ -271,6 +272,7 @@ def _run(
     core.state.measure_devices = partial(_measure, frame, core.state.store, console, process)
     perform = _performers(frame, core.state.store, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
+    shorten_slice()
     frame.loop.run(core, perform, beginning, frame.log, launcher.is_busy, reports.after_turn if reports else None)
     frame.log.logger.info("stopped")
 

@@ -21,6 +21,9 @@ MOST_DESCRIPTORS = 65_536
 # A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
 # of 700 the collector looked through them again and again, which took 5 % of the turn. Few of them form cycles.
 YOUNG, MIDDLE, OLD = 50_000, 20, 50
+# A thread with a shorter slice than others gets a core as soon as it wakes. Beside four busy loops on two cores, a thread that
+# woke every 10 ms waited up to 0.1 ms in 95 % of the cases, and up to 4.9 ms with the usual slice. 0.1 ms is the shortest.
+SLICE_NS = 100_000
 # Python itself ignores these signals.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 _FORWARDED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
@@ -104,6 +107,18 @@ def tune_garbage_collector() -> None:
     """Freezes the objects of the start. They live as long as the process, so the collector need not visit them."""
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
+
+
+def shorten_slice() -> None:
+    """Lets this thread run as soon as it wakes, also while programs use all cores. It gets no more processor time by that.
+
+    A policy or a priority that an operator has set stays as it is: children of this thread would lose a negative nice value.
+    """
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if os.sched_getscheduler(0) == os.SCHED_OTHER and nice >= 0:
+        # A sandbox may forbid the call. Then the thread waits for a core as others do.
+        with contextlib.suppress(OSError):
+            linux.set_slice(SLICE_NS, nice)
 
 
 def beside_orphans(main: Callable[[], int]) -> int:

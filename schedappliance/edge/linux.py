@@ -18,10 +18,29 @@ TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 0x01, 0x02
+# The number of the system call sched_setattr, which few C libraries offer.
+_SCHED_SETATTR = {
+    "x86_64": 314,
+    "aarch64": 274,
+    "riscv64": 274,
+    "ppc64le": 355,
+    "s390x": 345,
+    "armv7l": 380,
+    "i686": 351,
+}
+_SCHED_FLAG_RESET_ON_FORK = 1
 # struct statfs has 120 bytes on 64-bit machines.
 _STATFS_WORDS = 64
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _SchedulingAttributes(ctypes.Structure):
+    _fields_ = (
+        *(("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64)),
+        *(("nice", ctypes.c_int32), ("priority", ctypes.c_uint32)),
+        *(("runtime", ctypes.c_uint64), ("deadline", ctypes.c_uint64), ("period", ctypes.c_uint64)),
+    )
 
 
 class _Timespec(ctypes.Structure):
@@ -88,6 +107,19 @@ def clear_ambient_capabilities() -> None:
     The threads keep theirs.
     """
     _returned(_libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))), "prctl")
+
+
+def set_slice(nanoseconds: int, nice: int) -> None:
+    """Sets the time slice and the nice value of this thread. Its new threads and children get the usual slice.
+
+    Kernels before Linux 6.12 ignore the slice. See sched_setattr(2) and sched(7).
+    """
+    call = _SCHED_SETATTR.get(os.uname().machine)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    size = ctypes.sizeof(_SchedulingAttributes)
+    attributes = _SchedulingAttributes(size, os.SCHED_OTHER, _SCHED_FLAG_RESET_ON_FORK, nice, 0, nanoseconds, 0, 0)
+    _returned(_libc.syscall(call, 0, ctypes.byref(attributes), 0), "sched_setattr")
 
 
 def is_listed(call: str, key: int | bytes) -> bool:

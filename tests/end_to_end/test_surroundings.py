@@ -18,7 +18,9 @@ import pytest
 
 from schedappliance.boot import audit
 from schedappliance.boot.limits import LEAST_ADDRESS_SPACE
+from schedappliance.boot.process import SLICE_NS
 from tests.support.daemon import Daemon, begin, command
+from tests.support.scheduling import attributes
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 CONSOLE_SCRIPT = "import sys\nfrom schedappliance.cli.main import main\nsys.exit(main())\n"
@@ -394,3 +396,12 @@ def test_a_start_without_enough_threads_is_one_line(daemon: Daemon, name: str) -
     error = daemon.serve_rejected(partial(lack_thread, name)).splitlines()[-1]
     remedy = "raise the limit on processes and threads, such as `TasksMax=` of systemd or `ulimit -u`"
     assert error == f"error: cannot start the thread `{name}`: the machine has no thread left; {remedy}"
+
+
+def test_the_deciding_thread_gets_a_core_as_soon_as_it_wakes(daemon: Daemon) -> None:
+    """Its slice is shorter than that of others. Before Linux 6.12 nobody has one."""
+    daemon.start()
+    # Whoever answers has begun to decide.
+    pid = int(daemon.exchange(b"pid\n"))
+    has_slices = attributes().slice_ns > 0
+    assert attributes(pid).slice_ns == (SLICE_NS if has_slices else 0)
