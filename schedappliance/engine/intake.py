@@ -28,6 +28,9 @@ MOST_NAMED = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
 _IN_PROGRESS = re.compile(r"\..*|.*~|#.*|.*\.(tmp|part|swp|filepart)", re.DOTALL)
 _MARK = re.compile(r"(\d{12,})~(.+)", re.DOTALL | re.ASCII)
+_PUBLISHED = re.compile(
+    r"(\d{1,10}~)?([A-Za-z0-9][\w.-]{0,120}\.(cmd|result)|[\w.-]{1,100}~refused(\.result)?)", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,18 @@ def published_name(name: str, owner: int | None) -> str:
     The uid comes first and has at most ten digits, so that the name is never read as a mark.
     """
     return name if owner is None else f"{owner}~{name}"
+
+
+def aside_name(result: str) -> str:
+    """The name of a result while it is written."""
+    return f".{result}.tmp"
+
+
+def is_published(name: str) -> bool:
+    """Whether a file in done/ or failed/ has a name that the appliance gives to such files."""
+    if name == aside_name(result := name[1:-4]):
+        name = result
+    return bool(_PUBLISHED.fullmatch(name) or _MARK.fullmatch(name))
 
 
 def result_name(name: str, owner: int | None) -> str:

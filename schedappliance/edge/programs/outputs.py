@@ -274,17 +274,17 @@ class Outputs:
         return 0
 
     def remove_unknown(self, known: Collection[AttemptKey]) -> list[AttemptKey]:
-        """Removes the files of all other attempts. Returns those whose files a process still has open."""
+        """Removes the files of all other attempts, and nothing else.
+
+        Returns those whose files a process still has open.
+        """
         known_paths = set(map(self.path, known))
         held: list[AttemptKey] = []
         for path in self.directory.iterdir():
-            if str(path) in known_paths or path.name in (SOCKET, ENDS) or path.is_dir():
-                continue
-            if name := _NAME.fullmatch(path.name):
+            name = _NAME.fullmatch(path.name)
+            if name and str(path) not in known_paths and not path.is_dir():
                 job, occurrence, attempt = map(int, name.groups())
                 held += self.retire([AttemptKey(RunKey(job, occurrence), attempt)])
-            else:
-                path.unlink(missing_ok=True)
         return held
 
     def punch(self, key: AttemptKey, limit: int) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from schedappliance.edge import linux
 from schedappliance.edge.spool.entries import is_of_the_spool
 from schedappliance.engine.effects import PublishResult
-from schedappliance.engine.intake import Keep, published_name, result_name
+from schedappliance.engine.intake import Keep, aside_name, is_published, published_name, result_name
 from schedappliance.fsync import fsync_path
 
 # The most old files that are removed after each publication.
@@ -47,12 +47,14 @@ class Publisher:
     _published: deque[tuple[int, str]] = field(default_factory=deque)
 
     def list_published(self) -> None:
-        """Lists the files that an earlier daemon published, the oldest first. Raises OSError."""
+        """Lists the files that an earlier daemon published, the oldest first. Others are never removed. Raises OSError."""
         files: list[tuple[int, str]] = []
         for folder in ("done", "failed"):
             with os.scandir(self.path / folder) as entries:
                 files += [
-                    (entry.stat(follow_symlinks=False).st_ctime_ns, f"{folder}/{entry.name}") for entry in entries
+                    (entry.stat(follow_symlinks=False).st_ctime_ns, f"{folder}/{entry.name}")
+                    for entry in entries
+                    if is_published(entry.name)
                 ]
         self._published = deque(sorted(files))
 
@@ -111,7 +113,7 @@ class Publisher:
         uid = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
         folder = f"{self.path}/{_folder(effect)}"
         name = result_name(effect.name, self._owner(uid))
-        result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
+        result, aside = f"{folder}/{name}", f"{folder}/{aside_name(name)}"
         descriptor = os.open(aside, _WRITE, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(effect.result.encode())

@@ -64,6 +64,15 @@ def test_a_part_of_a_running_output_leaves_the_hole_out(tmp_path: Path, limit: i
     assert part(outputs, 2 * size) == OutputPart(b"", size, size, size)
 
 
+def test_only_files_of_attempts_are_removed(tmp_path: Path) -> None:
+    """The directory may have been there before the store."""
+    others = {"notes.txt", "keeper.sock", "1-2", "1-2-3.txt"}
+    for name in ("1-1-1", "2-1-1", *others):
+        (tmp_path / name).touch()
+    assert Outputs(tmp_path).remove_unknown([KEY]) == []
+    assert {path.name for path in tmp_path.iterdir()} == others | {"1-1-1"}
+
+
 def test_a_part_of_a_file_that_is_not_the_programs_own(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -640,6 +640,22 @@ def test_old_files_are_removed_by_age_and_few_at_once(directory: Directory) -> N
     assert os.listdir(directory.path / "done") == []
 
 
+OF_THE_SPOOL = (
+    *("a.cmd", "a.result", ".a.result.tmp", "1001~a.cmd", "1001~a.result", ".1001~a.result.tmp", "_b~refused"),
+    *("_b~refused.result", "1001~_b~refused", "000000000012~a.cmd", "000000000012~_b~refused", "000000000012~4711"),
+)
+
+
+def test_files_that_the_spool_did_not_publish_stay(directory: Directory) -> None:
+    others = ["tax.pdf", ".a.cmd", ".tmp", "a b.cmd", "backup~", "a.result.tmp"]
+    for name in (*OF_THE_SPOOL, *others):
+        (directory.path / "done" / name).touch()
+    publisher = Publisher(directory.path, False, Keep(age_ms=HOUR), directory.log)
+    publisher.list_published()
+    publisher.prune(now_ms(directory) + 2 * HOUR)
+    assert sorted(os.listdir(directory.path / "done")) == sorted(others)
+
+
 def test_a_newer_file_is_not_removed_with_the_older_of_its_name(directory: Directory) -> None:
     publisher = Publisher(directory.path, False, Keep(number=1), directory.log)
     for _ in range(2):
