@@ -11,6 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.kinds import LARGEST_OF_KERNEL, closed, not_a_file, read_head
 
 MODE = 0o600
@@ -39,8 +40,8 @@ class LockLost(Exception):
 def lock_file(path: Path) -> int:
     """Creates a file if needed and locks it for this process. Returns the descriptor, which must stay open.
 
-    Raises LockHeld, Unusable if something else than a file of this user has its name, and OSError with the path if the file
-    cannot be created or locked.
+    Raises LockHeld, Unusable if something else than a lock file of this user has its name, and OSError with the path if the
+    file cannot be created or locked.
     """
     if unusable := not_a_file(path):
         raise unusable
@@ -49,6 +50,10 @@ def lock_file(path: Path) -> int:
         for _ in range(_TRIES):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             opened.append(os.open(path, flags, MODE))
+            if _holds_text(opened[-1]):
+                raise Unusable(
+                    f"{path} is not a lock file: it has other content", "move it away, or choose another path"
+                )
             if _is_locked(opened[-1], path):
                 return opened.pop()
         raise LockHeld(UNKNOWN)
@@ -90,6 +95,22 @@ def lock_descriptor(descriptor: int, path: Path) -> None:
         raise LockHeld(pid or UNKNOWN) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _holds_text(descriptor: int) -> bool:
+    """Whether a file has other content than a pid. After a power cut, zeros may be in place of a pid."""
+    text = os.pread(descriptor, 32, 0).strip(b"\0").strip()
+    return bool(text) and not text.isdigit()
+
+
+def has_pid(path: Path) -> bool:
+    """Whether a pid is in a lock file. True for one that is there, but cannot be read: locking it gives the reason."""
+    try:
+        return read_head(path, 32, os.O_NOFOLLOW).strip().isdigit()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _recorded(descriptor: int) -> str:

@@ -19,7 +19,7 @@ from schedappliance.store.tables import open_store
 
 def test_only_one_descriptor_holds_a_lock_and_the_file_names_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    path.write_text("an earlier holder\n")
+    path.write_text("4194305\n")
     held = lock_file(path)
     assert path.read_text() == f"{os.getpid()}\n"
     with pytest.raises(LockHeld) as raised:

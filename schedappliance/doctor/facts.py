@@ -213,12 +213,12 @@ class Facts:
 
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
-    the console may not yet give any command. `store_refusal`: message and remedy. `degraded` and `held`: what `summary`
-    says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`:
-    the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a
-    part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the
-    store now. `strangers`: the processes of runs that the store does not know. `names`, `groups` and `members` are of
-    the users and groups that occur in the other facts.
+    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `degraded` and
+    `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
+    jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
+    may be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
+    that read the store now. `strangers`: the processes of runs that the store does not know. `names`, `groups` and
+    `members` are of the users and groups that occur in the other facts.
     """
 
     needs: Needs
@@ -238,6 +238,7 @@ class Facts:
     free_bytes: int | None = None
     free_inodes: int | None = None
     spool: Way | None = None
+    spool_refusal: tuple[str, str] | None = None
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()
     console: ConsoleSocket | None = None

@@ -34,7 +34,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _moving_paths(facts)
     yield from _watching(facts)
     yield from _store(facts)
-    yield from _missing(facts)
+    yield from _spool(facts)
     yield from _room(facts)
     yield from _console(facts)
     yield from _used_by_others(facts)
@@ -125,7 +125,9 @@ def _store(facts: Facts) -> Iterator[Diagnostic]:
         yield path_diagnostic("E610", facts.store.named, *facts.store_refusal)
 
 
-def _missing(facts: Facts) -> Iterator[Diagnostic]:
+def _spool(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.spool and facts.spool_refusal:
+        yield path_diagnostic("E629", facts.spool.named, *facts.spool_refusal)
     for path in facts.missing:
         message = "the directory was removed: drops are not taken, or their results are not published"
         remedy = "start the appliance: it creates the missing directories of the spool"

@@ -35,7 +35,7 @@ from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
-from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
+from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
 from schedappliance.edge.users import user_of
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.lockfile import lock_holder
@@ -88,7 +88,8 @@ class _Observer:
         says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
         needs = self.needs(user, daemon)
-        folders = tuple(self.folders())
+        spool_refusal = self.spool_refusal()
+        folders = tuple(self.folders()) if spool_refusal is None else ()
         ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
         ways += [executable.way for executable in needs.executables]
         steps = [*(step for way in ways for step in way.steps), *(folder.step for folder in folders)]
@@ -112,6 +113,7 @@ class _Observer:
             free_bytes=free_bytes,
             free_inodes=free_inodes,
             spool=spool,
+            spool_refusal=spool_refusal,
             folders=folders,
             missing=tuple(self.missing(holdings)),
             console=console,
@@ -249,6 +251,14 @@ class _Observer:
         except OSError:
             # `access` reports the permissions on the way to the store.
             pass
+        return None
+
+    def spool_refusal(self) -> tuple[str, str] | None:
+        """Why `serve` would not use the directory of the spool."""
+        # `access` reports the permissions on the way to the spool, `serve` creates a missing one.
+        with suppress(OSError):
+            if self.file.spool and (unusable := in_the_way(self.file.spool)):
+                return unusable.message, unusable.help
         return None
 
     def _serve_creates(self, directory: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.cli.main import main
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.file_changes import remove_tree
 from tests.support.waiting import eventually
@@ -243,9 +244,59 @@ def test_only_its_user_can_drop(daemon: Daemon) -> None:
 def test_a_directory_that_is_a_link_is_rejected_at_start(daemon: Daemon) -> None:
     elsewhere = daemon.root / "elsewhere"
     elsewhere.mkdir()
-    spool(daemon).mkdir()
+    daemon.start()
+    daemon.stop()
+    (spool(daemon) / "work").rmdir()
     (spool(daemon) / "work").symlink_to(elsewhere)
     assert f"{spool(daemon) / 'work'} is a symbolic link, which is not followed" in daemon.serve_rejected()
+
+
+@pytest.mark.parametrize("lock", ["", "package 7\n", None])
+def test_a_directory_of_somebody_else_is_left_alone(
+    daemon: Daemon, lock: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path such as `/` would close /tmp, and files in a directory `done` would be removed after a while."""
+    (spool(daemon) / "done").mkdir(parents=True)
+    (spool(daemon) / "done" / "tax.pdf").touch()
+    (spool(daemon) / "tmp").mkdir()
+    for path in (spool(daemon) / "tmp", spool(daemon)):
+        path.chmod(0o1777)
+    if lock is not None:
+        (spool(daemon) / ".lock").write_text(lock)
+    before = modes_of(daemon)
+    problem = f"{spool(daemon)} is not a spool: it holds 'done', 'tmp'; name an empty directory in `spool.path`"
+    assert problem in daemon.serve_rejected()
+    assert modes_of(daemon) == before
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+    printed = capsys.readouterr().out
+    assert f"E629 {problem}" in printed
+    assert "chmod" not in printed, "a remedy for a directory of somebody else"
+
+
+def test_a_file_that_is_no_lock_file_is_left_alone(daemon: Daemon) -> None:
+    spool(daemon).mkdir()
+    (spool(daemon) / ".lock").write_text("package 7\n")
+    assert f"{spool(daemon)}/.lock is not a lock file: it has other content; move it away" in daemon.serve_rejected()
+    assert (spool(daemon) / ".lock").read_text() == "package 7\n"
+
+
+@pytest.mark.parametrize("left", ["lost+found", ".gitkeep", ".lock"])
+def test_an_empty_directory_is_taken(daemon: Daemon, left: str) -> None:
+    """As a new file system is, an empty directory in Git, and a spool whose first start failed on a full disk."""
+    spool(daemon).mkdir()
+    (spool(daemon) / left).touch()
+    daemon.start()
+    assert (spool(daemon) / "done").is_dir()
+
+
+@pytest.mark.parametrize("removed", [".lock", "done"])
+def test_a_spool_in_which_something_is_missing_is_taken(daemon: Daemon, removed: str) -> None:
+    daemon.start()
+    daemon.stop()
+    path = spool(daemon) / removed
+    path.rmdir() if path.is_dir() else path.unlink()
+    (spool(daemon) / "README").touch()
+    daemon.start()
 
 
 def test_a_directory_that_is_replaced_by_a_link_is_not_followed(daemon: Daemon) -> None:

@@ -88,6 +88,7 @@ _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
 _ZONE = re.compile(r"(/usr/share/zoneinfo/\S+): (timezone data.*|data)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
+_LISTED = re.compile(r"ls (/\S+): (.+)")
 _STRANGER = re.compile(r"process (\d+) \((.+)\) of run (\S+) is (not )?in the store, and writes to (\S+)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
@@ -106,6 +107,7 @@ PATTERNS = (
         _USES,
         _FIRST,
         _STRANGER,
+        _LISTED,
     ),
 )
 
@@ -207,6 +209,9 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     for size, pid, command in _found(_LOG, lines):
         changes |= {"log_bytes": int(size) * 1024**2, "readers": (Reader(int(pid), command),)}
     strangers = _found(_STRANGER, lines)
+    for path, names_in in _found(_LISTED, lines):
+        other = f"{path} is not a spool: it holds {names_in}", "name an empty directory in `spool.path`"
+        changes["spool_refusal"] = None if "done failed new" in names_in else other
     changes["strangers"] = tuple(
         Stranger(int(pid), command, run, output) for pid, command, run, is_not, output in strangers if is_not
     )

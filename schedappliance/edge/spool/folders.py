@@ -1,6 +1,7 @@
 """The directories of a spool: created with their modes at start, and locked for one appliance.
 
-Rule: all of them are on one file system, since drops are claimed and published by renaming.
+Rule: all of them are on one file system, since drops are claimed and published by renaming. A directory with other contents
+is left alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.users import group_number
-from schedappliance.lockfile import LockHeld, lock_file
+from schedappliance.lockfile import LockHeld, has_pid, lock_file
 from schedappliance.store.files import is_mount_point
 
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o700, "failed": 0o700}
 # Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group. Users can open a result whose
 # name they know, but cannot list the drops and results of others.
 SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2710, "failed": 0o2710}
-
+# The most names in a directory with other contents that are shown.
+MOST_NAMED = 3
 
 UNMOUNT = "unmount it, or mount the whole spool instead"
 
@@ -31,11 +33,37 @@ def modes(shared: bool) -> dict[str, int]:
 def lock_spool(path: Path) -> int:
     """Creates the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if unusable := in_the_way(path):
+        raise unusable
     try:
         return lock_file(lock_path_in(path))
     except LockHeld as held:
         remedy = "stop it, or give this one a `spool.path` of its own"
         raise Unusable(f"another appliance uses the spool {path} (pid {held.holder})", remedy) from None
+
+
+def in_the_way(path: Path) -> Unusable | None:
+    """The exception for a directory with other contents than those of a spool. Raises OSError.
+
+    `lost+found` and hidden files do not count: a new file system has the one, a directory in Git the others.
+    """
+    names = sorted(name for name in os.listdir(path) if not name.startswith(".") and name != "lost+found")
+    if not names or _is_spool(path):
+        return None
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    holds = ", ".join(map(ascii, names[:MOST_NAMED]))
+    return Unusable(f"{path} is not a spool: it holds {holds}{more}", "name an empty directory in `spool.path`")
+
+
+def _is_spool(path: Path) -> bool:
+    """Whether a directory has the lock file of a spool, or all directories of one, with the modes that they get."""
+    if has_pid(lock_path_in(path)):
+        return True
+    try:
+        mode_of = {name: stat.S_IMODE(os.lstat(f"{path}/{name}").st_mode) for name in PRIVATE}
+    except FileNotFoundError:
+        return False
+    return mode_of in (PRIVATE, SHARED)
 
 
 def lock_path_in(path: Path) -> Path:
