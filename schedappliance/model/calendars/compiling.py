@@ -65,8 +65,11 @@ class DueDays:
         first_day = None
         if rule.each is not None:
             number, unit = rule.each
-            start = (rule.from_ms or 0) // 1000
-            first_day = (start + zone.offset_at(start)) // DAY_S
+            # 1970-01-01 in every zone, also where the instant 0 belongs to the day before.
+            first_day = 0
+            if rule.from_ms is not None:
+                start = rule.from_ms // 1000
+                first_day = (start + zone.offset_at(start)) // DAY_S
             due = AllOf((due, Each(number, unit, first_day)))
         if not rule.only and not rule.excluded:
             return due

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil import rrule
@@ -144,6 +145,21 @@ def test_each_over_days_that_come_once_in_years(number: int, unit: Any) -> None:
         assert instant is not None
         instant = calendar.next_after(instant)
         assert instant == (None if day is None else (_seconds(day) + 43_200) * 1000)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland"])
+@pytest.mark.parametrize("each", [(2, "y"), (5, "mo"), (2, "w"), (7, "d")], ids=str)
+def test_each_without_from_counts_from_1970_in_every_zone(zone: str, each: tuple[int, Any]) -> None:
+    """West of Greenwich, 1970 begins after the instant 0."""
+    rule = CalendarRule(syntax="calendar", expressions=("13:00",), zone=zone, each=each)
+    calendar = calendar_of(rule, ZONES, {})
+    every_day = {date(1970, 1, 1) + timedelta(days=number) for number in range(4000)}
+    instant = 0
+    for day in sorted(day_rules.every_nth(every_day, *each, date(1970, 1, 1)))[:100]:
+        following = calendar.next_after(instant)
+        assert following is not None
+        instant = following
+        assert datetime.fromtimestamp(instant // 1000, ZoneInfo(zone)).date() == day
 
 
 def test_a_move_over_months() -> None:
