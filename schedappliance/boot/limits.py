@@ -41,7 +41,10 @@ def _check_descriptors() -> None:
     except OSError as error:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         message = f"the appliance can open only {len(opened)} of the {FEWEST_DESCRIPTORS} files that it needs"
-        remedy = f"raise the limit on open files, which is {limit}: `ulimit -n`, or `LimitNOFILE=` of systemd"
+        least = limit + FEWEST_DESCRIPTORS - len(opened)
+        remedy = (
+            f"raise the limit on open files from {limit} to {least} or more: `ulimit -n`, or `LimitNOFILE=` of systemd"
+        )
         raise Unusable(f"{message}: {error.strerror}", remedy) from error
     finally:
         for descriptor in opened:

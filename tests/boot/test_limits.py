@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,12 +29,18 @@ def test_too_few_descriptors_are_told_with_the_limit() -> None:
     number = max(descriptors) + 1
     check_limits()
     free = number - len(descriptors)
-    with limited(resource.RLIMIT_NOFILE, number + FEWEST_DESCRIPTORS - free - 3):
+    limit = number + FEWEST_DESCRIPTORS - free - 3
+    with limited(resource.RLIMIT_NOFILE, limit):
         with pytest.raises(Unusable) as raised:
             check_limits()
         assert "of the 48 files that it needs: Too many open files; " in str(raised.value)
-        assert "raise the limit on open files, which is " in raised.value.help
+        told = re.search(r"raise the limit on open files from (\d+) to (\d+) or more", raised.value.help)
+        assert told and int(told[1]) == limit
         assert "`ulimit -n`, or `LimitNOFILE=`" in raised.value.help
+    with limited(resource.RLIMIT_NOFILE, int(told[2])):
+        check_limits()
+    with limited(resource.RLIMIT_NOFILE, int(told[2]) - 1), pytest.raises(Unusable):
+        check_limits()
     check_limits()
 
 

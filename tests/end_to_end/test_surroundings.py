@@ -315,7 +315,9 @@ def test_a_start_with_too_few_descriptors_names_the_limit(daemon: Daemon) -> Non
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (20, 20))
     done = command("serve", "--config", str(daemon.etc / "appliance.yaml"), preexec_fn=limit)
     assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
-    assert "raise the limit on open files, which is 20: `ulimit -n`, or `LimitNOFILE=` of systemd" in done.stderr
+    assert (
+        "raise the limit on open files from 20 to 52 or more: `ulimit -n`, or `LimitNOFILE=` of systemd" in done.stderr
+    )
     assert os.listdir(daemon.var) == []
 
 
