@@ -43,7 +43,7 @@ def audit(
     `is_pending`: the change takes effect when the connection commits its transaction.
     """
     if answer.error is None:
-        text = f"{_who(user, by)} origin={origin} command={line!r} ok"
+        text = f"{who_gave(user, by)} origin={origin} command={line!r} ok"
         state.effects.append(LogMessage("info", f"{text} in a transaction" if is_pending else text))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error, by))
@@ -53,19 +53,21 @@ def rejection_line(state: State, user: User, origin: str, line: str, error: str,
     """The audit line of a rejected command."""
     shown = repr(line[:MOST_REJECTED]) + _rest(line)
     why = error[:MOST_REJECTED] + _rest(error)
-    text = f"{_who(user, by)} origin={origin} command={shown} rejected: {why}"
-    return LogMessage(rejection_level(state), text)
+    who = who_gave(user, by)
+    text = f"{who} origin={origin} command={shown} rejected: {why}"
+    return LogMessage(rejection_level(state), text, rejected_of=who)
 
 
 def audit_rollback(state: State, user: User, by: User | None) -> None:
     """Logs the rollback of a transaction whose connection was closed."""
     text = "the transaction is rolled back: its connection was closed"
-    state.log("info", f"{_who(user, by)} origin=console {text}")
+    state.log("info", f"{who_gave(user, by)} origin=console {text}")
 
 
 # Few users give most of the commands.
 @lru_cache(maxsize=256)
-def _who(user: User, by: User | None) -> str:
+def who_gave(user: User, by: User | None = None) -> str:
+    """The first words of an audit line."""
     delegate = f" by={_plain(by.name)} by_uid={by.uid}" if by else ""
     return f"user={_plain(user.name)} uid={user.uid}{delegate}"
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import Order
-from schedappliance.core.audit import audit, rejection_level
+from schedappliance.core.audit import audit, rejection_level, who_gave
 from schedappliance.core.authorization import defer_for_users, denial, rejection_of_stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
-from schedappliance.engine.effects import Answer, PublishResult, rejection
+from schedappliance.engine.effects import Answer, LogMessage, PublishResult, rejection
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.database import storable
@@ -123,8 +123,9 @@ def _record(
         state.pruning.stored_results += 1
     state.statistics.drops += 1
     state.count("drops_total", "accepted" if accepted else "rejected")
-    level = "info" if accepted else rejection_level(state)
-    state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
+    level, rejected_of = ("info", "") if accepted else (rejection_level(state), who_gave(event.user))
+    text = f"{who_gave(event.user)} origin=spool file={event.name!r} {outcome}"
+    state.effects.append(LogMessage(level, text, rejected_of=rejected_of))
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
     state.tell("drop", mark=event.mark, file=event.name, user=event.user.name, accepted=accepted)
 

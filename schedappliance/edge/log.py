@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
+from schedappliance.edge.rejections import Rejections
 from schedappliance.edge.threads import start_thread
 from schedappliance.kinds import closed, not_a_file
 from schedappliance.visible import json_text, visible, visible_lines
@@ -123,6 +124,9 @@ class Log:
         self._turn_ms = 0
         self._clock = clock
 
+        # How many lines about rejected commands each user may still have.
+        self._rejections = Rejections()
+
         # The queue: the lines of a turn each, or a call, or None at the end.
         self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
         # Guards the fields from here to `_lines_of_second`. Reentrant: the garbage collector may run in a thread that holds this
@@ -147,12 +151,21 @@ class Log:
 
     def write(self, effect: LogMessage) -> None:
         """Performs the effect LogMessage. The module logging takes six times as long as this."""
-        if self._is_logged[effect.level]:
+        if self._is_logged[effect.level] and self._has_room(effect):
             if not self.lines:
                 self._turn_ms = self._clock.moment().wall
             line = Line(effect.level, effect.message, self._turn_ms, fields=effect.fields)
             if not (effect.once and self._repeats(line)):
                 self.lines.append(line)
+
+    def _has_room(self, effect: LogMessage) -> bool:
+        who = effect.rejected_of
+        return not who or self._rejections.has_room(who, effect.level, self._clock.moment().boot)
+
+    def _log_left_out(self) -> None:
+        moment = self._clock.moment()
+        if lines := [Line(level, text, moment.wall) for level, text in self._rejections.take_left_out(moment.boot)]:
+            self._enqueue(lines)
 
     def end_turn(self) -> None:
         """Passes the lines of a turn to the writing thread.
@@ -244,7 +257,11 @@ class Log:
             self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
-        """Opens the log file of the appliance file again if it was moved or removed. Does nothing for another log."""
+        """Logs how many rejected commands were left out.
+
+        Opens the log file of the appliance file again if it was moved or removed. Another log stays as it is.
+        """
+        self._log_left_out()
         if self._is_audited and self._path is not None and not self._is_audit_queued:
             self._is_audit_queued = True
             self._queue.put(partial(self._open_if_moved, self._path))
@@ -275,6 +292,7 @@ class Log:
     def close(self) -> None:
         """Writes the queued lines. Gives up after LAST_LINES_SECONDS if no reader takes them."""
         self.end_turn()
+        self._log_left_out()
         self._queue.put(None)
         self._writer.join(LAST_LINES_SECONDS)
 

@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.users import GRACE_MS, PATIENCE_MS, STANDS_MS
-from schedappliance.engine.effects import LookUpUser, PublishResult, ReadFiles, Reply
+from schedappliance.engine.effects import LogMessage, LookUpUser, PublishResult, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested, UserLookedUp
 from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, RunKey, User
@@ -206,6 +206,23 @@ def test_a_drop_is_rejected_as_a_whole_and_its_result_says_why(guarded: Applianc
     assert "warning: user=bob uid=1001 origin=spool file='a.cmd' rejected: " in guarded.logged()
     assert not guarded.drop("sched list\n", mark="2~b.cmd", user=EVE).accepted
     assert guarded.drop("sched list\nsched in 5 run p\n", mark="3~c.cmd", user=BOB).accepted
+
+
+def test_each_line_about_a_rejection_counts_for_its_user(guarded: Appliance) -> None:
+    """The log limits these lines for each user."""
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    assert not guarded.ask("run q", BOB).ok
+    assert not guarded.ask("sched list", EVE).ok
+    guarded.drop("run q\n", user=BOB)
+    guarded.turn(guarded.read(users_may("^sched list$")))
+    guarded.after(5 * SECOND)
+    counted = [
+        (log.rejected_of.split()[0], log.message.split()[2])
+        for log in some(LogMessage, guarded.past)
+        if log.rejected_of
+    ]
+    bob = [("user=bob", f"origin={origin}") for origin in ("console", "spool", "job")]
+    assert sorted(counted) == sorted([*bob, ("user=eve", "origin=console")])
 
 
 def test_a_job_accepted_under_older_roles_is_checked_again(guarded: Appliance) -> None:

@@ -281,6 +281,27 @@ def test_a_line_for_each_signal_is_logged_once_in_a_second(pipe: tuple[int, int]
     assert heard == ["reloaded", "command", "command", "reloaded", "reloaded"]
 
 
+def test_lines_of_rejected_commands_are_limited_for_each_user_and_the_others_are_counted(pipe: tuple[int, int]) -> None:
+    """A user without a role sent 2,500 lines a second, and filled the disk with 2.7 MB of log a second."""
+
+    def log_lines(log: Log) -> None:
+        for _ in range(3000):
+            log.write(LogMessage("warning", "of bob", rejected_of="user=bob uid=7"))
+        log.write(LogMessage("warning", "of eve", rejected_of="user=eve uid=8"))
+        log.write(LogMessage("info", "accepted"))
+        log.end_turn()
+        log.audit()
+        log.audit()
+
+    heard = heard_of(pipe, log_lines)
+    assert heard.count("of bob") == 1000
+    assert heard[1000:] == [
+        "of eve",
+        "accepted",
+        "user=bob uid=7 2,000 more commands or drops were rejected, without a line for each",
+    ]
+
+
 def test_a_device_logs_the_same_line_once_in_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logging.time.time", lambda: 1000.5)
     monkeypatch.setattr("logging.time.time_ns", lambda: 1_000_500_000_000, raising=False)

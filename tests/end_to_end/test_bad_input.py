@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from tests.support.daemon import Daemon, command
 
@@ -95,6 +96,16 @@ def test_a_log_message_is_one_short_line_whatever_is_typed(daemon: Daemon) -> No
     assert "\x1b" not in daemon.log
     for line in daemon.log.splitlines()[before:]:
         assert line[:4].isdigit(), line
+
+
+def test_a_flood_of_bad_lines_is_counted_in_the_log(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.exchange(b"no-command\n" * 1500).count(b"error:") == 1500
+    daemon.stop()
+    logged = daemon.log.count("command='no-command' rejected: ")
+    left_out = re.findall(r" uid=\d+ ([0-9]+) more commands or drops were rejected, ", daemon.log)
+    assert logged >= 1000
+    assert logged + sum(map(int, left_out)) == 1500
 
 
 def test_lint_of_a_name_that_is_not_valid_text_prints_no_traceback(daemon: Daemon) -> None:

@@ -1,0 +1,52 @@
+"""How many lines about rejected commands a user may have in the log, so that nobody fills its disk.
+
+Rule: a line that is left out is counted, and a later line gives the number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# A user may have this many lines at once. Each second gives room for one more.
+MOST_AT_ONCE = 1000
+REFILL_MS = 1000
+
+
+@dataclass(slots=True)
+class _Share:
+    """`full_at`: the boot instant in milliseconds at which there is room for MOST_AT_ONCE lines again."""
+
+    full_at: int = 0
+    left_out: int = 0
+    level: str = ""
+
+
+@dataclass(slots=True)
+class Rejections:
+    """The lines of each user. `who`: the words by which the audit log names a user."""
+
+    _shares: dict[str, _Share] = field(default_factory=dict)
+
+    def has_room(self, who: str, level: str, boot_ms: int) -> bool:
+        """Takes the room for a line. Returns False, and counts the line, if there is none."""
+        share = self._shares.setdefault(who, _Share())
+        full_at = max(share.full_at, boot_ms) + REFILL_MS
+        if full_at - boot_ms > MOST_AT_ONCE * REFILL_MS:
+            share.left_out += 1
+            share.level = level
+            return False
+        share.full_at = full_at
+        return True
+
+    def take_left_out(self, boot_ms: int) -> list[tuple[str, str]]:
+        """The level and text of a line for each user of whom lines were left out since the last call.
+
+        Users who have all their room again are forgotten.
+        """
+        texts = [
+            (share.level, f"{who} {share.left_out:,} more commands or drops were rejected, without a line for each")
+            for who, share in self._shares.items()
+            if share.left_out
+        ]
+        self._shares = {who: _Share(share.full_at) for who, share in self._shares.items() if share.full_at > boot_ms}
+        return texts

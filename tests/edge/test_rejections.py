@@ -1,0 +1,38 @@
+"""The lines about rejected commands: a limit for each user, and a count of the lines above it."""
+
+from __future__ import annotations
+
+from schedappliance.edge.rejections import MOST_AT_ONCE, Rejections
+
+
+def rooms(rejections: Rejections, who: str, boot_ms: int, lines: int) -> int:
+    """How many of these lines have room."""
+    return sum(rejections.has_room(who, "warning", boot_ms) for _ in range(lines))
+
+
+def test_a_user_has_many_lines_at_once_and_then_one_a_second() -> None:
+    rejections = Rejections()
+    assert rooms(rejections, "bob", 500, MOST_AT_ONCE + 5) == MOST_AT_ONCE
+    assert rooms(rejections, "bob", 1499, 1) == 0
+    assert rooms(rejections, "bob", 1500, 2) == 1
+    assert rooms(rejections, "eve", 1500, 2) == 2
+    assert rooms(rejections, "bob", 11_500, 20) == 10
+    assert rooms(rejections, "bob", 10**8, MOST_AT_ONCE + 5) == MOST_AT_ONCE
+
+
+def test_the_lines_without_room_are_counted_once_and_the_limit_stays() -> None:
+    rejections = Rejections()
+    rooms(rejections, "bob", 0, MOST_AT_ONCE + 1234)
+    rooms(rejections, "eve", 0, 3)
+    text = "bob 1,234 more commands or drops were rejected, without a line for each"
+    assert rejections.take_left_out(1) == [("warning", text)]
+    assert rejections.take_left_out(2) == []
+    assert rooms(rejections, "bob", 3, 10) == 0
+
+
+def test_a_user_who_has_all_lines_again_takes_no_memory() -> None:
+    rejections = Rejections()
+    for number in range(100):
+        rooms(rejections, f"user {number}", 0, 1)
+    rejections.take_left_out(1000)
+    assert rejections == Rejections()
