@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
     # The languages take 0.15 s to load, which `lint --help` need not wait for.
-    from schedappliance.lint.linter import Linter
+    from schedappliance.lint.linter import Linter, with_one_name
 
     # The process ends after one run. Collecting garbage took an eighth of the time and freed nothing.
     gc.disable()
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             diagnostics += linter.lint(file)
             if len(files) > 1:
                 show(f"{number} of {len(files)} files")
-    diagnostics = in_order(diagnostics)
+    diagnostics = in_order(with_one_name(files, diagnostics))
     write_as_is(sys.stdout, _rendered(options.format, len(files), diagnostics))
     for note in linter.notes:
         print_note(note)
@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _files(options: argparse.Namespace, linter: Linter) -> list[Path]:
-    """The files that the paths stand for, each file once."""
+    """The files that the paths stand for, each file once, by the name that comes first."""
+    from schedappliance.model.files import real_path
+
     if options.config:
         check_exists(options.config)
         if not options.config.is_file():
@@ -102,7 +104,11 @@ def _files(options: argparse.Namespace, linter: Linter) -> list[Path]:
         files += under
     if options.stdin_filename and "-" not in options.paths:
         raise Failure("--stdin-filename needs the path `-`", USAGE)
-    return list(dict.fromkeys(files))
+    unique: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        # The suffix is the language.
+        unique.setdefault((real_path(file), file.suffix), file)
+    return list(unique.values())
 
 
 @dataclass(slots=True)

@@ -686,3 +686,23 @@ def test_schema_prints_the_schema_for_editors(capsys: pytest.CaptureFixture[str]
 def test_a_file_over_a_limit_gives_one_diagnostic(folder: Path, text: str, codes: list[str]) -> None:
     (folder / "x.conf").write_text(text)
     assert list(dict.fromkeys(_lint("x.conf")[0])) == codes
+
+
+PATHS = ["DIR", "DIR/../inner", "link", "DIR/sched.conf DIR", ". DIR", "link/sched.conf DIR"]
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_a_mistake_is_shown_once_by_whatever_path_its_file_is_reached(
+    folder: Path, paths: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The working directory is above the files, so the appliance file and its stanza file have relative names."""
+    inner = folder / "inner"
+    inner.mkdir()
+    _appliance(inner, PROGRAM + 'job "a" { every = 1h  command = "run nothing" }\n')
+    (folder / "link").symlink_to(inner)
+    arguments = paths.replace("DIR", str(inner)).split()
+    assert main(["lint", "--format", "concise", *arguments]) == 1
+    mistake, count = capsys.readouterr().out.splitlines()
+    assert "E301" in mistake
+    assert mistake.startswith(arguments[0].removeprefix("."))
+    assert count == "2 files checked: 1 error, 0 warnings"
