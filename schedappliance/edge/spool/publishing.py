@@ -22,7 +22,7 @@ from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, aside_name, is_published, published_name, result_name
 from schedappliance.fsync import fsync_path
 
-# The most old files that are removed after each publication.
+# The most old files that are removed after each publication, and the most directories that are looked into.
 MOST_REMOVED = 200
 # With O_NONBLOCK, a FIFO at this path is an error.
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -45,6 +45,8 @@ class Publisher:
     trouble: str | None = None
     _unpublished: dict[str, PublishResult] = field(default_factory=dict)
     _published: deque[tuple[int, str]] = field(default_factory=deque)
+    # Old directories by their owners, the one to remove next at the end. The first owner is the next one.
+    _directories: dict[int, list[str]] = field(default_factory=dict)
 
     def list_published(self) -> None:
         """Lists the files that an earlier daemon published, the oldest first. Others are never removed. Raises OSError."""
@@ -154,24 +156,38 @@ class Publisher:
             if not self._published or (
                 len(self._published) <= 2 * self.keep.number and self._published[0][0] >= oldest_ns
             ):
-                return
+                break
             changed_ns, name = self._published.popleft()
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{self.path}/{name}")
                 if stat.S_ISDIR(status.st_mode):
-                    self._remove_directory(name, status.st_uid)
+                    self._directories.setdefault(status.st_uid, []).append(name)
                 elif status.st_ctime_ns <= changed_ns:
                     # A newer file of the same name must stay.
                     os.unlink(f"{self.path}/{name}")  # noqa: PTH108
+        self._remove_directories()
 
-    def _remove_directory(self, name: str, owner: int) -> None:
-        """Removes a rejected directory, in steps: a user may have filled it with any number of files, at any depth.
+    def _remove_directories(self) -> None:
+        """Removes rejected directories, one step for each owner in turn: nobody's directory keeps those of others."""
+        for _ in range(MOST_REMOVED):
+            if not self._directories:
+                return
+            owner = next(iter(self._directories))
+            names = self._directories.pop(owner)
+            name = names.pop()
+            with contextlib.suppress(OSError):
+                names += self._remove_directory(name, owner)
+            if names:
+                self._directories[owner] = names
 
-        Its directories are moved to failed/ and removed next. Files of other users stay, since the owner of the directory
-        may move them, but may not remove them. Raises OSError.
+    def _remove_directory(self, name: str, owner: int) -> list[str]:
+        """Removes a part of a rejected directory: a user may have filled it with any number of files, at any depth.
+
+        Its directories are moved to failed/. Returns the directories that are left, the one to remove next at the end. Files of
+        other users stay, since the owner of the directory may move them, but may not remove them. Raises OSError.
         """
         descriptor = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        removed = 0
+        removed, left = 0, list[str]()
         try:
             with contextlib.suppress(PermissionError):
                 os.fchmod(descriptor, 0o700)
@@ -183,16 +199,17 @@ class Publisher:
                 if child.is_dir(follow_symlinks=False):
                     aside = f"{name.partition('~')[0]}~{child.inode()}"
                     os.rename(child.name, f"{self.path}/{aside}", src_dir_fd=descriptor)
-                    self._published.appendleft((0, aside))
+                    left.append(aside)
                 else:
                     os.unlink(child.name, dir_fd=descriptor)
                 removed += 1
         finally:
             os.close(descriptor)
         if removed and len(children) == MOST_REMOVED:
-            self._published.appendleft((0, name))
-        else:
+            return [name, *left]
+        with contextlib.suppress(OSError):  # Files of other users may be left.
             os.rmdir(f"{self.path}/{name}")  # noqa: PTH106
+        return left
 
     def _failed(self, effect: PublishResult, error: OSError, failed_before: set[str]) -> None:
         """Notes that a result could not be published, and logs it once."""

@@ -574,6 +574,25 @@ def test_a_directory_of_any_depth_is_removed(directory: Directory, hourly: Publi
     assert remaining(directory, hourly) == []
 
 
+def test_a_deep_directory_keeps_neither_files_nor_directories_of_others(directory: Directory) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    publisher = Publisher(directory.path, True, Keep(age_ms=HOUR), directory.log)
+    failed = directory.path / "failed"
+    deep = Path(*("d" for _ in range(400)))
+    for owner, inside in ((1000, deep), (1001, Path("a/b"))):
+        rejected = failed / f"{owner:012}~{owner}"
+        (rejected / inside).mkdir(parents=True)
+        for path in (rejected, *rejected.rglob("*")):
+            os.chown(path, owner, -1)
+    (failed / "1001~x.cmd").touch()
+    publisher.list_published()
+    publisher.prune(now_ms(directory) + 2 * HOUR)
+    (left,) = os.listdir(failed)
+    assert (failed / left).stat().st_uid == 1000
+    assert remaining(directory, publisher) == []
+
+
 def test_files_of_other_users_in_a_rejected_directory_stay(directory: Directory, hourly: Publisher) -> None:
     """The owner of the directory may move them there, but may not remove them."""
     if os.geteuid() != 0:
