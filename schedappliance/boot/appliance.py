@@ -22,7 +22,7 @@ from schedappliance.boot.configuration import (
     has_lost_authorization,
     store_path,
 )
-from schedappliance.boot.limits import check_limits
+from schedappliance.boot.limits import check_kernel_files, check_limits
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
     Descriptors,
@@ -186,6 +186,7 @@ def _prepare_process() -> Descriptors:
     keep_capabilities()
     os.umask(0o022)
     descriptors = raise_limit()
+    check_kernel_files()
     check_limits()
     return descriptors
 

@@ -1,6 +1,6 @@
-"""The resource limits with which the daemon was started, checked before anything is created.
+"""The resource limits and the file systems of the kernel that the daemon needs, checked before anything is created.
 
-Rule: a limit that is too low is named here. Without it, the error of whatever fails first would blame something else.
+Rule: what is missing is named here. Without it, the error of whatever fails first would blame something else.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ def check_limits() -> None:
     _check_memory(resource.RLIMIT_AS, LEAST_ADDRESS_SPACE, "address space", "`ulimit -v`, or `LimitAS=`")
     _check_memory(resource.RLIMIT_DATA, LEAST_DATA, "data", "`ulimit -d`, or `LimitDATA=`")
     _check_descriptors()
+
+
+def check_kernel_files() -> None:
+    """Raises Unusable if a chroot or a container lacks what the daemon opens."""
+    for file, mount in (("/proc/self/fd", "/proc"), (os.devnull, "/dev")):
+        if not os.path.exists(file):  # noqa: PTH110
+            raise Unusable(
+                f"the appliance needs {file}, which is missing", f"mount {mount} in this chroot or container"
+            )
 
 
 def _check_memory(number: int, least: int, what: str, names: str) -> None:

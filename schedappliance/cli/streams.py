@@ -36,9 +36,12 @@ def prepare_streams() -> None:
 
     A descriptor that stays closed would be taken by the next file that is opened, which would then receive errors.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The new descriptor has the lowest number that is free: this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding=_ENCODING, closefd=False)  # noqa: SIM115
     elif isinstance(sys.stdin, io.TextIOWrapper):

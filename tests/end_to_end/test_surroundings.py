@@ -400,6 +400,35 @@ def test_a_start_without_enough_threads_is_one_line(daemon: Daemon, name: str) -
     assert error == f"error: cannot start the thread `{name}`: the machine has no thread left; {remedy}"
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+@pytest.mark.parametrize(("place", "file"), [("/proc", "/proc/self/fd"), ("/dev", "/dev/null")])
+def test_a_chroot_without_the_files_of_the_kernel_is_told(daemon: Daemon, place: str, file: str) -> None:
+    """The name of the socket was blamed, or each subcommand ended with a traceback."""
+    hiding = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {place} && exec "$0" "$@"', sys.executable]
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*hiding, "-m", "schedappliance", *words],
+            stdin=subprocess.PIPE,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    config = str(daemon.etc / "appliance.yaml")
+    error = f"error: the appliance needs {file}, which is missing; mount {place} in this chroot or container\n"
+    assert run("serve", "--config", config) == (78, error)
+    assert run("lint", config) == (0, "")
+    daemon.start()
+    status, error = run("console", "--config", config, "pid")
+    if place == "/dev":
+        assert (status, error) == (0, "")
+    else:
+        assert status == 69
+        assert "/proc is not mounted here" in error
+
+
 def test_the_deciding_thread_gets_a_core_as_soon_as_it_wakes(daemon: Daemon) -> None:
     """Its slice is shorter than that of others. Before Linux 6.12 nobody has one."""
     daemon.start()

@@ -26,8 +26,10 @@ def connect(path: Path, flags: int = 0, timeout: float | None = None, kind: int 
         if timeout is not None:
             connection.settimeout(timeout)
         connection.connect(f"/proc/self/fd/{directory}/{path.name}")
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, FileNotFoundError) and not os.path.exists("/proc/self/fd"):  # noqa: PTH110
+            raise FileNotFoundError(error.errno, "/proc is not mounted here") from None
         raise
     finally:
         os.close(directory)
