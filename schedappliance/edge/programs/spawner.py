@@ -51,17 +51,19 @@ class Unfit(Exception):
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Changes the credentials of this process for good. Without root, only those that it has already are possible.
+    """Changes the credentials of this process for good. `wanted`: the user or group as errors name it.
 
-    `wanted`: the user or group as errors name it.
+    Without the right to change them, which root may lack in a container, only the user and the group of this process are
+    possible, with the further groups that it has.
     """
-    if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
-        return
+    is_own = (uid, gid) == (os.geteuid(), os.getegid())
     try:
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     except PermissionError as error:
+        if is_own:
+            return
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
         raise Unfit(f"cannot run as {wanted}: {what}") from None
     except OSError as error:

@@ -72,6 +72,26 @@ except spawner.Unfit as error:
     assert done.stdout == output + "\n", done.stderr
 
 
+@as_root
+@pytest.mark.parametrize(
+    ("uid", "output"), [(0, "0 [4242]"), (NOBODY, "cannot run as it: Operation not permitted")], ids=["own", "other"]
+)
+def test_root_without_capabilities_can_be_itself(uid: int, output: str) -> None:
+    """As in a container that drops all of them. A program with a limit needs no other user."""
+    done = run(f"""
+import ctypes
+os.setgroups([4242])
+no_capabilities = (ctypes.c_uint32 * 6)()
+assert spawner._libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), no_capabilities) == 0
+try:
+    spawner.become({uid}, 0, [0], "it")
+    print(os.getuid(), os.getgroups())
+except spawner.Unfit as error:
+    print(error)
+""")
+    assert done.stdout == output + "\n", done.stderr
+
+
 def test_one_that_was_killed_is_started_again(edge: Edge) -> None:
     assert edge.output("echo a", OWN) == ["a"]
     (first,) = spawners(edge)
