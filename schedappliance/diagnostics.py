@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "E213": "unknown time zone",
     "E214": "never due",
     "E215": "command of `notify` does not start a program",
+    "E216": "two paths of the appliance are the same",
     # E3xx: references across stanzas, files and commands
     "E301": "program is not declared",
     "E302": "arguments do not match the program",

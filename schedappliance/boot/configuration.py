@@ -17,10 +17,11 @@ from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
-from schedappliance.model.loading import Loaded, load, spool_mistake
+from schedappliance.model.loading import Loaded, load
 from schedappliance.store.tables import Store
 
 
@@ -45,7 +46,7 @@ class FirstConfiguration(NamedTuple):
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
     """The path of the store, which may not exist yet; None: in memory. Raises Unusable for bad files without a store."""
     if loaded.accepted:
-        if mistake := spool_mistake(file, loaded.configuration):
+        if mistake := appliance_mistake(file, loaded.configuration):
             raise Unusable(diagnostics=[mistake])
         return loaded.configuration.backing_store
     if last_good is None:

@@ -13,8 +13,9 @@ from schedappliance.cli.streams import has_reader
 from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.listings import is_pattern
-from schedappliance.model.loading import Loaded, load, spool_mistake
+from schedappliance.model.loading import Loaded, load
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
 from schedappliance.preview.simulation import CopyFailed, Simulation
 from schedappliance.progress import progress
@@ -89,7 +90,7 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
     loaded = load(file.config)
     if not loaded.accepted:
         raise Unusable(diagnostics=loaded.shown())
-    if mistake := spool_mistake(file, loaded.configuration):
+    if mistake := appliance_mistake(file, loaded.configuration):
         raise Unusable(diagnostics=[mistake])
     return file, loaded
 

@@ -40,10 +40,11 @@ from schedappliance.edge.users import user_of
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.loading import Loaded, spool_mistake
+from schedappliance.model.loading import Loaded
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.maintenance import why_unknown
@@ -136,7 +137,7 @@ class _Observer:
 
     def loaded_diagnostics(self) -> Iterator[Diagnostic]:
         yield from self.loaded.shown()
-        mistake = spool_mistake(self.file, self.loaded.configuration) if self.loaded.accepted else None
+        mistake = appliance_mistake(self.file, self.loaded.configuration) if self.loaded.accepted else None
         yield from [mistake] if mistake else []
 
     def holdings(self) -> Iterator[Holding]:
@@ -284,7 +285,7 @@ class _Observer:
         ways = {str(way.named): way for way in files}
         places = {
             "backing_store": self.loaded.configuration.backing_store_place,
-            "spool.path": self.file.spool_place,
+            "spool.path": self.file.places.get("spool.path"),
         }
         for option, place in places.items():
             if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):

@@ -13,6 +13,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_argument, counted, has_errors
 from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
+from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.command_file import (
@@ -27,7 +28,7 @@ from schedappliance.model.commands import ReadCommand
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
-from schedappliance.model.loading import BY_LINTER, Loaded, load, spool_mistake
+from schedappliance.model.loading import BY_LINTER, Loaded, load
 from schedappliance.model.references import MOST_SUGGESTIONS, command_mistakes
 from schedappliance.syntax.text import decode
 
@@ -108,7 +109,7 @@ class Linter:
         if appliance is None:
             return apply_ignores(diagnostics, own)
         loaded = self._load(appliance.config)
-        mistake = spool_mistake(appliance, loaded.configuration) if loaded.accepted else None
+        mistake = appliance_mistake(appliance, loaded.configuration) if loaded.accepted else None
         diagnostics += loaded.diagnostics + ([mistake] if mistake else [])
         return apply_ignores(diagnostics, [*own, *loaded.closure.texts.values()], _checked(loaded.accepted))
 

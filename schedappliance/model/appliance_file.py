@@ -74,7 +74,10 @@ class WebSection:
 
 @dataclass(frozen=True, slots=True)
 class ApplianceFile:
-    """The values of the file. None: `listen`: no console; `spool`: no spool; `node`: the host name; `log_file`: stderr."""
+    """The values of the file. None: `listen`: no console; `spool`: no spool; `node`: the host name; `log_file`: stderr.
+
+    `places`: where the file gives the keys that it has.
+    """
 
     path: Path
     node: str | None
@@ -84,7 +87,6 @@ class ApplianceFile:
     group: str | None
     idle_timeout_ms: int
     spool: Path | None
-    spool_place: tuple[Source, Span] | None
     spool_group: str | None
     max_drop_bytes: int
     max_waiting: int
@@ -96,6 +98,7 @@ class ApplianceFile:
     log_fields: Mapping[str, str]
     log_programs: bool
     web: WebSection
+    places: Mapping[str, tuple[Source, Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,7 +480,6 @@ class _Reader:
             group=get("console.group"),
             idle_timeout_ms=get("console.timeout"),
             spool=located("spool.path"),
-            spool_place=(self.source, self.values["spool.path"][1]) if "spool.path" in self.values else None,
             spool_group=get("spool.group"),
             max_drop_bytes=get("spool.max_bytes"),
             max_waiting=get("spool.max_waiting"),
@@ -490,4 +492,5 @@ class _Reader:
             log_fields=get("log.fields"),
             log_programs=get("log.programs"),
             web=self.web_section(path),
+            places={name: (self.source, span) for name, (_, span) in self.values.items()},
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Span, has_errors, shortened
-from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.closure import Closure, read_closure
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
@@ -93,12 +92,3 @@ def leftover_doubts(closure: Closure) -> Iterator[Diagnostic]:
             message = f"`{name}` looks like a left-over copy, and is read like every file of a directory"
             remedy = "move it away, or let its name begin with a dot"
             yield Diagnostic("W409", message, remedy, source, Span(0, len(source.line(1))))
-
-
-def spool_mistake(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
-    """A spool without a store. The spool promises that no accepted job is lost, which requires a store."""
-    if appliance.spool is None or configuration.backing_store is not None:
-        return None
-    assert appliance.spool_place
-    remedy = 'add `sched { backing_store = "..." }` to the stanza file, or remove `spool`'
-    return Diagnostic("E308", "the spool needs a `backing_store`", remedy, *appliance.spool_place)

@@ -194,7 +194,7 @@ BAD_FILES = {
     "an anchor bomb": ("a: &a [ x ]\nb: &b [ *a, *a ]\nconfig: *b\n", "error"),
     "an unknown group": (APPLIANCE_FILE.replace("sock }", "sock, group: nonsense }"), "there is no group nonsense"),
     "a socket in a file": (APPLIANCE_FILE.replace("../var/console.sock", "sched.conf/a/b"), "cannot create"),
-    "a spool that is a file": (APPLIANCE_FILE.replace("../var/spool", "sched.conf"), "cannot create"),
+    "a spool that is a file": (APPLIANCE_FILE.replace("../var/spool", "/proc/version"), "cannot create"),
     "a socket with a long name": (APPLIANCE_FILE.replace("console.sock", "x" * 120), "shorten it to 80 bytes"),
     "a socket with a name too long": (APPLIANCE_FILE.replace("console.sock", "x" * 300), "too long"),
     "no stanza file": (APPLIANCE_FILE.replace("sched.conf", "none.conf"), "none.conf"),
@@ -207,6 +207,13 @@ def test_a_bad_appliance_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_FILES[mistake]
     appliance_file(daemon, text)
     assert expected in daemon.serve_rejected()
+
+
+def test_a_path_with_two_uses_is_rejected_before_anything_is_made(daemon: Daemon) -> None:
+    config = daemon.etc / "appliance.yaml"
+    config.write_text(config.read_text().replace("console.sock", "sched.db.lock"))
+    assert "error[E216]: `backing_store` and `console.listen` both use" in daemon.serve_rejected()
+    assert list(daemon.var.iterdir()) == []
 
 
 def test_a_missing_appliance_file_is_reported(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schedappliance.diagnostics import has_errors
 from schedappliance.lint.linter import Linter
 from schedappliance.model.appliance_file import KEYS, read_appliance_file
-from schedappliance.model.loading import load, spool_mistake
+from schedappliance.model.appliance_paths import appliance_mistake
+from schedappliance.model.loading import load
 from schedappliance.model.options import STANZA_OF, STANZAS
 from schedappliance.syntax.command import keywords
 from tests.faults import FILES, judge_of
@@ -109,7 +110,7 @@ def _agree(stanza_file: str, appliance_file: str = "config: sched.conf\n") -> bo
         assert has_errors(Linter(APPLIANCE, read).lint(APPLIANCE))
         return False
     own = loaded if appliance.config == ROOT else load(appliance.config, read)
-    starts = own.accepted and spool_mistake(appliance, own.configuration) is None
+    starts = own.accepted and appliance_mistake(appliance, own.configuration) is None
     assert has_errors(Linter(APPLIANCE, read).lint(APPLIANCE)) != starts
     if appliance.config == ROOT:
         assert has_errors(Linter(APPLIANCE, read).lint(ROOT)) != loaded.accepted

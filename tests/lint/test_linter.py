@@ -15,6 +15,7 @@ from schedappliance.lint.linter import Linter, files_under
 from schedappliance.model.appliance_file import KEYS, SPOOL_FOLDERS
 from schedappliance.model.command_file import MAX_LINES
 from schedappliance.model.loading import load
+from schedappliance.store.files import BESIDE
 from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
 from schedappliance.syntax.text import MAX_BYTES
 from tests.support.diagnostics import codes
@@ -405,6 +406,50 @@ def test_an_appliance_file_brings_in_its_stanza_files(folder: Path) -> None:
 def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[str]) -> None:
     _write(folder, {"appliance.yaml": "config: sched.conf\nspool: { path: spool }\n", "sched.conf": stanzas})
     assert _lint("appliance.yaml")[0] == codes
+
+
+@pytest.mark.parametrize(
+    ("appliance", "keys"),
+    [
+        ("console: { listen: s.db }", "`backing_store` and `console.listen`"),
+        *((f"console: {{ listen: s.db{suffix} }}", "`backing_store` and `console.listen`") for suffix in BESIDE),
+        ("console: { listen: s.db.output/x.sock }", "`backing_store` and `console.listen`"),
+        ("console: { listen: ./spool/new/../.lock }", "`spool.path` and `console.listen`"),
+        ("console: { listen: spool/new/x.sock }", "`spool.path` and `console.listen`"),
+        ("console: { listen: spool }", "`spool.path` and `console.listen`"),
+        ("log: { file: spool/done/log }", "`spool.path` and `log.file`"),
+        ("log: { file: s.db-wal }", "`backing_store` and `log.file`"),
+        ("log: { file: sched.conf }", "`config` and `log.file`"),
+        ("log: { file: appliance.yaml }", "`config` and `log.file`"),
+        ("log: { file: web-tokens }", "`log.file` and `web.tokens`"),
+        ("console: { listen: x }\nlog: { file: x.lock }", "`console.listen` and `log.file`"),
+        ("console: { listen: x }\nweb: { listen: ./x }", "`console.listen` and `web.listen`"),
+        ("console: { listen: x }\nweb: { listen: ./x.new }", "`console.listen` and `web.listen`"),
+        ("console: { listen: spool/x }", None),
+        ("console: { listen: s.db.sock }\nlog: { file: s.db.log }\nweb: { listen: web.sock }", None),
+    ],
+)
+def test_each_path_of_an_appliance_has_one_use(folder: Path, appliance: str, keys: str | None) -> None:
+    """The start blamed another process, or told to move the log of the store away."""
+    files = {"appliance.yaml": f"config: sched.conf\nspool: {{ path: spool }}\n{appliance}\n"}
+    _write(folder, {**files, "sched.conf": 'sched { backing_store = "s.db" }\n'})
+    mistakes = Linter().lint(Path("appliance.yaml"))
+    assert [mistake.code for mistake in mistakes] == (["E216"] if keys else [])
+    assert all(mistake.message.startswith(f"{keys} both use the path of") for mistake in mistakes)
+
+
+@pytest.mark.parametrize("directories", ["spool: { path: s.db.output }", "spool: { path: s.db.output/spool }"])
+def test_the_spool_is_not_in_the_directory_of_the_outputs(folder: Path, directories: str) -> None:
+    files = {"appliance.yaml": f"config: sched.conf\n{directories}\n"}
+    _write(folder, {**files, "sched.conf": 'sched { backing_store = "s.db" }\n'})
+    assert _lint("appliance.yaml")[0] == ["E216"]
+
+
+@pytest.mark.parametrize("store", ["spool/new", "spool/work/s.db"])
+def test_the_store_is_not_in_a_directory_of_the_spool(folder: Path, store: str) -> None:
+    files = {"appliance.yaml": "config: sched.conf\nspool: { path: spool }\n"}
+    _write(folder, {**files, "sched.conf": f'sched {{ backing_store = "{store}" }}\n'})
+    assert _lint("appliance.yaml")[0] == ["E216"]
 
 
 def test_the_appliance_loads_the_files_that_lint_passes(folder: Path) -> None:
