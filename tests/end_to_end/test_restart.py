@@ -94,6 +94,9 @@ program "stubborn" {
 )
 
 
+WAITER = 'program "waiter" { argv = ( "/bin/sh" "-c" "read line < %s; exit 4" ) on_interrupt = rerun }\n'
+
+
 def with_sleepers(daemon: Daemon) -> Daemon:
     daemon.conf.write_text(SLEEPERS % daemon.etc)
     return daemon
@@ -190,6 +193,22 @@ def test_a_keeper_without_its_files_gets_others_and_keeps_the_true_end(daemon: D
     run = daemon.wait_for_state("failed")[0]
     assert run["exit_signal"] == signal.SIGKILL
     assert "made again" not in daemon.log.rpartition("is ready")[2]
+
+
+def test_a_keeper_whose_files_were_removed_after_its_daemon_is_taken_over(daemon: Daemon) -> None:
+    """Its end was not read, and `on_interrupt` started the program again."""
+    gate = daemon.root / "gate"
+    os.mkfifo(gate)
+    daemon.conf.write_text(daemon.conf.read_text() + WAITER % gate)
+    daemon.start()
+    daemon.say("run waiter")
+    daemon.wait_for_pid()
+    daemon.kill()
+    shutil.rmtree(daemon.outputs)
+    daemon.start()
+    gate.write_text("go\n")
+    assert daemon.wait_for_state("failed")[0]["exit_status"] == 4
+    assert daemon.rows("SELECT attempt FROM attempts") == [(1,)]
 
 
 def test_a_program_whose_keeper_was_killed_too_is_interrupted(daemon: Daemon) -> None:

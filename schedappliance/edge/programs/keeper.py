@@ -5,9 +5,9 @@ daemon is there, it enforces timeouts. Without a program and a daemon it ends: a
 one comes, else after 10 seconds, but not before the file has all ends. Descriptor 0 is the socket on which it listens or, where
 the file system holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its errors.
 
-Its parts are keeper_programs.py, keeper_starts.py and spawner.py. Rule: they import nothing else of the package, to need little
-memory and to survive an upgrade. The keeper talks only to its daemon, which may be newer: keeper_link.py describes the
-messages, and tells the story of a program.
+Its parts are keeper_files.py, keeper_programs.py, keeper_starts.py and spawner.py. Rule: they import nothing else of the
+package, to need little memory and to survive an upgrade. The keeper talks only to its daemon, which may be newer:
+keeper_link.py describes the messages, and tells the story of a program.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if __name__ == "__main__":  # It runs without the package. Its parts are files b
         exec(compile(text, f"{part}.py", "exec"), module.__dict__)
         os.close(int(number))
 
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen, open_ends
 from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
@@ -47,6 +48,8 @@ HANGING_SECONDS = 2.0
 BUSY_SECONDS = 0.02
 # The longest wait for another daemon, and the longest poll(). Timeouts count a suspend, and poll() does not.
 LONGEST_MS = 10_000
+# How often a keeper without a daemon looks for its files. The next daemon waits for them.
+LOOK_FOR_FILES_MS = 1000
 # From sys/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
 # Signals that stop the daemon, that mean something to it, or that it ignores. None of them ends the keeper.
@@ -64,8 +67,9 @@ class Keeper:
         self.starts = Starts(since)
         self.starters: list[Starter] = []
 
-        # Descriptor 0.
+        # Descriptor 0, and the directory in which it listens; empty if it does not.
         self.listener: socket.socket
+        self.directory = ""
 
         # The daemon, the lines that it has not got yet, and for how long to wait for another daemon when it is gone.
         self.daemon: socket.socket | None = None
@@ -96,12 +100,13 @@ class Keeper:
         self.listener = listener
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self.directory = sys.argv[-1]
             listener.listen()  # A second time: SO_PEERCRED names the process that called it last, which must be this one.
             self.poll.register(listener, select.POLLIN)
         else:
             self.greet(listener)
         # After a kill, another daemon may come, and only this keeper knows what was requested.
-        while self.daemon or self.is_needed() or self.poll.poll(self.await_ms):
+        while self.daemon or self.is_needed() or self.await_daemon():
             for descriptor, _ in self.poll.poll(self.wait_ms()):
                 if descriptor == self.starts.wakes[0]:
                     self.wake()
@@ -110,12 +115,20 @@ class Keeper:
                 elif descriptor == listener.fileno():
                     self.accept(listener)
             self.enforce()
+            self.restore_files()
             self.write_ends()
             self.flush()
 
     def is_needed(self) -> bool:
         """Whether it has programs, or ends that no other process can know."""
         return bool(self.programs or self.lingering or self.starters or (self.unwritten and self.await_ms))
+
+    def await_daemon(self) -> bool:
+        """Waits for another daemon. Returns whether something has come."""
+        end = boot_ms() + self.await_ms
+        while not (events := self.poll.poll(min(LOOK_FOR_FILES_MS, max(0, end - boot_ms())))) and boot_ms() < end:
+            self.restore_files()
+        return bool(events)
 
     def wake(self) -> None:
         """Handles what a signal or a starter has reported."""
@@ -206,13 +219,35 @@ class Keeper:
 
     def take_files(self, listener: int, ends: int) -> None:
         """Goes on with another socket and another file of ends, since the names of the present ones are gone."""
-        for new, number in ((listener, 0), (ends, 1)):
-            os.dup2(new, number)
-            os.close(new)
+        self.take_socket(listener)
+        self.take_ends(ends)
+
+    def take_socket(self, listener: int) -> None:
+        os.dup2(listener, 0)
+        os.close(listener)
         self.listener.setblocking(False)
         self.listener.listen()  # See `serve`.
+
+    def take_ends(self, ends: int) -> None:
+        os.dup2(ends, 1)
+        os.close(ends)
         self.unwritten = set(self.ends)
         self.write_ends()
+
+    def restore_files(self) -> None:
+        """Makes the files that were removed again, so that the next daemon finds them. A daemon that is there does that itself.
+
+        The last daemon removes them when it ends.
+        """
+        if self.daemon or not self.directory or not self.await_ms:
+            return
+        try:
+            if not os.path.lexists(f"{self.directory}/{SOCKET}"):
+                self.take_socket(listen(self.directory).detach())
+            if self.ends and not os.path.lexists(f"{self.directory}/{ENDS}"):
+                self.take_ends(open_ends(self.directory))
+        except OSError:  # The directory is gone too, or its disk is full.
+            return
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""
@@ -385,6 +420,7 @@ class Keeper:
         """The milliseconds until something is due; None for never."""
         due = [at for at, _ in self.next_signals()] + ([self.next_kill_ms] if self.lingering else [])
         due += [boot_ms() + LONGEST_MS] if self.unwritten else []
+        due += [boot_ms() + LOOK_FOR_FILES_MS] if self.directory and not self.daemon else []
         return min(LONGEST_MS, max(0, min(due) - boot_ms())) if due else None
 
     def enforce(self) -> None:

@@ -53,13 +53,13 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #   a program leaves children behind  If the program was ended by a signal, the keeper ends them too (`lingering`), and then
 #                                     reports `gone`.
 #   its files are removed             The daemon makes others (`restore_files`), so that the next daemon can take it over.
+#                                     Without a daemon, the keeper does. A daemon that finds no socket waits for that.
 #   the disk is full                  The ends stay in the memory of the keeper, which stays until its file has taken them.
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -72,10 +72,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper, spawner
+from schedappliance.edge.programs.inherited import restore_limit, restore_oom_score
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen, open_ends
 from schedappliance.edge.programs.keeper_programs import boot_ms
-from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.requested import Asked, asked_in
 from schedappliance.edge.programs.start_failures import reason
+from schedappliance.edge.programs.survivors import keepers_of
 from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.kinds import EXHAUSTED, not_a_file, read_head
@@ -85,12 +87,14 @@ if TYPE_CHECKING:
 
 # How long to wait for a keeper that has nothing more to do, and for the first answer of one.
 END_SECONDS, ANSWER_SECONDS = 5.0, 10.0
+# How often a keeper whose socket was removed is looked for.
+TRIES = 100
 # How much is read of the errors of a keeper, and the longest request that is sent in a message and not in a file.
 ERROR_BYTES, INLINE_BYTES = 65_536, 32_768
 # With -I -S, the environment cannot make the interpreter load anything.
 PYTHON_OPTIONS = ("-I", "-S", "-W", "ignore", "-X", "utf8")
 # The files that the keeper consists of beside keeper.py, each after those that it imports.
-PARTS = ("spawner", "keeper_programs", "keeper_starts")
+PARTS = ("spawner", "keeper_files", "keeper_programs", "keeper_starts")
 
 # The first version of a keeper that takes other files.
 WITH_FILES = 2
@@ -344,20 +348,37 @@ class KeeperLink:
         files = {name: Path(keeper.__file__).with_stem(name) for name in ("keeper", *PARTS)}
         self._sources = {name: os.open(file, os.O_RDONLY | os.O_CLOEXEC) for name, file in files.items()}
 
-    def take_over(self) -> list[Report]:
+    def take_over(self, has_attempts: bool = True) -> list[Report]:
         """Connects with the keeper of an earlier daemon. Returns the last report about each program that it knows.
 
-        Without a keeper, these are the ends in its file. Raises Unusable if the keeper does not answer, and OSError if the
-        machine lacks what it takes to connect.
+        Without a keeper, these are the ends in its file. `has_attempts`: some ends are not stored, so there may be a keeper.
+        Raises Unusable if it does not answer, and OSError if the machine lacks what it takes to connect.
         """
-        greeting = self._hear_greeting(self.outputs.directory / SOCKET)
+        path = self.outputs.directory / SOCKET
+        greeting = self._hear_greeting(path)
+        if greeting is None and has_attempts:
+            greeting = self._await_greeting(path)
         if greeting is None:
             return self.ends()
         link, text = greeting
-        link.files = _identity(self.outputs.directory / SOCKET), _identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
+        link.files = _identity(path), _identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
         self._use(link)
         self.asked = asked_in(text)
         return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())
+
+    def _await_greeting(self, path: Path) -> tuple[Link, str] | None:
+        """As `_hear_greeting`, of a keeper whose socket was removed or replaced. It makes another one within a second."""
+        for _ in range(TRIES):
+            if not (pids := keepers_of(path.parent)):
+                return None
+            for pid in pids:
+                self.wake(pid)
+            if greeting := self._hear_greeting(path):
+                return greeting
+            with contextlib.suppress(OSError):
+                path.unlink()
+            threading.Event().wait(ANSWER_SECONDS / TRIES)
+        raise _does_not_answer(path)
 
     def _hear_greeting(self, path: Path) -> tuple[Link, str] | None:
         """Connects with a keeper.
@@ -386,8 +407,7 @@ class KeeperLink:
                         return None
                     text += f"\n{more}"
             except TimeoutError:
-                remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
-                raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
+                raise _does_not_answer(path) from None
             except ConnectionError:
                 # It has ended just now.
                 return None
@@ -438,7 +458,8 @@ class KeeperLink:
                 return False
             ends = _open_ends(directory)
             always.callback(os.close, ends)
-            listener = always.enter_context(_listen(directory / SOCKET))
+            (directory / SOCKET).unlink(missing_ok=True)
+            listener = always.enter_context(listen(str(directory)))
             socket.send_fds(link.control, [b"files"], [listener.fileno(), ends], socket.MSG_NOSIGNAL)
             link.files = _files_in(directory)
         return True
@@ -487,8 +508,9 @@ class KeeperLink:
             listener, control = _sockets(directory / SOCKET)
             always.enter_context(listener)
             after_failure.enter_context(control)
+            is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             popen = subprocess.Popen(
-                [*command, str(self._since), parts, str(directory)],  # The directory is for `ps`.
+                [*command, str(self._since), parts, str(directory) if is_listening else "-"],
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,
@@ -498,13 +520,13 @@ class KeeperLink:
             )
             after_failure.callback(popen.wait)
             after_failure.callback(popen.kill)
-            _restore_limit(popen.pid, self.limit)
+            restore_limit(popen.pid, self.limit)
             restore_oom_score(Path(f"/proc/{popen.pid}/oom_score_adj"))
             link = self._with_channel(control)
             link.popen = popen
             link.messages = messages
             link.pid = popen.pid
-            link.files = _files_in(directory) if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else None
+            link.files = _files_in(directory) if is_listening else None
             after_failure.pop_all()
         return link
 
@@ -522,42 +544,30 @@ class KeeperLink:
                     (self.outputs.directory / name).unlink()
 
 
+def _does_not_answer(path: Path) -> Unusable:
+    remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
+    return Unusable(f"the keeper of the running programs does not answer: {path}", remedy)
+
+
 def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
     """The socket on which a keeper listens, and a connection with it. Raises OSError.
 
     On a file system that holds no sockets, both are ends of a connection, and no later daemon can take the keeper over.
     """
     with contextlib.suppress(OSError), contextlib.ExitStack() as after_failure:
-        listener = after_failure.enter_context(_listen(path))
+        path.unlink(missing_ok=True)
+        listener = after_failure.enter_context(listen(str(path.parent)))
         control = connect(path, kind=socket.SOCK_SEQPACKET)
         after_failure.pop_all()
         return listener, control
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _listen(path: Path) -> socket.socket:
-    """A socket at this path, in place of what is there. Raises OSError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
-        path.chmod(0o600)
-        listener.listen()
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.close(directory)
-    return listener
-
-
 def _open_ends(directory: Path) -> int:
-    """The file of ends, for reading and writing; it is made if it is missing. Raises OSError."""
+    """The file of ends, in place of what else has its name. Raises OSError."""
     if not_a_file(directory / ENDS):
         (directory / ENDS).unlink()
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(directory / ENDS, flags, 0o600)
+    return open_ends(str(directory))
 
 
 def _files_in(directory: Path) -> tuple[Identity | None, Identity | None]:
@@ -571,23 +581,3 @@ def _identity(path: Path, follow: bool = False) -> Identity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _restore_limit(pid: int, soft: int) -> None:
-    """Sets the limit on descriptors that the daemon was started with, for the programs.
-
-    The daemon has raised its own.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def restore_oom_score(file: Path) -> None:
-    """Takes a negative `OOMScoreAdjust=` of the daemon from a process: the programs that it starts shall be killed first.
-
-    The keeper itself loses the protection too, but it is small, and the kernel kills the largest process.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        if int(file.read_text()) < 0:
-            file.write_text("0")

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
-# Files of the keeper in this directory.
-SOCKET, ENDS = "keeper.sock", "keeper.ends"
 # In /proc, the kernel appends this to the name of a removed file.
 _REMOVED = " (deleted)"
 # The middle of an output is freed only when it is longer than this, so that most outputs need no system call for it.

@@ -168,7 +168,7 @@ class Supervisor:
         `attempts`: by id. `fields`: of the lines that are passed on. Raises Unusable and OSError, as KeeperLink.take_over.
         """
         by_attempt: dict[AttemptKey, Report] = {}
-        last_reports = self.keeper.take_over()
+        last_reports = self.keeper.take_over(bool(attempts))
         link = self.keeper.link
         for report in last_reports:
             key = attempts.get(report.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from schedappliance.edge.programs.keeper_programs import NAMING, SESSION, START, STATE, stat_of
@@ -79,6 +80,23 @@ def _command_line(pid: int) -> bytes:
         return read_head(Path(f"/proc/{pid}/cmdline"), LARGEST_OF_KERNEL)
     except OSError:
         return b""
+
+
+def keepers_of(directory: Path) -> list[int]:
+    """The keepers that this user runs in a directory of outputs: by their arguments, and by the file system of their file of ends.
+
+    A keeper leads a session, and its copies do not.
+    """
+    keepers = []
+    for pid in _pids():
+        words = _command_line(pid).split(b"\0")
+        if words[-2:-1] != [os.fsencode(directory)] or not words[-3].startswith(b"spawner="):
+            continue
+        with suppress(OSError):
+            file = Path(f"/proc/{pid}/fd/1").stat()
+            if os.getsid(pid) == pid and file.st_uid == os.geteuid() and file.st_dev == directory.stat().st_dev:
+                keepers.append(pid)
+    return keepers
 
 
 def command_of(pid: int, shown: int = MOST_SHOWN) -> str:

@@ -16,9 +16,9 @@ from types import ModuleType
 import pytest
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge.programs import keeper, keeper_programs, keeper_starts, spawner, supervisor
+from schedappliance.edge.programs import keeper, keeper_files, keeper_programs, keeper_starts, spawner, supervisor
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.keeper_link import PARTS, Ended, Report, RunsNow, Unstarted, attempt_id
-from schedappliance.edge.programs.outputs import ENDS, SOCKET
 from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -48,7 +48,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
-@pytest.mark.parametrize("part", [keeper, keeper_programs, keeper_starts, spawner])
+@pytest.mark.parametrize("part", [keeper, keeper_files, keeper_programs, keeper_starts, spawner])
 def test_they_load_few_modules_and_none_of_the_package(part: ModuleType) -> None:
     text = Path(str(part.__file__)).read_text()
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
@@ -224,6 +224,29 @@ def test_a_keeper_without_daemon_and_programs_ends_and_leaves_the_ends(make: Mak
     assert report.exit == Exit(status=4)
     assert edge.keeper.link is None
     assert edge.output("echo more") == ["more"], "another keeper is started"
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_keeper_without_daemon_and_files_makes_others(make: Make, tmp_path: Path, is_replaced: bool) -> None:
+    """A cleaner of files removed them after the daemon was killed. The next daemon starts at once."""
+    edge, gate = make(), tmp_path / "gate"
+    os.mkfifo(gate)
+    running, short = edge.start(f"read line < {gate}; exit 5"), edge.start("exit 3")
+    edge.heard(ProgramStarted, running)
+    edge.heard(ProgramEnded, short)
+    pid = edge.process()
+    left(edge)
+    for name in (SOCKET, ENDS):
+        (edge.directory / name).unlink()
+    if is_replaced:
+        (edge.directory / SOCKET).touch()
+    edge, known = next_daemon(make, [running, short])
+    assert (edge.process(), set(known)) == (pid, {running, short})
+    left(edge)
+    eventually(lambda: {report.id for report in ends(edge)} == {attempt_id(short, 0)}, "the end in the new file")
+    edge, _ = next_daemon(make, [running])
+    gate.write_text("go\n")
+    assert edge.heard(ProgramEnded, running).exit == Exit(status=5)
 
 
 def test_a_keeper_waits_for_the_next_daemon_after_one_was_killed(make: Make) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs import keeper_link
-from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, ends_in, restore_oom_score
-from schedappliance.edge.programs.outputs import ENDS, SOCKET, Outputs
+from schedappliance.edge.programs.inherited import restore_oom_score
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
+from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, ends_in
+from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES
 from tests.support.waiting import PATIENCE_SECONDS
@@ -94,6 +96,16 @@ def test_a_keeper_that_does_not_answer_prevents_the_start(link: KeeperLink, monk
     monkeypatch.setattr(keeper_link, "ANSWER_SECONDS", 0.01)
     with pytest.raises(Unusable, match=f"the keeper of the running programs does not answer: .*/{SOCKET}"):
         link.take_over()
+
+
+def test_a_keeper_that_makes_no_socket_again_prevents_the_start_if_it_is_needed(
+    link: KeeperLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_link, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(keeper_link, "keepers_of", lambda _directory: [7])
+    with pytest.raises(Unusable, match=f"the keeper of the running programs does not answer: .*/{SOCKET}"):
+        link.take_over()
+    assert names(link.take_over(has_attempts=False)) == ["8-1-1-5"]
 
 
 def test_a_keeper_that_ends_meanwhile_leaves_its_ends(

@@ -24,9 +24,10 @@ from schedappliance.edge import linux
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import accounts, keeper
 from schedappliance.edge.programs.accounts import Credentials
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.keeper_link import PARTS, KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
-from schedappliance.edge.programs.outputs import ENDS, SOCKET, Collector, Outputs
+from schedappliance.edge.programs.outputs import Collector, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
