@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, as_argument, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
+from schedappliance.doctor.mounts import mount_of
 from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
@@ -26,6 +27,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
         yield from _executable(facts, executable)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
+    yield from _read_only_places(facts)
     yield from _open_store(facts)
     yield from _open_locks(facts)
     yield from _open_spool(facts)
@@ -156,6 +158,19 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
     for folder in facts.folders:
         if not may(facts.user, folder.step, READ | WRITE | ENTER):
             yield _closed(facts, folder.step, READ | WRITE | ENTER)
+
+
+def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
+    """The places where the appliance writes on a file system that is read-only, one for each mount. Modes do not show that."""
+    steps = [home[-1] for home in _homes(facts)] + ([facts.log] if facts.log else [])
+    # A store that cannot be opened is a finding of its own.
+    refused = facts.store.directories[-1] if facts.store and facts.store_refusal else None
+    mounts = [(step, mount_of(step.path, facts.mounts)) for step in steps if step != refused]
+    for step, mount in {mount.point: (step, mount) for step, mount in reversed(mounts) if mount}.values():
+        if mount.is_read_only:
+            message = f"its file system is read-only ({mount.type}, {mount.source} on {mount.point})"
+            remedy = "make it writable; if an error of the disk made it read-only, the log of the kernel names it"
+            yield path_diagnostic("E608", step.path, message, remedy)
 
 
 def _first_closed(facts: Facts, before: Iterable[Step], last: Step, needed: int) -> Diagnostic | None:

@@ -13,16 +13,26 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 # Part of `root` when Kubernetes mounts one file of a volume.
 _SUB_PATH = re.compile(r"/volume-subpaths/|/kubernetes\.io~(configmap|secret|projected|downward-api)/")
 _REPLACED = "//deleted"
+_READ_ONLY = {"ro", "emergency_ro", "shutdown"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`root`: the directory or file of the file system that is mounted. `point`: the mount point."""
+    """`root`: the directory or file of the file system that is mounted. `point`: the mount point.
+
+    `options`: those of the mount, and those of its file system.
+    """
 
     root: str
     point: Path
     type: str
     source: str
+    options: frozenset[str] = frozenset()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written. After an error, some file systems do not show `ro`."""
+        return bool(self.options & _READ_ONLY)
 
     @property
     def is_network(self) -> bool:
@@ -45,9 +55,9 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 
 def _mount(line: str) -> Mount:
     before, _, after = line.partition(" - ")
-    root, point = (_unescaped(word) for word in before.split(" ")[3:5])
-    kind, source = (_unescaped(word) for word in after.split(" ")[:2])
-    return Mount(root, Path(point), kind, source)
+    root, point, options = (_unescaped(word) for word in before.split(" ")[3:6])
+    kind, source, *more = (_unescaped(word) for word in after.split(" ")[:3])
+    return Mount(root, Path(point), kind, source, frozenset(",".join([options, *more]).split(",")))
 
 
 def _unescaped(word: str) -> str:

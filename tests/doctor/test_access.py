@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
 from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Way
-from tests.support.machine_facts import SOCKET, STORE, machine, step
+from tests.support.machine_facts import SOCKET, SPOOL, STORE, VAR, machine, step
 
 SCHED = Credentials(500, 500, frozenset({500, 600}))
 ROOT = Credentials(0, 0, frozenset({0}))
@@ -258,3 +258,23 @@ def test_a_script_must_also_be_readable() -> None:
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
     assert of_program(line, is_script=True, is_checked=True) == [], "lint reports it already"
+
+
+@pytest.mark.parametrize(
+    ("options", "is_found"),
+    [
+        ("ro,relatime - ext4 /dev/sda2 rw", True),
+        ("rw - ext4 /dev/sda2 ro", True),
+        ("rw - ext4 /dev/sda2 rw,emergency_ro", True),
+        ("rw - ext4 /dev/sda2 rw,shutdown", True),
+        ("rw - ext4 /dev/sda2 rw,errors=remount-ro", False),
+    ],
+)
+def test_a_read_only_file_system_is_a_finding(options: str, is_found: bool) -> None:
+    """On an ext4 that an error made read-only, access(2) says that writing is allowed, and `ro` is not shown."""
+    spool, store = (f"40 22 8:2 / {point} {options}" for point in (SPOOL, VAR))
+    assert codes_and_paths(spool) == [("E608", str(SPOOL))] * is_found
+    assert codes_and_paths(store) == [("E608", str(VAR))] * is_found
+    whole = f"40 22 8:2 / / {options}"
+    assert codes_and_paths(whole) == [("E608", str(VAR))] * is_found, "one for each mount"
+    assert codes_and_paths(store, store_refusal=("it is not writable", "change that")) == []

@@ -18,8 +18,8 @@ TABLE = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount
 
 def test_a_mount_table_is_read_with_optional_fields_and_escapes() -> None:
     first, second, *_ = parse_mounts(TABLE)
-    assert first == Mount("/", Path("/"), "ext4", "/dev/sda1")
-    assert second == Mount("/", Path("/srv/a b"), "nfs4", "server:/export\\x")
+    assert first == Mount("/", Path("/"), "ext4", "/dev/sda1", frozenset(["rw", "relatime", "errors=remount-ro"]))
+    assert second == Mount("/", Path("/srv/a b"), "nfs4", "server:/export\\x", frozenset(["rw", "vers=4.2"]))
     assert len(parse_mounts(TABLE)) == 5
 
 

@@ -293,6 +293,14 @@ def test_a_socket_of_another_listener_is_found(daemon: Daemon, doctor: Doctor) -
         assert doctor() == (1, ["E613 var/console.sock"])
 
 
+def test_a_read_only_file_system_is_found(daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]) -> None:
+    spool = daemon.var / "spool"
+    spool.mkdir()
+    mounted("--bind", "-o", "ro", what=spool, point=spool)
+    assert "Read-only file system" in daemon.serve_rejected()
+    assert doctor() == (1, ["E608 var/spool"])
+
+
 def test_a_file_that_is_a_bind_mount_is_found(
     daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
 ) -> None:
