@@ -68,6 +68,8 @@ class Line(NamedTuple):
     fields: tuple[tuple[str, Any], ...] = ()
     # What stands before the message in a log in text.
     head: str = ""
+    # How many lost lines it reports. If it is lost itself, they are still to be reported.
+    missing: int = 0
 
 
 def _as_text(line: Line) -> str:
@@ -218,7 +220,7 @@ class Log:
     def _missing(self, wall_ms: int) -> list[Line]:
         """The line that reports how many lines are missing here; none if none are."""
         lost, self._lost = self._lost, 0
-        return [Line("warning", f"log lines missing here: {lost}", wall_ms)] if lost else []
+        return [Line("warning", f"log lines missing here: {lost}", wall_ms, missing=lost)] if lost else []
 
     def _write_lines(self) -> None:
         """The body of the writing thread."""
@@ -229,15 +231,20 @@ class Log:
             lost = self._write_all(item)
             with self._count_lock:
                 self._queued -= len(item)
-                self._lost += lost
-                self.lost_total += lost
+                self._count_lost(lost)
                 # When the queue is empty, no later line may come to report the lost ones.
                 missing = [] if lost or self._queued else self._missing(item[-1].wall_ms)
             if missing:
-                self._write_all(missing)
+                lost = self._write_all(missing)
+                with self._count_lock:
+                    self._count_lost(lost)
 
-    def _write_all(self, lines: list[Line]) -> int:
-        """Writes lines without Python's buffers and locks. Returns how many were not written as a whole."""
+    def _count_lost(self, lines: list[Line]) -> None:
+        self._lost += sum(line.missing or 1 for line in lines)
+        self.lost_total += sum(not line.missing for line in lines)
+
+    def _write_all(self, lines: list[Line]) -> list[Line]:
+        """Writes lines without Python's buffers and locks. Returns those that were not written as a whole."""
         texts = [self._format(line).encode(errors="backslashreplace") for line in lines]
         if self._ends_in_part:
             texts[0] = b"\n" + texts[0]
@@ -245,7 +252,7 @@ class Log:
         written = _write(self._descriptor, b"".join(texts))
         if written:
             self._ends_in_part = written not in ends
-        return len(lines) - bisect_right(ends, written)
+        return lines[bisect_right(ends, written) :]
 
     def reopen(self) -> None:
         """Continues in the file that has the name of the log file now, since a rotation has renamed the old one.

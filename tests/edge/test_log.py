@@ -23,7 +23,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log, _as_json, _as_text, open_log_file
 from schedappliance.engine.effects import LogMessage
 from schedappliance.model.appliance_file import usable_appliance_file
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # In its own process, since these hooks affect the whole process.
 EVERYBODY = """
@@ -340,6 +340,30 @@ def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_one
     assert first.endswith(" info the first is whole")
     assert len(f"{first}\n{torn}") == 60
     assert sorted(line.split(" ", 2)[2] for line in rest) == ["later", "log lines missing here: 2"]
+
+
+def test_all_lines_that_a_full_disk_has_lost_are_counted(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line of a lost turn, also when the line that reports earlier ones is lost, as often as that happens."""
+    write, is_full = os.write, [True]
+
+    def written(descriptor: int, data: bytes) -> int:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    log = Log("info", "text", SystemClock(), pipe[1])
+    monkeypatch.setattr("schedappliance.edge.log.os.write", written)
+    for number in range(1, 8):
+        turn(log, *many("lost", number))
+        eventually(lambda: not log._queued, "the attempt to write")
+    is_full.clear()
+    turn(log, "late")
+    log.close()
+    os.close(pipe[1])
+    assert messages(os.read(pipe[0], 65536)) == ["log lines missing here: 28", "late"]
+    assert log.lost_total == 28
 
 
 def test_lines_in_json_have_fields_of_their_own_and_static_ones(pipe: tuple[int, int]) -> None:
