@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import hold_data, hold_text
-from schedappliance.commands.view import View
+from schedappliance.commands.view import View, why_full
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.effects import ONLY_LATER, Answer
 from schedappliance.model.commands import FORMS, Command
@@ -50,6 +50,8 @@ def health(view: View, _command: Command) -> Outcome:
         troubles = (*troubles, f"the stanza files were rejected: {reason}")
     if loss := view.store.loss:
         troubles = (*troubles, loss)
+    if full := view.unless_degraded(lambda: why_full(view)):
+        troubles = (*troubles, f"no more jobs are accepted: {'; '.join(full)}")
     lines = [*troubles, *([f"held {hold_text(status.hold, view.zone)}"] if status.hold else [])]
     text = "".join(f"{line}\n" for line in lines) or "ok\n"
     data = {"live": True, "ready": status.is_ready, "troubles": list(troubles), "held": hold_data(status.hold)}

@@ -209,10 +209,17 @@ class View:
         return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
 
 
-def check_room(view: View) -> None:
-    """Raises Rejected when no more jobs are accepted."""
+def why_full(view: View) -> tuple[str, str] | None:
+    """Why no more jobs are accepted, and the remedy; None if they are."""
     limit = view.options.configuration.max_jobs
     if not view.store.jobs.has_numbers():
-        raise view.reject("E509", *NO_NUMBERS)
+        return NO_NUMBERS
     if view.store.jobs.total() >= limit:
-        raise view.reject("E509", f"there are already {limit} jobs", "delete some, or raise `max_jobs` in `sched`")
+        return f"there are already {limit} jobs", "delete some, or raise `max_jobs` in `sched`"
+    return None
+
+
+def check_room(view: View) -> None:
+    """Raises Rejected when no more jobs are accepted."""
+    if why := why_full(view):
+        raise view.reject("E509", *why)

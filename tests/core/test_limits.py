@@ -26,7 +26,9 @@ def test_no_more_jobs_are_accepted_than_max_jobs(either: Appliance, line: str) -
     answer = either.ask(line)
     assert (answer.error, [d.code for d in answer.diagnostics]) == (FULL, ["E509"])
     assert either.store.jobs.total() == 2
+    assert either.ask("health").output == f"no more jobs are accepted: {FULL}\n"
     either.say("sched delete example.com-000000001")
+    assert either.ask("health").output == "ok\n"
     either.say(line)
 
 
