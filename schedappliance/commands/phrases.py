@@ -107,7 +107,7 @@ def calendar_data(text: str | None) -> dict[str, Any]:
         rule = cached_rule(text)
     except UNREADABLE:
         return {"calendar": [text], "zone": None}
-    return {"calendar": list(rule.expressions), "zone": rule.zone}
+    return {"calendar": list(rule.expressions), "zone": rule.zone if rule.needs_zone else None}
 
 
 def calendar_words(view: View, text: str | None) -> str | None:
@@ -127,7 +127,7 @@ def calendar_options(view: View, text: str | None) -> list[str]:
 
 
 def _zone_of(view: View, rule: CalendarRule) -> Zone:
-    name = rule.zone or rule.read_expressions()[0].zone
+    name = rule.zone_to_show
     return view.schedules.zones.to_show(name) if name else view.zone
 
 

@@ -167,7 +167,7 @@ def _move_creation(state: State, by_ms: int) -> None:
 def zones_changed(state: State, event: ZonesChanged) -> None:
     """Takes other time zone data. Jobs whose next due time differs get the first due time after now."""
     before = state.schedules
-    state.schedules = Schedules(event.zones, state.schedules.days)
+    state.schedules = Schedules(event.zones, state.schedules.days, state.schedules.zone)
     state.unclaimable = frozenset()
     _follow_zones(state, before)
     for path in event.zones.damaged:

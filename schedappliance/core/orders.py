@@ -516,8 +516,8 @@ def take_jobs(
     jobs = state.store.jobs
     now = state.moment.wall
     before = state.schedules
-    if state.schedules.days != configuration.days:
-        state.schedules = Schedules(state.schedules.zones, configuration.days)
+    if (before.days, before.zone) != (configuration.days, configuration.zone):
+        state.schedules = Schedules(before.zones, configuration.days, configuration.zone)
     state.unclaimable = frozenset()
     boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
     concerned = [job for name, job in configuration.jobs.items() if names is None or name in names]

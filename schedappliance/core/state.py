@@ -577,7 +577,7 @@ def new_state(
         places=8 * cores,
         options=options,
         status=Status(pid, version, moment),
-        schedules=Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days),
+        schedules=Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days, options.configuration.zone),
         moment=moment,
         steady=moment,
         pruning=Pruning(keep),

@@ -36,11 +36,11 @@ class NoSchedule(Exception):
 
 
 class Schedules:
-    """The schedules of all jobs. `days`: the dates of the `days` stanzas."""
+    """The schedules of all jobs. `days`: the dates of the `days` stanzas. `zone`: that of `sched`."""
 
-    def __init__(self, zones: Zones, days: DayLists) -> None:
-        self.zones, self.days = zones, days
-        self._calendars = Calendars(zones, days)
+    def __init__(self, zones: Zones, days: DayLists, zone: str | None = None) -> None:
+        self.zones, self.days, self.zone = zones, days, zone
+        self._calendars = Calendars(zones, days, zone)
 
     def of(self, job: Job) -> Schedule:
         """The due times of a job that has a next one. Raises NoSchedule.
@@ -62,15 +62,17 @@ class Schedules:
             raise NoSchedule("its calendar in the store cannot be read") from error
 
     def zone_of(self, job: Job, instant_ms: int) -> Zone | None:
-        """The zone in which an instant of a calendar job is shown; None for another job, and if the zone is missing."""
+        """The zone in which an instant of a calendar job is shown; None for another job, and if the zone is missing.
+
+        None also for an interval, whose times are shown in the zone of `sched`, unless the instant is a due time.
+        """
         calendar = self.calendar_of(job)
         if calendar is None:
             return None
         explained = calendar.explain(instant_ms)
         if explained:
             return explained.zone
-        rule = read_rule(job.schedule or "")
-        name = rule.zone or rule.read_expressions()[0].zone
+        name = read_rule(job.schedule or "").zone_to_show
         return self.zones.get(name) if name else None
 
     def calendar_of(self, job: Job) -> Calendar | None:

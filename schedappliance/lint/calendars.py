@@ -114,7 +114,7 @@ class CalendarDoubts:
             return
         is_over = rule.until_ms is not None and rule.until_ms <= self.now_ms
         read = job.times["until" if is_over else rule.syntax]
-        calendar = calendar_of(rule, self.zones, self.configuration.days)
+        calendar = calendar_of(rule, self.zones, self.configuration.days, self.configuration.zone)
         for doubt in past_doubts(calendar, self.now_ms, read.node.span):
             yield doubt.diagnostic(read.source)
 

@@ -105,6 +105,13 @@ def test_a_table_shows_all_instants_in_one_zone(
     assert all(row["due"].endswith("Z") for row in rows(files, capsys, "--for", "2h"))
 
 
+def test_an_interval_with_options_has_no_zone_of_its_own(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stanzas = STORE.replace("}", 'zone = "Asia/Tokyo" }')
+    (files / "sched.conf").write_text(stanzas + JOB.replace("= 10", "= 1h until = 2030-01-01T00:00:00Z"))
+    preview(files, "--for", "2h")
+    assert " in UTC" not in capsys.readouterr().out
+
+
 def test_a_pattern_that_is_too_long_is_wrong_usage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         preview(files, "--job", "[" * 401)

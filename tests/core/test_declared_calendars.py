@@ -70,6 +70,32 @@ def test_the_zone_of_sched_can_be_set_on_the_console(appliance: Appliance) -> No
     assert shown(appliance, "report", 1)[0].endswith("T07:00:00+01:00")
 
 
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ("until = 2030-01-01T00:00:00Z", "until 2030-01-01T09:00:00+09:00"),
+        ("from = 2020-01-01T00:00:00Z", "from 2020-01-01T09:00:00+09:00"),
+        ("spread = 20m", ":00 plus "),
+        ("jitter = 20m", ":00 plus "),
+    ],
+)
+def test_an_interval_is_shown_in_the_zone_of_sched_which_decides_nothing(
+    appliance: Appliance, options: str, note: str
+) -> None:
+    """It was shown in UTC, which nobody has written."""
+    files = f'sched {{ zone = "Asia/Tokyo" }}\njob "poll" {{ every = 1h {options} command = "version" }}\n'
+    appliance.turn(appliance.read(files))
+    before, hour = planned(appliance, "poll"), shown(appliance, "poll", 1)[0][11:13]
+    text = "".join(appliance.say(f"sched {command} poll") for command in ("next", "show", "why"))
+    assert "+09:00" in text and "+00:00" not in text and "UTC" not in text
+    assert f"{hour if note.startswith(':') else ''}{note}" in text
+    assert appliance.data("sched show poll")["zone"] is None
+    appliance.turn(appliance.read(files.replace("Asia/Tokyo", "Europe/Berlin")))
+    assert "1 unchanged" in appliance.logged()
+    assert planned(appliance, "poll") == before
+    assert shown(appliance, "poll", 1)[0].endswith("+01:00")
+
+
 def test_expressions_and_days_can_be_set_on_the_console(appliance: Appliance) -> None:
     appliance.say('config set job report cron "0 12 24,25 12 *"')
     assert shown(appliance, "report", 1) == ["2023-12-24T12:00:00+01:00"]

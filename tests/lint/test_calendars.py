@@ -61,6 +61,13 @@ def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
     assert {other for other, _ in reported} <= {code, "W404", "W416"}
 
 
+def test_the_last_due_time_of_an_interval_is_shown_in_the_zone_of_sched() -> None:
+    text = f'sched {{ zone = "Asia/Tokyo" }}\n{PROGRAM}job "j" {{ every = 1h until = 2020-01-01 command = "run p" }}'
+    configuration = load(ROOT, held({"sched.conf": text})).configuration
+    (doubt,) = CalendarDoubts(configuration, Zones(this_machine()), NOW_MS)
+    assert doubt.message == "it is not due any more: its last due time was 2020-01-01T23:00:00+09:00"
+
+
 @pytest.mark.parametrize(
     "text",
     [

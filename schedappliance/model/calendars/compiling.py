@@ -30,10 +30,11 @@ MAX_CALENDARS = 65_536
 
 
 class Calendars:
-    """The calendars of one generation by their texts: each is made once."""
+    """The calendars of one generation by their texts: each is made once. `zone`: that of `sched`."""
 
-    def __init__(self, zones: Zones, days: DayLists) -> None:
+    def __init__(self, zones: Zones, days: DayLists, zone: str | None = None) -> None:
         self.zones = zones
+        self._zone = zone
         self._days = DueDays(days)
         self._calendars: dict[str, Calendar] = {}
 
@@ -45,7 +46,9 @@ class Calendars:
                 self._calendars.clear()
                 self._days = DueDays(self._days.lists)
             rule = read_rule(text)
-            calendar = self._calendars[text] = _compiled(rule, rule.read_expressions(), self.zones, self._days)
+            calendar = self._calendars[text] = _compiled(
+                rule, rule.read_expressions(), self.zones, self._days, self._zone
+            )
         return calendar
 
 
@@ -87,21 +90,23 @@ class DueDays:
         return sets[0] if len(sets) == 1 else AnyOf(sets)
 
 
-def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists) -> Calendar:
-    """The calendar of a rule.
+def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists, zone: str | None = None) -> Calendar:
+    """The calendar of a rule. `zone`: that of `sched`, in which the times of a rule without a zone are shown.
 
     Raises UnknownZone, InvalidValue for an invalid expression, and KeyError for an unknown list of days.
     """
-    return _compiled(rule, rule.read_expressions(), zones, DueDays(days))
+    return _compiled(rule, rule.read_expressions(), zones, DueDays(days), zone)
 
 
 def calendar_of_expression(expression: Expression, zone: str, zones: Zones) -> Calendar:
     """The calendar of one expression alone. `zone`: for an expression without a zone inside. Raises UnknownZone."""
-    return _compiled(CalendarRule(syntax="cron", expressions=(), zone=zone), [expression], zones, DueDays({}))
+    return _compiled(CalendarRule(syntax="cron", expressions=(), zone=zone), [expression], zones, DueDays({}), zone)
 
 
-def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DueDays) -> Calendar:
-    groups = _groups(rule, expressions, zones, days)
+def _compiled(
+    rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DueDays, shown_in: str | None
+) -> Calendar:
+    groups = _groups(rule, expressions, zones, days) if rule.needs_zone else _interval(rule, zones.to_show(shown_in))
     # Only expressions make several groups, one for each zone.
     zoned = [group.instants for group in groups if isinstance(group.instants, Instants)]
     nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined(zoned)
@@ -113,15 +118,19 @@ def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zone
 
 
 def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DueDays) -> tuple[Group, ...]:
-    if every := rule.every:
-        zone = zones.get(rule.zone or "")
-        open_times = OpenTimes(zone, map(read_window, rule.within)) if rule.within else None
-        return (Group(zone, EveryInstants(every, zone, open_times), ()),)
+    if rule.every:
+        return _interval(rule, zones.get(rule.zone or ""))
     members: dict[tuple[Zone, ClockRule], list[Expression]] = {}
     for expression in expressions:
         zone = zones.get(expression.zone or rule.zone or "")
         members.setdefault((zone, rule.clock_rule(expression)), []).append(expression)
     return tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
+
+
+def _interval(rule: CalendarRule, zone: Zone) -> tuple[Group, ...]:
+    assert rule.every
+    open_times = OpenTimes(zone, map(read_window, rule.within)) if rule.within else None
+    return (Group(zone, EveryInstants(rule.every, zone, open_times), ()),)
 
 
 def _group(rule: CalendarRule, expressions: Sequence[Expression], zone: Zone, clock: ClockRule, days: DueDays) -> Group:

@@ -109,6 +109,16 @@ class CalendarRule:
             separators=(",", ":"),
         )
 
+    @property
+    def needs_zone(self) -> bool:
+        """Whether a zone decides its due times: none does for an interval at all times of day."""
+        return self.syntax != "every" or bool(self.within)
+
+    @property
+    def zone_to_show(self) -> str | None:
+        """The zone in which its times are shown, that of the first expression if they differ. None: that of `sched`."""
+        return (self.zone or self.read_expressions()[0].zone) if self.needs_zone else None
+
     def undelayed(self) -> CalendarRule:
         """The rule without its delays: the same one for all jobs with these options, except with `~`."""
         return replace(self, spread=0, jitter=0, seed=self.seed if self.picks_values else "")
