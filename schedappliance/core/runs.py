@@ -51,12 +51,8 @@ from schedappliance.engine.attempts import (
 )
 from schedappliance.engine.effects import DiscardOutput, StartProgram
 from schedappliance.engine.events import (
-    OutputEmptied,
-    OutputsChecked,
-    OutputUnreadable,
     ProgramEnded,
     ProgramNotStarted,
-    ProgramOutput,
     ProgramStarted,
 )
 from schedappliance.engine.reasons import (
@@ -379,8 +375,17 @@ def program_ended(state: State, event: ProgramEnded) -> None:
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
-    _finish(state, event.key.run, replace(event.exit, ended_ms=_true_end(state, event)))
+    _finish(state, event.key.run, _cause_of(state, event))
     state.effects.append(DiscardOutput(event.key))
+
+
+def _cause_of(state: State, event: ProgramEnded) -> Cause:
+    """How a program ended. If its keeper was killed before it reported the start, and it wrote nothing, it may not have run."""
+    if event.exit == Exit() and not event.output_bytes:
+        attempt = state.store.runs.attempt(event.key)
+        if attempt is not None and attempt.process is None:
+            return Lost(PERHAPS_NOT_STARTED)
+    return replace(event.exit, ended_ms=_true_end(state, event))
 
 
 def _true_end(state: State, event: ProgramEnded) -> int | None:
@@ -391,33 +396,6 @@ def _true_end(state: State, event: ProgramEnded) -> int | None:
     now, ended_ms = state.moment, event.exit.ended_ms
     began_ms = now.wall - (now.boot - state.running[event.key.run].started_at)
     return ended_ms if ended_ms is not None and began_ms <= ended_ms <= now.wall else None
-
-
-def output_kept(state: State, event: ProgramOutput) -> None:
-    """Stores the output of a program whose end is stored already. The run may have been pruned meanwhile."""
-    if state.store.runs.past(event.key.run) is not None:
-        state.store.runs.add_output(event.key, event.output, event.output_bytes)
-
-
-def output_emptied(state: State, event: OutputEmptied) -> None:
-    name = state.named(event.key.run)
-    remedy = "stop it, or redirect its output"
-    state.log(
-        "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
-    )
-
-
-def output_unreadable(state: State, event: OutputUnreadable) -> None:
-    state.log("warning", f"the output of run {state.named(event.key.run)} cannot be read: {event.reason}")
-
-
-def outputs_checked(state: State, event: OutputsChecked) -> None:
-    """Degrades the appliance while outputs cannot be written. No program starts meanwhile, since each start would fail."""
-    if event.problem and event.problem != state.status.outputs:
-        state.log("error", f"degraded: {event.problem}; programs wait; trying again every second")
-    elif state.status.outputs and event.problem is None:
-        state.log("info", "outputs can be written again")
-    state.status = replace(state.status, outputs=event.problem)
 
 
 # Ends of attempts

@@ -37,7 +37,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.core import runs
+from schedappliance.core import outputs, runs
 from schedappliance.core.alert_limits import limit_alerts
 from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import defer_job_for_users
@@ -526,13 +526,13 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     SpoolSeen: spool_seen,
     ProgramStarted: runs.program_started,
     ProgramNotStarted: runs.program_not_started,
-    OutputsChecked: runs.outputs_checked,
-    OutputEmptied: runs.output_emptied,
-    OutputUnreadable: runs.output_unreadable,
+    OutputsChecked: outputs.outputs_checked,
+    OutputEmptied: outputs.output_emptied,
+    OutputUnreadable: outputs.output_unreadable,
     OutputRead: answer_parked,
     PreviewMade: answer_parked,
     ProgramEnded: runs.program_ended,
-    ProgramOutput: runs.output_kept,
+    ProgramOutput: outputs.output_kept,
     FilesRead: files_read,
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,

@@ -266,7 +266,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The appliance ended before it learned how the program ended."""
+    """The appliance, or the keeper that started the program, ended before it told how the program ended."""
 
     reason: Reason
 

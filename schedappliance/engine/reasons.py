@@ -68,7 +68,7 @@ NOT_AUTHORIZED = Reason("not authorized")
 TIMEOUT = Reason("the program's timeout passed")
 STOPPED = Reason("the appliance was stopped")
 WHILE_RUNNING = Reason("the appliance ended while it ran")
-PERHAPS_NOT_STARTED = Reason("the appliance ended while it was being started; it may not have run")
+PERHAPS_NOT_STARTED = Reason("the appliance or its keeper ended before its start was reported; it may not have run")
 OUTLIVED = Reason("its keeper was killed; its exit status is not known")
 
 

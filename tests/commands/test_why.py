@@ -279,6 +279,19 @@ def perhaps_not_started(appliance: Appliance) -> Reason:
     return reasons.PERHAPS_NOT_STARTED
 
 
+def perhaps_not_started_by_its_keeper(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ended(FIRST, None))
+    return reasons.PERHAPS_NOT_STARTED
+
+
+def outlived_with_output(appliance: Appliance) -> Reason:
+    """Its start was not reported, but its output shows it."""
+    scheduled(appliance)
+    appliance.turn(ended(FIRST, None, output=b"said"))
+    return reasons.OUTLIVED
+
+
 def outlived(appliance: Appliance) -> Reason:
     scheduled(appliance)
     appliance.restart(stanzas=files(), survivors={AttemptKey(FIRST, 1): ProcessKey(300, 7)})
@@ -434,8 +447,8 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "TIMEOUT": [timeout],
     "STOPPED": [stopped],
     "WHILE_RUNNING": [while_running],
-    "PERHAPS_NOT_STARTED": [perhaps_not_started],
-    "OUTLIVED": [outlived],
+    "PERHAPS_NOT_STARTED": [perhaps_not_started, perhaps_not_started_by_its_keeper],
+    "OUTLIVED": [outlived, outlived_with_output],
     "undeclared": [undeclared],
     "unfit": [unfit, unset],
     "rejected": [rejected],

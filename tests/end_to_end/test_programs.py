@@ -18,7 +18,7 @@ program "env" { argv = ( "/usr/bin/env" ) env = [ EXPIRY = "%{message_expiration
 program "fds" { argv = ( "/bin/ls" "-l" "/proc/self/fd" ) }
 program "where" { argv = ( "/bin/sh" "-c" "pwd; umask; cat /proc/$$/stat; cat" ) cwd = "/usr" }
 program "home" { argv = ( "/bin/pwd" ) }
-program "lost" { argv = ( "/bin/pwd" ) cwd = "/nonexistent" }
+program "lost" { argv = ( "/bin/pwd" ) cwd = "/proc/nowhere" }
 program "nodir" { argv = ( "/bin/pwd" ) cwd = "/etc/passwd" }
 program "none" { argv = ( "/nonexistent/program" ) }
 program "denied" { argv = ( "/etc/passwd" ) }
@@ -114,7 +114,7 @@ def test_an_option_is_inserted_at_launch_and_never_splits_an_argument(appliance:
 
 
 REASONS = {
-    "lost": "cannot start in /nonexistent: No such file or directory",
+    "lost": "cannot start in /proc/nowhere: No such file or directory",
     "nodir": "cannot start in /etc/passwd: Not a directory",
     "none": "cannot start /nonexistent/program: No such file or directory",
     "denied": "cannot start /etc/passwd: Permission denied",

@@ -298,7 +298,8 @@ class Supervisor:
         self.lingering = {name: other for name, other in self.lingering.items() if other is not link}
         if link.is_up:
             message = "the keeper, process %d, was killed; the exit statuses of %s are lost"
-            self.logger.error(message, link.pid, counted(len(lost), "running program"))
+            running = sum(process.pid > 0 for process in lost.values())
+            self.logger.error(message, link.pid, counted(running, "running program"))
         task = partial(self._look_for if link.is_up else self._explain_keeper, link, lost)
         again = self.loop.clock.moment().boot + LOOK_AGAIN_MS
         self.loop.alarms.at(again, partial(self.collector.worker.submit, task))

@@ -307,7 +307,7 @@ def test_a_program_has_all_groups_of_its_user(edge: Edge) -> None:
     [
         (("/nonexistent/program",), "/", "cannot start /nonexistent/program: No such file or directory"),
         (("/etc/passwd",), "/", "cannot start /etc/passwd: Permission denied"),
-        (("/bin/pwd",), "/nonexistent", "cannot start in /nonexistent: No such file or directory"),
+        (("/bin/pwd",), "/proc/nowhere", "cannot start in /proc/nowhere: No such file or directory"),
         (("/bin/pwd",), "/etc/passwd", "cannot start in /etc/passwd: Not a directory"),
         (("/bin/echo", "a\0b"), "/", f"cannot start /bin/echo: {INVALID}"),
         (("/bin/echo", "\ud800"), "/", None),
@@ -447,14 +447,17 @@ def test_an_earlier_output_has_its_own_path_in_the_log(edge: Edge, caplog: pytes
     assert f"an earlier output {earlier};" in caplog.text
 
 
-def test_a_request_that_a_killed_keeper_may_have_read_is_not_made_again(edge: Edge) -> None:
-    """Nobody knows whether the program ran."""
+def test_a_request_that_a_killed_keeper_may_have_read_is_not_made_again(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows whether the program ran, so it does not count as running."""
     edge.output("true")
     stopped(edge)
     key = edge.start("true")
     requested(edge, key)
     killed(edge)
     assert edge.heard(ProgramEnded, key).exit == Exit()
+    assert "the exit statuses of 0 running programs are lost" in caplog.text
     assert edge.output("echo more") == ["more"]
 
 
