@@ -99,7 +99,10 @@ def lock_descriptor(descriptor: int, path: Path) -> None:
 
 def _holds_text(descriptor: int) -> bool:
     """Whether a file has other content than a pid. After a power cut, zeros may be in place of a pid."""
-    text = os.pread(descriptor, 32, 0).strip(b"\0").strip()
+    text = b""
+    # A disk that cannot be read is not the fault of this file.
+    with contextlib.suppress(OSError):
+        text = os.pread(descriptor, 32, 0).strip(b"\0").strip()
     return bool(text) and not text.isdigit()
 
 
