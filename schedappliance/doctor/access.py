@@ -204,7 +204,7 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
         if is_output and not has_its_kind:
             message = "it is a link or not a directory: no program can start"
             yield path_diagnostic("E616", step.path, message, "move it away: the appliance creates the directory again")
-        elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+        elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO) and not facts.store_refusal:
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
             yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {as_argument(step.path)}`")

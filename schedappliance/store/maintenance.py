@@ -14,6 +14,7 @@ from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
 from schedappliance.store.files import BESIDE, size_limit
+from schedappliance.store.opening import unopenable
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID, check_schema
@@ -62,7 +63,7 @@ def original(path: Path) -> str | None:
 
 
 def why_unknown(path: Path) -> Unusable | None:
-    """Why `serve` rejects the schema of a store; None if it knows the schema. Raises Unusable for a file that cannot be read."""
+    """Why `serve` rejects a store; None if it knows the schema. Raises Unusable as `serve` for a file that cannot be read."""
 
     def reason(store: sqlite3.Connection) -> Unusable | None:
         try:
@@ -74,7 +75,7 @@ def why_unknown(path: Path) -> Unusable | None:
     try:
         return read_only(path, reason)
     except SQLITE_ERRORS as error:
-        raise _cannot_read(path, error) from error
+        raise unopenable(path, error) from error
 
 
 def schema(path: Path) -> int:

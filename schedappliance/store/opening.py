@@ -19,7 +19,7 @@ from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_f
 from schedappliance.store.files import LOG, closed_beside, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
-from schedappliance.store.schema import APPLICATION_ID, check_schema, migrate, migrations
+from schedappliance.store.schema import check_schema, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
@@ -159,7 +159,7 @@ def _open_for_writing(path: Path) -> _Opened:
     checked = _look_at_crashed(path)
     connection = connect(str(path))
     try:
-        version = _version(connection, path)
+        version = check_schema(connection, path)
         if checked is None:
             checked = _check(connection, path)
         write_ahead(connection)
@@ -174,7 +174,7 @@ def _open_view(path: Path) -> _Opened:
     """Only a store with the newest schema can be read. Raises Unusable and sqlite3.Error."""
     connection = open_view(path)
     try:
-        if _version(connection, path) < migrations()[-1][0]:
+        if check_schema(connection, path) < migrations()[-1][0]:
             raise Full
         return _Opened(connection, _check(connection, path), is_upgraded=False, is_view=True)
     except BaseException:
@@ -188,7 +188,7 @@ def copied(source: sqlite3.Connection, path: Path) -> Database:
     Raises Unusable for a file that cannot be a store, and sqlite3.Error.
     """
     _check_length(path)
-    version = _version(source, path)
+    version = check_schema(source, path)
     _check(source, path)
     connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
     connection.text_factory = replace_invalid
@@ -244,7 +244,7 @@ def _look_at_crashed(path: Path) -> bool | None:
         return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
-        _version(connection, path)
+        check_schema(connection, path)
         return _check(connection, path)
     finally:
         connection.close()
@@ -272,13 +272,3 @@ def unopenable(path: Path, error: Exception) -> Unusable:
         remedy = f"another process is writing to it: `fuser {as_argument(path)}` shows which"
     reason = error.strerror if isinstance(error, OSError) else error
     return Unusable(f"cannot open the store {path}: {reason}", remedy)
-
-
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema version of a file, 0 for a new one. Raises Unusable for a database of another program, or a newer schema."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION_ID and (tables or version or application):
-        raise Unusable(f"the database belongs to another program: {path}", "name another file in `backing_store`")
-    return check_schema(connection, path)

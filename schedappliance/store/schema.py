@@ -24,13 +24,19 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> int:
-    """Returns the schema version of a store, 0 for an empty file. Raises Unusable for what no migration leads to."""
+    """Returns the schema version of a store, 0 for an empty file.
+
+    Raises Unusable for a database of another program, and for what no migration leads to.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    has_tables = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
+    if application != APPLICATION_ID and (has_tables or version or application):
+        raise Unusable(f"the database belongs to another program: {path}", "name another file in `backing_store`")
     newest = migrations()[-1][0]
     if version > newest:
         message = f"the store {path} has schema {version}, and this version knows schemas up to {newest}"
         raise Unusable(message, "install the newer version again, or restore a backup")
-    has_tables = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
     if version < 0 or (version == 0 and has_tables):
         raise Unusable(f"the store {path} has schema {version}, which no version has written", "restore a backup")
     present, right = _tables(connection), _tables_of(version)

@@ -228,6 +228,33 @@ def test_a_store_of_a_newer_version_is_found(
     assert "has schema 1000, and this version knows schemas up to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("header", ["", "PRAGMA application_id = 1234", "PRAGMA user_version = 10"])
+def test_the_database_of_another_program_is_found(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], header: str
+) -> None:
+    """The remedies told to restore a backup over it, and to close it to its own program."""
+    path = daemon.var / "sched.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(f"CREATE TABLE bookmarks (a); {header}")
+    path.chmod(0o644)
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+    finding, _ = capsys.readouterr().out.splitlines()
+    problem = f"the database belongs to another program: {path}; name another file in `backing_store`"
+    assert finding.endswith(f": E610 {problem}")
+    assert problem in daemon.serve_rejected()
+
+
+@pytest.mark.parametrize("content", [b"text\n", b"text\n" * 1000])
+def test_a_store_that_is_not_a_database_is_found(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = daemon.var / "sched.db"
+    path.write_bytes(content)
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+    finding, _ = capsys.readouterr().out.splitlines()
+    assert f": E610 not a SQLite database: {path}; name another file in `backing_store`, or move" in finding
+
+
 def test_a_directory_of_the_store_that_the_first_start_creates_is_no_problem(daemon: Daemon, doctor: Doctor) -> None:
     shutil.rmtree(daemon.root / "var")
     assert doctor() == (0, [])
