@@ -237,6 +237,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str,
         cores=usable_processors(),
         keep=Keep(frame.file.keep_ms, frame.file.keep_results),
         zones=zones,
+        uid=os.geteuid(),
     )
     state.status = replace(state.status, last_good=first.degraded)
     if first.degraded:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.shares import kept_of
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Status:
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
     cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `unstored`:
     the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `hold`:
-    the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over.
+    the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over. `trusted`: the uids of root
+    and of the user of the appliance.
     """
 
     pid: int
@@ -87,6 +89,7 @@ class Status:
     warnings: tuple[str, ...] = ()
     last_hold: Hold | None = None
     hold: Hold | None = None
+    trusted: frozenset[int] = frozenset({0})
 
     @property
     def trouble_list(self) -> tuple[str, ...]:
@@ -209,17 +212,24 @@ class View:
         return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
 
 
-def why_full(view: View) -> tuple[str, str] | None:
-    """Why no more jobs are accepted, and the remedy; None if they are."""
+def why_full(view: View, is_trusted: bool) -> tuple[str, str] | None:
+    """Why no more jobs of some users are accepted, and the remedy; None if they are.
+
+    `is_trusted`: of root or the user of the appliance. A part of the jobs is kept for them, which nobody else can use up.
+    """
     limit = view.options.configuration.max_jobs
     if not view.store.jobs.has_numbers():
         return NO_NUMBERS
-    if view.store.jobs.total() >= limit:
-        return f"there are already {limit} jobs", "delete some, or raise `max_jobs` in `sched`"
-    return None
+    total, kept = view.store.jobs.total(), kept_of(limit)
+    if total < (limit if is_trusted else limit - kept):
+        return None
+    remedy = "delete some, or raise `max_jobs` in `sched`"
+    if total >= limit:
+        return f"there are already {limit} jobs", remedy
+    return f"there are already {total} jobs, and {kept} more are kept for root and the user of the appliance", remedy
 
 
 def check_room(view: View) -> None:
     """Raises Rejected when no more jobs are accepted."""
-    if why := why_full(view):
+    if why := why_full(view, view.order.user.uid in view.status.trusted):
         raise view.reject("E509", *why)

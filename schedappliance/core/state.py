@@ -564,11 +564,12 @@ def new_state(
     cores: int,
     keep: Keep = KEEP,
     zones: Zones | None = None,
+    uid: int = 0,
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
 
-    `boot_id`: that of this boot, empty if it is hidden. `zones`: None takes the zone data of this machine, and UTC as its
-    own zone.
+    `uid`: of the user of the appliance. `boot_id`: that of this boot, empty if it is hidden. `zones`: None takes the zone
+    data of this machine, and UTC as its own zone.
     """
     options = with_overrides(configuration, store.settings.overrides())
     state = State(
@@ -576,7 +577,7 @@ def new_state(
         boot=this_boot(boot_id, moment, *store.settings.last_tick()),
         places=8 * cores,
         options=options,
-        status=Status(pid, version, moment),
+        status=Status(pid, version, moment, trusted=frozenset({0, uid})),
         schedules=Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days, options.configuration.zone),
         moment=moment,
         steady=moment,

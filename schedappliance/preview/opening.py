@@ -102,6 +102,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
         boot_id=point.boot_id,
         cores=point.cores,
         zones=Zones(this_machine()),
+        uid=os.geteuid(),
     )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     runs.calendar_of = lambda job: state.schedules.calendar_of(job)

@@ -8,12 +8,13 @@ import pytest
 
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.support.core import SECOND, STANZAS, Appliance, dump, ended
+from tests.support.core import OPERATOR, SECOND, STANZAS, Appliance, dump, ended
 
 FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
+GUEST = User(2000, "guest")
 LIMITED = f"sched {{ max_jobs = 2 }}\n{STANZAS}"
 JOBS = "".join(f'job "j{number}" {{ every = 3600 command = pid }}\n' for number in range(3))
 SHORT = f"sched {{ history = 10 }}\n{STANZAS}"
@@ -28,8 +29,25 @@ def test_no_more_jobs_are_accepted_than_max_jobs(either: Appliance, line: str) -
     assert either.store.jobs.total() == 2
     assert either.ask("health").output == f"no more jobs are accepted: {FULL}\n"
     either.say("sched delete example.com-000000001")
-    assert either.ask("health").output == "ok\n"
     either.say(line)
+
+
+def test_the_last_jobs_are_kept_for_root_and_the_user_of_the_appliance(either: Appliance) -> None:
+    """Otherwise a user whose role allows one command could keep all others from everything."""
+    full = (
+        "there are already 14 jobs, and 2 more are kept for root and the user of the appliance; "
+        "delete some, or raise `max_jobs` in `sched`"
+    )
+    either.turn(either.read(f"sched {{ max_jobs = 16 }}\n{STANZAS}"))
+    for _ in range(14):
+        assert either.ask("health").output == "ok\n"
+        assert either.ask("sched in 600 pid", GUEST).ok
+    assert either.ask("sched in 600 pid", GUEST).error == full
+    assert either.ask("run hello", GUEST).error == full
+    assert either.ask("health").output == f"no more jobs are accepted: {full}\n"
+    for user in (OPERATOR, User(0, "root")):
+        assert either.ask("sched in 600 pid", user).ok
+    assert either.ask("sched in 600 pid").error == FULL.replace("2", "16")
 
 
 def test_a_job_that_is_done_makes_space_for_another(either: Appliance) -> None:

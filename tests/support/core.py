@@ -209,7 +209,16 @@ def new_core(
 ) -> Core:
     """A core that is not started."""
     state = new_state(
-        store, configuration, moment, pid=4711, version="1.2.3", boot_id=boot_id, cores=2, keep=keep, zones=zones
+        store,
+        configuration,
+        moment,
+        pid=4711,
+        version="1.2.3",
+        boot_id=boot_id,
+        cores=2,
+        keep=keep,
+        zones=zones,
+        uid=OPERATOR.uid,
     )
     return Core(state)
 
