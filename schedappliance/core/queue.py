@@ -1,5 +1,8 @@
 """The waiting runs, by the cause of the wait: no free place, their program's limit, an earlier run, an instant, a user look-up.
 
+Runs of trusted users (root and the user of the appliance) and of guests (all others) wait for a place in two lanes, since
+some places are kept for trusted users.
+
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else. A turn that fails
 undoes its changes.
 """
@@ -13,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from schedappliance.engine.records import RunKey
 
-Where = Literal["ready", "limited", "blocked", "delayed", "unidentified"]
+Where = Literal["ready", "guests", "limited", "blocked", "delayed", "unidentified"]
 
 
 class Waiter(NamedTuple):
@@ -22,20 +25,22 @@ class Waiter(NamedTuple):
     sequence: int
     key: RunKey
     program: str
+    is_trusted: bool = True
 
 
 class LaneName(NamedTuple):
     """What the runs of a lane wait for.
 
-    `ready`: a free place. `limited`: the limit of the program `of`. `blocked`: the earlier runs of the job `of`.
-    `delayed`: an instant. `unidentified`: the look-up of the user whose uid is `of`.
+    `ready`: a free place. `guests`: a free place that is not kept for trusted users. `limited`: the limit of the program
+    `of`. `blocked`: the earlier runs of the job `of`. `delayed`: an instant. `unidentified`: the look-up of the user whose
+    uid is `of`.
     """
 
     where: Where
     of: int | str | None = None
 
 
-READY, DELAYED = LaneName("ready"), LaneName("delayed")
+READY, GUESTS, DELAYED = LaneName("ready"), LaneName("guests"), LaneName("delayed")
 
 
 class Position(NamedTuple):
@@ -123,11 +128,15 @@ class WaitingRuns:
     @property
     def has_ready(self) -> bool:
         """Whether a run waits for nothing but a free place."""
-        return READY in self.lanes
+        return READY in self.lanes or GUESTS in self.lanes
+
+    def has_ready_for(self, guests_fit: bool) -> bool:
+        """The same, if guests get a place or not."""
+        return READY in self.lanes or (guests_fit and GUESTS in self.lanes)
 
     def add(self, waiter: Waiter) -> None:
         """Lets a run wait for a free place."""
-        self._enter(Position(0, waiter, READY))
+        self._enter(Position(0, waiter, READY if waiter.is_trusted else GUESTS))
 
     def block(self, waiter: Waiter) -> None:
         """Lets a run wait until the job's earlier runs have ended."""
@@ -209,13 +218,22 @@ class WaitingRuns:
         while (instant := self.next_attempt()) is not None and instant <= boot_ms:
             self._release(DELAYED)
 
-    def take(self, has_room: Callable[[str], bool]) -> Waiter | None:
-        """Removes and returns the next run to start. Runs whose program has no room move to the lane of its limit."""
-        while waiter := self._pop(READY):
+    def take(self, has_room: Callable[[str], bool], guests_fit: bool) -> Waiter | None:
+        """Removes and returns the next run to start. Runs whose program has no room move to the lane of its limit.
+
+        `guests_fit`: whether guests get a place.
+        """
+        while waiter := self._pop(self._first_ready(guests_fit)):
             if has_room(waiter.program):
                 return waiter
             self._enter(Position(0, waiter, LaneName("limited", waiter.program)))
         return None
+
+    def _first_ready(self, guests_fit: bool) -> LaneName:
+        """The lane whose first run was claimed first."""
+        if not guests_fit or GUESTS not in self.lanes:
+            return READY
+        return GUESTS if READY not in self.lanes else min(READY, GUESTS, key=lambda name: self.lanes[name].first())
 
     def release_program(self, program: str) -> None:
         """Releases one run that waits for the program's limit, after a run has ended or the limit was raised."""
@@ -262,7 +280,7 @@ class WaitingRuns:
             self.changes.append((position, False))
         # A removed run may be the one that `release_program` has released. Then the next one of its program may go on.
         for position in positions:
-            if position.lane.where in ("ready", "unidentified"):
+            if position.lane.where in ("ready", "guests", "unidentified"):
                 self.release_program(position.waiter.program)
         return [position.waiter.key for position in positions]
 

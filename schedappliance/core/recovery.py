@@ -121,7 +121,14 @@ def _running(state: State, attempt: Attempt) -> Running:
         # Times of another boot cannot be compared.
         started_at = state.moment.boot - max(0, state.moment.wall - attempt.started_ms)
     return Running(
-        attempt.key, attempt.program, kill_after, term_at, success=success, stopped_by=by, started_at=started_at
+        attempt.key,
+        attempt.program,
+        kill_after,
+        term_at,
+        success=success,
+        stopped_by=by,
+        started_at=started_at,
+        is_trusted=state.trusts(state.store.runs.next_start(attempt.key.run).user),
     )
 
 

@@ -51,7 +51,7 @@ class LiveRuns(Undoable[int, int]):
 
 
 class RunningPrograms(Undoable[RunKey, Running]):
-    """The running programs by their runs, counted by job and by program, with their deadlines.
+    """The running programs by their runs, counted by job, by program and by trust, with their deadlines.
 
     `deadlines` is a heap of hints. A hint is outdated when its program has ended or has another deadline. A turn only
     adds hints, so that undoing it loses none. Outdated hints are removed between turns.
@@ -61,20 +61,25 @@ class RunningPrograms(Undoable[RunKey, Running]):
         super().__init__()
         self._of_job: dict[int, dict[RunKey, None]] = {}
         self._of_program: Counter[str] = Counter()
+        # How many belong to guests.
+        self.of_guests = 0
         self.deadlines: list[tuple[int, RunKey]] = []
 
     def _put(self, key: RunKey, value: Running | None) -> None:
         before = self._values.get(key)
         super()._put(key, value)
         if before is not None:
-            self._uncount(key, before.program)
+            self._uncount(key, before)
         if value is not None:
             self._of_job.setdefault(key.job, {})[key] = None
             self._of_program[value.program] += 1
+            self.of_guests += not value.is_trusted
             if value.deadline is not None and (before is None or before.deadline != value.deadline):
                 heappush(self.deadlines, (value.deadline, key))
 
-    def _uncount(self, key: RunKey, program: str) -> None:
+    def _uncount(self, key: RunKey, before: Running) -> None:
+        program = before.program
+        self.of_guests -= not before.is_trusted
         del self._of_job[key.job][key]
         if not self._of_job[key.job]:
             del self._of_job[key.job]
@@ -141,8 +146,9 @@ class InstantPrograms:
     """
 
     takes_no_time: Callable[[Job], bool] = no_program
-    # How many places they keep: of all places, and of those of each program.
+    # How many places they keep: of all places, of those of guests, and of those of each program.
     places: int = 0
+    of_guests: int = 0
     of_program: Counter[str] = field(default_factory=Counter)
     # False if a command is due beside the programs: it could see their runs, and stop them.
     _are_alone: bool = False
@@ -155,11 +161,12 @@ class InstantPrograms:
     def includes(self, job: Job) -> bool:
         return self._are_alone and self.takes_no_time(job)
 
-    def take_place(self, program: str) -> None:
+    def take_place(self, program: str, is_trusted: bool) -> None:
         self.places += 1
+        self.of_guests += not is_trusted
         self.of_program[program] += 1
 
     def leave(self) -> None:
         """Frees all places at the end of a turn."""
-        self.places = 0
+        self.places = self.of_guests = 0
         self.of_program.clear()

@@ -66,8 +66,9 @@ from schedappliance.engine.reasons import (
     Reason,
     stopped_by,
 )
-from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
+from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, User, job_id, run_id
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences
+from schedappliance.engine.shares import kept_of
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
@@ -100,11 +101,11 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         return
     if admission is Admission.REPLACE:
         _replace_siblings(state, job.number)
-    others_wait = state.queue.number and state.queue.has_ready
-    may_start = admission is Admission.START and not others_wait
+    is_behind = state.queue.number and state.queue.has_ready
+    may_start = admission is Admission.START and not is_behind
     if may_start and not catching_up and _ends_at_once(state, job, key, due_ms, command.words[0]):
         return
-    if may_start and _has_room(state, command.words[0]):
+    if may_start and _has_room(state, command.words[0], state.trusts(job.user)):
         first = AttemptKey(key, FIRST_ATTEMPT)
         # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
         may_deliver = job.kind == "run" and job.origin == "stanza"
@@ -112,7 +113,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         effect = _start_program(state, first, due_ms, launch, job.on_failure_of, may_deliver)
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
-        _launch(state, launch.program, effect, waited_ms=0)
+        _launch(state, launch.program, effect, job.user, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
 
@@ -123,8 +124,9 @@ def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str
     if not instant.includes(job):
         return False
     why = None
-    if _has_room(state, program):
-        instant.take_place(program)
+    is_trusted = state.trusts(job.user)
+    if _has_room(state, program, is_trusted):
+        instant.take_place(program, is_trusted)
     elif instant.of_program[program] or (instant.places and _program_has_room(state, program)):
         why = NO_PLACE
     else:
@@ -149,7 +151,8 @@ def _queue(
 ) -> None:
     why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
-    waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
+    sequence = state.store.runs.add(job, run, state.moment.wall)
+    waiter = Waiter(sequence, key, command.words[0], state.trusts(job.user))
     state.note_claim(key, RunState.QUEUED)
     # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
     if admission is Admission.START or state.live.of_job(job.number) == 1:
@@ -221,7 +224,7 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order of their claims."""
     while has_place(state):
-        waiter = state.queue.take(lambda program: _program_has_room(state, program))
+        waiter = state.queue.take(lambda program: _program_has_room(state, program), _guests_fit(state))
         if waiter is None:
             return
         if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
@@ -255,7 +258,7 @@ def _start(state: State, waiter: Waiter) -> None:
     else:
         effect = _start_program(state, attempt, run.due_ms, launch, run.on_failure_of, run.origin == "stanza")
         state.store.runs.start(attempt)
-        _launch(state, launch.program, effect, state.moment.wall - run.claimed_ms if run.is_first else None)
+        _launch(state, launch.program, effect, run.user, state.moment.wall - run.claimed_ms if run.is_first else None)
 
 
 def has_place(state: State) -> bool:
@@ -263,8 +266,18 @@ def has_place(state: State) -> bool:
     return len(state.running) + state.instant.places < state.max_running and state.may_start
 
 
-def _has_room(state: State, program: str) -> bool:
-    return has_place(state) and _program_has_room(state, program)
+def can_start(state: State) -> bool:
+    """Whether a waiting run could start, as far as places are concerned."""
+    return has_place(state) and state.queue.has_ready_for(_guests_fit(state))
+
+
+def _guests_fit(state: State) -> bool:
+    """Whether a place is free that is not kept for root and the user of the appliance."""
+    return state.running.of_guests + state.instant.of_guests < state.max_running - kept_of(state.max_running)
+
+
+def _has_room(state: State, program: str, is_trusted: bool) -> bool:
+    return has_place(state) and (is_trusted or _guests_fit(state)) and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:
@@ -330,14 +343,20 @@ def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str,
     return failure_environment(state.store.node, ended) if ended is not None else ()
 
 
-def _launch(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
+def _launch(state: State, program: Program, start: StartProgram, user: User, waited_ms: int | None) -> None:
     """Starts an attempt: counts its program as running, stores the attempt, and adds the effect.
 
     `waited_ms`: how long the run has waited for its first start; None: a start was tried before.
     """
     at = start.started_at
     running = Running(
-        start.key, program.name, start.kill_after_ms, start.term_at, success=program.success, started_at=at
+        start.key,
+        program.name,
+        start.kill_after_ms,
+        start.term_at,
+        success=program.success,
+        started_at=at,
+        is_trusted=state.trusts(user),
     )
     state.running[start.key.run] = running
     # The times of the request: the next daemon compares them with what the keeper was asked for.
@@ -461,7 +480,8 @@ def _metrics_result(state: RunState, cause: Cause, began: bool) -> str:
 
 def _queue_again(state: State, running: Running, again: Again, is_logged: bool) -> None:
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
-    state.queue.delay(state.moment.boot + again.delay_ms, Waiter(sequence, running.key.run, running.program))
+    waiter = Waiter(sequence, running.key.run, running.program, running.is_trusted)
+    state.queue.delay(state.moment.boot + again.delay_ms, waiter)
     level = "warning" if is_logged else "debug"
     key = running.key.run
     text = f"run {state.named(key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds"

@@ -47,8 +47,9 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, Overrides, with_overrides
-from schedappliance.engine.records import Hold, RunKey, run_id
+from schedappliance.engine.records import Hold, RunKey, User, run_id
 from schedappliance.engine.schedule import Schedules
+from schedappliance.engine.shares import kept_of
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
 from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.pieces import Zone
@@ -268,6 +269,10 @@ class State:
         """The id of a run, as users see it."""
         return run_id(self.store.node, key)
 
+    def trusts(self, user: User) -> bool:
+        """Whether it is root or the user of the appliance, for whom places are kept."""
+        return user.uid in self.status.trusted
+
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run waits now.
 
@@ -289,6 +294,8 @@ class State:
             return reasons.NO_OUTPUT
         if self.is_short:
             return reasons.SHORT
+        if waits.where == "guests" and len(self.running) < self.max_running:
+            return reasons.kept_places(kept_of(self.max_running), waits.number)
         return reasons.no_place(len(self.running), waits.number)
 
     # Orders and transactions
@@ -541,7 +548,7 @@ class State:
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
-            waiter = Waiter(run.sequence, run.key, name)
+            waiter = Waiter(run.sequence, run.key, name, run.uid in self.status.trusted)
             if run.retry_at_ms is not None:
                 # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)

@@ -51,6 +51,7 @@ class QueuedRun(NamedTuple):
     key: RunKey
     command: Command | None
     retry_at_ms: int | None
+    uid: int
 
 
 class NextStart(NamedTuple):
@@ -132,8 +133,10 @@ class Runs(Table):
     def queued(self) -> list[QueuedRun]:
         """The runs that wait, in the order of their claims."""
         return [
-            QueuedRun(sequence, RunKey(job, number), _command(packed, grammar, text), retry_at)
-            for sequence, job, number, text, packed, grammar, retry_at in self._database.rows(self._sql["queued_runs"])
+            QueuedRun(sequence, RunKey(job, number), _command(packed, grammar, text), retry_at, uid)
+            for sequence, job, number, text, packed, grammar, retry_at, uid in self._database.rows(
+                self._sql["queued_runs"]
+            )
         ]
 
     def last_waiting(self, job: int | None, before: int, since_ms: int, until_ms: int, most: int) -> dict[RunKey, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
-from schedappliance.engine.records import AttemptKey, RunKey, User
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.support.core import OPERATOR, SECOND, STANZAS, Appliance, dump, ended
@@ -48,6 +48,39 @@ def test_the_last_jobs_are_kept_for_root_and_the_user_of_the_appliance(either: A
     for user in (OPERATOR, User(0, "root")):
         assert either.ask("sched in 600 pid", user).ok
     assert either.ask("sched in 600 pid").error == FULL.replace("2", "16")
+
+
+PLACES = f'sched {{ max_running = 4 }}\nprogram "long" {{ argv = ( "/bin/work" ) overlap = parallel }}\n{STANZAS}'
+
+
+def test_the_last_places_are_kept_for_root_and_the_user_of_the_appliance(either: Appliance) -> None:
+    """Otherwise a user whose role allows one program could keep all jobs from starting."""
+    either.turn(either.read(PLACES))
+    for _ in range(3):
+        assert either.ask("run long", GUEST).ok
+    assert len(either.started()) == 1
+    assert either.ask("run long", GUEST).ok
+    assert either.started() == []
+    kept = "it waits for a place: the last place is kept for root and the user of the appliance"
+    assert kept in either.say("sched why example.com-000000004")
+    assert either.core.wake()[1] != either.state.moment.boot, "it would not rest"
+    assert either.ask("run long", User(0, "root")).ok
+    assert len(either.started()) == 1
+    assert "as many programs run as `max_running`" in either.say("sched why example.com-000000004")
+
+
+def test_a_restart_knows_whose_programs_run_and_wait(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(PLACES))
+    for _ in range(5):
+        assert appliance.ask("run long", GUEST).ok
+    appliance.restart(
+        stanzas=PLACES, survivors={AttemptKey(RunKey(job, 1), 1): ProcessKey(job, 1) for job in (1, 2, 3)}
+    )
+    assert appliance.started() == []
+    assert appliance.ask("run long").ok
+    assert [start.key.run.job for start in appliance.started()] == [6]
+    appliance.turn(ended(RunKey(1, 1)))
+    assert [start.key.run.job for start in appliance.started()] == [4]
 
 
 def test_a_job_that_is_done_makes_space_for_another(either: Appliance) -> None:

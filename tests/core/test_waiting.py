@@ -11,15 +11,15 @@ from schedappliance.core.queue import Behind, Delayed, LaneName, Position, Waite
 from schedappliance.engine.records import RunKey
 
 
-def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
-    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program)
+def waiter(sequence: int, job: int | None = None, program: str = "p", is_trusted: bool = True) -> Waiter:
+    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program, is_trusted)
 
 
-def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
+def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = (), guests_fit: bool = True) -> list[int]:
     """The sequences of all runs that may start now."""
     sequences = []
     waiting.release_delayed(boot_ms)
-    while (one := waiting.take(lambda program: program not in full)) is not None:
+    while (one := waiting.take(lambda program: program not in full, guests_fit)) is not None:
         sequences.append(one.sequence)
     return sequences
 
@@ -43,6 +43,18 @@ def test_runs_whose_program_is_at_its_limit_let_others_pass_and_keep_their_order
     waiting.release_program("p")
     waiting.release_program("p")
     assert (startable(waiting), len(waiting), waiting.lanes) == ([3], 0, {})
+
+
+def test_runs_of_guests_let_those_of_trusted_users_pass_only_where_places_are_kept() -> None:
+    waiting = WaitingRuns()
+    for sequence, is_trusted in ((1, False), (2, True), (3, False), (4, True)):
+        waiting.add(waiter(sequence, is_trusted=is_trusted))
+    first = waiting.take(lambda _: True, True)
+    assert first and first.sequence == 1
+    assert (waiting.has_ready_for(False), startable(waiting, guests_fit=False)) == (True, [2, 4])
+    assert (waiting.has_ready, waiting.has_ready_for(False), waiting.has_ready_for(True)) == (True, False, True)
+    assert waiting.find(RunKey(3, 3)) == Behind("guests", 0, "p")
+    assert (startable(waiting), waiting.lanes) == ([3], {})
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:
@@ -117,7 +129,7 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
             ready = [w for w in ready if w not in gone]
             delayed = [item for item in delayed if item[1] not in gone]
         elif ready:
-            assert waiting.take(lambda _: True) == min(ready)
+            assert waiting.take(lambda _: True, True) == min(ready)
             ready.remove(min(ready))
         assert len(waiting) == len(ready) + len(delayed)
         assert waiting.next_attempt() == (min(delayed)[0] if delayed else None)
@@ -126,7 +138,7 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
         for at, item in delayed[:3]:
             assert waiting.find(item.key) == Delayed(at)
     waiting.release_delayed(1000)
-    assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
+    assert list(iter(lambda: waiting.take(lambda _: True, True), None)) == sorted(ready + [w for _, w in delayed])
     assert (len(waiting), waiting.next_attempt(), waiting.lanes) == (0, None, {})
 
 
@@ -147,12 +159,12 @@ def test_an_undo_restores_every_place(seed: int) -> None:
         lambda _, one: waiting.release_job(one.key.job),
         lambda _, one: waiting.release_program(one.program),
         lambda _, one: waiting.remove_job(one.key.job),
-        lambda at, _: waiting.take(lambda program: at % 2 == 0 or program == "p"),
+        lambda at, _: waiting.take(lambda program: at % 2 == 0 or program == "p", at % 3 == 0),
     ]
     marks: list[tuple[int, int, dict[LaneName, list[Position]]]] = []
     for sequence in range(1, 300):
         marks.append((len(waiting.changes), len(waiting), places(waiting)))
-        one = waiter(sequence, dice.randrange(10), dice.choice("pq"))
+        one = waiter(sequence, dice.randrange(10), dice.choice("pq"), dice.random() < 0.5)
         dice.choice(steps)(dice.randrange(sequence), one)
     for changes, number, earlier in sorted(dice.sample(marks, 30), key=lambda mark: -mark[0]):
         waiting.undo(changes)

@@ -21,7 +21,7 @@ from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.incidents import Incident
 from schedappliance.engine.metrics import CounterKey, Metrics
-from schedappliance.engine.records import Job
+from schedappliance.engine.records import Job, User
 from schedappliance.engine.schedule import Due, Schedules, what_is_due
 from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
 from schedappliance.model.calendars.local_times import LocalTimes
@@ -62,8 +62,8 @@ def start_before_commit(patch: MonkeyPatch) -> None:
         machines[:] = [machine]
         turn(machine, events)
 
-    def launches(state: State, program: Program, start: StartProgram, waited_ms: int | None) -> None:
-        launch(state, program, start, waited_ms)
+    def launches(state: State, program: Program, start: StartProgram, user: User, waited_ms: int | None) -> None:
+        launch(state, program, start, user, waited_ms)
         effect = state.effects.pop()
         machines[0].perform(machines[0].view([state.configuration]), effect)
 

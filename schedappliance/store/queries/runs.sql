@@ -21,7 +21,7 @@ SELECT job, occurrence, state, attempts, sequence,
 FROM live ORDER BY sequence;
 
 -- name: queued_runs
-SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM runs WHERE state = 'queued'
+SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms, uid FROM runs WHERE state = 'queued'
 ORDER BY sequence;
 
 -- name: waits
