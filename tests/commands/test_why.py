@@ -204,6 +204,14 @@ def no_place_for(appliance: Appliance) -> Reason:
     return reasons.no_place_for("p", 3, 1)
 
 
+def kept_places(appliance: Appliance) -> Reason:
+    appliance.turn(appliance.read(files("overlap = parallel", "max_running = 2")))
+    for line in ("sched every 60 run p", "run p", "run p"):
+        assert appliance.ask(line, User(2000, "guest")).ok
+    appliance.after(MINUTE)
+    return reasons.kept_places(1, 1)
+
+
 def busy(appliance: Appliance, policy: str, sched: str) -> None:
     """The first job waits behind three running jobs and a queued one."""
     appliance.turn(appliance.read(files(policy, sched)))
@@ -458,6 +466,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "not_before": [not_before],
     "no_place": [no_place],
     "no_place_for": [no_place_for],
+    "kept_places": [kept_places],
     "exit_status": [exit_status],
     "ended_by": [ended_by, ended_by_a_number],
 }
