@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.shares import kept_of
+from schedappliance.engine.records import reserve_of
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -220,13 +220,13 @@ def why_full(view: View, is_trusted: bool) -> tuple[str, str] | None:
     limit = view.options.configuration.max_jobs
     if not view.store.jobs.has_numbers():
         return NO_NUMBERS
-    total, kept = view.store.jobs.total(), kept_of(limit)
-    if total < (limit if is_trusted else limit - kept):
+    total, reserve = view.store.jobs.total(), reserve_of(limit)
+    if total < (limit if is_trusted else limit - reserve):
         return None
     remedy = "delete some, or raise `max_jobs` in `sched`"
     if total >= limit:
         return f"there are already {limit} jobs", remedy
-    return f"there are already {total} jobs, and {kept} more are kept for root and the user of the appliance", remedy
+    return f"there are already {total} jobs, and {reserve} more are kept for root and the user of the appliance", remedy
 
 
 def check_room(view: View) -> None:

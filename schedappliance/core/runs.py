@@ -66,9 +66,8 @@ from schedappliance.engine.reasons import (
     Reason,
     stopped_by,
 )
-from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, User, job_id, run_id
+from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, User, job_id, run_environment
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences
-from schedappliance.engine.shares import kept_of
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
@@ -224,7 +223,7 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order of their claims."""
     while has_place(state):
-        waiter = state.queue.take(lambda program: _program_has_room(state, program), _guests_fit(state))
+        waiter = state.queue.take(lambda program: _program_has_room(state, program), state.guests_fit)
         if waiter is None:
             return
         if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
@@ -266,18 +265,8 @@ def has_place(state: State) -> bool:
     return len(state.running) + state.instant.places < state.max_running and state.may_start
 
 
-def can_start(state: State) -> bool:
-    """Whether a waiting run could start, as far as places are concerned."""
-    return has_place(state) and state.queue.has_ready_for(_guests_fit(state))
-
-
-def _guests_fit(state: State) -> bool:
-    """Whether a place is free that is not kept for root and the user of the appliance."""
-    return state.running.of_guests + state.instant.of_guests < state.max_running - kept_of(state.max_running)
-
-
 def _has_room(state: State, program: str, is_trusted: bool) -> bool:
-    return has_place(state) and (is_trusted or _guests_fit(state)) and _program_has_room(state, program)
+    return has_place(state) and (is_trusted or state.guests_fit) and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:
@@ -298,7 +287,7 @@ def _start_program(
     `may_deliver`: the run may deliver an alert, so a query looks for it. Any other run saves that query.
     """
     program = launch.program
-    own = _own_environment(state, key, due_ms)
+    own = run_environment(state.store.node, state.store.identity, key, due_ms)
     env = launch.env + own + _failed_environment(state, on_failure_of)
     stdin = launch.stdin
     if may_deliver and (message := message_of(state, key.run.job)):
@@ -321,19 +310,6 @@ def _start_program(
         tree=program.tree,
         resources=program.resources,
         started_at=state.moment.boot,
-    )
-
-
-def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:
-    """The variables that describe a run. SCHED_STORE distinguishes two stores whose nodes have the same name."""
-    node = state.store.node
-    return (
-        ("SCHED_JOB_ID", job_id(node, key.run.job)),
-        ("SCHED_RUN_ID", run_id(node, key.run)),
-        ("SCHED_DUE_TIME", str(due_ms // 1000)),
-        ("SCHED_ATTEMPT", str(key.attempt)),
-        ("SCHED_NODE", node),
-        ("SCHED_STORE", state.store.identity),
     )
 
 

@@ -47,9 +47,8 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, Overrides, with_overrides
-from schedappliance.engine.records import Hold, RunKey, User, run_id
+from schedappliance.engine.records import Hold, RunKey, User, reserve_of, run_id
 from schedappliance.engine.schedule import Schedules
-from schedappliance.engine.shares import kept_of
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
 from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.pieces import Zone
@@ -227,6 +226,11 @@ class State:
         return self.configuration.max_running or self.places
 
     @property
+    def guests_fit(self) -> bool:
+        """Whether a place is free that is not kept for root and the user of the appliance."""
+        return self.running.of_guests + self.instant.of_guests < self.max_running - reserve_of(self.max_running)
+
+    @property
     def clock_was_set(self) -> bool:
         """Whether the wall clock was set since the last turn that moved the jobs with it."""
         moment, steady = self.moment, self.steady
@@ -295,7 +299,7 @@ class State:
         if self.is_short:
             return reasons.SHORT
         if waits.where == "guests" and len(self.running) < self.max_running:
-            return reasons.kept_places(kept_of(self.max_running), waits.number)
+            return reasons.kept_places(reserve_of(self.max_running), waits.number)
         return reasons.no_place(len(self.running), waits.number)
 
     # Orders and transactions

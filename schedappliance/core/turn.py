@@ -392,7 +392,7 @@ def _next_steps(state: State) -> list[int]:
     if state.queue.number and state.queue.has_ready:
         if state.moment.boot < state.short_until:
             steps.append(state.short_until)
-        elif runs.can_start(state):
+        elif runs.has_place(state) and state.queue.has_ready_for(state.guests_fit):
             # A run could start and has not: the first turn of a daemon starts none. So the next turn follows at once.
             steps.append(state.moment.boot)
     return [step for step in steps if step is not None]

@@ -118,8 +118,8 @@ def no_place(running: int, before: int) -> Reason:
     return Reason(f"{NO_PLACE}: as many programs run as `max_running` in `sched` allows ({running}){_others(before)}")
 
 
-def kept_places(kept: int, before: int) -> Reason:
-    places = "the last place is" if kept == 1 else f"the last {kept} places are"
+def kept_places(reserve: int, before: int) -> Reason:
+    places = "the last place is" if reserve == 1 else f"the last {reserve} places are"
     return Reason(f"{NO_PLACE}: {places} kept for root and the user of the appliance{_others(before)}")
 
 

@@ -157,3 +157,20 @@ class Job(NamedTuple):
     @property
     def recurrent(self) -> bool:
         return self.kind in ("every", "calendar")
+
+
+def run_environment(node: str, store: str, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:
+    """The variables that describe a run to its program. `store`: its identity, since two stores may have the same node."""
+    return (
+        ("SCHED_JOB_ID", job_id(node, key.run.job)),
+        ("SCHED_RUN_ID", run_id(node, key.run)),
+        ("SCHED_DUE_TIME", str(due_ms // 1000)),
+        ("SCHED_ATTEMPT", str(key.attempt)),
+        ("SCHED_NODE", node),
+        ("SCHED_STORE", store),
+    )
+
+
+def reserve_of(number: int) -> int:
+    """How many of a number of places are kept for root and the user of the appliance: an eighth, at least one of two."""
+    return max(number // 8, int(number > 1))

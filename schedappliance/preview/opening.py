@@ -46,8 +46,8 @@ NOT_RUNNING = "no appliance uses the store: the preview assumes that one starts 
 class StartingPoint:
     """The state at the start of a preview. `in_use`: an appliance runs and continues; otherwise one starts now.
 
-    `database`: a private copy of the store. `node`: the node of a store that has none yet. `look_up`: finds a user of
-    this machine by uid.
+    `database`: a private copy of the store. `node`: the node of a store that has none yet. `uid`: of
+    the user of the appliance. `look_up`: finds a user of this machine by uid.
     """
 
     database: Database
@@ -57,6 +57,7 @@ class StartingPoint:
     node: str
     boot_id: str
     cores: int
+    uid: int
     look_up: Callable[[int], KnownUser]
 
 
@@ -72,7 +73,9 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
         boot, cores = boot_id(), usable_processors()
         node = file.node or os.uname().nodename
         hold = _lasting_hold(Store(database))
-        simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
+        uid = path.stat().st_uid if path is not None and is_stored else os.geteuid()
+        point = StartingPoint(database, loaded, moment, in_use, node, boot, cores, uid, known_user)
+        simulation = simulation_from(point)
         simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
         yield (
             simulation,
@@ -102,7 +105,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
         boot_id=point.boot_id,
         cores=point.cores,
         zones=Zones(this_machine()),
-        uid=os.geteuid(),
+        uid=point.uid,
     )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     runs.calendar_of = lambda job: state.schedules.calendar_of(job)

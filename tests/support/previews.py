@@ -13,7 +13,7 @@ from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Row
 from schedappliance.preview.simulation import Simulation
 from schedappliance.store.reading import private_copy
-from tests.support.core import NODE, Appliance, configuration
+from tests.support.core import NODE, OPERATOR, Appliance, configuration
 
 NOTHING = Remains({}, {})
 UTC_ZONE = Zones(this_machine()).get("UTC")
@@ -30,7 +30,9 @@ def simulated(
         loaded = replace(loaded, configuration=appliance.state.options.files)
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
-        simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
+        simulation = simulation_from(
+            StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, OPERATOR.uid, appliance.person)
+        )
         simulation.start(remains)
         yield simulation
 
