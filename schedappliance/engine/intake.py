@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 import stat
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
 from typing import NamedTuple
 
 # A wrong name, kind, owner or size may be right a moment later, since programs create files in steps.
@@ -27,6 +30,8 @@ MOST_NAMED = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
 _IN_PROGRESS = re.compile(r"\..*|.*~|#.*|.*\.(tmp|part|swp|filepart)", re.DOTALL)
+# The most digits of a uid.
+LONGEST_UID = 10
 _MARK = re.compile(r"(\d{12,})~(.+)", re.DOTALL | re.ASCII)
 _PUBLISHED = re.compile(
     r"(\d{1,10}~)?([A-Za-z0-9][\w.-]{0,120}\.(cmd|result)|[\w.-]{1,100}~refused(\.result)?)", re.ASCII
@@ -117,6 +122,21 @@ class Keep(NamedTuple):
 
     age_ms: int = 7 * 24 * 60 * 60 * 1000
     number: int = 100_000
+
+
+def from_the_largest(counts: Mapping[int, int], number: int) -> Counter[int]:
+    """How many results of each user are removed, `number` in all: each one is of the user who has the most left.
+
+    So nobody's results make those of others go.
+    """
+    left = [(-count, uid) for uid, count in counts.items()]
+    heapify(left)
+    removed = Counter[int]()
+    for _ in range(min(number, sum(counts.values()))):
+        count, uid = left[0]
+        heapreplace(left, (count + 1, uid))
+        removed[uid] += 1
+    return removed
 
 
 def is_in_progress(name: str) -> bool:
@@ -248,6 +268,12 @@ def is_published(name: str) -> bool:
     if name == aside_name(result := name[1:-4]):
         name = result
     return bool(_PUBLISHED.fullmatch(name) or _MARK.fullmatch(name))
+
+
+def owner_in(name: str) -> int | None:
+    """The uid in the name of a published file in a shared spool; None for a file that keeps its mark."""
+    uid, separator, _ = name.removeprefix(".").partition("~")
+    return int(uid) if separator and uid.isdecimal() and len(uid) <= LONGEST_UID else None
 
 
 def result_name(name: str, owner: int | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from schedappliance.engine.intake import from_the_largest
 from schedappliance.engine.records import User
 from schedappliance.store.database import Table
 
@@ -61,8 +62,9 @@ class Drops(Table):
         return int(row[0]) if row else None
 
     def prune(self, most: int) -> int:
-        """Removes at most `most` of the oldest drops; returns how many it removed."""
-        return self._database.execute(self._sql["prune_drops"], (most,)).rowcount
+        """Removes at most `most` drops, the oldest of the users with the most drops; returns how many it removed."""
+        shares = from_the_largest(dict(self._database.rows(self._sql["count_drops_of_users"])), most)
+        return sum(self._database.execute(self._sql["prune_drops"], share).rowcount for share in shares.items())
 
     def prune_before(self, oldest_ms: int, most: int) -> int:
         """Removes the drops among the `most` oldest that were finished before this time; returns how many it removed."""

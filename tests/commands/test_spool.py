@@ -214,6 +214,17 @@ def test_the_number_of_results_is_limited_and_few_are_removed_at_once(either: Ap
     assert either.store.drops.last_mark() == "3199~199.cmd"
 
 
+def test_the_rejected_drops_of_others_do_not_take_a_token_away(either: Appliance) -> None:
+    """The drop was carried out again, minutes after the first time."""
+    either.state.pruning.keep = Keep(number=50)
+    first = either.drop(TOKEN, "0001~pay.cmd")
+    for batch in range(1, 4):
+        either.turn(*(either.dropped("nonsense\n", f"{batch}{n:03}~{n}.cmd", user=OTHER) for n in range(200)))
+    assert stored_drops(either) <= 50 + 100
+    again = either.drop(TOKEN, "4000~pay.cmd")
+    assert json.loads(again.result)["repeats"] == first.mark
+
+
 def test_a_failed_commit_removes_no_result_and_counts_none_twice(appliance: Appliance) -> None:
     appliance.state.pruning.keep = Keep(number=5)
     appliance.drop(GOOD, "1~a.cmd")

@@ -62,6 +62,17 @@ def test_the_oldest_drops_are_removed_but_never_the_last(store: Store, most: int
     assert store.drops.last_mark() == "000000000009~1.cmd"
 
 
+def test_the_drops_of_the_user_with_the_most_are_removed_first(store: Store) -> None:
+    for number in range(1, 4):
+        store.drops.add(f"{number:012d}~0.cmd", "0.cmd", OTHER, number, True, "{}")
+    for number in range(4, 12):
+        store.drops.add(f"{number:012d}~1.cmd", "1.cmd", USER, number, False, "{}")
+    assert store.drops.prune(5) == 5
+    assert store.drops.counts() == (3, 3)
+    assert store.drops.prune(2) == 2
+    assert store.drops.counts() == (2, 2), "each has as many as the other"
+
+
 @pytest.mark.parametrize(("before", "most", "removed"), [(0, 99, 0), (5, 99, 4), (5, 2, 2), (99, 99, 8)])
 def test_drops_that_are_too_old_are_removed_in_small_steps(store: Store, before: int, most: int, removed: int) -> None:
     filled(store, 9)

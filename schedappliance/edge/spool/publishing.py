@@ -19,7 +19,7 @@ from pathlib import Path
 from schedappliance.edge import linux
 from schedappliance.edge.spool.entries import is_of_the_spool
 from schedappliance.engine.effects import PublishResult
-from schedappliance.engine.intake import Keep, aside_name, is_published, published_name, result_name
+from schedappliance.engine.intake import Keep, aside_name, is_published, owner_in, published_name, result_name
 from schedappliance.fsync import fsync_path
 
 # The most old files that are removed after each publication, and the most directories that are looked into.
@@ -44,21 +44,31 @@ class Publisher:
     # Why the last call could publish no result, whatever its drop; None if it could.
     trouble: str | None = None
     _unpublished: dict[str, PublishResult] = field(default_factory=dict)
-    _published: deque[tuple[int, str]] = field(default_factory=deque)
+    # The published files of each owner, the oldest first, with the times of their last change.
+    _published: dict[int, deque[tuple[int, str]]] = field(default_factory=dict)
+    _published_number: int = 0
     # Old directories by their owners, the one to remove next at the end. The first owner is the next one.
     _directories: dict[int, list[str]] = field(default_factory=dict)
 
     def list_published(self) -> None:
         """Lists the files that an earlier daemon published, the oldest first. Others are never removed. Raises OSError."""
-        files: list[tuple[int, str]] = []
+        files: list[tuple[int, str, int]] = []
         for folder in ("done", "failed"):
             with os.scandir(self.path / folder) as entries:
-                files += [
-                    (entry.stat(follow_symlinks=False).st_ctime_ns, f"{folder}/{entry.name}")
-                    for entry in entries
-                    if is_published(entry.name)
-                ]
-        self._published = deque(sorted(files))
+                for entry in entries:
+                    if is_published(entry.name):
+                        status = entry.stat(follow_symlinks=False)
+                        owner = owner_in(entry.name) if self.shared else None
+                        files.append(
+                            (status.st_ctime_ns, f"{folder}/{entry.name}", status.st_uid if owner is None else owner)
+                        )
+        for file in sorted(files):
+            self._note_published(*file)
+
+    def _note_published(self, changed_ns: int, name: str, owner: int) -> None:
+        # Only one user drops files into a private spool.
+        self._published.setdefault(owner if self.shared else 0, deque()).append((changed_ns, name))
+        self._published_number += 1
 
     def publish(self, effects: Iterable[PublishResult], now_ms: int) -> None:
         """Writes the results, syncs them together, then moves the files.
@@ -147,17 +157,19 @@ class Publisher:
         self.reached("moved")
         for published in (result, body):
             changed_ns = os.lstat(f"{self.path}/{folder}/{published}").st_ctime_ns
-            self._published.append((changed_ns, f"{folder}/{published}"))
+            self._note_published(changed_ns, f"{folder}/{published}", status.st_uid)
 
     def prune(self, now_ms: int) -> None:
         """Removes published files that are too old or exceed the limit, at most MOST_REMOVED of them."""
         oldest_ns = (now_ms - self.keep.age_ms) * 1_000_000
         for _ in range(MOST_REMOVED):
-            if not self._published or (
-                len(self._published) <= 2 * self.keep.number and self._published[0][0] >= oldest_ns
-            ):
+            owner = self._next_owner(oldest_ns)
+            if owner is None:
                 break
-            changed_ns, name = self._published.popleft()
+            changed_ns, name = self._published[owner].popleft()
+            self._published_number -= 1
+            if not self._published[owner]:
+                del self._published[owner]
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{self.path}/{name}")
                 if stat.S_ISDIR(status.st_mode):
@@ -166,6 +178,14 @@ class Publisher:
                     # A newer file of the same name must stay.
                     os.unlink(f"{self.path}/{name}")  # noqa: PTH108
         self._remove_directories()
+
+    def _next_owner(self, oldest_ns: int) -> int | None:
+        """Whose oldest file is removed next: that of the owner with the most files, or one that is too old; None: nobody's."""
+        files = self._published
+        if self._published_number > 2 * self.keep.number:
+            return max(files, key=lambda owner: len(files[owner]))
+        oldest = min(files, key=lambda owner: files[owner][0], default=None)
+        return None if oldest is None or files[oldest][0][0] >= oldest_ns else oldest
 
     def _remove_directories(self) -> None:
         """Removes rejected directories, one step for each owner in turn: nobody's directory keeps those of others."""

@@ -24,9 +24,13 @@ SELECT accepted, count(*) FROM drops GROUP BY accepted;
 -- name: oldest_drop
 SELECT taken_ms FROM drops ORDER BY mark LIMIT 1;
 
+-- name: count_drops_of_users
+SELECT uid, count(*) FROM drops GROUP BY uid;
+
 -- name: prune_drops
--- The oldest drops, but never the last one, since the next mark follows the mark of the last drop.
-DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND mark < (SELECT max(mark) FROM drops);
+-- The oldest drops of a user, but never the last one of all, since the next mark follows the mark of the last drop.
+DELETE FROM drops WHERE mark IN (SELECT mark FROM drops WHERE uid = ? ORDER BY mark LIMIT ?)
+  AND mark < (SELECT max(mark) FROM drops);
 
 -- name: prune_old_drops
 DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND taken_ms < ?

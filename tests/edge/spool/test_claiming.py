@@ -726,6 +726,31 @@ def test_two_users_with_one_name_get_a_result_each(shared: Directory) -> None:
     assert sorted(os.listdir(shared.path / "failed")) == sorted({*names} - {f"{NOBODY}~a.cmd"})
 
 
+@pytest.mark.parametrize("after_restart", [False, True])
+def test_the_files_of_the_owner_with_the_most_are_removed_first(shared: Directory, after_restart: bool) -> None:
+    """Any member could remove the results of everybody, by dropping files that are rejected."""
+
+    def new_publisher() -> Publisher:
+        return Publisher(shared.path, True, Keep(number=10), shared.log)
+
+    publisher = new_publisher()
+    os.chown(shared.write("a.cmd"), NOBODY, -1)
+    publisher.publish([published(drop, True) for drop in shared.look()], now_ms(shared))
+    for number in range(30):
+        os.chown(shared.write(f"{number:03}.cmd"), 1, -1)
+    shared.look()
+    drops = shared.look(SETTLED_MS)
+    if after_restart:
+        publisher.publish([published(drop) for drop in drops[:20]], now_ms(shared))
+        publisher = new_publisher()
+        publisher.list_published()
+        drops = drops[20:]
+    publisher.publish([published(drop) for drop in drops], now_ms(shared))
+    assert sorted(os.listdir(shared.path / "done")) == [f"{NOBODY}~a.cmd", f"{NOBODY}~a.result"]
+    left = sorted(os.listdir(shared.path / "failed"))
+    assert left == [f"1~{n:03}.{ending}" for n in range(21, 30) for ending in ("cmd", "result")]
+
+
 def test_a_shared_spool_rejects_the_files_of_others(shared: Directory) -> None:
     """Somebody may have changed a file that the group may write, or moved a file from elsewhere."""
     os.chown(shared.write("stranger.cmd"), 1, -1)
