@@ -22,8 +22,18 @@ from schedappliance.store.failures import (
     StoreFailed,
     is_undecoded,
 )
-from schedappliance.store.files import INDEX, JOURNAL, LOG, LOG_LIMIT_BYTES, lock_path_of, obstacle
-from schedappliance.store.loss import WHILE_USED, remember_loss
+from schedappliance.store.files import (
+    HEADER_BYTES,
+    INDEX,
+    JOURNAL,
+    LOG,
+    LOG_LIMIT_BYTES,
+    WITHOUT_LOG,
+    WRITE_VERSION,
+    lock_path_of,
+    obstacle,
+)
+from schedappliance.store.loss import remember_loss
 from schedappliance.store.queries import queries
 from schedappliance.store.room import Full, has_room, open_view
 
@@ -124,7 +134,7 @@ class Database:
         # The lock file, and the store file itself unless it is on a network file system.
         self._locks = locks
         # Only the writing connection, which holds the locks, checks the names of its files.
-        self._files = OpenFiles(path) if path and locks and not is_view else None
+        self._files = OpenFiles(path, *locks[1:]) if path and locks and not is_view else None
         self.is_view = is_view
         self._is_closed = False
         # What `keep_in_place` repaired, for the log of the appliance.
@@ -158,7 +168,11 @@ class Database:
         """Whether the names of the store's files lead to the open files, and no other program shortened the log."""
         files = self._files
         return files is None or not (
-            files.is_store_gone() or files.lost() or files.obstacle() or files.check_log_size()
+            files.is_store_gone()
+            or files.is_store_overwritten()
+            or files.lost()
+            or files.obstacle()
+            or files.check_log_size()
         )
 
     @property
@@ -185,14 +199,19 @@ class Database:
             self._open_again()
         if files.is_store_gone():
             raise StoreFailed(Gone(files.why_gone()))
+        if files.is_store_overwritten():
+            raise self._damaged_by_others(f"{self.path}", "the store file")
         if (lost := files.lost()) is not None:
             self._save_log(lost)
         elif unusable := files.obstacle():
             raise StoreFailed(Gone(str(unusable)))
         elif files.check_log_size():
-            assert self.path is not None
-            remember_loss(self.path, WHILE_USED)
-            raise StoreFailed(Gone(f"{self.path}-wal was shortened; stop the appliance and restore a backup"))
+            raise self._damaged_by_others(f"{self.path}-wal", "the log of the store")
+
+    def _damaged_by_others(self, file: str, name: str) -> StoreFailed:
+        assert self.path is not None
+        remember_loss(self.path, f"{name} was shortened or overwritten while the appliance used it")
+        return StoreFailed(Gone(f"{file} was shortened or overwritten; stop the appliance and restore a backup"))
 
     def _save_log(self, lost: str) -> None:
         """Copies the log into the store file through the open descriptors, and opens the files again.
@@ -237,7 +256,11 @@ class Database:
         except SQLITE_ERRORS as error:
             raise StoreFailed(error, self.path) from error
         connection.text_factory = str
-        self._connection, self.batch, self._files = connection, WriteBatch(connection), OpenFiles(self.path)
+        self._connection, self.batch, self._files = (
+            connection,
+            WriteBatch(connection),
+            OpenFiles(self.path, *self._locks[1:]),
+        )
         self._is_closed = False
 
     @contextmanager
@@ -370,17 +393,40 @@ class OpenFiles:
     not follow them at the next start.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Call it when SQLite has the files open. SQLite creates the log and its index at the first read."""
+    def __init__(self, path: Path, store: int | None = None) -> None:
+        """Call it when SQLite has the files open. SQLite creates the log and its index at the first read.
+
+        `store`: a descriptor of the store file; to close one that is opened later would release SQLite's locks.
+        """
         self._path, self._directory = path, _identity(str(path.parent), through_links=True)
         self._name, self._log, self._journal = str(path), f"{path}{LOG}", f"{path}{JOURNAL}"
         self._store = _identity(self._name)
         self._beside = {file: _identity(file) for file in (self._log, f"{path}{INDEX}")}
         self._log_bytes = 0
+        self._descriptor, self._store_bytes = store, 0
 
     def is_store_gone(self) -> bool:
         """Whether the store file was moved, deleted or replaced."""
         return _identity(self._name) != self._store
+
+    def is_store_overwritten(self) -> bool:
+        """Whether another program shortened the store file, or copied a backup into it. Remembers its size.
+
+        If the file shrinks, but to the size that its header names, somebody has given VACUUM. The header of a file that is
+        longer may name more than is there: on a full disk, SQLite copies only a part of the log.
+        """
+        if self._descriptor is None:
+            return False
+        try:
+            size, head = os.fstat(self._descriptor).st_size, os.pread(self._descriptor, HEADER_BYTES, 0)
+        except OSError:  # The disk has an error. What SQLite reads and writes tells it.
+            return False
+        if is_shortened := size < self._store_bytes:
+            named = int.from_bytes(head[28:32]) * int.from_bytes(head[16:18])
+            is_shortened = not 0 < named <= size
+        else:
+            self._store_bytes = size
+        return is_shortened or head[WRITE_VERSION : WRITE_VERSION + 1] == WITHOUT_LOG
 
     def why_gone(self) -> str:
         """Why the store file is not in its place, and what to do."""

@@ -19,6 +19,9 @@ LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
 # All files beside the store that belong to it.
 BESIDE = (LOG, INDEX, JOURNAL, ".lock", ".loss", ".output")
 
+# The header of a store file, the place of the file format write version in it, and its value without a write-ahead log.
+HEADER_BYTES, WRITE_VERSION, WITHOUT_LOG = 100, 18, b"\x01"
+
 # When SQLite restarts the log, it cuts a longer one to this size. The log grows during a long read.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 

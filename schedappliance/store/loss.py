@@ -24,7 +24,6 @@ _INDEX_HEADER = 48
 _LARGEST_PAGE = 65536
 # At most this much of the file is shown.
 MOST_BYTES = 1000
-WHILE_USED = "the log of the store was shortened while the appliance used it"
 
 
 def loss_path_of(path: Path) -> Path:

@@ -16,7 +16,17 @@ from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
-from schedappliance.store.files import LOG, closed_beside, is_mount_point, lock_path_of, log_bytes, obstacle, size_limit
+from schedappliance.store.files import (
+    LOG,
+    WITHOUT_LOG,
+    WRITE_VERSION,
+    closed_beside,
+    is_mount_point,
+    lock_path_of,
+    log_bytes,
+    obstacle,
+    size_limit,
+)
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import check_schema, migrate, migrations
@@ -25,8 +35,6 @@ MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
 # The smallest page of SQLite; a shorter file is not a database.
 MIN_DATABASE_BYTES = 512
-# The place of the file format write version in a database, and its value in one without a write-ahead log.
-WRITE_VERSION, WITHOUT_LOG = 18, b"\x01"
 COPY_IN_MEMORY_KIB = 256 * 1024
 
 

@@ -118,7 +118,7 @@ def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None
     answer = daemon.console("sched in 2h run hello")
     assert answer.returncode == 1
     assert answer.stderr.endswith(
-        "sched.db-wal was shortened; stop the appliance and restore a backup; nothing was changed\n"
+        "sched.db-wal was shortened or overwritten; stop the appliance and restore a backup; nothing was changed\n"
     )
     assert "Degraded:" in daemon.say("summary")
     assert int(daemon.say("pid"))
@@ -127,6 +127,63 @@ def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None
 
 
 LOSS = "jobs, runs and commands that were accepted may be lost: "
+
+
+def shorten_store(store: Path) -> None:
+    os.truncate(store, 8192)
+
+
+def empty_store(store: Path) -> None:
+    os.truncate(store, 0)
+
+
+def restore_in_place(store: Path) -> None:
+    """The copy is as long as the file, or longer."""
+    shutil.copyfile(store.parent / "backup", store)
+
+
+@pytest.mark.parametrize("harm", [shorten_store, empty_store, restore_in_place])
+def test_nothing_is_accepted_after_the_store_file_was_overwritten(daemon: Daemon, harm: Callable[[Path], None]) -> None:
+    """Its rows are in the file, and no more in the log."""
+    store = daemon.var / "sched.db"
+    daemon.start()
+    daemon.exchange(b"sched in 1h run hello\n" * 40)
+    daemon.stop()
+    daemon.start()
+    assert daemon.store("backup", str(daemon.var / "backup")).returncode == 0
+    daemon.say("sched in 2h run hello")
+    harm(store)
+    reason = f"{store} was shortened or overwritten; stop the appliance and restore a backup"
+    assert reason in daemon.say("sched in 3h run hello")
+    assert reason in daemon.data("summary")["degraded"]
+    daemon.kill()
+    assert (
+        f"{store}: E620 {LOSS}the store file was shortened or overwritten"
+        in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    )
+
+
+def test_an_idle_daemon_notices_a_store_file_that_was_shortened(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched in 1h run hello")
+    empty_store(daemon.var / "sched.db")
+    daemon.wait_for_log("was shortened or overwritten")
+
+
+def test_a_vacuum_by_another_program_is_no_loss(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.exchange(f"sched in 1h config set a {'x' * 60_000}\n".encode() * 40)
+    daemon.stop()
+    daemon.start()
+    store = daemon.var / "sched.db"
+    before = store.stat().st_size
+    daemon.exchange(b"".join(b"sched delete example.com-%09d\n" % number for number in range(1, 41)))
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("VACUUM")
+        other.execute("PRAGMA wal_checkpoint(FULL)")
+    assert store.stat().st_size < before
+    assert daemon.say("sched in 1h run hello").startswith("example.com-")
+    daemon.assert_healthy()
 
 
 def shorten_log(store: Path) -> None:

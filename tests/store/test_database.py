@@ -135,6 +135,18 @@ OTHER_KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_a_store_file_whose_header_cannot_be_read_is_left_to_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with closing(open_database(tmp_path / "sched.db")) as database, monkeypatch.context() as patch:
+        patch.setattr(os, "pread", fail)
+        with database.transaction():
+            pass
+
+
 def test_a_disk_that_cannot_be_read_is_the_fault_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a kill, the store is read before SQLite opens it. The error was said to be that of the output."""
     path = tmp_path / "sched.db"
