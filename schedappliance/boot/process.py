@@ -110,9 +110,10 @@ def tune_garbage_collector() -> None:
 
 
 def shorten_slice() -> None:
-    """Lets this thread run as soon as it wakes, also while programs use all cores. It gets no more processor time by that.
+    """Lets this thread run as soon as it wakes, also while programs use all cores. It gets no more processor time.
 
-    A policy or a priority that an operator has set stays as it is: children of this thread would lose a negative nice value.
+    It changes nothing if an operator has set a policy or a negative nice value. The children of this thread would lose that
+    value.
     """
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     if os.sched_getscheduler(0) == os.SCHED_OTHER and nice >= 0:

@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
     # The languages take 0.15 s to load, which `lint --help` need not wait for.
-    from schedappliance.lint.linter import Linter, with_one_name
+    from schedappliance.lint.linter import Linter, distinct
 
     # The process ends after one run. Collecting garbage took an eighth of the time and freed nothing.
     gc.disable()
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             diagnostics += linter.lint(file)
             if len(files) > 1:
                 show(f"{number} of {len(files)} files")
-    diagnostics = in_order(with_one_name(files, diagnostics))
+    diagnostics = in_order(distinct(diagnostics))
     write_as_is(sys.stdout, _rendered(options.format, len(files), diagnostics))
     for note in linter.notes:
         print_note(note)

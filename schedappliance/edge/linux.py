@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 
 CLOCK_REALTIME, CLOCK_BOOTTIME = 0, 7
 TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
@@ -19,15 +20,7 @@ _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 0x01, 0x02
 # The number of the system call sched_setattr, which few C libraries offer.
-_SCHED_SETATTR = {
-    "x86_64": 314,
-    "aarch64": 274,
-    "riscv64": 274,
-    "ppc64le": 355,
-    "s390x": 345,
-    "armv7l": 380,
-    "i686": 351,
-}
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "ppc64le": 355, "s390x": 345}
 _SCHED_FLAG_RESET_ON_FORK = 1
 # struct statfs has 120 bytes on 64-bit machines.
 _STATFS_WORDS = 64
@@ -110,12 +103,13 @@ def clear_ambient_capabilities() -> None:
 
 
 def set_slice(nanoseconds: int, nice: int) -> None:
-    """Sets the time slice and the nice value of this thread. Its new threads and children get the usual slice.
+    """Sets the time slice and the nice value of this thread. Threads and processes that it creates get the usual slice.
 
     Kernels before Linux 6.12 ignore the slice. See sched_setattr(2) and sched(7).
     """
     call = _SCHED_SETATTR.get(os.uname().machine)
-    if call is None:
+    # A 32-bit process on a 64-bit machine has other numbers.
+    if call is None or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     size = ctypes.sizeof(_SchedulingAttributes)
     attributes = _SchedulingAttributes(size, os.SCHED_OTHER, _SCHED_FLAG_RESET_ON_FORK, nice, 0, nanoseconds, 0, 0)

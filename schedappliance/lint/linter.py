@@ -6,7 +6,7 @@ Rule: the linter reads files with the code of the appliance, and imports no engi
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -235,23 +235,16 @@ def _same(one: Path, other: Path) -> bool:
     return real_path(one) == real_path(other)
 
 
-def with_one_name(files: Iterable[Path], diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """The diagnostics with one name for each file: that in `files`, or the first one. So the same mistake is shown once.
-
-    A file that is linted by a path can also be a part of a configuration, which may reach it by another path.
-    """
-    names = {real_path(file): str(file) for file in files}
-    sources: dict[Source, Source] = {}
-
-    def named(source: Source) -> Source:
-        if source not in sources:
-            name = names.setdefault(real_path(source.name), source.name)
-            sources[source] = source if name == source.name else Source(name, source.text)
-        return sources[source]
-
-    for diagnostic in diagnostics:
-        related = tuple(replace(one, source=named(one.source)) for one in diagnostic.related)
-        yield replace(diagnostic, source=named(diagnostic.source), related=related)
+def distinct(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Each diagnostic once. Two paths to one file count as one, unless their suffixes make them two languages."""
+    places: dict[str, Path] = {}
+    unique: dict[tuple[object, ...], Diagnostic] = {}
+    for one in diagnostics:
+        name = one.source.name
+        if name not in places:
+            places[name] = real_path(name)
+        unique.setdefault((places[name], Path(name).suffix, one.place(), one.code, one.message), one)
+    return list(unique.values())
 
 
 def lint_commands(

@@ -749,5 +749,17 @@ def test_a_mistake_is_shown_once_by_whatever_path_its_file_is_reached(
     assert main(["lint", "--format", "concise", *arguments]) == 1
     mistake, count = capsys.readouterr().out.splitlines()
     assert "E301" in mistake
-    assert mistake.startswith(arguments[0].removeprefix("."))
+    assert Path(mistake.partition(":")[0]).samefile(inner / "sched.conf")
     assert count == "2 files checked: 1 error, 0 warnings"
+
+
+def test_both_names_of_a_file_that_is_included_twice_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _appliance(folder, 'include "conf.d"\n', conf_d__a_conf="")
+    (folder / "conf.d").mkdir(exist_ok=True)
+    (folder / "conf.d" / "a.conf").write_text('job "x" { every = 1h  command = pid }\n')
+    (folder / "conf.d" / "b.conf").symlink_to("a.conf")
+    assert main(["lint", "sched.conf"]) == 1
+    shown = capsys.readouterr().out
+    assert "conf.d/b.conf:1" in shown and "conf.d/a.conf:1" in shown

@@ -53,22 +53,22 @@ class Unfit(Exception):
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
     """Changes the credentials of this process for good. `wanted`: the user or group as errors name it.
 
-    Without the right to change them, which root may lack in a container, only the user and the group of this process are
-    possible, with the further groups that it has.
+    Without the right to do so, a process can keep only its own user and group. It then also keeps its further groups. In a
+    container, root may lack this right, and a user namespace may not know a group.
     """
     is_own = (uid, gid) == (os.geteuid(), os.getegid())
     try:
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-    except PermissionError as error:
-        if is_own:
+    except OSError as error:
+        if is_own and error.errno in (errno.EPERM, errno.EINVAL):
             return
+        if error.errno != errno.EPERM:
+            # Not Unfit, which has no error number: EAGAIN means too many processes of the user, and a later start may succeed.
+            raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
         raise Unfit(f"cannot run as {wanted}: {what}") from None
-    except OSError as error:
-        # Not Unfit, which has no error number: EAGAIN means too many processes of the user, and a later start may succeed.
-        raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     # To become root again must fail, unless the program is root.
     if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _can_become_root()):

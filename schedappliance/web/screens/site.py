@@ -56,11 +56,15 @@ class Screen(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What a page shows that has no stream yet: its template, its parts, and the version of the feed that they show."""
+    """What a page shows that has no stream yet.
+
+    `version`: of the feed. `boot_ms`: when it was made, in boot time. `parts`: HTML by the ids of the elements.
+    """
 
     version: int
+    boot_ms: int
     template: str
-    parts: list[Part]
+    parts: dict[str, str]
 
 
 class Site:
@@ -88,11 +92,11 @@ class Site:
         page = rendered(self.templates, template, values)
         if status == 200:
             discard_oldest(self._shown, MOST_SHOWN)
-            self._shown[token] = Shown(version, template, [Part(*one) for one in page.parts.items()])
+            self._shown[token] = Shown(version, self.clock.moment().boot, template, page.parts)
         return page.html, status
 
     def take_shown(self, request: Request) -> Shown | None:
-        """What the page of a stream shows. Only its first stream knows it: later, the page shows what streams have sent."""
+        """What the page of a stream shows. Only the first stream gets it: by the time of a later one, the page has changed."""
         return self._shown.pop(request.query_params.get("shown", ""), None)
 
     async def values(self, look: Look, screen: Screen) -> tuple[str, dict[str, Any], int]:

@@ -35,15 +35,16 @@ def stream(site: Site, screen: Screen, request: Request) -> StreamingResponse:
 class _Parts:
     """The parts of a screen that its page has: what it showed at first, and what the stream has sent.
 
-    `version`: the version of the feed that the page shows; None if that is unknown.
+    `version`: the version of the feed that the page shows; None if that is unknown, or the page is older than QUIET_SECONDS.
     """
 
     def __init__(self, site: Site, screen: Screen, request: Request) -> None:
         self._site, self._screen, self._request = site, screen, request
         shown = site.take_shown(request)
-        self.version = shown.version if shown else None
+        is_fresh = shown is not None and site.clock.moment().boot - shown.boot_ms < QUIET_SECONDS * 1000
+        self.version = shown.version if shown and is_fresh else None
         self._template = shown.template if shown else ""
-        self._sent = {part.key: part.html for part in shown.parts} if shown else {}
+        self._sent = dict(shown.parts) if shown else {}
 
     async def changed(self) -> AsyncIterator[bytes]:
         site = self._site

@@ -250,7 +250,7 @@ def test_the_first_stream_of_a_page_knows_what_the_page_shows() -> None:
         html, first, second = asyncio.run(shown(address))
         assert first and second is None
         assert (first.version, first.template) == (site.feed.version, "now.html")
-        assert first.parts and all(part.html in html for part in first.parts)
+        assert first.parts and all(part in html for part in first.parts.values())
 
 
 def test_the_page_of_an_error_is_loaded_again_by_its_stream() -> None:

@@ -23,7 +23,8 @@ class Screens:
     """A site whose screen is the version of its feed."""
 
     def __init__(self) -> None:
-        self.feed = Feed(Path("nowhere"), ManualClock(0), 0, lambda: None)
+        self.clock = ManualClock(0)
+        self.feed = Feed(Path("nowhere"), self.clock, 0, lambda: None)
 
     def look(self, _request: Request) -> None:
         return None
@@ -118,13 +119,16 @@ def test_each_stream_gets_the_rows_that_it_has_not_sent() -> None:
     assert third == []
 
 
-@pytest.mark.parametrize("shown_version", [0, -1])
-def test_a_stream_sends_what_its_page_does_not_show(shown_version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change may come before the stream, or after."""
+@pytest.mark.parametrize(("shown_version", "age_ms"), [(0, 0), (-1, 0), (0, 60_000)])
+def test_a_stream_sends_what_its_page_does_not_show(
+    shown_version: int, age_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change may come before the stream, or after. A tab in the background opens its stream when somebody looks at it."""
+    is_current = (shown_version, age_ms) == (0, 0)
 
     class Visited(Screens):
         def take_shown(self, _request: Request) -> Shown | None:
-            return Shown(shown_version, "now.html", [Part("rows", "-1" if shown_version else "0"), Part("head", "Now")])
+            return Shown(shown_version, -age_ms, "now.html", {"rows": "0" if is_current else "-1", "head": "Now"})
 
         async def parts(self, _look: None, screen: Screen) -> tuple[str, list[Part]]:
             return screen.template, [Part("rows", str(self.feed.version)), Part("head", "Now")]
@@ -141,4 +145,4 @@ def test_a_stream_sends_what_its_page_does_not_show(shown_version: int, monkeypa
 
     monkeypatch.setattr("schedappliance.web.screens.streams.asyncio.sleep", sleep)
     retry, change, alive = asyncio.run(sent())
-    assert (retry, _html(change), alive) == (streams.RETRY, "0" if shown_version else "1", streams.ALIVE)
+    assert (retry, _html(change), alive) == (streams.RETRY, "1" if is_current else "0", streams.ALIVE)
