@@ -99,17 +99,25 @@ def lock_descriptor(descriptor: int, path: Path) -> None:
 
 def _holds_text(descriptor: int) -> bool:
     """Whether a file has other content than a pid. After a power cut, zeros may be in place of a pid."""
-    text = b""
     # A disk that cannot be read is not the fault of this file.
     with contextlib.suppress(OSError):
-        text = os.pread(descriptor, 32, 0).strip(b"\0").strip()
+        return _is_other_text(os.pread(descriptor, 32, 0))
+    return False
+
+
+def _is_other_text(head: bytes) -> bool:
+    text = head.strip(b"\0").strip()
     return bool(text) and not text.isdigit()
 
 
 def has_pid(path: Path) -> bool:
-    """Whether a pid is in a lock file. True for one that is there, but cannot be read: locking it gives the reason."""
+    """Whether a pid, or the zeros in its place, are in a lock file.
+
+    Also True if the file cannot be read. Locking it then says why.
+    """
     try:
-        return read_head(path, 32, os.O_NOFOLLOW).strip().isdigit()
+        head = read_head(path, 32, os.O_NOFOLLOW)
+        return bool(head) and not _is_other_text(head)
     except FileNotFoundError:
         return False
     except OSError:

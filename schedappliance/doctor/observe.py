@@ -90,7 +90,9 @@ class _Observer:
         free_bytes, free_inodes = _free(store)
         needs = self.needs(user, daemon)
         spool_refusal = self.spool_refusal()
+        # What is in a directory of somebody else is not judged.
         folders = tuple(self.folders()) if spool_refusal is None else ()
+        not_own = lock_path_in(self.file.spool) if self.file.spool and spool_refusal else None
         ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
         ways += [executable.way for executable in needs.executables]
         steps = [*(step for way in ways for step in way.steps), *(folder.step for folder in folders)]
@@ -108,7 +110,7 @@ class _Observer:
             relative=tuple(self.relative(files)),
             store=store,
             store_files=tuple(self.store_files()),
-            locks=tuple(step for path in self.lock_paths() if (step := step_at(path))),
+            locks=tuple(step for path in self.lock_paths() if path != not_own and (step := step_at(path))),
             log=step_at(self.file.log_file) if self.file.log_file else None,
             store_refusal=self.store_refusal(),
             free_bytes=free_bytes,
@@ -116,7 +118,7 @@ class _Observer:
             spool=spool,
             spool_refusal=spool_refusal,
             folders=folders,
-            missing=tuple(self.missing(holdings)),
+            missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,

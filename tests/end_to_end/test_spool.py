@@ -264,13 +264,13 @@ def test_a_directory_of_somebody_else_is_left_alone(
     if lock is not None:
         (spool(daemon) / ".lock").write_text(lock)
     before = modes_of(daemon)
-    problem = f"{spool(daemon)} is not a spool: it holds 'done', 'tmp'; name an empty directory in `spool.path`"
+    problem = f"{spool(daemon)} is not a spool: it holds 'done', 'tmp'; name an empty directory in `spool.path`; "
     assert problem in daemon.serve_rejected()
     assert modes_of(daemon) == before
     assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
     printed = capsys.readouterr().out
     assert f"E629 {problem}" in printed
-    assert "chmod" not in printed, "a remedy for a directory of somebody else"
+    assert "W609" not in printed, "a finding about the mode of a directory of somebody else"
 
 
 def test_a_file_that_is_no_lock_file_is_left_alone(daemon: Daemon) -> None:
@@ -287,6 +287,27 @@ def test_an_empty_directory_is_taken(daemon: Daemon, left: str) -> None:
     (spool(daemon) / left).touch()
     daemon.start()
     assert (spool(daemon) / "done").is_dir()
+
+
+@pytest.mark.parametrize("lock", [None, "", "\0\0\0\0\0"])
+def test_a_spool_that_is_half_made_is_taken(daemon: Daemon, lock: str | None) -> None:
+    """As a first start on a full disk leaves it, and a script that makes two directories of it."""
+    for name in ("tmp", "new"):
+        (spool(daemon) / name).mkdir(parents=True)
+    if lock is not None:
+        (spool(daemon) / ".lock").write_text(lock)
+    daemon.start()
+    assert (spool(daemon) / "tmp").stat().st_mode & 0o7777 == 0o700
+
+
+def test_zeros_of_a_power_cut_are_a_lock_file(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop("a.cmd", "config set a 1\n")
+    daemon.result("a.cmd", "done")
+    daemon.stop()
+    (spool(daemon) / ".lock").write_bytes(b"\0" * 5)
+    (spool(daemon) / "tmp").rmdir()
+    daemon.start()
 
 
 @pytest.mark.parametrize("removed", [".lock", "done"])

@@ -45,14 +45,24 @@ def lock_spool(path: Path) -> int:
 def in_the_way(path: Path) -> Unusable | None:
     """The exception for a directory with other contents than those of a spool. Raises OSError.
 
-    `lost+found` and hidden files do not count: a new file system has the one, a directory in Git the others.
+    A new file system has `lost+found`. A directory in Git has hidden files. Neither counts.
     """
     names = sorted(name for name in os.listdir(path) if not name.startswith(".") and name != "lost+found")
-    if not names or _is_spool(path):
+    if not names or _is_spool(path) or all(_is_empty_folder(path, name) for name in names):
         return None
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     holds = ", ".join(map(ascii, names[:MOST_NAMED]))
-    return Unusable(f"{path} is not a spool: it holds {holds}{more}", "name an empty directory in `spool.path`")
+    copy = f"in a copy of a spool, `chmod 0700 {' '.join(PRIVATE)}`"
+    return Unusable(
+        f"{path} is not a spool: it holds {holds}{more}", f"name an empty directory in `spool.path`; {copy}"
+    )
+
+
+def _is_empty_folder(path: Path, name: str) -> bool:
+    """Whether an entry is a directory of a spool that was being made: it is empty, and belongs to the owner of the spool."""
+    status = os.lstat(f"{path}/{name}")
+    is_own = name in PRIVATE and stat.S_ISDIR(status.st_mode) and status.st_uid == path.stat().st_uid
+    return is_own and not os.listdir(f"{path}/{name}")
 
 
 def _is_spool(path: Path) -> bool:
