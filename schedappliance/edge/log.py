@@ -68,7 +68,7 @@ class Line(NamedTuple):
     fields: tuple[tuple[str, Any], ...] = ()
     # What stands before the message in a log in text.
     head: str = ""
-    # How many lost lines it reports. If it is lost itself, they are still to be reported.
+    # How many lines it reports that were lost or left out. If it is lost itself, they are still to be reported.
     missing: int = 0
 
 
@@ -166,7 +166,8 @@ class Log:
 
     def _log_left_out(self) -> None:
         moment = self._clock.moment()
-        if lines := [Line(level, text, moment.wall) for level, text in self._rejections.take_left_out(moment.boot)]:
+        left_out = self._rejections.take_left_out(moment.boot)
+        if lines := [Line(level, text, moment.wall, missing=number) for level, text, number in left_out]:
             self._enqueue(lines)
 
     def end_turn(self) -> None:
@@ -210,8 +211,7 @@ class Log:
         """Queues all lines of a turn, or none. A large turn does not mean a slow reader, so its size is not limited."""
         with self._count_lock:
             if self._queued >= MOST_QUEUED:
-                self._lost += len(lines)
-                self.lost_total += len(lines)
+                self._count_lost(lines)
                 return
             lines = [*self._missing(lines[0].wall_ms), *lines]
             self._queued += len(lines)
@@ -264,7 +264,7 @@ class Log:
             self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
-        """Logs how many rejected commands were left out.
+        """Logs how many lines about rejected commands were left out.
 
         Opens the log file of the appliance file again if it was moved or removed. Another log stays as it is.
         """

@@ -6,6 +6,7 @@ Rule: a line that is left out is counted, and a later line gives the number.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # A user may have this many lines at once. Each second gives room for one more.
 MOST_AT_ONCE = 1000
@@ -19,6 +20,14 @@ class _Share:
     full_at: int = 0
     left_out: int = 0
     level: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A line that gives the number of the lines of a user that were left out."""
+
+    level: str
+    text: str
+    number: int
 
 
 @dataclass(slots=True)
@@ -38,15 +47,19 @@ class Rejections:
         share.full_at = full_at
         return True
 
-    def take_left_out(self, boot_ms: int) -> list[tuple[str, str]]:
-        """The level and text of a line for each user of whom lines were left out since the last call.
+    def take_left_out(self, boot_ms: int) -> list[LeftOut]:
+        """The users of whom lines were left out since the last call.
 
         Users who have all their room again are forgotten.
         """
-        texts = [
-            (share.level, f"{who} {share.left_out:,} more commands or drops were rejected, without a line for each")
+        left_out = [
+            LeftOut(
+                share.level,
+                f"{who} rejected: {share.left_out:,} more commands or drops, which have no lines of their own",
+                share.left_out,
+            )
             for who, share in self._shares.items()
             if share.left_out
         ]
         self._shares = {who: _Share(share.full_at) for who, share in self._shares.items() if share.full_at > boot_ms}
-        return texts
+        return left_out

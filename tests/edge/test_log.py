@@ -298,8 +298,21 @@ def test_lines_of_rejected_commands_are_limited_for_each_user_and_the_others_are
     assert heard[1000:] == [
         "of eve",
         "accepted",
-        "user=bob uid=7 2,000 more commands or drops were rejected, without a line for each",
+        "user=bob uid=7 rejected: 2,000 more commands or drops, which have no lines of their own",
     ]
+
+
+def test_the_lines_that_were_left_out_are_counted_even_if_nobody_reads_the_log(pipe: tuple[int, int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+
+    def log_lines(log: Log) -> None:
+        turn(log, *many("early"))
+        for _ in range(3000):
+            log.write(LogMessage("warning", "of bob", rejected_of="user=bob uid=7"))
+        log.end_turn()
+        log.audit()
+
+    assert heard_of(pipe, log_lines) == [*many("early"), "log lines missing here: 3000"]
 
 
 def test_a_device_logs_the_same_line_once_in_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

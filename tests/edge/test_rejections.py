@@ -24,8 +24,8 @@ def test_the_lines_without_room_are_counted_once_and_the_limit_stays() -> None:
     rejections = Rejections()
     rooms(rejections, "bob", 0, MOST_AT_ONCE + 1234)
     rooms(rejections, "eve", 0, 3)
-    text = "bob 1,234 more commands or drops were rejected, without a line for each"
-    assert rejections.take_left_out(1) == [("warning", text)]
+    text = "bob rejected: 1,234 more commands or drops, which have no lines of their own"
+    assert rejections.take_left_out(1) == [("warning", text, 1234)]
     assert rejections.take_left_out(2) == []
     assert rooms(rejections, "bob", 3, 10) == 0
 
