@@ -51,7 +51,7 @@ def _pause_matches(view: View, pattern: str) -> Outcome:
 
 
 def _pause_all(view: View) -> Outcome:
-    total, shown = _all(view), view.store.jobs.named_by_pause(False, NAMES_SHOWN)
+    total, shown = _all(view) - view.store.jobs.deliveries(), view.store.jobs.named_by_pause(False, NAMES_SHOWN)
     changed = view.store.jobs.pause_all(True)
     return Outcome(_many(view, True, shown, changed, total), call_off=CallOff(None, PAUSED))
 

@@ -131,3 +131,27 @@ def test_a_restart_keeps_what_was_not_delivered(appliance: Appliance) -> None:
     before = row(appliance)
     appliance.restart(SECOND, files())
     assert row(appliance) == before
+
+
+@pytest.mark.parametrize("options", ["collect = 1m", "incidents = false\n collect = 1m"], ids=["incidents", "events"])
+def test_a_pause_of_all_jobs_leaves_deliveries_out(either: Appliance, options: str) -> None:
+    """What they tell happened before the pause. With `collect`, an alert waits for its time; else for a place."""
+    use(either, options)
+    either.after(MINUTE)
+    either.turn(ended(first(either), 1))
+    assert either.say("sched pause --all") == "paused 1 job: j"
+    either.after(2 * MINUTE)
+    assert told(either) == ["j failed: exit status 1"]
+    either.say("sched resume --all")
+
+
+def test_a_pause_of_all_jobs_leaves_an_alert_in_the_queue(either: Appliance) -> None:
+    use(either)
+    either.after(MINUTE)
+    either.max_running = either.state.places = 1
+    either.turn(either.typed("run hello"), ended(first(either), 1))
+    busy = [start.key.run for start in either.started()]
+    either.turn(either.typed("sched pause --all"))
+    either.turn(*[ended(run) for run in busy])
+    either.after(5 * SECOND)
+    assert told(either) == ["j failed: exit status 1"]
