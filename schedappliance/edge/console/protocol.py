@@ -201,7 +201,7 @@ def _mistaken(structured: bool, code: str, message: str, remedy: str, request_id
 def response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[bytes]:
     """The answer in the form of the request, text or JSON, in pieces that are made while they are sent.
 
-    If the store cannot be read for the first piece of the output, the command is rejected. For a later one, this raises StoreFailed.
+    If the store fails before the first piece, the command is rejected. If it fails later, this raises StoreFailed.
     """
     if not isinstance(answer.output, str):
         try:

@@ -2,8 +2,9 @@
 
 It starts programs for its daemon. It keeps how each ended, in memory and in a file, until a daemon has stored it. While no
 daemon is there, it enforces timeouts. Without a program and a daemon it ends: at once if the last daemon has said that no other
-one comes, else after 10 seconds, but not before the file has all ends. Descriptor 0 is the socket on which it listens or, where
-the file system holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its errors.
+one comes. Otherwise it waits 10 seconds, and until the file has all ends. Descriptor 0 is the socket on which it listens or,
+where the file system holds no sockets, the connection with its only daemon. Descriptor 1 is the file of ends, and 2 takes its
+errors.
 
 Its parts are keeper_files.py, keeper_programs.py, keeper_starts.py and spawner.py. Rule: they import nothing else of the
 package, to need little memory and to survive an upgrade. The keeper talks only to its daemon, which may be newer:
@@ -87,8 +88,8 @@ class Keeper:
         # By id: the lines about ends that no daemon has stored yet. A full disk or a crash has damaged those with fewer words.
         lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
         self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
-        # The ids of those that are not in the file, since a full disk, say, has not taken them.
-        self.unwritten: set[str] = set()
+        # Those of them that are not in the file, since a full disk, say, has not taken them.
+        self.unwritten: dict[str, bytes] = {}
         # By pid: why copies of the spawner failed.
         self.reasons: dict[bytes, bytes] = {}
 
@@ -231,11 +232,11 @@ class Keeper:
     def take_ends(self, ends: int) -> None:
         os.dup2(ends, 1)
         os.close(ends)
-        self.unwritten = set(self.ends)
+        self.unwritten = dict(self.ends)
         self.write_ends()
 
     def restore_files(self) -> None:
-        """Makes the files that were removed again, so that the next daemon finds them. A daemon that is there does that itself.
+        """Makes removed files again, so that the next daemon finds them. A daemon that is there does that itself.
 
         The last daemon removes them when it ends.
         """
@@ -354,13 +355,13 @@ class Keeper:
         self.starts.early.pop(name, None)
         self.ends[name] = line
         self.outbox.append(line)
-        self.unwritten.add(name)
+        self.unwritten[name] = line
         self.write_ends()
 
     def write_ends(self) -> None:
         """Adds the ends to the file that are not in it. If the disk takes none or only some bytes, a later call tries again."""
         # An empty line first: the disk may have had no room for the end of the last line.
-        text = b"".join(b"\n%s\n" % self.ends[name] for name in self.unwritten)
+        text = b"".join(b"\n%s\n" % line for line in self.unwritten.values())
         try:
             if text and os.write(1, text) == len(text):
                 self.unwritten.clear()
@@ -371,14 +372,14 @@ class Keeper:
         """Forgets ends that a daemon has stored. If the file has become too large for those left, it is written again."""
         for name in names:
             self.ends.pop(name, None)
-            self.unwritten.discard(name)
+            self.unwritten.pop(name, None)
             self.starts.early.pop(name, None)
         if not self.ends or os.fstat(1).st_size > BYTES_PER_END * len(self.ends):
             try:
                 os.ftruncate(1, 0)
             except OSError:  # The file system has become read-only.
                 return
-            self.unwritten = set(self.ends)
+            self.unwritten = dict(self.ends)
             self.write_ends()
 
     # Signals

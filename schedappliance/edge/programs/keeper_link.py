@@ -54,7 +54,7 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #                                     reports `gone`.
 #   its files are removed             The daemon makes others (`restore_files`), so that the next daemon can take it over.
 #                                     Without a daemon, the keeper does. A daemon that finds no socket waits for that.
-#   the disk is full                  The ends stay in the memory of the keeper, which stays until its file has taken them.
+#   the disk is full                  The keeper keeps the ends in memory, and runs until its file has all of them.
 
 from __future__ import annotations
 
@@ -368,6 +368,7 @@ class KeeperLink:
 
     def _await_greeting(self, path: Path) -> tuple[Link, str] | None:
         """As `_hear_greeting`, of a keeper whose socket was removed or replaced. It makes another one within a second."""
+        pids: list[int] = []
         for _ in range(TRIES):
             if not (pids := keepers_of(path.parent)):
                 return None
@@ -378,7 +379,8 @@ class KeeperLink:
             with contextlib.suppress(OSError):
                 path.unlink()
             threading.Event().wait(ANSWER_SECONDS / TRIES)
-        raise _does_not_answer(path)
+        remedy = "look at this process; if it is killed, the ends of its programs are lost"
+        raise Unusable(f"the keeper of the running programs, process {pids[0]}, makes no socket: {path}", remedy)
 
     def _hear_greeting(self, path: Path) -> tuple[Link, str] | None:
         """Connects with a keeper.
@@ -407,7 +409,8 @@ class KeeperLink:
                         return None
                     text += f"\n{more}"
             except TimeoutError:
-                raise _does_not_answer(path) from None
+                remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
+                raise Unusable(f"the keeper of the running programs does not answer: {path}", remedy) from None
             except ConnectionError:
                 # It has ended just now.
                 return None
@@ -544,22 +547,18 @@ class KeeperLink:
                     (self.outputs.directory / name).unlink()
 
 
-def _does_not_answer(path: Path) -> Unusable:
-    remedy = "look at the process that listens on it; if it is killed, the ends of its programs are lost"
-    return Unusable(f"the keeper of the running programs does not answer: {path}", remedy)
-
-
 def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
     """The socket on which a keeper listens, and a connection with it. Raises OSError.
 
     On a file system that holds no sockets, both are ends of a connection, and no later daemon can take the keeper over.
     """
-    with contextlib.suppress(OSError), contextlib.ExitStack() as after_failure:
-        path.unlink(missing_ok=True)
-        listener = after_failure.enter_context(listen(str(path.parent)))
-        control = connect(path, kind=socket.SOCK_SEQPACKET)
-        after_failure.pop_all()
-        return listener, control
+    for _ in range(2):  # An earlier keeper may have made its socket again, just before this one.
+        with contextlib.suppress(OSError), contextlib.ExitStack() as after_failure:
+            path.unlink(missing_ok=True)
+            listener = after_failure.enter_context(listen(str(path.parent)))
+            control = connect(path, kind=socket.SOCK_SEQPACKET)
+            after_failure.pop_all()
+            return listener, control
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from schedappliance.edge.programs.keeper_files import ENDS
 from schedappliance.edge.programs.keeper_programs import NAMING, SESSION, START, STATE, stat_of
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
@@ -83,18 +84,24 @@ def _command_line(pid: int) -> bytes:
 
 
 def keepers_of(directory: Path) -> list[int]:
-    """The keepers that this user runs in a directory of outputs: by their arguments, and by the file system of their file of ends.
+    """The keepers of this user whose arguments name this directory of outputs, and that make a removed socket again.
 
-    A keeper leads a session, and its copies do not.
+    A keeper leads a session, and its copies do not. Any user can start a process with such arguments, and one with the rights
+    of this user if a program is set-user-ID. But only this user can open the file of ends.
     """
-    keepers = []
+    keepers, ends = [], f"{os.path.realpath(directory)}/{ENDS}"
     for pid in _pids():
-        words = _command_line(pid).split(b"\0")
-        if words[-2:-1] != [os.fsencode(directory)] or not words[-3].startswith(b"spawner="):
+        *_, parts, named, end = (b"", b"", b"", *_command_line(pid).split(b"\0"))
+        # Keepers of earlier versions do not have this part.
+        if (named, end) != (os.fsencode(directory), b"") or b"keeper_files=" not in parts:
             continue
         with suppress(OSError):
-            file = Path(f"/proc/{pid}/fd/1").stat()
-            if os.getsid(pid) == pid and file.st_uid == os.geteuid() and file.st_dev == directory.stat().st_dev:
+            process = Path(f"/proc/{pid}")
+            # In a container, the same path may lead to another directory.
+            is_same = os.path.samestat(Path(f"{process}/root{directory}").stat(), directory.stat())
+            is_own = process.stat().st_uid == os.geteuid() and os.getsid(pid) == pid
+            output = str((process / "fd" / "1").readlink())
+            if is_same and is_own and output.removesuffix(" (deleted)") == ends:
                 keepers.append(pid)
     return keepers
 

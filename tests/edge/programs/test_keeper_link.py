@@ -103,7 +103,7 @@ def test_a_keeper_that_makes_no_socket_again_prevents_the_start_if_it_is_needed(
 ) -> None:
     monkeypatch.setattr(keeper_link, "ANSWER_SECONDS", 0.01)
     monkeypatch.setattr(keeper_link, "keepers_of", lambda _directory: [7])
-    with pytest.raises(Unusable, match=f"the keeper of the running programs does not answer: .*/{SOCKET}"):
+    with pytest.raises(Unusable, match=f"the keeper of the running programs, process 7, makes no socket: .*/{SOCKET}"):
         link.take_over()
     assert names(link.take_over(has_attempts=False)) == ["8-1-1-5"]
 

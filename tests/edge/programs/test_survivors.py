@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.programs.survivors import boot_id, clock_offset, find_survivors, in_group, start_ticks
+from schedappliance.edge.programs.keeper_files import ENDS
+from schedappliance.edge.programs.survivors import (
+    boot_id,
+    clock_offset,
+    find_survivors,
+    in_group,
+    keepers_of,
+    start_ticks,
+)
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
@@ -102,3 +110,40 @@ def test_a_time_namespace_has_boots_of_its_own(tmp_path: Path, text: str | None,
     if text is not None:
         (tmp_path / "offsets").write_text(text)
     assert clock_offset(tmp_path / "offsets") == offset
+
+
+PARTS = "spawner=5,keeper_files=6"
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "user", "is_keeper"),
+    [
+        (("cat", "-", PARTS, "{}"), ENDS, None, True),
+        (("cat", "-", PARTS, "{}"), "other", None, False),
+        (("cat", "-", PARTS, "{}"), ENDS, 65534, False),
+        (("cat", "-", PARTS, "{}/more"), ENDS, None, False),
+        (("cat", "-", "spawner=5", "{}"), ENDS, None, False),
+        (("{}",), ENDS, None, False),
+    ],
+    ids=["a keeper", "another output", "another user", "another directory", "an earlier version", "one word"],
+)
+def test_a_keeper_is_known_by_what_nobody_else_can_have(
+    tmp_path: Path, words: tuple[str, ...], output: str, user: int | None, is_keeper: bool
+) -> None:
+    if user is not None and os.geteuid() != 0:
+        pytest.skip("only root may start a process of another user")
+    with (tmp_path / output).open("wb") as file:
+        arguments = [word.format(tmp_path) for word in words]
+        process = subprocess.Popen(
+            arguments,
+            executable="/bin/cat",
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            user=user,
+        )
+    try:
+        assert keepers_of(tmp_path) == [process.pid] * is_keeper
+    finally:
+        process.communicate()
