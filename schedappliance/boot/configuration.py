@@ -46,7 +46,7 @@ class FirstConfiguration(NamedTuple):
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
     """The path of the store, which may not exist yet; None: in memory. Raises Unusable for bad files without a store."""
     if loaded.accepted:
-        if mistake := appliance_mistake(file, loaded.configuration):
+        if mistake := appliance_mistake(file, loaded):
             raise Unusable(diagnostics=[mistake])
         return loaded.configuration.backing_store
     if last_good is None:

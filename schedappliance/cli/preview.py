@@ -90,7 +90,7 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
     loaded = load(file.config)
     if not loaded.accepted:
         raise Unusable(diagnostics=loaded.shown())
-    if mistake := appliance_mistake(file, loaded.configuration):
+    if mistake := appliance_mistake(file, loaded):
         raise Unusable(diagnostics=[mistake])
     return file, loaded
 

@@ -139,7 +139,7 @@ class _Observer:
 
     def loaded_diagnostics(self) -> Iterator[Diagnostic]:
         yield from self.loaded.shown()
-        mistake = appliance_mistake(self.file, self.loaded.configuration) if self.loaded.accepted else None
+        mistake = appliance_mistake(self.file, self.loaded) if self.loaded.accepted else None
         yield from [mistake] if mistake else []
 
     def holdings(self) -> Iterator[Holding]:

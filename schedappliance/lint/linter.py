@@ -109,7 +109,7 @@ class Linter:
         if appliance is None:
             return apply_ignores(diagnostics, own)
         loaded = self._load(appliance.config)
-        mistake = appliance_mistake(appliance, loaded.configuration) if loaded.accepted else None
+        mistake = appliance_mistake(appliance, loaded) if loaded.accepted else None
         diagnostics += loaded.diagnostics + ([mistake] if mistake else [])
         return apply_ignores(diagnostics, [*own, *loaded.closure.texts.values()], _checked(loaded.accepted))
 

@@ -5,7 +5,7 @@ Rule: it only compares paths. What is at a path decides nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
+from schedappliance.model.loading import Loaded
 
 
 class _Use(NamedTuple):
@@ -25,9 +26,10 @@ class _Use(NamedTuple):
     directories: tuple[Path, ...] = ()
 
 
-def appliance_mistake(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
-    """The first mistake that only both files together show."""
-    return _spool_without_store(appliance, configuration) or next(_shared_paths(appliance, configuration), None)
+def appliance_mistake(appliance: ApplianceFile, loaded: Loaded) -> Diagnostic | None:
+    """The first mistake that only the appliance file and its stanza files together show."""
+    uses = list(_uses(appliance, loaded))
+    return _spool_without_store(appliance, loaded.configuration) or next(_shared_paths(uses), None)
 
 
 def _spool_without_store(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
@@ -38,25 +40,31 @@ def _spool_without_store(appliance: ApplianceFile, configuration: Configuration)
     return Diagnostic("E308", "the spool needs a `backing_store`", remedy, *appliance.places["spool.path"])
 
 
-def _shared_paths(appliance: ApplianceFile, configuration: Configuration) -> Iterator[Diagnostic]:
-    for first, second in combinations(_uses(appliance, configuration), 2):
-        path = _shared(first, second) or _shared(second, first)
-        if path and (place := second.place or first.place):
-            message = f"`{first.key}` and `{second.key}` both use the path of `{path.name}`"
-            yield Diagnostic("E216", message, "give each of them a path of its own", *place)
+def _shared_paths(uses: Iterable[_Use]) -> Iterator[Diagnostic]:
+    for first, second in combinations(uses, 2):
+        problem = _shared(first, second) or _shared(second, first)
+        if problem and (place := second.place or first.place):
+            yield Diagnostic("E216", problem, "give each of them a path of its own", *place)
 
 
-def _shared(one: _Use, other: _Use) -> Path | None:
-    """A path of `one` that `other` uses too."""
+def _shared(one: _Use, other: _Use) -> str | None:
+    """How `one` uses a path of `other`; None if it does not."""
     for path in (*one.files, *one.directories):
-        if path in other.files or any(map(path.is_relative_to, other.directories)):
-            return path
+        if path in other.files:
+            return f"`{one.key}` and `{other.key}` both use the path of `{path.name}`"
+        for directory in other.directories:
+            if path.is_relative_to(directory):
+                return f"`{one.key}` lies in the directory `{directory.name}` of `{other.key}`"
     return None
 
 
-def _uses(appliance: ApplianceFile, configuration: Configuration) -> Iterator[_Use]:
-    places = appliance.places
-    yield _Use("config", places["config"], (real_path(appliance.config), real_path(appliance.path)))
+def _uses(appliance: ApplianceFile, loaded: Loaded) -> Iterator[_Use]:
+    configuration, places = loaded.configuration, appliance.places
+    # Several programs may read one file.
+    programs = configuration.programs.values()
+    yield _Use("env_file", None, tuple(real_path(program.env_file) for program in programs if program.env_file))
+    texts = (appliance.path, appliance.config, *loaded.closure.texts)
+    yield _Use("config", places["config"], tuple(map(real_path, texts)))
     if store := configuration.backing_store:
         files = (store, *(Path(f"{store}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock", ".loss")))
         yield _Use("backing_store", configuration.backing_store_place, files, (Path(f"{store}.output"),))
@@ -68,4 +76,5 @@ def _uses(appliance: ApplianceFile, configuration: Configuration) -> Iterator[_U
             yield _Use(key, places[key], (socket, Path(f"{socket}.lock"), Path(f"{socket}.new")))
     if appliance.log_file:
         yield _Use("log.file", places["log.file"], (appliance.log_file,))
-    yield _Use("web.tokens", places.get("web.tokens"), (real_path(appliance.web.tokens),))
+    tokens = real_path(appliance.web.tokens)
+    yield _Use("web.tokens", places.get("web.tokens"), (tokens, Path(f"{tokens}.new")))

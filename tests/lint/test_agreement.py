@@ -110,7 +110,7 @@ def _agree(stanza_file: str, appliance_file: str = "config: sched.conf\n") -> bo
         assert has_errors(Linter(APPLIANCE, read).lint(APPLIANCE))
         return False
     own = loaded if appliance.config == ROOT else load(appliance.config, read)
-    starts = own.accepted and appliance_mistake(appliance, own.configuration) is None
+    starts = own.accepted and appliance_mistake(appliance, own) is None
     assert has_errors(Linter(APPLIANCE, read).lint(APPLIANCE)) != starts
     if appliance.config == ROOT:
         assert has_errors(Linter(APPLIANCE, read).lint(ROOT)) != loaded.accepted

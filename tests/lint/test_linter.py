@@ -413,15 +413,21 @@ def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[s
     [
         ("console: { listen: s.db }", "`backing_store` and `console.listen`"),
         *((f"console: {{ listen: s.db{suffix} }}", "`backing_store` and `console.listen`") for suffix in BESIDE),
-        ("console: { listen: s.db.output/x.sock }", "`backing_store` and `console.listen`"),
+        (
+            "console: { listen: s.db.output/x.sock }",
+            "`console.listen` lies in the directory `s.db.output` of `backing_store`",
+        ),
         ("console: { listen: ./spool/new/../.lock }", "`spool.path` and `console.listen`"),
-        ("console: { listen: spool/new/x.sock }", "`spool.path` and `console.listen`"),
+        ("console: { listen: spool/new/x.sock }", "`console.listen` lies in the directory `new` of `spool.path`"),
         ("console: { listen: spool }", "`spool.path` and `console.listen`"),
-        ("log: { file: spool/done/log }", "`spool.path` and `log.file`"),
+        ("log: { file: spool/done/log }", "`log.file` lies in the directory `done` of `spool.path`"),
         ("log: { file: s.db-wal }", "`backing_store` and `log.file`"),
         ("log: { file: sched.conf }", "`config` and `log.file`"),
         ("log: { file: appliance.yaml }", "`config` and `log.file`"),
+        ("log: { file: more/a.conf }", "`config` and `log.file`"),
+        ("log: { file: variables }", "`env_file` and `log.file`"),
         ("log: { file: web-tokens }", "`log.file` and `web.tokens`"),
+        ("log: { file: web-tokens.new }", "`log.file` and `web.tokens`"),
         ("console: { listen: x }\nlog: { file: x.lock }", "`console.listen` and `log.file`"),
         ("console: { listen: x }\nweb: { listen: ./x }", "`console.listen` and `web.listen`"),
         ("console: { listen: x }\nweb: { listen: ./x.new }", "`console.listen` and `web.listen`"),
@@ -432,10 +438,12 @@ def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[s
 def test_each_path_of_an_appliance_has_one_use(folder: Path, appliance: str, keys: str | None) -> None:
     """The start blamed another process, or told to move the log of the store away."""
     files = {"appliance.yaml": f"config: sched.conf\nspool: {{ path: spool }}\n{appliance}\n"}
-    _write(folder, {**files, "sched.conf": 'sched { backing_store = "s.db" }\n'})
-    mistakes = Linter().lint(Path("appliance.yaml"))
+    program = f'program "p" {{ argv = ( "/bin/true" ) env_file = "{folder}/variables" }}\n'
+    stanzas = f'sched {{ backing_store = "s.db" }}\ninclude more\n{program}'
+    _write(folder, {**files, "sched.conf": stanzas, "more/a.conf": "x = 1\n"})
+    mistakes = [mistake for mistake in Linter().lint(Path("appliance.yaml")) if mistake.is_error]
     assert [mistake.code for mistake in mistakes] == (["E216"] if keys else [])
-    assert all(mistake.message.startswith(f"{keys} both use the path of") for mistake in mistakes)
+    assert all(mistake.message.startswith(keys or "") for mistake in mistakes)
 
 
 @pytest.mark.parametrize("directories", ["spool: { path: s.db.output }", "spool: { path: s.db.output/spool }"])
