@@ -82,9 +82,16 @@ def nobody(appliance: Daemon, *lines: str) -> str:
 
 @as_root
 def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) -> None:
-    lines = ["help", "version", "authz id", "sched list", "RUN 'hello'", "json sched in 5 shutdown", "shutdown", "quit"]
+    lines = ["help", "version", "authz id", "sched list", "RUN 'hello'", "json sched in 5 shutdown", "shutdown"]
     lines += ["nonsense", "sched in x run hello", "sched why nope", "config set program hello argv x"]
-    lines += ["config begin", "config set message_expiration 1", "config commit", "config reload", "run --wait hello"]
+    lines += [
+        "config begin",
+        "config set message_expiration 1",
+        "config commit",
+        "config reload",
+        "run --wait hello",
+        "quit",
+    ]
     answers = nobody(appliance, *lines)
     assert answers.count(NOT_AUTHORIZED.strip()) == len(lines)
     assert [line for line in answers.splitlines() if NOT_AUTHORIZED.strip() not in line] == []

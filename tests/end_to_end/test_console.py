@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -554,3 +554,19 @@ def test_a_preview_is_made_by_a_child_and_ends_with_the_daemon(daemon: Daemon) -
     daemon.conf.write_text("sched {\n")
     (line,) = daemon.exchange(request("json preview 11m")).splitlines()
     assert json.loads(line)["diagnostics"][0]["code"] == "E516"
+
+
+@pytest.mark.parametrize("line", [b"quit", b" QUIT ", request("quit").strip()])
+def test_quit_ends_the_connection_and_its_transaction(daemon: Daemon, line: bytes) -> None:
+    """Whoever reads to the end waited for the idle timeout, and later lines were carried out."""
+    daemon.start()
+    with closing(daemon.connect()) as client:
+        client.sendall(
+            b"config begin\nconfig set message_expiration 7\npid\n" + line + b"\nconfig commit\nsched in 1h pid\n"
+        )
+        answers = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert daemon.process
+    expected = b"Message_Expiration = 7\n%d\n" % daemon.process.pid
+    assert answers.removeprefix(expected).count(b"\n") == line.startswith(b"{"), answers
+    assert "86400" in daemon.say("config get message_expiration")
+    assert json.loads(daemon.say("json summary"))["jobs"] == 0

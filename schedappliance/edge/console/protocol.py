@@ -39,14 +39,27 @@ class Request(NamedTuple):
     instead: str | None = None
     quiet: bool = False
 
+    @property
+    def is_quit(self) -> bool:
+        return self.command.strip().lower() == "quit"
+
 
 class RequestReader:
-    """Cuts the bytes of one connection into requests. A line that is too long is discarded while it arrives."""
+    """Cuts the bytes of one connection into requests. A line that is too long is discarded while it arrives.
+
+    `has_quit`: a client has sent `quit`; what follows is discarded.
+    """
 
     def __init__(self) -> None:
         self._received = bytearray()
         self._ended = False
         self._skipping = False
+        self.has_quit = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client has sent everything: its stream has ended, or it has sent `quit`."""
+        return self._ended or self.has_quit
 
     def add(self, data: bytes) -> None:
         """Adds received bytes. No bytes mean the end of the stream."""
@@ -67,6 +80,9 @@ class RequestReader:
         while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:
             requests += self._requests(bytes(self._received[start:end]))
             start = end + 1
+            if requests and requests[-1].is_quit:
+                self.has_quit = True
+                self._received.clear()
         del self._received[:start]
         # What is left is a line without its end.
         is_partial = b"\n" not in self._received and len(requests) < most

@@ -128,8 +128,6 @@ class _Connection:
     user: User
     # The boot time of the last line that arrived, or of the last byte that was sent.
     active_ms: int
-    # The client has sent everything.
-    has_ended: bool = False
     reader: RequestReader = field(default_factory=RequestReader)
     slots: deque[_Slot] = field(default_factory=deque)
     # The bytes of the lines, and of the answers, in the slots.
@@ -153,7 +151,7 @@ class _Connection:
     @property
     def is_done(self) -> bool:
         """Whether the client has finished sending and has received all its answers."""
-        return self.has_ended and not self.slots and not self.unsent
+        return self.reader.is_over and not self.slots and not self.unsent
 
     @property
     def waits(self) -> bool:
@@ -193,7 +191,7 @@ class _Connection:
         return bool(self.unsent)
 
     def wanted_events(self) -> int:
-        reading = select.EPOLLIN if not self.has_ended and self.room > 0 else 0
+        reading = select.EPOLLIN if not self.reader.is_over and self.room > 0 else 0
         has_answer = bool(self.unsent) or (bool(self.slots) and self.slots[0].answer is not None)
         return reading | (select.EPOLLOUT if has_answer else 0)
 
@@ -396,7 +394,7 @@ class ConsoleServer:
     # Lines in
 
     def _on_ready(self, connection: _Connection, events: int) -> None:
-        if events & select.EPOLLIN and not connection.has_ended:
+        if events & select.EPOLLIN and not connection.reader.is_over:
             self._receive(connection)
         elif events & (select.EPOLLHUP | select.EPOLLERR):
             self._end(connection)
@@ -411,7 +409,6 @@ class ConsoleServer:
             self._end(connection)
             return
         connection.reader.add(data)
-        connection.has_ended = not data
         self._read_requests(connection)
 
     def _read_requests(self, connection: _Connection) -> None:
@@ -515,7 +512,7 @@ class ConsoleServer:
 
     def _settle(self, connection: _Connection) -> None:
         """Ends a client that is done. For any other, watches its socket for what is needed next."""
-        if connection.is_done and not connection.is_watching:
+        if connection.is_done and (connection.reader.has_quit or not connection.is_watching):
             self._end(connection)
             return
         events = connection.wanted_events()
