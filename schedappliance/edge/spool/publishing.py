@@ -188,7 +188,7 @@ class Publisher:
         return None if oldest is None or files[oldest][0][0] >= oldest_ns else oldest
 
     def _remove_directories(self) -> None:
-        """Removes rejected directories, one step for each owner in turn: nobody's directory keeps those of others."""
+        """Removes rejected directories, one step for each owner in turn. So a deep directory does not delay those of others."""
         for _ in range(MOST_REMOVED):
             if not self._directories:
                 return
@@ -214,15 +214,17 @@ class Publisher:
             with os.scandir(descriptor) as entries:
                 children = list(islice(entries, MOST_REMOVED))
             for child in children:
-                if child.stat(follow_symlinks=False).st_uid != owner:
-                    continue
-                if child.is_dir(follow_symlinks=False):
-                    aside = f"{name.partition('~')[0]}~{child.inode()}"
-                    os.rename(child.name, f"{self.path}/{aside}", src_dir_fd=descriptor)
-                    left.append(aside)
-                else:
-                    os.unlink(child.name, dir_fd=descriptor)
-                removed += 1
+                # Its owner may remove it meanwhile. A file that cannot be removed keeps no others.
+                with contextlib.suppress(OSError):
+                    if child.stat(follow_symlinks=False).st_uid != owner:
+                        continue
+                    if child.is_dir(follow_symlinks=False):
+                        aside = f"{name.partition('~')[0]}~{child.inode()}"
+                        os.rename(child.name, f"{self.path}/{aside}", src_dir_fd=descriptor)
+                        left.append(aside)
+                    else:
+                        os.unlink(child.name, dir_fd=descriptor)
+                    removed += 1
         finally:
             os.close(descriptor)
         if removed and len(children) == MOST_REMOVED:

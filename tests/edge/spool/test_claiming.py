@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -591,6 +592,28 @@ def test_a_deep_directory_keeps_neither_files_nor_directories_of_others(director
     (left,) = os.listdir(failed)
     assert (failed / left).stat().st_uid == 1000
     assert remaining(directory, publisher) == []
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_others(
+    directory: Directory, hourly: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner may have removed it meanwhile, or made it immutable."""
+    inside = directory.new / "a.cmd"
+    for number in range(5):
+        (inside / f"{number}" / "deep").mkdir(parents=True)
+    (inside / "stays").touch()
+    path = rejected_directory(directory, hourly)
+    unlink = os.unlink
+
+    def refuse(name: str, *arguments: Any, **options: Any) -> None:
+        if name == "stays":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(name, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        assert remaining(directory, hourly) == [path.name]
+    assert os.listdir(path) == ["stays"]
 
 
 def test_files_of_other_users_in_a_rejected_directory_stay(directory: Directory, hourly: Publisher) -> None:
