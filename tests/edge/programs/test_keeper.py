@@ -111,13 +111,15 @@ os.write = write_unless_full
 """
 
 
-def test_a_keeper_stays_until_the_file_has_the_ends(make: Make) -> None:
+def test_a_keeper_stays_until_the_file_has_the_ends(make: Make, tmp_path: Path) -> None:
     """The disk is full, and the daemon is killed."""
-    edge = make(patched(FULL_AT_FIRST))
-    key = edge.start("exit 4")
-    requested(edge, key)
+    edge, gate = make(patched(FULL_AT_FIRST)), tmp_path / "gate"
+    os.mkfifo(gate)
+    key = edge.start(f"read line < {gate}; exit 4")
+    edge.heard(ProgramStarted, key)
     pid = edge.process()
     left(edge)
+    gate.write_text("go\n")
     eventually(lambda: not is_running(pid), "the end of the keeper")
     (report,) = ends(edge)
     assert isinstance(report, Ended)
@@ -231,8 +233,9 @@ def test_a_keeper_without_daemon_and_files_makes_others(make: Make, tmp_path: Pa
     """A cleaner of files removed them after the daemon was killed. The next daemon starts at once."""
     edge, gate = make(), tmp_path / "gate"
     os.mkfifo(gate)
-    running, short = edge.start(f"read line < {gate}; exit 5"), edge.start("exit 3")
+    running = edge.start(f"read line < {gate}; exit 5")
     edge.heard(ProgramStarted, running)
+    short = edge.start("exit 3")
     edge.heard(ProgramEnded, short)
     pid = edge.process()
     left(edge)
