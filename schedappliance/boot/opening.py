@@ -311,7 +311,8 @@ def _output_limit(configuration: Configuration, program: str) -> int:
 
 
 def open_previews(frame: Frame) -> Previews:
-    previews = Previews(frame.file.path, frame.loop, frame.worker("preview"))
+    workers = frame.worker("own previews"), frame.worker("previews")
+    previews = Previews(frame.file.path, frame.loop, workers)
     frame.stack.callback(previews.close)
     return previews
 

@@ -385,7 +385,7 @@ def _park(state: State, order: Order, pending: AfterReload | AfterRetry | AfterR
     effect: Effect
     match pending:
         case AfterPreview():
-            effect = MakePreview(number, *pending, (state.version, state.store.writes))
+            effect = MakePreview(number, order.user.uid, *pending, (state.version, state.store.writes))
         case AfterReading():
             # The more orders wait, the shorter is a part: a client may ask for many parts before it reads one.
             most = min(PART_BYTES, max(LEAST_BYTES, READ_BYTES // len(state.parked)))

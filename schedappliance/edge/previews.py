@@ -1,6 +1,8 @@
-"""Makes previews for the console in child processes: one at a time, with a deadline and a bounded answer.
+"""Makes previews for the console in child processes, with a deadline and a bounded answer.
 
-Rule: equal requests share an answer. The daemon ends the child before it ends itself.
+One preview is made at a time for root and the user of the appliance, and one for all other users, who take turns.
+
+Rule: equal requests share an answer. The daemon ends the children before it ends itself.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.engine.events import PreviewMade
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.threads import Worker
     from schedappliance.engine.effects import MakePreview
@@ -32,62 +37,106 @@ FRESH_MS = 30_000
 MOST_BYTES = 1024 * 1024
 # The most bytes that are read from the standard error of the child.
 MOST_ERRORS = 16 * 1024
-# How many different previews may wait for one another.
-MOST_WAITING = 8
+# How many different previews of one user, and of all users, may be unfinished.
+MOST_OF_USER = 4
+MOST_OF_ALL = 32
 # A preview gives way to jobs. With 10, it got 3 % of a processor beside three busy programs, and a small one took a minute.
 NICE = 5
 
 
 @dataclass(slots=True)
-class Previews:
-    """`config`: the appliance file. `worker` waits for the child.
+class _Lane:
+    """The unfinished previews of some users, of which one is made at a time. `worker` waits for its child.
 
-    Requests that differ only in their `reply_to` share an answer. As keys and in kept answers, `reply_to` is 0.
+    `asked`: for each preview, the users who have asked for it, each with the orders that wait.
+    """
+
+    worker: Worker
+    asked: dict[MakePreview, dict[int, list[int]]] = field(default_factory=dict)
+    being_made: MakePreview | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    def why_full(self, uid: int) -> str:
+        """Why a user may not ask for another preview; empty if the user may."""
+        if sum(uid in users for users in self.asked.values()) >= MOST_OF_USER:
+            return f"{MOST_OF_USER} others of this user are being made"
+        return f"{MOST_OF_ALL} others are being made" if len(self.asked) >= MOST_OF_ALL else ""
+
+
+@dataclass(slots=True)
+class Previews:
+    """`config`: the appliance file. `workers`: for the previews of trusted users, and for those of all others.
+
+    Requests that differ only in who has asked share an answer. As keys and in kept answers, `reply_to` and `uid` are 0.
     """
 
     config: Path
     loop: Loop
-    worker: Worker
-    _waiting: dict[MakePreview, list[int]] = field(default_factory=dict)
+    workers: InitVar[tuple[Worker, Worker]]
+    # The users whose previews others do not delay.
+    trusted: frozenset[int] = field(default_factory=lambda: frozenset({0, os.geteuid()}))
+    _of_trusted: _Lane = field(init=False)
+    _of_guests: _Lane = field(init=False)
     _made: dict[MakePreview, tuple[int, PreviewMade]] = field(default_factory=dict)
+    # The last turn of each user: the user with the oldest one is next.
+    _turns: dict[int, int] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _process: subprocess.Popen[bytes] | None = None
     _is_closed: bool = False
+
+    def __post_init__(self, workers: tuple[Worker, Worker]) -> None:
+        self._of_trusted, self._of_guests = map(_Lane, workers)
 
     def make(self, effect: MakePreview) -> None:
         """Performs the effect MakePreview."""
-        wanted = replace(effect, reply_to=0)
+        wanted = replace(effect, reply_to=0, uid=0)
         now = self.loop.clock.moment().boot
         self._made = {key: row for key, row in self._made.items() if row[0] + FRESH_MS > now}
+        lane = self._of_trusted if effect.uid in self.trusted else self._of_guests
+        users = lane.asked.get(wanted, {})
         if wanted in self._made:
             self._reply([effect.reply_to], self._made[wanted][1])
-        elif wanted in self._waiting:
-            self._waiting[wanted].append(effect.reply_to)
-        elif len(self._waiting) >= MOST_WAITING:
-            self._reply([effect.reply_to], PreviewMade(0, "", problem=f"{MOST_WAITING} others are being made"))
+        elif effect.uid not in users and (why := lane.why_full(effect.uid)):
+            self._reply([effect.reply_to], PreviewMade(0, "", problem=why))
         else:
-            self._waiting[wanted] = [effect.reply_to]
-            self.worker.submit(partial(self._make, wanted))
+            users.setdefault(effect.uid, []).append(effect.reply_to)
+            lane.asked[wanted] = users
+            self._make_next(lane)
 
     def close(self) -> None:
-        """Ends the child. Call it before the worker is closed."""
+        """Ends the children. Call it before the workers are closed."""
         with self._lock:
             self._is_closed = True
-            if self._process is not None:
-                self._process.kill()
+            for lane in (self._of_trusted, self._of_guests):
+                if lane.process is not None:
+                    lane.process.kill()
 
-    def _make(self, wanted: MakePreview) -> None:
-        """Runs on the worker."""
+    def _make_next(self, lane: _Lane) -> None:
+        """Begins the next preview of a lane, unless one is being made: the oldest of the user whose last turn is the oldest."""
+        if lane.being_made is not None or not lane.asked:
+            return
+        wanted = lane.being_made = min(lane.asked, key=lambda key: min(map(self._last_turn, lane.asked[key])))
+        self._turns |= dict.fromkeys(lane.asked[wanted], next(self._numbers))
+        lane.worker.submit(partial(self._make, lane, wanted))
+
+    def _last_turn(self, uid: int) -> int:
+        return self._turns.get(uid, 0)
+
+    def _make(self, lane: _Lane, wanted: MakePreview) -> None:
+        """Runs on the worker of the lane."""
         try:
-            made = self._run(self._command(wanted))
+            made = self._run(lane, self._command(wanted))
         except OSError as error:
             made = PreviewMade(0, "", problem=f"its process cannot be started: {error.strerror}")
-        self.loop.inbox.post(partial(self._finish, wanted, made))
+        self.loop.inbox.post(partial(self._finish, lane, wanted, made))
 
-    def _finish(self, wanted: MakePreview, made: PreviewMade) -> None:
+    def _finish(self, lane: _Lane, wanted: MakePreview, made: PreviewMade) -> None:
         if made.problem is None:
             self._made[wanted] = self.loop.clock.moment().boot, made
-        self._reply(self._waiting.pop(wanted), made)
+        for numbers in lane.asked.pop(wanted).values():
+            self._reply(numbers, made)
+        lane.being_made = None
+        self._make_next(lane)
 
     def _reply(self, numbers: list[int], made: PreviewMade) -> None:
         for number in numbers:
@@ -101,8 +150,8 @@ class Previews:
         words += [f"--job={wanted.job}"] if wanted.job is not None else []
         return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]
 
-    def _run(self, command: list[str]) -> PreviewMade:
-        """Runs the child on the worker. Raises OSError."""
+    def _run(self, lane: _Lane, command: list[str]) -> PreviewMade:
+        """Runs the child on the worker of the lane. Raises OSError."""
         errors = os.memfd_create("preview")
         try:
             with self._lock:
@@ -110,7 +159,7 @@ class Previews:
                     return PreviewMade(0, "", problem="the appliance is stopping")
                 # The child finds the same modules, wherever this process has them from.
                 env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-                process = self._process = subprocess.Popen(
+                process = lane.process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -124,11 +173,11 @@ class Previews:
                 os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
                 _, hard = resource.prlimit(process.pid, resource.RLIMIT_CPU)
                 resource.prlimit(process.pid, resource.RLIMIT_CPU, (CPU_SECONDS, hard))
-            return self._read(process, errors)
+            return self._read(lane, process, errors)
         finally:
             os.close(errors)
 
-    def _read(self, process: subprocess.Popen[bytes], errors: int) -> PreviewMade:
+    def _read(self, lane: _Lane, process: subprocess.Popen[bytes], errors: int) -> PreviewMade:
         """Reads what the child writes until it ends, or until it is ended."""
         ended: list[str] = []
 
@@ -148,7 +197,7 @@ class Previews:
                     break
         self.loop.alarms.cancel(alarm)
         with self._lock:
-            self._process = None
+            lane.process = None
         status = process.wait()
         lines = os.pread(errors, MOST_ERRORS, 0).decode(errors="replace").splitlines()
         return _result(status, ended[0] if ended else None, output.decode(errors="replace"), lines)

@@ -146,11 +146,12 @@ class ReadOutput:
 class MakePreview:
     """Makes a preview in a child process; the result is the event PreviewMade.
 
-    `job`: the id or the name of a job, or a pattern; None: all jobs. `stamp`: a preview that was made under the same stamp
-    a moment ago is still true.
+    `uid`: of the user who asks. `job`: the id or the name of a job, or a pattern; None: all jobs. `stamp`: a preview that
+    was made under the same stamp a moment ago is still true.
     """
 
     reply_to: int
+    uid: int
     period_ms: int
     limit: int
     job: str | None

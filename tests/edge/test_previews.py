@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,35 +11,41 @@ import pytest
 from schedappliance.clock import SystemClock
 from schedappliance.edge import previews
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.previews import MOST_WAITING, Previews
+from schedappliance.edge.previews import MOST_OF_ALL, MOST_OF_USER, Previews
 from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.effects import MakePreview
 from schedappliance.engine.events import PreviewMade
+
+ROOT, GUEST, OTHER = 0, 1001, 1002
 
 
 class Scripted(Previews):
     """Previews whose child is a shell script in place of the real command."""
 
     script = "echo $$; echo 'note: it is held' >&2"
+    # The script for requests with this stamp.
+    special: tuple[int, str] = -1, ""
 
-    def _command(self, _wanted: MakePreview) -> list[str]:
-        return ["/bin/sh", "-c", self.script]
+    def _command(self, wanted: MakePreview) -> list[str]:
+        stamp, script = self.special
+        return ["/bin/sh", "-c", script if stamp == wanted.stamp[1] else self.script]
 
 
 @pytest.fixture
 def made() -> Iterator[Scripted]:
     loop = Loop(SystemClock(), Inbox())
-    worker = Worker("preview", loop.inbox)
-    device = Scripted(Path("/x"), loop, worker)
+    workers = Worker("own previews", loop.inbox), Worker("previews", loop.inbox)
+    device = Scripted(Path("/x"), loop, workers, trusted=frozenset({ROOT}))
     yield device
     device.close()
-    worker.close()
+    for worker in workers:
+        worker.close()
     loop.close()
 
 
-def ask(device: Scripted, *numbers: int, stamp: int = 0) -> None:
+def ask(device: Scripted, *numbers: int, stamp: int = 0, uid: int = GUEST) -> None:
     for number in numbers:
-        device.make(MakePreview(number, 1000, 5, None, False, (0, stamp)))
+        device.make(MakePreview(number, uid, 1000, 5, None, False, (0, stamp)))
 
 
 def answers(device: Scripted, number: int) -> list[PreviewMade]:
@@ -97,11 +104,45 @@ def test_a_child_that_fails_is_a_problem_that_is_not_kept(made: Scripted, script
     assert (event.text, event.problem) == ("well\n", None)
 
 
-def test_few_different_previews_wait_and_none_is_left_at_the_end(made: Scripted) -> None:
+def test_a_user_waits_for_few_previews_and_none_is_left_at_the_end(made: Scripted) -> None:
     made.script = "exec sleep 1000"
-    for number in range(MOST_WAITING + 1):
+    for number in range(MOST_OF_USER + 1):
         ask(made, number, stamp=number)
     (event,) = answers(made, 1)
-    assert (event.reply_to, event.problem) == (MOST_WAITING, f"{MOST_WAITING} others are being made")
+    assert (event.reply_to, event.problem) == (MOST_OF_USER, f"{MOST_OF_USER} others of this user are being made")
     made.close()
-    assert all(event.problem is not None for event in answers(made, MOST_WAITING))
+    assert all(event.problem is not None for event in answers(made, MOST_OF_USER))
+
+
+def test_all_users_wait_for_few_previews(made: Scripted) -> None:
+    made.script = "exec sleep 1000"
+    for number in range(MOST_OF_ALL + 1):
+        ask(made, number, stamp=number, uid=GUEST + number)
+    (event,) = answers(made, 1)
+    assert (event.reply_to, event.problem) == (MOST_OF_ALL, f"{MOST_OF_ALL} others are being made")
+    ask(made, 50, stamp=1, uid=GUEST)  # It shares an answer.
+    made.close()
+    assert {event.reply_to for event in answers(made, MOST_OF_ALL + 1)} == {*range(MOST_OF_ALL), 50}
+
+
+def test_the_previews_of_a_guest_do_not_delay_those_of_root(made: Scripted) -> None:
+    """A user with a role for `preview` alone took it from everybody, for as long as he liked."""
+    made.script = "exec sleep 1000"
+    for number in range(MOST_OF_USER):
+        ask(made, number, stamp=number)
+    made.special = 10, "echo well"
+    ask(made, 10, stamp=10, uid=ROOT)
+    (event,) = answers(made, 1)
+    assert (event.reply_to, event.text) == (10, "well\n")
+
+
+def test_users_take_turns(made: Scripted, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    made.special = 0, f"cat {gate}"
+    for number in range(3):
+        ask(made, number, stamp=number)
+    ask(made, 10, stamp=10, uid=OTHER)
+    ask(made, 11, stamp=11, uid=OTHER)
+    gate.write_text("")
+    assert [event.reply_to for event in answers(made, 5)] == [0, 10, 1, 11, 2]
