@@ -147,16 +147,16 @@ def test_a_process_system_with_something_else_in_it_blocks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """As in a container that hides files of /proc."""
-    file = tmp_path / "file"
+    file = tmp_path / "self" / "mountinfo"
+    file.parent.mkdir()
     if kind == "fifo":
         os.mkfifo(file)
     elif kind == "other":
         file.write_text("1: a few words\n")
     monkeypatch.setattr(lockfile, "LOCKS", file)
-    monkeypatch.setattr(observe, "MOUNTS", file)
     lock = lock_file(tmp_path / "lock")
     assert lock_holder(tmp_path / "lock") is None
-    assert parse_mounts(observe.mount_table()) == parse_mounts("")
+    assert parse_mounts(observe.mount_table(None, tmp_path)) == parse_mounts("")
     assert lock
 
 

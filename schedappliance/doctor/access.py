@@ -165,9 +165,11 @@ def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
     steps = [home[-1] for home in _homes(facts)] + ([facts.log] if facts.log else [])
     # A store that cannot be opened is a finding of its own.
     refused = facts.store.directories[-1] if facts.store and facts.store_refusal else None
-    mounts = [(step, mount_of(step.path, facts.mounts)) for step in steps if step != refused]
-    for step, mount in {mount.point: (step, mount) for step, mount in reversed(mounts) if mount}.values():
-        if mount.is_read_only:
+    seen: set[Path] = set()
+    for step in steps:
+        mount = mount_of(step.path, facts.mounts)
+        if step != refused and mount and mount.is_read_only and mount.point not in seen:
+            seen.add(mount.point)
             message = f"its file system is read-only ({mount.type}, {mount.source} on {mount.point})"
             remedy = "make it writable; if an error of the disk made it read-only, the log of the kernel names it"
             yield path_diagnostic("E608", step.path, message, remedy)

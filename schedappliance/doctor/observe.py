@@ -34,7 +34,7 @@ from schedappliance.doctor.running import Summary, lost_files, readers_of, stran
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.outputs import output_directory
-from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of
+from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of, start_ticks
 from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
 from schedappliance.edge.users import user_of
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
@@ -50,7 +50,7 @@ from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.maintenance import why_unknown
 from schedappliance.store.opening import SQLITE, check_place
 
-MOUNTS = Path("/proc/self/mountinfo")
+PROCESSES = Path("/proc")
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
 
@@ -106,7 +106,7 @@ class _Observer:
             loaded=tuple(self.loaded_diagnostics()),
             programs=len(self.loaded.configuration.programs),
             watch_failure=watch_failure(self.watched(), user),
-            mounts=parse_mounts(mount_table()),
+            mounts=parse_mounts(mount_table(daemon)),
             relative=tuple(self.relative(files)),
             store=store,
             store_files=tuple(self.store_files()),
@@ -158,8 +158,7 @@ class _Observer:
     def daemon(self, holdings: tuple[Holding, ...]) -> int | None:
         """The pid of the daemon of this appliance. Without locks and socket, its command line tells."""
         own = [holding.pid for holding in holdings if holding.own]
-        # In a container, process 1 has the same command line as the daemon, which is its child.
-        return own[0] if own else max(daemons(self.file.path), default=None)
+        return own[0] if own else youngest(daemons(self.file.path))
 
     def lost(self, daemon: int | None, holdings: tuple[Holding, ...]) -> Iterator[Lost]:
         """The files and directories that the daemon uses, and that are gone or replaced."""
@@ -387,12 +386,25 @@ def damaged_zones(configuration: Configuration, zones: Zones) -> tuple[Path, ...
     return tuple(sorted(zones.damaged))
 
 
-def mount_table() -> str:
-    """The text of /proc/self/mountinfo; empty if it cannot be read."""
-    try:
-        return read_head(MOUNTS, LARGEST_OF_KERNEL).decode(errors="surrogateescape")
-    except OSError:
-        return ""
+def mount_table(daemon: int | None, processes: Path = PROCESSES) -> str:
+    """The text of `mountinfo` of a daemon, which may have mounts of its own, or else of this process.
+
+    Empty if neither can be read.
+    """
+    for process in (daemon, "self"):
+        with suppress(OSError):
+            text = read_head(processes / f"{process}" / "mountinfo", LARGEST_OF_KERNEL)
+            if text:
+                return text.decode(errors="surrogateescape")
+    return ""
+
+
+def youngest(pids: Iterable[int]) -> int | None:
+    """The process that started last. Its pid need not be the largest: they begin again at their limit.
+
+    In a container, process 1 has the same command line as the daemon, which is its child.
+    """
+    return max(pids, key=lambda pid: (start_ticks(pid), pid), default=None)
 
 
 def daemons(config: Path) -> Iterator[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from schedappliance.doctor import observe
 from schedappliance.doctor.running import _held
 from schedappliance.web.rendering.times import _Utc
 from tests.support.answers import NOW_MS
@@ -14,3 +17,10 @@ def test_a_hold_may_have_no_planned_end() -> None:
     assert _held(hold | {"ends_ms": NOW_MS + 1000}, _Utc()) == said.replace(
         " by", " until 2026-11-29T14:20:04+00:00 by"
     )
+
+
+def test_the_youngest_daemon_started_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "start_ticks", {7: 300, 40: 200, 32_000: 100, 32_001: 100}.get)
+    assert observe.youngest([40, 32_000, 7]) == 7, "pids begin again at their limit"
+    assert observe.youngest([32_001, 32_000]) == 32_001, "the child of process 1 of a container"
+    assert observe.youngest([]) is None

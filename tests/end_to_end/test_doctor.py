@@ -328,6 +328,25 @@ def test_a_read_only_file_system_is_found(daemon: Daemon, doctor: Doctor, mounte
     assert doctor() == (1, ["E608 var/spool"])
 
 
+@as_root
+@pytest.mark.skipif(not all(map(shutil.which, ("unshare", "nsenter"))), reason="needs unshare and nsenter")
+def test_the_mounts_of_the_daemon_are_judged_while_it_runs(
+    daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]
+) -> None:
+    """systemd gives it mounts of its own for `ProtectSystem=strict`."""
+    spool = daemon.var / "spool"
+    daemon.wrapper = ["unshare", "--mount"]
+    daemon.start()
+    mounted("--bind", "-o", "ro", what=spool, point=spool)
+    assert doctor() == (0, []), "only the doctor sees it"
+    assert daemon.process is not None
+    there = ["nsenter", "--mount", "--target", str(daemon.process.pid)]
+    subprocess.run([*there, "mount", "--bind", "-o", "ro", str(daemon.var), str(daemon.var)], check=True)
+    assert "E608 var" in doctor()[1]
+    daemon.kill()
+    assert doctor() == (1, ["E608 var/spool"])
+
+
 def test_a_file_that_is_a_bind_mount_is_found(
     daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
 ) -> None:
