@@ -75,6 +75,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
     yield "degraded", "gauge", ("reason",), [((reason,), int(why is not None)) for reason, why in troubles.items()]
     yield _one("held", int(status.hold is not None))
     yield from view.unless_degraded(lambda: _stored(store)) or ()
+    yield _one("jobs_limit", view.options.configuration.max_jobs)
     yield "runs", "gauge", ("state",), [(("queued",), queued), (("started",), running)]
     if spool := status.spool:
         waits = (("waiting", spool.waiting), ("in_progress", spool.in_progress))
@@ -90,9 +91,10 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
 
 
 def _stored(store: Store) -> list[tuple[str, str, Labels, Samples]]:
-    jobs = store.jobs.count()
+    total, jobs = store.jobs.total(), store.jobs.count()
     paused, off = store.jobs.count_paused_and_disabled()
-    states = (("waiting", jobs - paused), ("paused", paused), ("off", off))
+    # Their sum is what `max_jobs` limits.
+    states = (("waiting", jobs - paused), ("paused", paused), ("off", off), ("done", total - jobs - off))
     generation = store.settings.last_generation()
     return [
         ("jobs", "gauge", ("state",), [((state,), number) for state, number in states]),

@@ -62,7 +62,7 @@ def test_runs_and_attempts_are_counted_and_measured(either: Appliance) -> None:
     counts, total = values(data, "run_lateness_seconds")[()]
     assert (sum(counts), total) == (4, 22.0)
     assert values(data, "runs") == {("queued",): 0, ("started",): 0}
-    assert values(data, "jobs") == {("waiting",): 1, ("paused",): 0, ("off",): 0}
+    assert values(data, "jobs") == {("waiting",): 1, ("paused",): 0, ("off",): 0, ("done",): 0}
 
 
 def test_a_declared_job_shows_its_ends_also_after_a_restart(appliance: Appliance) -> None:
@@ -251,3 +251,19 @@ def test_the_ends_of_each_job_are_read_together(appliance: Appliance) -> None:
     columns = slice(0, 5)
     assert [row[columns] for row in sorted(read["job_ends"])] == [row[columns] for row in sorted(live["job_ends"])]
     assert [row[1] for row in sorted(read["job_ends"])] == [2, 1, 0]
+
+
+def test_the_jobs_of_all_states_are_those_that_max_jobs_limits(either: Appliance) -> None:
+    many = "sched { max_jobs = 6 }\n" + NIGHTLY
+    many += 'job "off" { every = 60 command = "run hello" enabled = no }\n'
+    many += 'job "done" { at = "2020-01-01T00:00:00Z" command = "run hello" }\n'
+    either.turn(either.read(many))
+    for line in ("sched in 900 version", "sched pause nightly"):
+        either.say(line)
+    data = either.data("metrics")
+    assert values(data, "jobs") == {("waiting",): 1, ("paused",): 1, ("off",): 1, ("done",): 1}
+    assert values(data, "jobs_limit") == {(): 6}
+    either.say("sched in 900 version")
+    either.say("sched in 900 version")
+    assert "there are already 6 jobs" in str(either.ask("sched in 900 version").error)
+    assert sum(values(either.data("metrics"), "jobs").values()) == 6
