@@ -30,7 +30,7 @@ def other_kind(mode: int) -> str | None:
 
 
 def not_a_file(path: Path) -> Unusable | None:
-    """The exception for a path at which something else than a regular file is. None if it is missing or cannot be seen.
+    """The exception for a path at which something other than a regular file is. None if it is missing or cannot be seen.
 
     Links are not followed: SQLite does not follow them for the files beside a store, and a lock does not.
     """

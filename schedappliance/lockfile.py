@@ -40,7 +40,7 @@ class LockLost(Exception):
 def lock_file(path: Path) -> int:
     """Creates a file if needed and locks it for this process. Returns the descriptor, which must stay open.
 
-    Raises LockHeld, Unusable if something else than a lock file of this user has its name, and OSError with the path if the
+    Raises LockHeld, Unusable if something other than a lock file of this user has its name, and OSError with the path if the
     file cannot be created or locked.
     """
     if unusable := not_a_file(path):

@@ -54,7 +54,7 @@ class Wire:
     def message(self) -> Message | None:
         """The next message, None if it has not arrived.
 
-        Raises Unavailable if the appliance takes no more clients, or if something else than an appliance answers.
+        Raises Unavailable if the appliance takes no more clients, or if something other than an appliance answers.
         """
         end = self._received.find(b"\n", self._searched)
         if end < 0:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import MakePreview
 
 # A day of many thousand due times takes a few seconds. The limit is on processor time, because on a busy machine a small
-# preview may wait for minutes. A child that waits for something else than the processor is ended at the deadline.
+# preview may wait for minutes. A child that waits for something other than the processor is ended at the deadline.
 CPU_SECONDS = 60
 DEADLINE_MS = 300_000
 FRESH_MS = 30_000

@@ -186,7 +186,7 @@ class Database:
     def keep_in_place(self) -> None:
         """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
 
-        If the store file is gone, its log was shortened, or something else than a file has the name of one of its files,
+        If the store file is gone, its log was shortened, or something other than a file has the name of one of its files,
         it writes nothing, since the next start would not see it.
         It opens a store that was opened on a full disk for writing when there is room.
         """
@@ -443,7 +443,7 @@ class OpenFiles:
         return next((file for file, identity in self._beside.items() if _identity(file) != identity), None)
 
     def obstacle(self) -> Unusable | None:
-        """The exception if something else than a file has the name of a journal, which each new connection looks for."""
+        """The exception if something other than a file has the name of a journal, which each new connection looks for."""
         return not_a_file(Path(self._journal)) if os.path.lexists(self._journal) else None
 
     def check_log_size(self) -> bool:

@@ -38,7 +38,7 @@ def lock_path_of(path: Path) -> Path:
 
 
 def obstacle(path: Path) -> Unusable | None:
-    """The exception for something else than a file that has the name of a file which SQLite opens; None if there is none.
+    """The exception for something other than a file that has the name of a file which SQLite opens; None if there is none.
 
     SQLite waits forever when it opens a FIFO, and its errors do not name the file.
     """

@@ -169,7 +169,7 @@ def _nickname(leaf: Leaf) -> str:
 
 
 def _better(text: str, invalid: InvalidValue) -> InvalidValue:
-    """A clearer mistake if the text is meant as something else than a cron expression, else the mistake as it is."""
+    """A clearer mistake if the text is meant as something other than a cron expression, else the mistake as it is."""
     stripped = text.strip(" \t")
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))

@@ -354,7 +354,7 @@ def _clock_text(seconds: int) -> str:
 
 
 def _better(text: str, invalid: InvalidValue) -> InvalidValue:
-    """A clearer mistake if the text is meant as something else than a calendar expression, else the mistake as it is."""
+    """A clearer mistake if the text is meant as something other than a calendar expression, else the mistake as it is."""
     stripped = text.strip(" \t")
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))
