@@ -1,18 +1,21 @@
-"""Removes old runs and old results of drops.
+"""Removes old runs and old results of drops: the oldest of the user with the most.
 
-Rule: a turn removes a few of them, so that no tick stalls.
+Rule: a turn removes a few of them, so that no tick stalls. Nobody's runs and drops make those of others go.
 """
 
 # Example: `history` is 1000. The store holds 1150 runs, of which 20 have not ended, and this turn has claimed 5. So 130 runs
 # are too many. The turn removes 105 of them: as many as it has added, and SLACK more. The other 25 stay until the surplus
-# exceeds SLACK again.
+# exceeds SLACK again. If root has 700 of the runs and user 1001 has 450, all 105 are the oldest of root. If both have 575,
+# about half of them are those of root.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-from schedappliance.engine.intake import Keep
+from schedappliance.engine.intake import Keep, from_the_largest
+from schedappliance.engine.undoable import Undoable
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -32,6 +35,26 @@ SOON_MS = 60_000
 KEEP = Keep()
 
 
+class RunsOfUsers(Undoable[int, int]):
+    """How many stored runs each user has, without root: most runs belong to root, and are not counted one by one."""
+
+    def __init__(self, counts: Mapping[int, int]) -> None:
+        super().__init__()
+        self._values.update(counts)
+
+    def add(self, uid: int, number: int) -> None:
+        """Counts runs of a user, or with a negative number fewer of them."""
+        if uid:
+            self[uid] = max(0, self.get(uid, 0) + number)
+
+
+class Sweep(NamedTuple):
+    """The removal of a user's runs continues behind this row; `removed` were removed since the first row."""
+
+    behind: int = 0
+    removed: int = 0
+
+
 @dataclass(slots=True)
 class Pruning:
     """How many rows the store holds, and how far they are pruned. It changes in place; State copies it at each turn."""
@@ -39,8 +62,9 @@ class Pruning:
     # How many results of drops stay, and for how long.
     keep: Keep = KEEP
     stored_runs: int = 0
-    # The sweep of old runs continues after this row.
-    swept: int = 0
+    of_users: RunsOfUsers = field(default_factory=lambda: RunsOfUsers({}))
+    # By uid. A turn that fails needs the old ones, so they are replaced.
+    sweeps: Mapping[int, Sweep] = field(default_factory=dict)
     # Whether the last turn left runs above the limit that further turns can remove.
     is_behind: bool = False
     # None until they are counted.
@@ -48,9 +72,19 @@ class Pruning:
     # The boot instant at which the oldest result may be too old.
     results_due_ms: int = 0
 
+    def count_runs(self, runs: Runs) -> None:
+        self.stored_runs = runs.count()
+        self.of_users = RunsOfUsers(runs.count_by_user())
+
+    def add_run(self, uid: int) -> None:
+        """Counts a run that is stored."""
+        self.stored_runs += 1
+        if uid:
+            self.of_users.add(uid, 1)
+
 
 def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, stored_before: int) -> None:
-    """Removes the oldest ended runs if the store holds more than `history`.
+    """Removes ended runs if the store holds more than `history`: the oldest of the users with the most runs.
 
     `live`: the runs that have not ended, by job. `stored_before`: how many runs the store held before this turn.
     """
@@ -58,14 +92,36 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, st
     pruning.is_behind = False
     if surplus > SLACK:
         claimed = max(0, pruning.stored_runs - stored_before)
-        removed, pruning.swept = runs.prune(pruning.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
+        removed = _remove(pruning, runs, min(surplus, claimed + SLACK), claimed, history)
         # A failed run stays until its `on_failure` command has run. If only such runs are left, further turns would remove nothing.
-        pruning.is_behind = removed > 0 or pruning.swept > 0
-        # If nothing was removed in a whole sweep, the count may be wrong, so it is read again.
-        pruning.stored_runs = pruning.stored_runs - removed if pruning.is_behind else runs.count()
-    else:
-        # Runs that had to stay may be removable by now, so the next sweep begins at the first row.
-        pruning.swept = 0
+        pruning.is_behind = pruning.is_behind or removed > 0
+        if not pruning.is_behind:
+            # The count may be wrong, so it is read again.
+            pruning.count_runs(runs)
+
+
+def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -> int:
+    """Removes at most `most` runs, and returns how many it removed. Sets `is_behind` if it stopped before the last row."""
+    counts = {0: pruning.stored_runs - sum(pruning.of_users.values()), **pruning.of_users}
+    removed = size = 0
+    while shares := from_the_largest(counts, most - removed):
+        for uid, share in shares.items():
+            sweep = pruning.sweeps.get(uid, Sweep())
+            done = runs.prune(uid, sweep.behind, share, max(0, least - removed), MOST_BYTES - size)
+            removed, size, counts[uid] = removed + done.removed, size + done.size, counts[uid] - done.removed
+            pruning.stored_runs -= done.removed
+            pruning.of_users.add(uid, -done.removed)
+            swept = sweep.removed + done.removed
+            # Runs that had to stay may be removable later. A sweep that began again more often would pass over many rows.
+            is_over = done.is_over or swept >= history
+            pruning.sweeps = {**pruning.sweeps, uid: Sweep() if is_over else Sweep(done.swept, swept)}
+            if done.is_over and not swept:
+                # None of this user's runs can be removed now, so others take the share.
+                del counts[uid]
+            elif done.removed < share:
+                pruning.is_behind = True
+                return removed
+    return removed
 
 
 def next_history_prune(pruning: Pruning, history: int, live: LiveRuns, boot_ms: int) -> int | None:

@@ -41,7 +41,7 @@ def recover(state: State, event: Started) -> None:
     state.queue = WaitingRuns()
     state.read_back()
     end_hold(state)
-    state.pruning.stored_runs = state.store.runs.count()
+    state.pruning.count_runs(state.store.runs)
     state.remember_tick()
     _read_counters(state)
     for key, value in event.remains.settings.items():

@@ -125,14 +125,17 @@ class Keep(NamedTuple):
 
 
 def from_the_largest(counts: Mapping[int, int], number: int) -> Counter[int]:
-    """How many results of each user are removed, `number` in all: each one is of the user who has the most left.
+    """How many results or runs of each user are removed, `number` in all: each one is of the user who has the most left.
 
     So nobody's results make those of others go.
     """
+    number = min(number, sum(counts.values()))
     left = [(-count, uid) for uid, count in counts.items()]
     heapify(left)
+    if number and left[0][0] + number <= min((count for count, _ in left[1:3]), default=0):
+        return Counter({left[0][1]: number})
     removed = Counter[int]()
-    for _ in range(min(number, sum(counts.values()))):
+    for _ in range(number):
         count, uid = left[0]
         heapreplace(left, (count + 1, uid))
         removed[uid] += 1

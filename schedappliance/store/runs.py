@@ -94,10 +94,15 @@ class Attempt(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many runs were removed. `swept`: the row behind which the next call continues; 0: it starts at the first row."""
+    """How many runs were removed, with how many bytes of outputs. `swept`: the row behind which the next call continues.
+
+    `is_over`: there are no further rows, so the next call starts at the first one.
+    """
 
     removed: int
+    size: int
     swept: int
+    is_over: bool
 
 
 class Runs(Table):
@@ -183,26 +188,34 @@ class Runs(Table):
     def count(self) -> int:
         return int(self._database.row(self._sql["count_runs"])[0])
 
-    def prune(self, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
-        """Removes at most `most` of the oldest ended runs behind row `swept`, with their attempts and outputs.
+    def count_by_user(self) -> dict[int, int]:
+        """How many runs each user has, without root."""
+        return dict(self._database.rows(self._sql["count_runs_by_user"]))
 
-        After `least` runs, it stops before their outputs exceed `most_bytes`. One call skips a limited number of runs
-        that must stay. The next call continues behind them. After the last row, it starts at the first row again.
+    def prune(self, uid: int, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
+        """Removes at most `most` of the oldest ended runs of a user behind row `swept`, with their attempts and outputs.
+
+        After `least` runs, it stops before their outputs exceed `most_bytes`. One call passes over a limited number of
+        rows that stay: runs that are needed, and, if the user is root, runs of others.
         """
         limit = most + SWEPT_AT_ONCE
-        end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
+        if uid:
+            end, seen = self._database.row(self._sql["next_of_user_to_sweep"], (uid, swept, limit))
+        else:
+            end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
+        oldest = self._sql["oldest_ended_of_user" if uid else "oldest_ended"]
         batch, removed, bytes_removed = self._database.batch, 0, 0
-        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (swept, end, most)):
+        for sequence, job, occurrence, size in self._database.rows(oldest, (uid, swept, end, most)):
             if removed >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes:
-                return Pruned(removed, swept)
+                return Pruned(removed, bytes_removed, swept, False)
             batch.add("attempts", self._sql["delete_attempts"], (job, occurrence))
             if size:
                 batch.add("outputs", self._sql["delete_outputs"], (job, occurrence))
             batch.add("runs", self._sql["delete_run"], (sequence,))
-            removed, bytes_removed = removed + 1, bytes_removed + size
+            removed, bytes_removed, swept = removed + 1, bytes_removed + size, sequence
         if removed == most:
-            return Pruned(removed, swept)
-        return Pruned(removed, end if seen == limit else 0)
+            return Pruned(removed, bytes_removed, swept, False)
+        return Pruned(removed, bytes_removed, end, False) if seen == limit else Pruned(removed, bytes_removed, 0, True)
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         before = [str(old) for old in TRANSITIONS if state in TRANSITIONS[old]]

@@ -13,7 +13,7 @@ from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.states import RunState
 from schedappliance.model.listings import STATES
 from schedappliance.store import history
-from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, some, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, ended, some, spoken
 
 HOUR = 60 * MINUTE
 
@@ -96,7 +96,7 @@ def test_a_history_that_is_being_sent_does_not_see_later_turns(appliance: Applia
     pieces = iter(appliance.ask("sched history limit 5000").output)
     assert [next(pieces), next(pieces).split("\t")[0]] == [HISTORY_HEADER, "example.com-000000001/300"]
     appliance.say("sched delete example.com-000000001")
-    appliance.store.runs.prune(0, 200)
+    appliance.store.runs.prune(OPERATOR.uid, 0, 200)
     assert len([piece for piece in pieces if piece]) == 299
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
-from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
+from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK, Sweep
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.support.core import OPERATOR, SECOND, STANZAS, Appliance, dump, ended
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended
 
 FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
-GUEST = User(2000, "guest")
+GUEST, OTHER = User(2000, "guest"), User(2001, "other")
 LIMITED = f"sched {{ max_jobs = 2 }}\n{STANZAS}"
 JOBS = "".join(f'job "j{number}" {{ every = 3600 command = pid }}\n' for number in range(3))
 SHORT = f"sched {{ history = 10 }}\n{STANZAS}"
@@ -208,6 +209,27 @@ def test_a_turn_removes_as_many_runs_as_it_adds(either: Appliance) -> None:
         assert len(either.history()) == 10
 
 
+def test_the_runs_of_one_user_do_not_remove_those_of_others(either: Appliance) -> None:
+    """A user with the least role removed the failures of all others from the history, with 400 runs."""
+    names = 'job "nightly" { every = 1h  command = "run p" }\nprogram "p" { argv = ( "/bin/work" ) }\n'
+    either.turn(either.read(STANZAS + names))
+    either.after(60 * MINUTE)
+    (start,) = either.started()
+    either.turn(ended(start.key.run, 9))
+    for user in (OTHER, User(0, "root")):
+        assert either.ask("run hello", user).ok
+        either.turn(ended(either.started()[0].key.run))
+    either.turn(either.read(SHORT + names))
+    for _ in range(3):
+        either.turn(*[either.typed("run hello", GUEST) for _ in range(SLACK)])
+        while either.state.running:
+            either.turn(*[ended(key) for key in list(either.state.running)])
+    assert len(either.history()) <= 10 + SLACK
+    users = Counter(run.user for run in either.history())
+    assert users == {"@config": 1, "other": 1, "root": 1, "guest": len(either.history()) - 3}
+    assert "exit status 9" in either.say("sched history nightly")
+
+
 def test_live_runs_do_not_count_as_history_and_cause_no_wake(either: Appliance) -> None:
     either.turn(either.read(f"sched {{ history = 0 max_running = 1 }}\n{STANZAS}"))
     either.turn(*[either.typed("run hello") for _ in range(2 * SLACK)])
@@ -287,14 +309,14 @@ def test_needed_failures_are_skipped_in_small_steps(either: Appliance) -> None:
             "INSERT INTO jobs (kind, command, parsed, grammar, uid, user, origin, created_ms, failed_job, failed_occurrence)"
             " SELECT 'run', command, '', 0, 0, 'x', 'stanza', 0, job, 1 FROM runs"
         )
-    either.state.pruning.stored_runs = both[0].count()
+    either.state.pruning.count_runs(both[0])
     for _ in range(3):
         either.say("run hello")
         either.turn(ended(RunKey(either.history()[-1].key.job, 1)))
     swept = []
     while either.core.wake()[1] is not None:
         either.after(AGAIN_MS)
-        swept.append(either.state.pruning.swept)
+        swept.append(either.state.pruning.sweeps.get(0, Sweep()).behind)
         assert len(swept) < 20
     assert len(set(swept)) >= 4, "not all of them at once"
     assert (both[0].count(), either.state.pruning.stored_runs) == (needed, needed)

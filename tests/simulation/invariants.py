@@ -6,6 +6,7 @@ a step after all of its changes; those of a turn after it was committed as a who
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -399,17 +400,19 @@ def runs_and_attempts_agree(view: View) -> Iterator[str]:
 
 
 def the_oldest_are_pruned(view: View) -> Iterator[str]:
-    """The oldest runs that have ended and are no longer needed are removed, with their attempts."""
+    """The oldest runs of a user that have ended and are no longer needed are removed, with their attempts."""
     if not view.pruned:
         return
     rows = [row for change in view.changes for row in change]
     # Runs that ended in this step may have ended after the removal. The same holds for runs that were still needed.
     spared = view.rows.needed() | {row.key for row in rows if isinstance(row, RunRow)}
     spared |= {row.failed for row in rows if isinstance(row, JobRow | RunRow) and row.failed}
-    newest = max(run.sequence for run in view.pruned.values())
+    newest: Counter[int] = Counter()
+    for run in view.pruned.values():
+        newest[run.uid] = max(newest[run.uid], run.sequence)
     for run in view.rows.runs.values():
-        if run.sequence < newest and run.state not in LIVE and run.key not in spared:
-            yield f"{run.key}, {run.state} in place {run.sequence}, is kept, place {newest} is not"
+        if run.sequence < newest[run.uid] and run.state not in LIVE and run.key not in spared:
+            yield f"{run.key}, {run.state} in place {run.sequence}, is kept, place {newest[run.uid]} is not"
     if left := [name for name in view.rows.attempts if name[0] in view.pruned]:
         yield f"the attempts {left} are kept without their runs"
 

@@ -61,6 +61,7 @@ class RunRow(NamedTuple):
     retry_at_ms: int | None
     failed_job: int | None = None
     failed_occurrence: int | None = None
+    uid: int = 0
 
     @property
     def key(self) -> RunKey:

@@ -104,8 +104,9 @@ def survivors_are_ignored(patch: MonkeyPatch) -> None:
 
 def _prune_otherwise(patch: MonkeyPatch, right: str, wrong: str) -> None:
     statements = queries(runs.Runs.file)
-    assert right in statements["oldest_ended"]
-    patch.setitem(statements, "oldest_ended", statements["oldest_ended"].replace(right, wrong))
+    for name in ("oldest_ended", "oldest_ended_of_user"):
+        assert right in statements[name]
+        patch.setitem(statements, name, statements[name].replace(right, wrong))
 
 
 def the_newest_are_pruned(patch: MonkeyPatch) -> None:

@@ -22,8 +22,10 @@ PACKED = pack(COMMAND)
 KEY = RunKey(1, 1)
 
 
-def job(number: int = 1, on_failure_of: RunKey | None = None) -> Job:
-    user = User(1000, "operator")
+OPERATOR, OTHER, ROOT = User(1000, "operator"), User(1001, "other"), User(0, "root")
+
+
+def job(number: int = 1, on_failure_of: RunKey | None = None, user: User = OPERATOR) -> Job:
     return Job(number, "in", 5000, None, 0, "run hello", COMMAND, user, "spool", on_failure_of=on_failure_of)
 
 
@@ -33,9 +35,12 @@ def claim(
     state: RunState = RunState.STARTED,
     missed: Missed | None = None,
     attempts: int = 0,
+    user: User = OPERATOR,
 ) -> None:
     packed = PACKED if state is RunState.QUEUED else None
-    store.runs.add(job(key.job), NewRun(key, 5000, state, missed=missed, packed=packed, attempts=attempts), 5001)
+    store.runs.add(
+        job(key.job, user=user), NewRun(key, 5000, state, missed=missed, packed=packed, attempts=attempts), 5001
+    )
 
 
 def test_an_occurrence_is_claimed_once(store: Store) -> None:
@@ -180,18 +185,27 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         store.runs.start(AttemptKey(KEY, 3))
 
 
-def test_the_oldest_ended_runs_are_removed_with_attempts_and_outputs(store: Store) -> None:
+@pytest.mark.parametrize("user", [OPERATOR, ROOT])
+def test_the_oldest_ended_runs_are_removed_with_attempts_and_outputs(store: Store, user: User) -> None:
     for number, state in enumerate(("succeeded", "started", "failed", "queued", "succeeded"), 1):
         key = RunKey(number, 1)
-        claim(store, key, RunState(state))
+        claim(store, key, RunState(state), user=user)
         store.runs.add_attempt(AttemptKey(key, 1), "hello", "boot", 5001, 70)
         store.runs.add_output(AttemptKey(key, 1), b"said", 4)
-    assert (store.runs.count(), store.runs.prune(0, 2), store.runs.count()) == (5, Pruned(2, 0), 3)
+    assert store.runs.prune(OTHER.uid, 0, 2) == Pruned(0, 0, 0, True)
+    assert store.runs.count_by_user() == ({user.uid: 5} if user.uid else {})
+    done = store.runs.prune(user.uid, 0, 2)
+    assert (done, store.runs.count()) == (Pruned(2, 8, 3, False), 3)
+    assert store.runs.count_by_user() == ({user.uid: 3} if user.uid else {})
     left = [2, 4, 5]
     assert [run.key.job for run in store.runs.history(None, 10)] == left[::-1]
     for table in ("attempts", "outputs"):
         assert [row[0] for row in store._database.rows(f"SELECT job FROM {table} ORDER BY job")] == left
-    assert ([store.runs.prune(0, 5).removed for _ in range(2)], store.runs.count()) == ([1, 0], 2)
+    assert [store.runs.prune(user.uid, done.swept, 5) for _ in range(2)] == [
+        Pruned(1, 4, 0, True),
+        Pruned(0, 0, 0, True),
+    ]
+    assert store.runs.count() == 2
 
 
 def answers(store: Store, key: RunKey, failed: RunKey, state: RunState) -> None:
@@ -218,12 +232,12 @@ def test_a_failed_run_stays_until_its_answer_has_ended(store: Store, waits: str)
     run = store.runs.ended(KEY)
     assert run == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
     assert store.runs.ended(KEY, with_output=False) == replace(run, output=b"")
-    assert (store.runs.prune(0, 5).removed, store.runs.ended(KEY)) == (1, run)
+    assert (store.runs.prune(OPERATOR.uid, 0, 5).removed, store.runs.ended(KEY)) == (1, run)
     if waits == "job":
         store.jobs.delete(number)
     else:
         store.runs.end(RunKey(7, 1), RunState.FAILED, None, 9000)
-    assert store.runs.prune(0, 1).removed == 1
+    assert store.runs.prune(OPERATOR.uid, 0, 1).removed == 1
     assert store.runs.ended(KEY) is None
 
 

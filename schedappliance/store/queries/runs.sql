@@ -56,17 +56,39 @@ WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 -- name: count_runs
 SELECT count(*) FROM runs;
 
+-- name: count_runs_by_user
+-- How many runs each user has, without root.
+SELECT uid, count(*) FROM (
+  SELECT uid FROM runs INDEXED BY runs_ended_by_user WHERE uid <> 0 AND state <> 'queued' AND state <> 'started'
+  UNION ALL SELECT uid FROM runs WHERE state = 'queued' AND uid <> 0
+  UNION ALL SELECT uid FROM runs WHERE state = 'started' AND uid <> 0)
+GROUP BY uid;
+
 -- name: oldest_ended
--- The runs, with the size of their stored outputs in bytes.
+-- The runs of root, with the size of their stored outputs in bytes.
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
-WHERE r.sequence > ? AND r.sequence <= ? AND r.state NOT IN ('queued', 'started') AND NOT EXISTS (
+WHERE r.uid = ? AND r.sequence > ? AND r.sequence <= ? AND r.state NOT IN ('queued', 'started') AND NOT EXISTS (
   SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
 ORDER BY r.sequence LIMIT ?;
 
 -- name: next_to_sweep
 SELECT max(sequence), count(*) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
+
+-- name: oldest_ended_of_user
+-- The same for another user.
+SELECT r.sequence, r.job, r.occurrence, (
+  SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
+FROM runs r INDEXED BY runs_ended_by_user
+WHERE r.uid = ? AND r.sequence > ? AND r.sequence <= ? AND r.uid <> 0 AND r.state <> 'queued' AND r.state <> 'started'
+  AND NOT EXISTS (SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
+ORDER BY r.sequence LIMIT ?;
+
+-- name: next_of_user_to_sweep
+SELECT max(sequence), count(*) FROM (
+  SELECT sequence FROM runs INDEXED BY runs_ended_by_user
+  WHERE uid = ? AND sequence > ? AND uid <> 0 AND state <> 'queued' AND state <> 'started' ORDER BY sequence LIMIT ?);
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
