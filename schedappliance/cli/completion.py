@@ -33,11 +33,16 @@ _PLAIN = re.compile(r"[\w.,@%+:/=-]+")
 SCRIPT = """\
 _schedappliance() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} options= values= line IFS=$' \\t\\n'
-    local lines=()
+    local lines=() path=${COMP_WORDS[1]} number
     if [ "$COMP_CWORD" -eq 1 ]; then
         values='SUBCOMMANDS'
     else
-        case ${COMP_WORDS[1]} in
+        for ((number = 2; number < COMP_CWORD; number++)); do
+            case "$path ${COMP_WORDS[number]}" in
+                ACTIONS) path="$path ${COMP_WORDS[number]}" ;;
+            esac
+        done
+        case $path in
 CASES
         esac
     fi
@@ -76,8 +81,9 @@ def run(options: argparse.Namespace) -> int:
 
     if options.shell == "zsh":
         print("autoload -U +X bashcompinit && bashcompinit")
-    cases = "\n".join(_case(name, SHORT) for name in SUBCOMMANDS)
-    print(SCRIPT.replace("SUBCOMMANDS", " ".join(SUBCOMMANDS)).replace("CASES", cases), end="")
+    cases = dict(case for name in SUBCOMMANDS for case in _cases_of(name, SHORT))
+    script = SCRIPT.replace("SUBCOMMANDS", " ".join(SUBCOMMANDS)).replace("CASES", "\n".join(cases.values()))
+    print(script.replace("ACTIONS", "|".join(f"'{path}'" for path in cases if " " in path)), end="")
     return OK
 
 
@@ -95,28 +101,45 @@ def _following(options: argparse.Namespace) -> list[str]:
         return [word for word in Completion(session).words(options.after) if _PLAIN.fullmatch(word)]
 
 
-def _case(name: str, short: Mapping[str, str]) -> str:
-    """What may follow a subcommand, as a branch of `case`."""
+def _cases_of(name: str, short: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What may follow a subcommand and each of its actions. Each is a branch of `case`, by the words before it."""
     if name in short:
         console = import_module("schedappliance.cli.console")
         described = parser_of(lambda words: console.parse(words, name, short[name].split()))
     else:
         described = parser_of(import_module(f"schedappliance.cli.{name}").parse)
-    actions = list(_actions(described))
     lines = [f"'{short[name]} '"] if name in short else [TYPED] if name == "console" else []
+    yield from _cases(name, described._actions, lines)
+
+
+def _cases(path: str, arguments: list[argparse.Action], lines: list[str]) -> Iterator[tuple[str, str]]:
+    """`lines`: the console lines that come before what follows the path."""
+    yield path, _case(path, arguments, lines)
+    for argument in arguments:
+        if argument.option_strings or not argument.choices:
+            continue
+        for choice in argument.choices:
+            if isinstance(argument, argparse._SubParsersAction):
+                following = argument.choices[choice]._actions
+            else:
+                following = [other for other in arguments if other is not argument]
+            yield from _cases(f"{path} {choice}", following, lines)
+
+
+def _case(path: str, arguments: list[argparse.Action], lines: list[str]) -> str:
     values: list[str] = []
     # What may follow an option, and the options that it may follow. After most of them the shell completes a file.
     after_options: dict[str, list[str]] = {}
-    for action in actions:
-        choices = " ".join(map(str, action.choices or ()))
-        if not action.option_strings:
-            lines += _lines_of(action)
+    for argument in arguments:
+        choices = " ".join(map(str, argument.choices or ()))
+        if not argument.option_strings:
+            lines = lines + _lines_of(argument)
             values += choices.split()
-        elif action.nargs != 0:
-            settings = f"options= values='{choices}' lines=({' '.join(_lines_of(action))})"
-            after_options.setdefault(settings, []).extend(action.option_strings)
-    options = " ".join(dict.fromkeys(option for action in actions for option in action.option_strings))
-    text = f"{name}) options='{options}' values='{' '.join(values)}' lines=({' '.join(lines)})"
+        elif argument.nargs != 0:
+            settings = f"options= values='{choices}' lines=({' '.join(_lines_of(argument))})"
+            after_options.setdefault(settings, []).extend(argument.option_strings)
+    options = " ".join(dict.fromkeys(option for argument in arguments for option in argument.option_strings))
+    text = f"'{path}') options='{options}' values='{' '.join(values)}' lines=({' '.join(lines)})"
     branches = "".join(
         f"\n                {'|'.join(dict.fromkeys(names))}) {settings} ;;"
         for settings, names in after_options.items()
@@ -125,16 +148,7 @@ def _case(name: str, short: Mapping[str, str]) -> str:
     return f"        {text}{more} ;;"
 
 
-def _lines_of(action: argparse.Action) -> list[str]:
+def _lines_of(argument: argparse.Action) -> list[str]:
     """The console lines that are followed by the values of an argument, by its name in the help."""
-    names = set(str(action.metavar).split("|")) | set(action.option_strings)
+    names = set(str(argument.metavar).split("|")) | set(argument.option_strings)
     return [f"'{line}'" for line, name in ((JOBS, {"JOB", "--job"}), (PROGRAMS, {"PROGRAM"})) if names & name]
-
-
-def _actions(described: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The arguments of a parser, and of the parsers below it."""
-    for action in described._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                yield from _actions(below)
