@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,8 @@ STATUSES = {
 }
 SECONDS = 30_000
 SENDMAIL = "/usr/sbin/sendmail"
-_SMTP_PORT, _TLS_PORT = 25, 465
+_SMTP_PORT, _TLS_PORT, _LAST_PORT = 25, 465, 65535
+_HOST, _ADDRESS = (re.compile(host + "(?::([0-9]{1,9}))?") for host in (r"([^][:]+)", r"\[([^][]+)\]"))
 # The longest alert that is read: 200 events with commands of 64 KiB each have less.
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -44,7 +46,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     by_mail.add_argument("--to", metavar="ADDRESS", action="append", required=True, help="a receiver; may be repeated")
     by_mail.add_argument("--from", dest="sender", metavar="ADDRESS", help="default: schedappliance@NODE")
     server = by_mail.add_mutually_exclusive_group()
-    server.add_argument("--smtp", metavar="HOST[:PORT]", default="localhost", help="mail server; default: localhost")
+    server.add_argument(
+        "--smtp", metavar="HOST[:PORT]", type=_server, default="localhost", help="mail server; default: localhost"
+    )
     server.add_argument(
         "--sendmail", metavar="PATH", nargs="?", const=SENDMAIL, help=f"this program instead; default: {SENDMAIL}"
     )
@@ -74,6 +78,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         )
         way.add_argument("--test", action="store_true", help="deliver a test instead of what standard input holds")
     return notify.parse_args(arguments)
+
+
+def _server(text: str) -> tuple[str, int | None]:
+    """The host of a mail server, and its port if there is one. An IPv6 address before a port is in brackets."""
+    match = _ADDRESS.fullmatch(text) or _HOST.fullmatch(text)
+    if not match and ("[" in text or text.count(":") < 2):
+        raise argparse.ArgumentTypeError(f"invalid server `{text}`; use HOST, HOST:PORT or [ADDRESS]:PORT")
+    host, port = match.groups() if match else (text, None)
+    if port and not 1 <= int(port) <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"invalid port `{port}`; use 1 to {_LAST_PORT}")
+    return host, int(port) if port else None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -135,11 +150,10 @@ def _mail(options: argparse.Namespace, message: Message, seconds: float) -> None
     if options.sendmail:
         mail.hand_over(email, options.sendmail, seconds)
         return
-    host, colon, port = options.smtp.rpartition(":")
-    if not colon or not port.isdecimal():
-        host, port = options.smtp, str(_TLS_PORT if options.security == "tls" else _SMTP_PORT)
+    host, port = options.smtp
+    port = port or (_TLS_PORT if options.security == "tls" else _SMTP_PORT)
     password = _secret(options.password_file) if options.password_file else ""
-    mail.send(email, mail.Server(host, int(port), options.security, options.user, password), seconds)
+    mail.send(email, mail.Server(host, port, options.security, options.user, password), seconds)
 
 
 def _url(options: argparse.Namespace) -> str:

@@ -80,6 +80,14 @@ def _parts(url: str) -> SplitResult:
         raise NotDelivered("the URL is invalid", False) from None
 
 
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port can be used, if there is one. Python takes 0, and connects with 99999 - 65536."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def _place(url: str | None) -> str:
     """The scheme and the host of a URL. Raises NotDelivered."""
     parts = _parts(url or "")
@@ -91,6 +99,10 @@ def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float) -
     parts = _parts(url)
     if parts.scheme not in ("http", "https"):
         raise NotDelivered("the URL begins neither with http:// nor with https://", False)
+    if not parts.hostname:
+        raise NotDelivered("the URL names no host", False)
+    if not _has_port(parts):
+        raise NotDelivered("the port in the URL is not a number from 1 to 65535", False)
     if "@" in parts.netloc:
         raise NotDelivered("the URL holds a user; write a line `Authorization: ...` into `--header-file`", False)
     try:

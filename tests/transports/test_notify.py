@@ -22,6 +22,7 @@ import pytest
 
 from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE
 from schedappliance.cli.main import main
+from schedappliance.cli.notify import parse
 from schedappliance.clock import local_text
 
 RUN = {
@@ -444,20 +445,64 @@ def test_a_test_needs_no_alert(monkeypatch: pytest.MonkeyPatch, site: str, mailb
     assert first["Message-ID"] != second["Message-ID"]
 
 
+WRONG_URLS = [
+    "http://",
+    "https://",
+    "http://:80/",
+    *(f"http://127.0.0.1:{port}/" for port in ("0", "99999", "-1", "x")),
+]
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
         (["webhook", "file:///etc/passwd"], UNAVAILABLE),
         (["webhook", "http://[bad"], UNAVAILABLE),
+        *((["webhook", url], UNAVAILABLE) for url in WRONG_URLS),
+        (["ping", "http://"], UNAVAILABLE),
         (["webhook", "--url-file", "/nonexistent/url"], UNUSABLE),
         (["mail", "--to", "a@example.org", "--smtp", "127.0.0.1:1"], STILL_QUEUED),
         (["mail", "--to", "a\nb", "--smtp", "127.0.0.1:1"], UNAVAILABLE),
         (["mail", "--to", "a@example.org", "--smtp", "a" * 70], UNAVAILABLE),
     ],
-    ids=["scheme", "URL", "file", "refused", "address", "server"],
+    ids=["scheme", "URL", *WRONG_URLS, "ping", "file", "refused", "address", "server"],
 )
 def test_mistakes_have_statuses(monkeypatch: pytest.MonkeyPatch, words: list[str], status: int) -> None:
     assert notify(monkeypatch, *words) == status
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:s3cret/", "http://:s3cret@/", "http://:80/"])
+def test_a_url_without_a_place_is_blamed_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert notify(monkeypatch, "webhook", url) == UNAVAILABLE
+    error = capsys.readouterr().err
+    assert ("the URL names no host" in error) != ("the port in the URL is not a number from 1 to 65535" in error)
+    assert SECRET not in error
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("localhost", ("localhost", None)),
+        ("mail.example.org:587", ("mail.example.org", 587)),
+        ("[::1]:25", ("::1", 25)),
+        ("[::1]", ("::1", None)),
+        ("fe80::1", ("fe80::1", None)),
+        ("::1:25", ("::1:25", None)),
+    ],
+)
+def test_a_mail_server_has_a_host_and_perhaps_a_port(text: str, server: tuple[str, int | None]) -> None:
+    assert parse(["mail", "--to", "a@example.org", "--smtp", text]).smtp == server
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":25", "localhost:", "localhost:0", "localhost:99999", "localhost:x", "[::1", "[]:25"]
+)
+def test_a_mail_server_without_a_place_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        notify(monkeypatch, "mail", "--to", "a@example.org", "--smtp", text)
+    assert end.value.code == USAGE
 
 
 @pytest.mark.parametrize("words", [["mail"], ["webhook"], ["ping", "a", "--url-file", "b"], ["pigeon"], []])
