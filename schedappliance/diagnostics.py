@@ -79,7 +79,7 @@ CODES: dict[str, str] = {
     "W407": "working directory does not exist here",
     "W408": "role without effect",
     "W409": "included directory contains a copy",
-    "W410": "file id outside the first line",
+    "W410": "file id without an effect",
     "W411": "pattern matches no command",
     "W412": "pattern allows more than intended",
     "W414": "two day fields combine in an unusual way",

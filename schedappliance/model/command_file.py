@@ -21,6 +21,8 @@ MAX_LINES = 20_000
 MAX_COSTLY = 100
 
 _ID_LINE = re.compile(r"#id:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
+# A first line that somebody may take for an `#id:` line.
+_ALMOST = re.compile(r"#id[ \t]*[:=]", re.IGNORECASE)
 _TOKEN = re.compile(r"[!-~]{1,128}")
 
 
@@ -79,7 +81,11 @@ def token_of(source: Source) -> str | None:
 
 
 def token_mistakes(source: Source) -> Iterator[Diagnostic]:
-    """An invalid token, and `#id:` lines that have no effect because they are not the first."""
+    """An invalid token, `#id:` lines that are not the first, and a first line that is almost one: both have no effect."""
+    if (almost := _ALMOST.match(source.text)) and not _ID_LINE.match(source.text):
+        remedy = "write `#id: TOKEN`, or `# id` for a comment"
+        message = f"a line that begins with `{almost[0]}` is a comment, and gives the file no id"
+        yield Diagnostic("W410", message, remedy, source, Span(0, almost.end()))
     for match in _ID_LINE.finditer(source.text):
         span = Span(match.start(), match.end(1) if match.group(1) else match.start() + len("#id:"))
         if match.start() and source.text[match.start() - 1] == "\n":

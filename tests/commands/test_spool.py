@@ -191,6 +191,19 @@ def test_an_id_on_another_line_is_a_comment_with_a_warning(either: Appliance) ->
     assert "repeats" not in json.loads(either.drop("sched in 60 pid\n#id: deploy-7\n", "2~a.cmd").result)
 
 
+@pytest.mark.parametrize("line", ["#ID: deploy-7", "#Id:deploy-7", "#id : deploy-7", "#id=deploy-7", "#id\t= deploy-7"])
+def test_a_first_line_that_is_almost_an_id_has_a_warning(either: Appliance, line: str) -> None:
+    published = either.drop(f"{line}\nsched in 60 pid\n")
+    (warning,) = json.loads(published.result)["diagnostics"]
+    assert published.accepted and (warning["code"], warning["line"]) == ("W410", 1)
+    assert "repeats" not in json.loads(either.drop(f"{line}\nsched in 60 pid\n", "2~a.cmd").result)
+
+
+@pytest.mark.parametrize("line", ["# id: deploy-7", "# ID=deploy-7", "#idea: tidy up", "#identify", "#id"])
+def test_other_comments_have_no_warning(either: Appliance, line: str) -> None:
+    assert json.loads(either.drop(f"{line}\nsched in 60 pid\n").result)["diagnostics"] == []
+
+
 def stored_drops(appliance: Appliance) -> int:
     return sum(appliance.store.drops.counts())
 
