@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import readline
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,17 +138,40 @@ class Completion:
 @contextlib.contextmanager
 def _history() -> Iterator[None]:
     """The lines of earlier prompts; those of this one are added to the file, which only its user can read."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
-    path = Path(state, "schedappliance", "history")
     readline.set_history_length(KEPT_LINES)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)
-        readline.read_history_file(path)
+    path = history_file()
+    if path is not None:
+        with contextlib.suppress(OSError):
+            readline.read_history_file(path)
     before = readline.get_current_history_length()
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            readline.append_history_file(readline.get_current_history_length() - before, path)
+        # Another kind of file may have come to its place.
+        if path is not None and (path := history_file()):
+            with contextlib.suppress(OSError):
+                readline.append_history_file(readline.get_current_history_length() - before, path)
+
+
+def history_file() -> Path | None:
+    """The file of the history, which is made with its directories; None if it cannot be kept.
+
+    The directory in which they are made must exist: a user without a home directory gets none.
+    """
+    home, state = Path(os.path.expanduser("~")), Path(os.environ.get("XDG_STATE_HOME", ""))  # noqa: PTH111
+    made = [state] if state.is_absolute() else [home / ".local", home / ".local/state"]
+    if not made[0].is_absolute():
+        return None
+    path = made[-1] / "schedappliance" / "history"
+    try:
+        for directory in (*made, path.parent):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        # A FIFO must not block.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "wb"), contextlib.suppress(OSError):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        os.fchmod(descriptor, 0o600)
+    return path

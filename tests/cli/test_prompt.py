@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from schedappliance.cli.prompt import OF_JOBS, Completion
+from schedappliance.cli.prompt import OF_JOBS, Completion, history_file
 
 if TYPE_CHECKING:
     from schedappliance.client.console import Session
@@ -47,3 +49,58 @@ def test_the_completion_asks_without_a_line_in_the_log(before: str) -> None:
     assert Completion(cast("Session", asked)).words(before) == []
     ((_, quiet),) = asked.lines
     assert quiet
+
+
+@pytest.mark.parametrize(
+    ("home", "state", "kept"),
+    [
+        ("home", None, "home/.local/state/schedappliance/history"),
+        ("home", "", "home/.local/state/schedappliance/history"),
+        ("home", "state", "state/schedappliance/history"),
+        ("missing", "state", "state/schedappliance/history"),
+        ("missing", None, None),
+        ("home", "missing/state", None),
+    ],
+)
+def test_the_history_is_kept_below_a_directory_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, state: str | None, kept: str | None
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / state) if state else "")
+    assert history_file() == (tmp_path / kept if kept else None)
+    assert not (tmp_path / "missing").exists()
+    if kept:
+        assert (tmp_path / kept).stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / kept).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_relative_directory_for_the_history_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So says the specification of XDG_STATE_HOME."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    assert history_file() == tmp_path / "home/.local/state/schedappliance/history"
+    monkeypatch.setenv("HOME", "home")
+    assert history_file() is None
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_another_kind_of_file_is_no_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path = tmp_path / "schedappliance/history"
+    path.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        request.addfinalizer(lambda: os.close(reader))
+    elif kind == "link":
+        path.symlink_to(tmp_path / "other")
+    else:
+        path.mkdir()
+    assert history_file() is None
+    assert not (tmp_path / "other").exists()

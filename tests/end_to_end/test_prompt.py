@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 
 from tests.end_to_end.test_people import STANZAS
@@ -43,6 +44,19 @@ def test_a_person_types_at_the_prompt(daemon: Daemon) -> None:
         typed.wait_for("console.sock> ")
         typed.type("\x1b[A\x1b[A\x1b[A\n")
         typed.wait_for("sched why nightly")
+        typed.wait_for("console.sock> ")
+        typed.type("quit\n")
+        assert typed.end() == 0
+
+
+def test_a_fifo_in_place_of_the_history_stops_nobody(daemon: Daemon) -> None:
+    daemon.start()
+    path = daemon.root / "state" / "schedappliance" / "history"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with prompt(daemon) as typed:
+        typed.wait_for("console.sock> ")
+        typed.type("version\n")
         typed.wait_for("console.sock> ")
         typed.type("quit\n")
         assert typed.end() == 0
