@@ -84,6 +84,17 @@ def test_a_child_that_takes_too_much_processor_time_is_ended(made: Scripted, mon
     assert event.problem == "it took more than 1 seconds of processor time"
 
 
+def test_a_child_gives_way_to_the_daemon_whatever_its_nice_value_is(
+    made: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nice: list[int] = []
+    monkeypatch.setattr(os, "getpriority", lambda *_: 12)
+    monkeypatch.setattr(os, "setpriority", lambda _which, _pid, value: nice.append(value))
+    ask(made, 1)
+    assert [event.problem for event in answers(made, 1)] == [None]
+    assert nice == [12 + previews.NICE]
+
+
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
