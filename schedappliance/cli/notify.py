@@ -140,9 +140,12 @@ def _secret(path: Path) -> str:
     from schedappliance.kinds import read_head
 
     try:
-        return read_head(path, _MOST_BYTES).decode().strip()
+        text = read_head(path, _MOST_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"cannot read {path}: {error}", UNUSABLE) from None
+    if text.startswith("\ufeff"):
+        raise Failure(f"{path} begins with a byte order mark (U+FEFF); save it as UTF-8 without one", UNUSABLE)
+    return text
 
 
 def _mail(options: argparse.Namespace, message: Message, seconds: float) -> None:

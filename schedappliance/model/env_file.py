@@ -69,6 +69,8 @@ def _entry(line: str) -> tuple[str, str] | None:
     """Name and value of a line, None for an empty line or a comment. Raises ValueError."""
     if not line or line[0] in "#;":
         return None
+    if "\ufeff" in line.partition("=")[0]:
+        raise ValueError("unexpected byte order mark (U+FEFF); save the file as UTF-8 without one")
     match = _LINE.fullmatch(line)
     if not match:
         raise ValueError("missing `NAME=`")

@@ -296,6 +296,18 @@ def test_a_secret_is_read_from_a_file_only(
     assert "error: cannot read /dev/zero: [Errno 22] not a regular file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--url-file", "--header-file"])
+def test_a_byte_order_mark_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, site: str, option: str
+) -> None:
+    """It would belong to a password, or to the name of a header."""
+    (tmp_path / "secret").write_text(f"\ufeff{site}\n")
+    words = ([site] if option == "--header-file" else []) + [option, str(tmp_path / "secret")]
+    assert notify(monkeypatch, "webhook", *words) == UNUSABLE
+    assert f"{tmp_path}/secret begins with a byte order mark (U+FEFF)" in capsys.readouterr().err
+    assert Site.requests == []
+
+
 def test_a_file_of_headers_with_another_line_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, site: str
 ) -> None:
