@@ -180,6 +180,34 @@ def test_a_turn_larger_than_the_queue_is_written_whole(pipe: tuple[int, int]) ->
     assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
 
 
+def test_turns_that_follow_one_another_are_written_together(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the writing thread waits after a line. The end of the log ends its wait."""
+    log = Log("info", "text", SystemClock(), pipe[1])
+    wait, waiting = log._is_closing.wait, threading.Event()
+
+    def noted_wait(_seconds: float) -> bool:
+        waiting.set()
+        return wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(log._is_closing, "wait", noted_wait)
+    turn(log, "first")
+    assert waiting.wait(PATIENCE_SECONDS)
+    assert messages(os.read(pipe[0], 65536)) == ["first"]
+    write, written = os.write, list[bytes]()
+
+    def noted(descriptor: int, data: bytes) -> int:
+        written.append(bytes(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr("schedappliance.edge.log.os.write", noted)
+    for number in range(3):
+        turn(log, f"turn {number}")
+    log.close()
+    assert [messages(data) for data in written] == [["turn 0", "turn 1", "turn 2"]]
+
+
 def test_turns_that_nobody_reads_are_replaced_by_their_number(pipe: tuple[int, int]) -> None:
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
 
@@ -346,6 +374,7 @@ def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_one
     log = Log("info", "text", SystemClock(), pipe[1])
     monkeypatch.setattr("schedappliance.edge.log.os.write", written)
     turn(log, "the first is whole", "the second is torn", "the third is missing")
+    eventually(lambda: not log._queued, "the attempt to write")
     turn(log, "later")
     log.close()
     os.close(pipe[1])

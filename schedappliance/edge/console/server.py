@@ -170,6 +170,8 @@ class _Connection:
 
     def fill_with_answers(self, must_yield: Callable[[], bool]) -> bool:
         """Fills `unsent` from the answers that are ready, in order. Returns False if it stays empty. Raises OSError."""
+        if not self.slots:
+            return False
         pieces: list[bytes] = []
         size = 0
         while size < CHUNK and self.slots and (answer := self.slots[0].answer) is not None:
