@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.clock import Clock
-from schedappliance.edge.files.background import free, in_background
+from schedappliance.edge.files.background import free, in_background, make_parsers
 from schedappliance.edge.files.directories import Directories, places_of
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
@@ -156,10 +156,14 @@ class Watcher:
         self._checker = FileChecker(root, self, loop.clock, log, active, new_observer)
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
-        """Begins to watch the files that were read at start. Then it checks them, so that it misses no change."""
+        """Begins to watch the files that were read at start. Then it checks them, so that it misses no change.
+
+        Its thread also makes the parsers. Otherwise the first line of a client would hold the deciding thread for some 60 ms.
+        """
         self.note_accepted(active)
         self._on_worker(lambda checker: checker.remember(reading))
         self._on_worker(FileChecker.audit)
+        self._worker.submit(make_parsers)
 
     def close(self) -> None:
         self._on_worker(FileChecker.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from schedappliance.edge.files.background import SWITCH_SECONDS, free, in_background
 from schedappliance.model.configuration import Configuration, Program
 from schedappliance.model.loading import load
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def test_the_interpreter_is_set_back_even_after_a_mistake() -> None:
@@ -31,6 +33,29 @@ def test_a_collector_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+# In its own process, since other tests make the parsers too.
+WITHOUT_PARSERS = """
+from lark import Lark
+from schedappliance.edge.files.background import make_parsers
+from schedappliance.model.commands import read_command
+
+make_parsers()
+
+def make_another(*_arguments, **_options):
+    raise AssertionError("a parser is made")
+
+Lark.__init__ = make_another
+for line in LINES:
+    assert read_command(line).command, line
+"""
+
+
+def test_no_line_waits_for_a_parser_that_is_made() -> None:
+    lines = ("summary", 'sched cron "*/5 8-17 * * Mon-Fri" run a', 'sched calendar "Mon..Fri *-*-* 03:00" run a')
+    text = WITHOUT_PARSERS.replace("LINES", repr(lines))
+    subprocess.run([sys.executable, "-c", text], check=True, timeout=PATIENCE_SECONDS)
 
 
 STANZAS = """\
