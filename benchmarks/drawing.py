@@ -49,7 +49,10 @@ def columns_of(runs: int) -> RunColumns:
 
 def run(scale: Scale, folder: Path) -> Report:  # noqa: ARG001
     runs, rounds, lines = scale.pick((110_000, 7, 10_000), (110_000, 3, 10_000), (600, 1, 100))
-    columns, times = columns_of(runs), Times(NOW_MS, Zones(this_machine()).get("Europe/Berlin"), "Europe/Berlin")
+    columns, times = (
+        columns_of(runs),
+        Times(NOW_MS, NOW_MS, Zones(this_machine()).get("Europe/Berlin"), "Europe/Berlin"),
+    )
     span = Span(NOW_MS - DAY_MS, NOW_MS, NOW_MS + DAY_MS // 24)
     heads = [Lane(f"job-{number}", columns.id_of(number), "/jobs/1") for number in range(1, LANES + 1)]
     output = (

@@ -48,7 +48,7 @@ OUTPUT = (
 
 
 def times() -> Times:
-    return Times(sample.NOW_MS, Zones(this_machine()).get("Europe/Berlin"), "Europe/Berlin")
+    return Times(sample.NOW_MS, sample.NOW_MS, Zones(this_machine()).get("Europe/Berlin"), "Europe/Berlin")
 
 
 def environment() -> Environment:

@@ -113,6 +113,7 @@ def _runs(number: int, habit: Habit, days: int, dice: Random) -> Iterator[dict[s
             "started_ms": started,
             "ended_ms": ended,
             "took_ms": None if ended is None or started is None else ended - started,
+            "began_ms": started if state == "started" else None,
         }
         due += habit.every_ms
 

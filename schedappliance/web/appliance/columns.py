@@ -36,6 +36,8 @@ class RunRow(NamedTuple):
     ended_ms: int | None
     # How long the last attempt took; None before its end, and if there was none.
     took_ms: int | None
+    # The boot time at which the last attempt began, as Feed sets it; None if the run does not go on.
+    began_ms: int | None = None
 
 
 class RunColumns:
@@ -46,6 +48,8 @@ class RunColumns:
         self.sequences, self.jobs, self.occurrences = array("q"), array("q"), array("q")
         self.due, self.started, self.ended, self.took = array("q"), array("q"), array("q"), array("q")
         self.states = bytearray()
+        # Only of runs that go on, by their sequences.
+        self.began: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.states)
@@ -95,6 +99,10 @@ class RunColumns:
             column.extend(values)
 
     def _values(self, run: Mapping[str, Any]) -> tuple[int, ...]:
+        if (began := run.get("began_ms")) is not None:
+            self.began[run["sequence"]] = began
+        else:
+            self.began.pop(run["sequence"], None)
         job, _, occurrence = run["run"].rpartition("/")
         self.node, _, number = job.rpartition("-")
         took = None if run["ended_ms"] is None else run["took_ms"]
@@ -112,6 +120,7 @@ class RunColumns:
             None if started == NEVER else started,
             None if ended == NEVER else ended,
             None if took == NEVER else took,
+            self.began.get(self.sequences[at]),
         )
 
     def id_of(self, job: int) -> str:
@@ -142,7 +151,7 @@ class RunColumns:
     def only(self, jobs: Iterable[str]) -> RunColumns:
         """The runs of these jobs, as columns of their own."""
         made, numbers = RunColumns(), {self.number_of(job) for job in jobs}
-        made.node = self.node
+        made.node, made.began = self.node, self.began
         made._append(compress(zip(*self._columns(), strict=True), [number in numbers for number in self.jobs]))
         return made
 

@@ -250,7 +250,8 @@ class Feed:
         self._is_stale = False
         with self._events_wait():
             await self._read_jobs(session)
-            self.live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
+            live = await _rows(session, f"sched history state {','.join(LIVE)} limit {PAGE}", "run")
+            self.live = {run: self._with_begin(row) for run, row in live.items()}
             self.failed = await _rows(session, f"sched history state {','.join(NOT_DONE)} limit {FAILED_SHOWN}", "run")
             await self._read_runs(session)
             data = await _data(session, "sched incidents", {"incidents": []})
@@ -268,7 +269,7 @@ class Feed:
             response = await _response(session, line)
             if response is None:
                 break
-            rows += response["data"]
+            rows += map(self._with_begin, response["data"])
             count += len(response["data"])
             line = response["next"]
             if len(rows) >= FILLED_AT_ONCE:
@@ -365,8 +366,20 @@ class Feed:
             self.health = self.health | {"troubles": event["troubles"]}
         self._advance()
 
+    def _with_begin(self, run: Row) -> Row:
+        """A run that has just come, with the boot time at which its last attempt began; None if it does not go on.
+
+        The appliance says how long that is ago. The difference of two instants would be another one after a clock is set.
+        """
+        goes_on = run["state"] == "started" and run["took_ms"] is not None
+        return run | {"began_ms": self._clock.moment().boot - run["took_ms"] if goes_on else None}
+
     def _take_run(self, event: Row) -> None:
         run = event["run"]
+        event, before = self._with_begin(event), self.live.get(run)
+        if event["began_ms"] is not None and before and before["attempts"] == event["attempts"]:
+            # The event may have waited, and the row that was read since then is right.
+            event["began_ms"] = min(event["began_ms"], before["began_ms"] or event["began_ms"])
         self.columns.put(event)
         self.pictures.clear()
         if event["state"] in LIVE:

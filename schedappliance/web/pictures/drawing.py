@@ -32,8 +32,8 @@ def about(run: RunRow, times: Times) -> str:
     """A run in a line: `failed · 2026-11-29 21:55:13 +01:00 · took 4.2 s`."""
     begin = run.due_ms if run.started_ms is None else run.started_ms
     parts = [state(run.state), times.absolute(begin)]
-    if run.state == "started":
-        parts.append(f"running for {took(max(0, times.now_ms - begin))}")
+    if run.began_ms is not None:
+        parts.append(f"running for {took(times.boot_ms - run.began_ms)}")
     elif run.took_ms is not None:
         parts.append(f"took {took(run.took_ms)}")
     return " · ".join(parts)

@@ -30,7 +30,7 @@ def durations(
 ) -> Markup:
     """The newest runs, given the newest first. The oldest is at the left."""
     shown = list(reversed(runs[:MOST]))
-    lasted = [_lasted(run, times.now_ms) for run in shown]
+    lasted = [_lasted(run, times.boot_ms) for run in shown]
     longest = max((one for one in lasted if one is not None), default=0)
     highest = max(1, longest if not usual_ms else min(longest, CUT * usual_ms) or usual_ms)
     if not shown:
@@ -54,10 +54,8 @@ def durations(
     )
 
 
-def _lasted(run: RunRow, now_ms: int) -> int | None:
-    if run.state == "started" and run.started_ms is not None:
-        return max(0, now_ms - run.started_ms)
-    return run.took_ms
+def _lasted(run: RunRow, boot_ms: int) -> int | None:
+    return run.took_ms if run.began_ms is None else max(0, boot_ms - run.began_ms)
 
 
 def _words(runs: Sequence[RunRow], longest: int, usual_ms: int | None) -> str:

@@ -30,9 +30,10 @@ class _Utc:
 
 @dataclass(frozen=True)
 class Times:
-    """How instants are written for one viewer: relative to now, and in a zone."""
+    """How instants are written for one viewer: relative to now, and in a zone. `boot_ms`: now in boot time, for durations."""
 
     now_ms: int
+    boot_ms: int
     zone: HasOffset
     zone_name: str
 

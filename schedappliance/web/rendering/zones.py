@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from schedappliance.clock import Moment
 from schedappliance.model.calendars.zones import LOCAL, Zones, this_machine
 from schedappliance.web.rendering.times import Times
 
@@ -21,16 +22,16 @@ class ViewerZones:
         chosen = cookies.get(COOKIE, "")
         return chosen if chosen in dict(CHOICES) else "server"
 
-    def times(self, now_ms: int, cookies: Mapping[str, str], server_zone: str | None = None) -> Times:
+    def times(self, now: Moment, cookies: Mapping[str, str], server_zone: str | None = None) -> Times:
         """How instants are written for the browser that sent these cookies. `server_zone`: that of `sched`.
 
         Without it, the zone of the machine is that of the server, as in what the appliance itself writes.
         """
         choice = self.choice(cookies)
         if choice == "utc":
-            return Times(now_ms, self._zones.to_show("UTC"), "UTC")
+            return Times(*now, self._zones.to_show("UTC"), "UTC")
         name = unquote(cookies.get(BROWSER_COOKIE, ""))
         if choice == "browser" and name in self._names:
-            return Times(now_ms, self._zones.to_show(name), name)
+            return Times(*now, self._zones.to_show(name), name)
         is_named = server_zone is not None and server_zone != LOCAL
-        return Times(now_ms, self._zones.to_show(server_zone), str(server_zone) if is_named else "server time")
+        return Times(*now, self._zones.to_show(server_zone), str(server_zone) if is_named else "server time")

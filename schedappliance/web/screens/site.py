@@ -80,7 +80,7 @@ class Site:
         self._shown: dict[str, Shown] = {}
 
     def look(self, request: Request) -> Look:
-        times = self._zones.times(self.clock.moment().wall, request.cookies, self.feed.zone)
+        times = self._zones.times(self.clock.moment(), request.cookies, self.feed.zone)
         return Look(request, self.gateway, self.feed, request.state.viewer, times, self.is_read_only)
 
     async def page(self, look: Look, screen: Screen) -> tuple[str, int]:
@@ -131,7 +131,7 @@ class Site:
             await self._ground(look.viewer),
             here(look.request),
             look.times.zone_name,
-            look.now_ms // 1000,
+            look.times.boot_ms // 1000,
             self.feed.version,
         )
         if key not in self._parts:
@@ -161,7 +161,6 @@ class Site:
             "stream_address": address,
             "viewer": look.viewer,
             "times": look.times,
-            "now_ms": look.now_ms,
             "zone": self._zones.choice(look.request.cookies),
             "zones": CHOICES,
             "navigation": [one[:3] for one in NAVIGATION if not one[3]],

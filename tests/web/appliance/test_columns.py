@@ -46,6 +46,15 @@ def test_a_row_comes_back_as_it_was() -> None:
     assert content(of(row(9, A, "started", 5_000, 70)))[0].took_ms is None, "it goes on"
 
 
+def test_only_a_run_that_goes_on_has_a_begin_in_boot_time() -> None:
+    columns = of(row(1), row(2, B, "started") | {"began_ms": 5}, row(3, A, "started") | {"began_ms": 6})
+    assert [run.began_ms for run in content(columns)] == [None, 5, 6]
+    assert [run.began_ms for run in content(columns.only([B]))] == [5]
+    columns.put(row(2, B, "failed", 0, 40))
+    columns.forget(5)
+    assert {run.run: run.began_ms for run in content(columns)} == {f"{A}/1": None, f"{B}/2": None, f"{A}/3": 6}
+
+
 def test_a_run_took_what_the_appliance_says_whatever_its_clock_showed() -> None:
     runs = [row(number, took=70) | {"ended_ms": 60_000} for number in (1, 2, 3)]
     assert (content(of(*runs))[0].took_ms, of(*runs).usual([A])[A]) == (70, 70)

@@ -45,6 +45,7 @@ RUN: Row = {
     "started_ms": 4001,
     "ended_ms": None,
     "took_ms": 0,
+    "attempts": 1,
 }
 INCIDENT: Row = {"incident": 1, "subject": "greeting", "id": "n-000000001", "since_ms": 1}
 
@@ -143,6 +144,25 @@ def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
         await until(feed, lambda: not feed.incidents)
         console.tell(kind="degraded", troubles=["the disk is full"])
         await until(feed, lambda: feed.health["troubles"] == ["the disk is full"])
+
+    follow(endpoint, check)
+
+
+def test_the_feed_knows_when_the_last_attempt_of_a_run_began(endpoint: Path) -> None:
+    async def check(feed: Feed, console: Console) -> None:
+        console.runs = [RUN | {"took_ms": 42_000}]
+        console.tell(kind="gap")
+        await until(feed, lambda: bool(feed.live))
+        began = feed.live["n-000000001/1"]["began_ms"]
+        assert 42_000 <= SystemClock().moment().boot - began < 42_000 + PATIENCE_SECONDS * 1000
+        before = [run.began_ms for run in feed.columns.live()]
+        assert before[0] is not None and before[0] >= began, "it is from another answer"
+        feed._take({"kind": "run", **RUN, "took_ms": 10})
+        assert feed.live["n-000000001/1"]["began_ms"] == began, "the event is older than the list"
+        feed._take({"kind": "run", **RUN, "attempts": 2, "took_ms": 10})
+        assert feed.live["n-000000001/1"]["began_ms"] > began
+        feed._take({"kind": "run", **RUN, "state": "succeeded", "ended_ms": 4500, "took_ms": 20})
+        assert [run.began_ms for run in feed.columns.of("n-000000001")] == [None]
 
     follow(endpoint, check)
 

@@ -33,7 +33,7 @@ RUN_STATES = [state for state in STATES if state not in ("planned", "overlap")]
 
 
 def at_noon(zone: str = "UTC") -> Times:
-    return Times(NOON, Zones(this_machine()).get(zone), zone)
+    return Times(NOON, NOON, Zones(this_machine()).get(zone), zone)
 
 
 def run_row(

@@ -16,7 +16,7 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
 def in_zone(name: str, now_ms: int = BEFORE_CHANGE) -> Times:
-    return Times(now_ms, Zones(this_machine()).get(name), name)
+    return Times(now_ms, 0, Zones(this_machine()).get(name), name)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_sentence_of_the_appliance_is_in_the_zone_of_the_viewer() -> None:
 
 
 def test_a_zone_with_a_hostile_name_is_escaped() -> None:
-    assert '"><script' not in Times(0, Zones(this_machine()).get("UTC"), '"><script>').time(0)
+    assert '"><script' not in Times(0, 0, Zones(this_machine()).get("UTC"), '"><script>').time(0)
 
 
 @pytest.mark.parametrize(("milliseconds", "text"), [(None, ""), (4200, "4.2 s"), (-3, "0.0 s"), (HOUR, "1 h")])

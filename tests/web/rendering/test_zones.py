@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.clock import Moment
 from schedappliance.web.rendering.zones import ViewerZones
 
 
@@ -20,11 +21,11 @@ from schedappliance.web.rendering.zones import ViewerZones
     ],
 )
 def test_the_cookies_of_a_browser_choose_the_zone(cookies: dict[str, str], zone: str) -> None:
-    assert ViewerZones().times(0, cookies).zone_name == zone
+    assert ViewerZones().times(Moment(0, 0), cookies).zone_name == zone
 
 
 def test_the_zone_of_the_server_is_that_in_which_the_appliance_writes() -> None:
-    times = ViewerZones().times(0, {}, "Asia/Tokyo")
+    times = ViewerZones().times(Moment(0, 0), {}, "Asia/Tokyo")
     assert (times.zone_name, times.clock(0)) == ("Asia/Tokyo", "09:00")
-    assert ViewerZones().times(0, {"zone": "utc"}, "Asia/Tokyo").zone_name == "UTC"
-    assert ViewerZones().times(0, {}, "local").zone_name == "server time"
+    assert ViewerZones().times(Moment(0, 0), {"zone": "utc"}, "Asia/Tokyo").zone_name == "UTC"
+    assert ViewerZones().times(Moment(0, 0), {}, "local").zone_name == "server time"

@@ -17,6 +17,8 @@ from schedappliance.clock import ManualClock
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed, Row
 from schedappliance.web.appliance.gateway import Gateway, Ground
+from schedappliance.web.pictures.drawing import about
+from schedappliance.web.pictures.durations import durations
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.times import Times, _Utc
 from schedappliance.web.screens import job as one_job
@@ -25,6 +27,7 @@ from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.site import Screen, Site
 from tests.web.appliance.test_feed import DAY_MS, JOB, RUN
 
+HOUR_MS = 3_600_000
 ALICE = Viewer("alice", None, "socket")
 BACKUP = JOB | {"name": "backup", "command": "run backup"}
 OTHER = JOB | {"id": "n-000000002", "name": "other"}
@@ -59,7 +62,7 @@ def _look(pattern: str, address: str = "/", listed: list[Row] | None = None) -> 
         feed.columns.put(RUN | {"run": f"{job['id']}/1", "id": job["id"], "sequence": number, "state": "failed"})
     path, _, query = address.partition("?")
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
-    return Look(Request(scope), roles, feed, ALICE, Times(5000, _Utc(), "UTC"), False), roles
+    return Look(Request(scope), roles, feed, ALICE, Times(5000, 5000, _Utc(), "UTC"), False), roles
 
 
 def test_a_role_for_a_job_shows_this_job_alone() -> None:
@@ -211,17 +214,36 @@ def test_cells_are_drawn_again_only_when_the_results_have_changed() -> None:
     look, _ = _look(".", "/jobs")
 
     def drawn(now_ms: int) -> Any:
-        later = replace(look, times=replace(look.times, now_ms=now_ms))
+        later = replace(look, times=replace(look.times, boot_ms=now_ms))
         return asyncio.run(jobs.collect(later))["rows"][0]["cells"]
 
     first = drawn(6000)
     assert drawn(7000) is first
-    look.feed.columns.put(RUN | {"run": f"{BACKUP['id']}/2", "id": BACKUP["id"], "sequence": 9, "state": "started"})
+    look.feed.columns.put(RUN | {"run": f"{BACKUP['id']}/2", "id": BACKUP["id"], "sequence": 9, "began_ms": 7000})
     second = drawn(8000)
     assert second != first and drawn(9000) != second, "its cell says for how long it goes on"
     stranger = replace(look, gateway=Roles("^sched list", []))
     assert "no runs yet" in asyncio.run(jobs.collect(stranger))["rows"][0]["cells"]
     assert "no runs yet" not in drawn(9000)
+
+
+@pytest.mark.parametrize("step_ms", [0, -3 * HOUR_MS, 3 * HOUR_MS])
+def test_a_step_of_the_clock_changes_no_duration(step_ms: int) -> None:
+    """The appliance says for how long a program runs, and the page goes on with boot time."""
+    look, gateway = _look(".")
+    clock = ManualClock(100 * HOUR_MS, 50_000)
+    look = replace(look, feed=Feed(Path("/nowhere"), clock, DAY_MS, lambda: None))
+    look.feed._take_run(RUN | {"started_ms": 100 * HOUR_MS - 42_000, "took_ms": 42_000})
+    clock.advance(60_000)
+    clock.step(step_ms)
+    look = replace(look, times=Times(*clock.moment(), _Utc(), "UTC"))
+    site = Site("t", False, gateway, look.feed, clock)
+    shown, _ = asyncio.run(site.page(look, Screen("/", "Now", "now.html", now.collect)))
+    assert '<span class="num">1 min 42 s</span>' in shown
+    assert step_ms or "running for 1 min 42 s" in shown, "in the timeline"
+    (run,) = look.feed.columns.live()
+    assert about(run, look.times).endswith("running for 1 min 42 s")
+    assert "at most 1 min 42 s" in durations([run], str, look.times)
 
 
 def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
