@@ -17,7 +17,8 @@ from time import perf_counter
 
 from benchmarks.measuring import machine
 from schedappliance.edge.programs.accounts import Credentials, credentials
-from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, reports
+from schedappliance.edge.programs.keeper_link import KeeperLink, Link
+from schedappliance.edge.programs.keeper_reports import Ended, reports
 from schedappliance.edge.programs.launcher import request_of
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.engine.effects import StartProgram

@@ -21,7 +21,8 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
-from schedappliance.edge.programs.keeper_link import KeeperLink, RunsNow, attempt_id, causes_of, endings_of
+from schedappliance.edge.programs.keeper_link import KeeperLink
+from schedappliance.edge.programs.keeper_reports import RunsNow, attempt_id, causes_of, endings_of
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory, unreadable_text

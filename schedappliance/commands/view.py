@@ -64,7 +64,7 @@ class Status:
 
     `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`:
     why the active configuration comes from the store and not from the present files, None if it does not. `outputs`:
-    why outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
+    why no program can be started, for example without a place for outputs; None if one can. `watch` and `waits`: as in the event
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
     cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `unstored`:
     the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `hold`:

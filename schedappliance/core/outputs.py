@@ -32,9 +32,9 @@ def output_unreadable(state: State, event: OutputUnreadable) -> None:
 
 
 def outputs_checked(state: State, event: OutputsChecked) -> None:
-    """Degrades the appliance while outputs cannot be written. No program starts meanwhile, since each start would fail."""
+    """Degrades the appliance while it cannot start programs. None starts meanwhile, since each start would fail."""
     if event.problem and event.problem != state.status.outputs:
         state.log("error", f"degraded: {event.problem}; programs wait; trying again every second")
     elif state.status.outputs and event.problem is None:
-        state.log("info", "outputs can be written again")
+        state.log("info", "programs can be started again")
     state.status = replace(state.status, outputs=event.problem)

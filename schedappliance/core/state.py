@@ -238,7 +238,7 @@ class State:
 
     @property
     def is_short(self) -> bool:
-        """Whether every start would fail now: the machine has run out of a resource, or outputs cannot be written."""
+        """Whether every start would fail now: the machine has run out of a resource, or none can be started."""
         return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, as_argument, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
 from schedappliance.doctor.mounts import mount_of
+from schedappliance.edge.programs.keeper_files import SOCKET
 from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
@@ -28,8 +29,10 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _read_only_places(facts)
+    yield from _immutable(facts)
     yield from _open_store(facts)
     yield from _open_locks(facts)
+    yield from _keeper_files(facts)
     yield from _open_spool(facts)
     yield from _open_socket(facts)
 
@@ -149,7 +152,7 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
             yield closed
     if facts.store and facts.store.exists and not may(facts.user, facts.store.last, READ | WRITE):
         yield _closed(facts, facts.store.last, READ | WRITE)
-    for step in (*facts.store_files, *facts.locks):
+    for step in (*facts.store_files, *facts.locks, *facts.keeper_files):
         bits = READ | WRITE | ENTER if step.is_directory else READ | WRITE
         if (not facts.store or step.path != facts.store.last.path) and not may(facts.user, step, bits):
             yield _closed(facts, step, bits)
@@ -162,7 +165,7 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
 
 def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
     """The places where the appliance writes on a file system that is read-only, one for each mount. Modes do not show that."""
-    steps = [home[-1] for home in _homes(facts)] + ([facts.log] if facts.log else [])
+    steps = [home[-1] for home in _homes(facts)] + [*facts.keeper_files] + ([facts.log] if facts.log else [])
     # A store that cannot be opened is a finding of its own.
     refused = facts.store.directories[-1] if facts.store and facts.store_refusal else None
     seen: set[Path] = set()
@@ -173,6 +176,15 @@ def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
             message = f"its file system is read-only ({mount.type}, {mount.source} on {mount.point})"
             remedy = "make it writable; if an error of the disk made it read-only, the log of the kernel names it"
             yield path_diagnostic("E608", step.path, message, remedy)
+
+
+def _immutable(facts: Facts) -> Iterator[Diagnostic]:
+    for step in facts.immutable:
+        message = "nobody can write it, although its owner and mode allow that: it may be immutable"
+        path = as_argument(step.path)
+        yield path_diagnostic(
+            "E608", step.path, message, f"`lsattr -d {path}` shows that; `chattr -i {path}` changes it"
+        )
 
 
 def _first_closed(facts: Facts, before: Iterable[Step], last: Step, needed: int) -> Diagnostic | None:
@@ -221,6 +233,15 @@ def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
                 f"its mode is {_mode(step)}, not {MODE:04o}: others may lock it, and the appliance cannot start then"
             )
             yield path_diagnostic("W609", step.path, message, "restart the appliance: it makes its lock files again")
+
+
+def _keeper_files(facts: Facts) -> Iterator[Diagnostic]:
+    for step in facts.keeper_files:
+        is_socket = step.path.name == SOCKET
+        if not (stat.S_ISSOCK if is_socket else stat.S_ISREG)(step.mode):
+            message = f"it is not a {'socket' if is_socket else 'file'}: the keeper cannot use it"
+            remedy = "move it away: the appliance makes it again"
+            yield path_diagnostic("E616", step.path, message, remedy)
 
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:

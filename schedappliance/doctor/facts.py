@@ -213,7 +213,8 @@ class Facts:
 
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
-    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `degraded` and
+    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `immutable`: what
+    nobody may write, although its owner and mode allow it. `degraded` and
     `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
     jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
     may be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
@@ -233,6 +234,8 @@ class Facts:
     store: Way | None = None
     store_files: tuple[Step, ...] = ()
     locks: tuple[Step, ...] = ()
+    keeper_files: tuple[Step, ...] = ()
+    immutable: tuple[Step, ...] = ()
     log: Step | None = None
     store_refusal: tuple[str, str] | None = None
     free_bytes: int | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from schedappliance.client.places import found_config
 from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
+from schedappliance.doctor.access import WRITE, may
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
@@ -33,6 +34,7 @@ from schedappliance.doctor.programs import credentials_of, needs_of
 from schedappliance.doctor.running import Summary, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of, start_ticks
 from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
@@ -78,12 +80,10 @@ class _Observer:
 
     def facts(self) -> Facts:
         holdings, zones = tuple(self.holdings()), Zones(this_machine())
-        daemon = self.daemon(holdings)
-        user = self.user(holdings)
-        files = tuple(way_to(path) for path in (self.file.path, *self.loaded.closure.texts))
-        listed = tuple(way_to(path) for path in self.loaded.closure.listed)
-        store = way_to(self.store) if self.store else None
-        spool = way_to(self.file.spool) if self.file.spool else None
+        daemon, user = self.daemon(holdings), self.user(holdings)
+        files = tuple(map(way_to, (self.file.path, *self.loaded.closure.texts)))
+        listed = tuple(map(way_to, self.loaded.closure.listed))
+        store, spool = (way_to(path) if path else None for path in (self.store, self.file.spool))
         console = self.console()
         zone = zones.to_show(self.loaded.configuration.zone)
         says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
@@ -92,10 +92,10 @@ class _Observer:
         spool_refusal = self.spool_refusal()
         # What is in a directory of somebody else is not judged.
         folders = tuple(self.folders()) if spool_refusal is None else ()
-        not_own = lock_path_in(self.file.spool) if self.file.spool and spool_refusal else None
-        ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
-        ways += [executable.way for executable in needs.executables]
-        steps = [*(step for way in ways for step in way.steps), *(folder.step for folder in folders)]
+        locks = tuple(self.locks(is_spool=spool_refusal is None))
+        written = [*self.store_files(), *self.keeper_files(), *locks, *(folder.step for folder in folders)]
+        ways = [*files, *listed, store, spool, console and console.way, *(one.way for one in needs.executables)]
+        steps = [*(step for way in ways if way for step in way.steps), *written]
         uids = {user.uid, *(step.uid for step in steps), *(executable.user.uid for executable in needs.executables)}
         gids = {step.gid for step in steps if step.mode & stat.S_IWGRP}
         return Facts(
@@ -110,7 +110,9 @@ class _Observer:
             relative=tuple(self.relative(files)),
             store=store,
             store_files=tuple(self.store_files()),
-            locks=tuple(step for path in self.lock_paths() if path != not_own and (step := step_at(path))),
+            locks=locks,
+            keeper_files=tuple(self.keeper_files()),
+            immutable=tuple(filter(_is_immutable, written)),
             log=step_at(self.file.log_file) if self.file.log_file else None,
             store_refusal=self.store_refusal(),
             free_bytes=free_bytes,
@@ -229,6 +231,18 @@ class _Observer:
             if step := step_at(Path(f"{self.store}{suffix}")):
                 yield step
 
+    def keeper_files(self) -> Iterator[Step]:
+        for name in (SOCKET, ENDS):
+            if self.store and (step := step_at(output_directory(self.store) / name)):
+                yield step
+
+    def locks(self, is_spool: bool) -> Iterator[Step]:
+        """`is_spool`: the directory of the spool is one, and not that of somebody else."""
+        not_own = lock_path_in(self.file.spool) if self.file.spool and not is_spool else None
+        for path in self.lock_paths():
+            if path != not_own and (step := step_at(path)):
+                yield step
+
     def lock_paths(self) -> Iterator[Path]:
         if self.store:
             yield lock_path_of(self.store)
@@ -291,6 +305,15 @@ class _Observer:
         for option, place in places.items():
             if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):
                 yield RelativePath(option, way)
+
+
+def _is_immutable(step: Step) -> bool:
+    """Whether nobody may write what owner and mode allow the user of the doctor to write, although no mount is read-only."""
+    if stat.S_ISLNK(step.mode) or not may(credentials_of(os.geteuid()), step, WRITE) or os.access(step.path, os.W_OK):
+        return False
+    with suppress(OSError):
+        return not os.statvfs(step.path).f_flag & os.ST_RDONLY
+    return False
 
 
 def _is_missing(path: Path) -> bool:

@@ -201,7 +201,7 @@ class PreviewMade:
 
 @dataclass(frozen=True, slots=True)
 class OutputsChecked:
-    """Whether files for outputs can be created now. `problem`: why not, None if they can."""
+    """Whether programs can be started now, which need files for outputs and a keeper. `problem`: why not, None if they can."""
 
     problem: str | None
 

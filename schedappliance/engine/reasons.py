@@ -57,7 +57,7 @@ def stopped_by(user: str) -> Reason:
 HELD = Reason("it waits until the appliance is released")
 NO_PLACE = Reason("it waits for a place")
 SHORT = Reason("it waits, since the machine could not start another program a moment ago")
-NO_OUTPUT = Reason("it waits, since no output can be written")
+NO_OUTPUT = Reason("it waits, since the appliance cannot start programs")
 AFTER_EARLIER = Reason("it waits for the job's earlier run")
 AFTER_REPLACED = Reason("it waits for the run that it replaces to end")
 LOOKED_UP = Reason("it waits until its user has been looked up")

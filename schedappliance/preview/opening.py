@@ -15,8 +15,9 @@ from pathlib import Path
 from schedappliance.clock import ManualClock, Moment, SystemClock, local_text
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.processors import usable_processors
-from schedappliance.edge.programs.keeper_link import attempt_id, causes_of, endings_of, ends_in
+from schedappliance.edge.programs.keeper_reports import attempt_id, causes_of, endings_of, ends_in
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
@@ -131,7 +132,11 @@ def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: b
     if in_use:
         return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
     ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
-    known = {ids[report.id]: report for report in ends_in(output_directory(path)) if report.id in ids}
+    try:
+        known = {ids[report.id]: report for report in ends_in(output_directory(path)) if report.id in ids}
+    except OSError as error:
+        message = f"the ends of programs in {output_directory(path)} cannot be read: {error.strerror}"
+        raise Unusable(message, "see that its disk is healthy") from error
     unknown = [attempt for attempt in attempts if attempt.key not in known]
     is_own = partial(Outputs(output_directory(path)).is_own, store.original(path) is not None)
     survivors = find_survivors(unknown, store.node, store.identity, boot, is_own)

@@ -347,6 +347,47 @@ def test_the_mounts_of_the_daemon_are_judged_while_it_runs(
     assert doctor() == (1, ["E608 var/spool"])
 
 
+def test_a_file_of_the_keeper_that_cannot_be_written_is_found(
+    daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]
+) -> None:
+    """It is mounted by itself, say."""
+    daemon.outputs.mkdir(mode=0o700)
+    ends = daemon.outputs / "keeper.ends"
+    ends.touch(mode=0o600)
+    mounted("--bind", "-o", "ro", what=ends, point=ends)
+    assert doctor() == (1, ["E608 var/sched.db.output/keeper.ends"])
+    daemon.start()
+    daemon.wait_for_log("degraded: no program can be started: cannot reach the keeper: ")
+    assert doctor() == (1, ["E617 etc/appliance.yaml", "E608 var/sched.db.output/keeper.ends"])
+    daemon.say("run hello")
+    subprocess.run(["mount", "-o", "remount,bind,rw", ends], check=True)
+    daemon.wait_for_state("succeeded")
+
+
+@pytest.mark.parametrize(
+    "name", ["sched.db", "sched.db.lock", "sched.db.output", "sched.db.output/keeper.ends", "spool/new"]
+)
+def test_an_immutable_file_is_found(daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Owner and mode do not show it, and root may not write it either."""
+    daemon.start()
+    daemon.run("run hello")
+    daemon.kill()
+    assert doctor() == (0, [])
+    access, frozen = os.access, (daemon.var / name, os.W_OK)
+    monkeypatch.setattr(os, "access", lambda path, bits: (Path(path), bits) != frozen and access(path, bits))
+    assert doctor() == (1, [f"E608 var/{name}"])
+
+
+@pytest.mark.parametrize("name", ["keeper.ends", "keeper.sock"])
+def test_a_directory_in_place_of_a_file_of_the_keeper_is_found(daemon: Daemon, doctor: Doctor, name: str) -> None:
+    (daemon.outputs / name).mkdir(parents=True)
+    daemon.outputs.chmod(0o700)
+    assert doctor() == (1, [f"E616 var/sched.db.output/{name}"])
+    daemon.start()
+    assert daemon.run("run hello")["state"] == "succeeded"
+    assert doctor() == (0, [])
+
+
 def test_a_file_that_is_a_bind_mount_is_found(
     daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.outputs import HELD_BYTES, REPLACED
 from tests.support.daemon import Daemon, is_running
 from tests.support.file_changes import remove_tree
@@ -108,8 +110,8 @@ def test_while_no_output_can_be_written_runs_wait_and_nothing_fails(daemon: Daem
         daemon.say("run hello")
         assert f"outputs cannot be written to {directory(daemon)}: {text}" in daemon.data("summary")["degraded"]
         assert {run["state"] for run in daemon.runs()} == {"queued"}
-        assert "it waits, since no output can be written" in daemon.say("sched why example.com-000000002/1")
-    daemon.wait_for_log("outputs can be written again")
+        assert "it waits, since the appliance cannot start programs" in daemon.say("sched why example.com-000000002/1")
+    daemon.wait_for_log("programs can be started again")
     runs = daemon.wait_for_state("succeeded", 2)
     assert [run["attempts"] for run in runs] == [1, 1]
     assert outputs(daemon, runs) == ["hello\n"] * 2
@@ -154,8 +156,63 @@ def test_a_link_in_the_place_of_the_directory_is_noticed_by_the_audit(daemon: Da
     directory(daemon).symlink_to(daemon.root / "aside")
     daemon.wait_for_log("a symbolic link, which is not followed; move it away; programs wait")
     directory(daemon).unlink()
-    daemon.wait_for_log("outputs can be written again")
+    daemon.wait_for_log("programs can be started again")
     daemon.assert_healthy()
+
+
+@pytest.mark.parametrize("kind", ["directory", "damaged", "random"])
+def test_a_file_of_ends_that_cannot_be_used_fails_no_program(daemon: Daemon, kind: str) -> None:
+    directory(daemon).mkdir(mode=0o700)
+    path = directory(daemon) / ENDS
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(b"ended \377 1 2 3\n" if kind == "damaged" else random.Random(7).randbytes(3000))
+    daemon.start()
+    assert [daemon.run("run hello")["state"] for _ in range(2)] == ["succeeded"] * 2
+    assert path.is_file()
+    moved = list(directory(daemon).glob(f"{ENDS}.*"))
+    assert [place.is_dir() for place in moved] == [True] * (kind == "directory")
+    for place in moved:
+        assert f"warning {path} cannot be used (it is not a regular file); it was moved to {place}" in daemon.log
+    assert daemon.data("summary")["degraded"] is None
+    daemon.assert_healthy()
+
+
+def test_a_directory_in_place_of_the_file_of_ends_of_a_running_keeper_is_moved_aside(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("run sleep 600")
+    daemon.wait_for_pid()
+    for name in (ENDS, SOCKET):
+        (directory(daemon) / name).unlink()
+        (directory(daemon) / name).mkdir()
+    daemon.wait_for_log("the files of the keeper in")
+    daemon.kill()
+    daemon.start()
+    assert [run["state"] for run in daemon.runs()] == ["started"], "it was taken over"
+    assert daemon.run("run hello")["state"] == "succeeded"
+
+
+def test_while_no_keeper_can_be_started_runs_wait_and_nothing_fails(daemon: Daemon) -> None:
+    """The file of ends is immutable, say."""
+    daemon.start()
+    path = directory(daemon) / ENDS
+    assert daemon.run("run hello")["state"] == "succeeded"
+    with traced(daemon, "-P", str(path), "-e", "inject=openat,rename:error=EPERM"):
+        (keeper,) = daemon.keepers()
+        os.kill(keeper, signal.SIGKILL)
+        daemon.wait_for_log("the exit statuses of 0 running programs are lost")
+        daemon.say("run hello")
+        daemon.wait_for_log(f"degraded: no program can be started: cannot reach the keeper: {path} cannot be used: ")
+        assert "`chattr -i` changes that" in daemon.data("summary")["degraded"]
+        assert daemon.runs()[0]["state"] == "queued"
+        name = daemon.runs()[0]["run"]
+        assert "no program can be started: cannot reach the keeper: " in daemon.say(f"sched why {name}")
+    daemon.wait_for_log("programs can be started again")
+    (run, _) = daemon.wait_for_state("succeeded", 2)
+    assert run["attempts"] == 1
+    assert daemon.data("summary")["degraded"] is None
+    assert daemon.log.count("degraded: ") == 1
 
 
 # It leases its own output, and a child of it keeps the lease. Then nobody can open the output without delay.

@@ -31,7 +31,7 @@ if __name__ == "__main__":  # It runs without the package. Its parts are files b
         exec(compile(text, f"{part}.py", "exec"), module.__dict__)
         os.close(int(number))
 
-from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen, open_ends
+from schedappliance.edge.programs.keeper_files import ENDS, MOST_BYTES, SOCKET, ends_of, listen, open_ends
 from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
@@ -85,9 +85,8 @@ class Keeper:
         self.lingering: list[Program] = []
         self.next_kill_ms = 0
 
-        # By id: the lines about ends that no daemon has stored yet. A full disk or a crash has damaged those with fewer words.
-        lines = os.pread(1, os.fstat(1).st_size, 0).splitlines()
-        self.ends = {line.split()[1].decode(): line for line in lines if line.count(b" ") > 1}
+        # By id: the lines about ends that no daemon has stored yet.
+        self.ends = ends_of(os.pread(1, min(MOST_BYTES, os.fstat(1).st_size), 0))
         # Those of them that are not in the file, since a full disk, say, has not taken them.
         self.unwritten: dict[str, bytes] = {}
         # By pid: why copies of the spawner failed.

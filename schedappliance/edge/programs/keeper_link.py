@@ -64,23 +64,33 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper, spawner
 from schedappliance.edge.programs.inherited import restore_limit, restore_oom_score
-from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen, open_ends
+from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen
+from schedappliance.edge.programs.keeper_paths import (
+    Identity,
+    KeeperUnreachable,
+    Warn,
+    ends_file,
+    free_socket_name,
+    identities_in,
+    identity,
+    sockets_in,
+    unreachable,
+)
 from schedappliance.edge.programs.keeper_programs import boot_ms
+from schedappliance.edge.programs.keeper_reports import Report, TreeGone, ends_in, reports
 from schedappliance.edge.programs.requested import Asked, asked_in
-from schedappliance.edge.programs.start_failures import reason
 from schedappliance.edge.programs.survivors import keepers_of
-from schedappliance.engine.attempts import Exit, NotStarted
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.kinds import EXHAUSTED, not_a_file, read_head
+from schedappliance.kinds import EXHAUSTED
 
 if TYPE_CHECKING:
     from schedappliance.edge.programs.outputs import Outputs
@@ -99,113 +109,6 @@ PARTS = ("spawner", "keeper_files", "keeper_programs", "keeper_starts")
 # The first version of a keeper that takes other files.
 WITH_FILES = 2
 
-# The device and the inode of a file.
-Identity = tuple[int, int]
-
-
-class RunsNow(NamedTuple):
-    """A program runs. `pid`: 0 for a start that hangs. `why`: why it is being ended; None if it is not."""
-
-    id: str
-    pid: int
-    ticks: int
-    why: str | None
-
-
-class Ended(NamedTuple):
-    """A program has ended. `lingers`: the keeper is still ending its descendants."""
-
-    id: str
-    pid: int
-    exit: Exit
-    why: str | None
-    lingers: bool
-
-
-class Unstarted(NamedTuple):
-    """A program was not started.
-
-    `part`: what failed: the `program`, its `directory`, or its `user` or a limit of it.
-    """
-
-    id: str
-    number: int
-    part: str
-    text: str
-
-
-class TreeGone(NamedTuple):
-    """The descendants of a program are gone."""
-
-    id: str
-
-
-Report = RunsNow | Ended | Unstarted | TreeGone
-
-
-def causes_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, Exit | NotStarted]:
-    """How attempts ended: those whose end was reported."""
-    causes: dict[AttemptKey, Exit | NotStarted] = {}
-    for key, report in known.items():
-        if isinstance(report, Ended):
-            causes[key] = report.exit
-        elif isinstance(report, Unstarted):
-            text = reason(report.part, report.number, report.text, "the program", "its directory")
-            causes[key] = NotStarted(text, report.number in EXHAUSTED)
-    return causes
-
-
-def endings_of(known: Mapping[AttemptKey, Report]) -> dict[AttemptKey, str]:
-    """Why programs were being ended."""
-    return {key: report.why for key, report in known.items() if isinstance(report, RunsNow | Ended) and report.why}
-
-
-def attempt_id(key: AttemptKey, started_ms: int) -> str:
-    return f"{key.run.job}-{key.run.occurrence}-{key.attempt}-{started_ms}"
-
-
-def key_of(name: str) -> AttemptKey:
-    job, occurrence, attempt, _ = map(int, name.split("-"))
-    return AttemptKey(RunKey(job, occurrence), attempt)
-
-
-def reports(text: str) -> Iterator[Report]:
-    """The reports in lines of a keeper. Lines of another kind, or with more words, are those of a later version.
-
-    A line that a full disk or a crash has damaged is left out.
-    """
-    for line in text.split("\n"):
-        with contextlib.suppress(ValueError):
-            if report := _report(line.split(" ")):
-                yield report
-
-
-def _report(words: list[str]) -> Report | None:
-    """The report in the words of a line. Raises ValueError."""
-    match words:
-        case ["running", name, pid, ticks, why, *_]:
-            return RunsNow(name, int(pid), int(ticks), None if why == "-" else why)
-        case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *rest]:
-            code = int(status)
-            # A keeper of an earlier version does not say how long the program took.
-            figures = int(ended_ms), int(cpu_ms), int(memory_kb) * 1024, int(rest[0]) if rest else None
-            cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
-            return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
-        case ["unstarted", name, number, part, *rest]:
-            return Unstarted(name, int(number), part, " ".join(rest))
-        case ["gone", name]:
-            return TreeGone(name)
-    return None
-
-
-def ends_in(directory: Path) -> list[Report]:
-    """The ends in the file of a keeper, which may have ended itself."""
-    path = directory / ENDS
-    try:
-        return list(reports(read_head(path, path.stat().st_size).decode(errors="replace")))
-    except OSError:
-        return []
-
 
 @dataclass(slots=True, eq=False)
 class Link:
@@ -220,7 +123,7 @@ class Link:
     messages: int = -1
     pid: int = 0
     version: int = 0
-    # Its socket and its file of ends, as `_identity` tells; None if a keeper has no socket with a name.
+    # Its socket and its file of ends, as `identity` tells; None if a keeper has no socket with a name.
     files: tuple[Identity | None, Identity | None] | None = None
     # The keeper has answered.
     is_up: bool = False
@@ -329,12 +232,15 @@ class KeeperLink:
     is_needed: Callable[[], bool] = lambda: False
     # Called with the pid of a keeper that must answer.
     wake: Callable[[int], None] = lambda _pid: None
+    warn: Warn = lambda _message: None
     # What runs in place of the keeper, for tests.
     command: Sequence[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     link: Link | None = None
     # What the keeper of an earlier daemon was asked for; None if it is unknown.
     asked: Asked | None = None
+    # Why no keeper takes starts, from the first failure until a keeper has answered. Nothing is requested meanwhile.
+    trouble: str | None = None
     # All that other keepers were asked for was decided before this boot time. It begins as the present, since the earlier
     # daemon has ended, and this one has requested nothing.
     _since: int = field(default_factory=lambda: boot_ms() + 1)
@@ -359,9 +265,9 @@ class KeeperLink:
         if greeting is None and has_attempts:
             greeting = self._await_greeting(path)
         if greeting is None:
-            return self.ends()
+            return self._last_ends() if has_attempts else []
         link, text = greeting
-        link.files = _identity(path), _identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
+        link.files = identity(path), identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
         self._use(link)
         self.asked = asked_in(text)
         return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())
@@ -377,7 +283,7 @@ class KeeperLink:
             if greeting := self._hear_greeting(path):
                 return greeting
             with contextlib.suppress(OSError):
-                path.unlink()
+                free_socket_name(path.parent)
             threading.Event().wait(ANSWER_SECONDS / TRIES)
         remedy = "look at this process; if it is killed, the ends of its programs are lost"
         raise Unusable(f"the keeper of the running programs, process {pids[0]}, makes no socket: {path}", remedy)
@@ -417,16 +323,40 @@ class KeeperLink:
             after_failure.pop_all()
         return link, text
 
+    def _last_ends(self) -> list[Report]:
+        """The ends in the file of a keeper that is gone. An error is no answer, so a failed read is repeated for a moment.
+
+        Raises OSError if the machine lacks what it takes to read.
+        """
+        for _ in range(TRIES):
+            with contextlib.suppress(OSError):
+                return self.ends()
+            threading.Event().wait(ANSWER_SECONDS / TRIES)
+        try:
+            return self.ends()
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+            self.warn_unread(error)
+            return []
+
+    def warn_unread(self, error: OSError) -> None:
+        path = self.outputs.directory / ENDS
+        self.warn(f"cannot read {path}: {error.strerror}; the exit statuses that it holds are lost")
+
     def ends(self) -> list[Report]:
+        """The ends in the file of a keeper, which may have ended itself. Raises OSError."""
         return ends_in(self.outputs.directory)
 
     def start(self, data: bytes, descriptors: list[int], on_link: Callable[[Link], None]) -> None:
-        """Requests a start. Calls `on_link` before the link can be lost. Runs on the worker. Raises OSError.
+        """Requests a start. Calls `on_link` before the link can be lost. Runs on the worker. Raises KeeperUnreachable.
 
         `descriptors`: those of the output and, if there is one, of the standard input.
         """
         descriptors = [*descriptors, self._null][:2]
         with self.lock:
+            if self.trouble is not None:
+                raise KeeperUnreachable(0, self.trouble)
             try:
                 link = self._link_to_keeper()
                 try:
@@ -436,16 +366,38 @@ class KeeperLink:
                     link = self._link_to_keeper()
                     link.request(data, descriptors)
             except OSError as error:
-                raise OSError(error.errno, f"cannot reach the keeper: {error.strerror}") from error
+                raise self._failed(error) from error
             on_link(link)
+
+    def _failed(self, error: OSError) -> KeeperUnreachable:
+        """The exception for an error. Unless it is a shortage, which passes, nothing is requested until a keeper has answered."""
+        failed = unreachable(error)
+        if error.errno not in EXHAUSTED:
+            self.trouble = failed.strerror
+        return failed
+
+    def problem(self) -> str | None:
+        """Why no keeper takes starts; None if nothing is wrong. Tries again to start one. Runs on the worker."""
+        with self.lock:
+            if self.trouble is None:
+                return None
+            try:
+                # Its answer shows that it serves; the loop takes it.
+                self.trouble = None if self._link_to_keeper().is_up else self.trouble
+            except OSError as error:
+                self.trouble = unreachable(error).strerror
+            return self.trouble
 
     def prepare(self) -> None:
         """Starts a keeper before anything is requested, so that it can tell the next daemon what was.
 
-        It does not wait until the keeper serves. If this fails, the first start reports why.
+        It does not wait until the keeper serves. If this fails, `trouble` says why.
         """
-        with self.lock, contextlib.suppress(OSError):
-            self._link_to_keeper()
+        with self.lock:
+            try:
+                self._link_to_keeper()
+            except OSError as error:
+                self._failed(error)
 
     def restore_files(self) -> bool:
         """Gives the keeper another socket and file of ends if these were removed or replaced. Returns whether it did.
@@ -457,14 +409,14 @@ class KeeperLink:
             link = self.link
             if link is None or link.is_lost or link.version < WITH_FILES:
                 return False
-            if link.files in (None, _files_in(directory)):
+            if link.files in (None, identities_in(directory)):
                 return False
-            ends = _open_ends(directory)
+            ends = ends_file(directory, self.warn)
             always.callback(os.close, ends)
-            (directory / SOCKET).unlink(missing_ok=True)
+            free_socket_name(directory)
             listener = always.enter_context(listen(str(directory)))
             socket.send_fds(link.control, [b"files"], [listener.fileno(), ends], socket.MSG_NOSIGNAL)
-            link.files = _files_in(directory)
+            link.files = identities_in(directory)
         return True
 
     def _link_to_keeper(self) -> Link:
@@ -504,11 +456,11 @@ class KeeperLink:
         parts = ",".join(f"{name}={self._sources[name]}" for name in PARTS)
         command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._sources['keeper']}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
-            ends = _open_ends(directory)
+            ends = ends_file(directory, self.warn)
             always.callback(os.close, ends)
             messages = os.memfd_create("keeper")
             after_failure.callback(os.close, messages)
-            listener, control = _sockets(directory / SOCKET)
+            listener, control = sockets_in(directory)
             always.enter_context(listener)
             after_failure.enter_context(control)
             is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
@@ -529,7 +481,7 @@ class KeeperLink:
             link.popen = popen
             link.messages = messages
             link.pid = popen.pid
-            link.files = _files_in(directory) if is_listening else None
+            link.files = identities_in(directory) if is_listening else None
             after_failure.pop_all()
         return link
 
@@ -545,38 +497,3 @@ class KeeperLink:
             for name in (SOCKET, ENDS):
                 with contextlib.suppress(OSError):
                     (self.outputs.directory / name).unlink()
-
-
-def _sockets(path: Path) -> tuple[socket.socket, socket.socket]:
-    """The socket on which a keeper listens, and a connection with it. Raises OSError.
-
-    On a file system that holds no sockets, both are ends of a connection, and no later daemon can take the keeper over.
-    """
-    for _ in range(2):  # An earlier keeper may have made its socket again, just before this one.
-        with contextlib.suppress(OSError), contextlib.ExitStack() as after_failure:
-            path.unlink(missing_ok=True)
-            listener = after_failure.enter_context(listen(str(path.parent)))
-            control = connect(path, kind=socket.SOCK_SEQPACKET)
-            after_failure.pop_all()
-            return listener, control
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-
-def _open_ends(directory: Path) -> int:
-    """The file of ends, in place of what else has its name. Raises OSError."""
-    if not_a_file(directory / ENDS):
-        (directory / ENDS).unlink()
-    return open_ends(str(directory))
-
-
-def _files_in(directory: Path) -> tuple[Identity | None, Identity | None]:
-    return _identity(directory / SOCKET), _identity(directory / ENDS)
-
-
-def _identity(path: Path, follow: bool = False) -> Identity | None:
-    """The device and the inode of a file; None if it cannot be seen."""
-    try:
-        status = path.stat(follow_symlinks=follow)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -15,7 +15,8 @@ Rule: a worker prepares a start, and another thread looks up its user. A file sy
 #
 #   the look-up fails                ProgramNotStarted: the core tries again. When look-ups of this account have failed
 #                                    for LOOK_UP_PATIENCE_MS, the attempt fails.
-#   the output cannot be opened      OutputsChecked: no program starts until a check of the directory succeeds.
+#   the output cannot be opened      OutputsChecked: no program starts until a check of the directory succeeds. The same holds
+#                                    if no keeper can be started.
 #   a signal comes before the start  A start in `_awaiting` is cancelled. Otherwise the signal is sent after the start.
 #   the daemon stops                 The starts in `_awaiting` are cancelled (`leave`), and the next daemon starts them.
 #
@@ -35,7 +36,8 @@ from typing import TYPE_CHECKING
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs.accounts import Credentials, LookUpFailed, credentials, variables
 from schedappliance.edge.programs.cgroups import make_cgroup, remove_cgroups, service_of
-from schedappliance.edge.programs.keeper_link import attempt_id
+from schedappliance.edge.programs.keeper_paths import KeeperUnreachable
+from schedappliance.edge.programs.keeper_reports import attempt_id
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.restraints import restraints_of
 from schedappliance.edge.programs.spawner import Unfit
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from schedappliance.edge.users import LookUps
     from schedappliance.engine.effects import SignalProgram, StartProgram
 
-# The interval of the checks while outputs cannot be written.
+# The interval of the checks while outputs cannot be written, or no keeper can be started.
 CHECK_AGAIN_MS = 1000
 # How long a failing look-up of a program's user is repeated: a failure does not mean that there is no such user.
 LOOK_UP_PATIENCE_MS = 120_000
@@ -88,8 +90,8 @@ class Launcher:
     logger: Logger
     # The variables that every program gets.
     _environment: dict[str, bytes] = field(init=False)
-    # Outputs could not be written at the last try.
-    _outputs_fail: bool = False
+    # Outputs could not be written at the last try, or no keeper could be started.
+    _is_troubled: bool = False
     # By account: the starts that wait for its look-up. Several threads use this, each with the lock.
     _awaiting: dict[Account, list[StartProgram]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -154,7 +156,7 @@ class Launcher:
         try:
             output = self.outputs.open(effect.key)
         except OSError as error:
-            self._report_no_output(effect, error)
+            self._report_trouble(effect, error, self.outputs.why_unwritable(error))
             return
         descriptors = [output]
         try:
@@ -165,6 +167,8 @@ class Launcher:
             self._request(effect, request_of(effect, environment, account, cgroup), descriptors)
         except UnusableEnvFile as error:
             self.supervisor.report_failure(effect.key, error.number, str(error))
+        except KeeperUnreachable as error:
+            self._report_trouble(effect, error, why_no_program(str(error.strerror)))
         except (OSError, ValueError, Unfit) as error:
             self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
         finally:
@@ -225,30 +229,32 @@ class Launcher:
         self.loop.inbox.put(ProgramNotStarted(effect.key, CANCELLED, exhausted=True, is_alone=True))
         return True
 
-    # Outputs that cannot be written, and audits. All of these but `audit_outputs` run on the worker.
+    # Trouble that prevents every start, and audits. All of these but `audit_outputs` run on the worker.
 
-    def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
-        """Reports a start that the directory of the outputs prevented. It is tried again, since the program is not the cause."""
+    def _report_trouble(self, effect: StartProgram, error: OSError, reason: str) -> None:
+        """Reports a start that the appliance itself prevented. It is tried again, since the program is not the cause."""
         if error.errno in EXHAUSTED:
             self.supervisor.report_failure(effect.key, *request_failure(error, effect.argv[0], effect.cwd))
             return
-        reason = self.outputs.why_unwritable(error)
-        self._note_outputs(reason)
-        self.loop.inbox.post(ProgramNotStarted(effect.key, reason, exhausted=True))
+        self._note_trouble(reason)
+        self.supervisor.report_failure(effect.key, errno.EAGAIN, reason)
 
-    def _note_outputs(self, problem: str | None) -> None:
-        """Reports whether outputs can be written. While they cannot, the directory is checked at short intervals."""
-        if problem and self._outputs_fail:
+    def _note_trouble(self, problem: str | None) -> None:
+        """Reports whether programs can be started. While they cannot, what prevents it is checked at short intervals."""
+        if problem and self._is_troubled:
             return
         self.loop.inbox.post(OutputsChecked(problem))
         if problem:
-            self._outputs_fail = True
+            self._is_troubled = True
             again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
-            self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
+            self.loop.alarms.at(again, partial(self.worker.submit, self._check_trouble))
 
-    def _check_outputs(self) -> None:
-        self._outputs_fail = False
-        self._note_outputs(self.outputs.problem())
+    def _check_trouble(self) -> None:
+        self._is_troubled = False
+        problem = self.outputs.problem()
+        if problem is None and (trouble := self.keeper.problem()):
+            problem = why_no_program(trouble)
+        self._note_trouble(problem)
 
     def audit_outputs(self) -> None:
         """Looks at the directory of the outputs and at the keeper, and mends what can be mended. Repeats this forever."""
@@ -263,8 +269,10 @@ class Launcher:
             if self.outputs.make():
                 self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
         except OSError as error:
-            self._note_outputs(self.outputs.why_unwritable(error))
+            self._note_trouble(self.outputs.why_unwritable(error))
             return
+        if self.keeper.trouble:
+            self._note_trouble(why_no_program(self.keeper.trouble))
         try:
             if self.keeper.restore_files():
                 self.logger.warning(
@@ -303,6 +311,11 @@ class Launcher:
     def is_busy(self) -> bool:
         """Whether the daemon cannot end yet: descendants of programs must end first, or cancelled starts must be stored."""
         return self._has_cancelled_starts or self.supervisor.is_busy()
+
+
+def why_no_program(trouble: str) -> str:
+    """The trouble of the keeper, as a reason of the appliance."""
+    return f"no program can be started: {trouble}"
 
 
 # What the request of a start contains

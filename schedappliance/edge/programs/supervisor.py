@@ -34,7 +34,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.diagnostics import counted
-from schedappliance.edge.programs.keeper_link import Ended, RunsNow, TreeGone, Unstarted, key_of, reports
+from schedappliance.edge.programs.keeper_reports import Ended, RunsNow, TreeGone, Unstarted, key_of, reports
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.edge.programs.survivors import (
@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from schedappliance.edge.loop import Loop
-    from schedappliance.edge.programs.keeper_link import KeeperLink, Link, Report
+    from schedappliance.edge.programs.keeper_link import KeeperLink, Link
+    from schedappliance.edge.programs.keeper_reports import Report
     from schedappliance.edge.programs.outputs import Collector, Outputs
     from schedappliance.engine.effects import DiscardOutput, ReadOutput, SignalProgram
     from schedappliance.engine.records import AttemptKey
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 # The interval at which a group that has outlived its leader is checked, until it is gone. Also the delay of the search for
 # programs after their keeper was killed, since one of them may have been about to start.
 LOOK_AGAIN_MS = 100
+# How long a failed read of the file of ends is repeated.
+UNREADABLE_MS = 10_000
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 # The interval at which the middle of long outputs is discarded.
@@ -127,6 +130,7 @@ class Supervisor:
         self.keeper.on_open = self._watch
         self.keeper.is_needed = self._needs_keeper
         self.keeper.wake = self._continue
+        self.keeper.warn = self.logger.warning
 
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a program that will be requested."""
@@ -307,19 +311,32 @@ class Supervisor:
     def _explain_keeper(self, link: Link, lost: dict[AttemptKey, Process]) -> None:
         """Runs on the collector. Logs why a keeper that has never answered has ended, and gives its starts up."""
         why = link.why_ended()
-        number, text = errno.EAGAIN, "the keeper ended before it could start the program"
+        text = "the keeper ended before it could start the program"
         if why is not None:
-            self.logger.error("the keeper ended: %s", why)
-            number, text = 0, "the keeper cannot start: the log has its message"
-        self.loop.inbox.post(partial(self._give_up, lost, number, text))
+            text = "the keeper cannot start: the log has its message"
+            if self.keeper.trouble is None:
+                self.logger.error("the keeper ended: %s", why)
+            self.keeper.trouble = text
+        self.loop.inbox.post(partial(self._give_up, lost, errno.EAGAIN, text))
         self.loop.inbox.post(link.close)
 
-    def _look_for(self, link: Link, lost: dict[AttemptKey, Process]) -> None:
+    def _look_for(self, link: Link, lost: dict[AttemptKey, Process], until: int | None = None) -> None:
         """Runs on the collector.
 
-        Decides about each program of a killed keeper: it has ended, or runs, or was not started.
+        Decides about each program of a killed keeper: it has ended, or runs, or was not started. `until`: the boot time until
+        which a failed read of the file of ends is repeated.
         """
-        ends = {report.id: report for report in self.keeper.ends()}
+        ends: dict[str, Report] = {}
+        try:
+            ends = {report.id: report for report in self.keeper.ends()}
+        except OSError as error:
+            now = self.loop.clock.moment().boot
+            until = until or now + UNREADABLE_MS
+            if now < until:
+                task = partial(self._look_for, link, lost, until)
+                self.loop.alarms.at(now + LOOK_AGAIN_MS, partial(self.collector.worker.submit, task))
+                return
+            self.keeper.warn_unread(error)
         named = find_named([process.names for process in lost.values() if process.names and not process.pid])
         for key, process in lost.items():
             survivor = ProcessKey(process.pid, process.ticks) if process.pid else named.get(process.names)

@@ -18,7 +18,8 @@ import pytest
 from schedappliance.clock import SystemClock
 from schedappliance.edge.programs import keeper, keeper_files, keeper_programs, keeper_starts, spawner, supervisor
 from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
-from schedappliance.edge.programs.keeper_link import PARTS, Ended, Report, RunsNow, Unstarted, attempt_id
+from schedappliance.edge.programs.keeper_link import PARTS
+from schedappliance.edge.programs.keeper_reports import Ended, Report, RunsNow, Unstarted, attempt_id
 from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.attempts import Exit
@@ -80,6 +81,17 @@ for limit in (20, resource.RLIM_INFINITY):  # The first one has room for a part.
 """)
     assert done.stderr == "2-1-1-5 3-1-1-5 0\n"
     assert {"ended 2-1-1-5", "ended 3-1-1-5"} <= set(path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("foreign", [b"ended \xff 1 2 3", b"   ", b"hello big world", bytes(range(256)) * 12])
+def test_a_keeper_starts_with_a_damaged_file_of_ends(tmp_path: Path, foreign: bytes) -> None:
+    path = tmp_path / ENDS
+    path.write_bytes(b"\n%s\n\nended 2-1-1-5 7 0 1 2 3 - 0 50\n\nended 3-1-1-5 7 0 1 2 3 - 0 4" % foreign)
+    done = run(f"""
+os.dup2(os.open({str(path)!r}, os.O_RDWR | os.O_APPEND), 1)
+print(keeper.Keeper(0).ends, file=sys.stderr)
+""")
+    assert done.stderr == "{'2-1-1-5': b'ended 2-1-1-5 7 0 1 2 3 - 0 50'}\n"
 
 
 def test_a_file_system_that_has_become_read_only_leaves_the_daemon_its_keeper() -> None:

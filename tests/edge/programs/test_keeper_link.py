@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -12,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from schedappliance import kinds
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.programs import keeper_link
+from schedappliance.edge.programs import keeper_link, keeper_paths
 from schedappliance.edge.programs.inherited import restore_oom_score
-from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
-from schedappliance.edge.programs.keeper_link import Ended, KeeperLink, Link, ends_in
+from schedappliance.edge.programs.keeper_files import ENDS, MOST_BYTES, SOCKET
+from schedappliance.edge.programs.keeper_link import KeeperLink, Link
+from schedappliance.edge.programs.keeper_paths import KeeperUnreachable, ends_file, sockets_in
+from schedappliance.edge.programs.keeper_reports import Ended, Report, ends_in
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.requested import Asked
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES
@@ -28,7 +32,7 @@ END = "ended {} 7 0 1 2 3 - 0"
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket of a keeper."""
-    listener, connection = keeper_link._sockets(tmp_path / SOCKET)
+    listener, connection = sockets_in(tmp_path)
     listener.accept()[0].close()
     connection.close()
     with listener:
@@ -43,21 +47,140 @@ def link(tmp_path: Path) -> Iterator[KeeperLink]:
     link.close()
 
 
-def names(reports: list[keeper_link.Report]) -> list[str]:
+def names(reports: list[Report]) -> list[str]:
     return [report.id for report in reports]
 
 
 def test_damaged_lines_in_the_file_of_ends_are_left_out(tmp_path: Path) -> None:
     """The disk had no room for the end of a line, or the machine lost its power."""
     lines = [END.format("1-1-1-5")[:14] + END.format("2-1-1-5"), "\0\0\0", END.format("3-1-1-5"), "ended 4-1-1-5 7 0"]
-    (tmp_path / ENDS).write_text("\n".join(lines))
+    (tmp_path / ENDS).write_text("\n\n".join(lines))
     assert names(ends_in(tmp_path)) == ["3-1-1-5"]
+
+
+@pytest.mark.parametrize("cut", ["ended 1-1-1-5 7 0 1 2 3 - 0 40", "ended 1-1-1-5 7 0 1 2 3 - 0 4000"])
+@pytest.mark.parametrize("after", ["", "\nended 2-1-1-5 7 0 1 2 3 - 0 5\n"])
+def test_a_line_that_was_cut_within_its_last_number_is_no_shorter_time(tmp_path: Path, cut: str, after: str) -> None:
+    """The disk was full in the middle of a line. A keeper begins each line after a line end."""
+    (tmp_path / ENDS).write_text(f"\nended 3-1-1-5 7 0 1 2 3 - 0 6\n\n{cut}{after}")
+    assert names(ends_in(tmp_path)) == ["3-1-1-5", *(["2-1-1-5"] if after else [])]
+
+
+FOREIGN = [
+    *(b"ended \xff 1 2 3", b"ended \xff 7 0 1 2 3 - 0", b"   ", b"ended world 7 0 1 2 3 - 0", b"hello big world"),
+    *(
+        b"ended 1-1-1 7 0 1 2 3 - 0",
+        b"ended 1-1-1-5-9 7 0 1 2 3 - 0",
+        b"ended 1-1--5 7 0 1 2 3 - 0",
+        b"\xff\xfe \0 \x80 \r",
+    ),
+    *(b"ended " + b"9" * 5000 + b"-1-1-5 7 0 1 2 3 - 0", b"ended 1-1-1-5 7 0 1 2 99999999999999999 - 0"),
+]
+
+
+@pytest.mark.parametrize("line", FOREIGN)
+def test_a_foreign_line_in_the_file_of_ends_is_left_out(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / ENDS).write_bytes(b"\n%s\n\n%s\n" % (line, END.format("3-1-1-5").encode()))
+    assert names(ends_in(tmp_path)) == ["3-1-1-5"]
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> list[OSError]:
+    """So many reads of the file of ends fail. Returns the errors that are left."""
+    errors, read = [OSError(number, os.strerror(number))] * times, kinds.read_head
+
+    def read_head(path: Path, size: int) -> bytes:
+        if errors:
+            raise errors.pop()
+        return read(path, size)
+
+    monkeypatch.setattr(keeper_paths, "read_head", read_head)
+    monkeypatch.setattr(keeper_link, "ANSWER_SECONDS", 0.01)
+    return errors
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_an_error_of_reading_is_not_taken_for_a_file_without_ends(
+    link: KeeperLink, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    unreadable(monkeypatch, number, 50)
+    assert names(link.take_over()) == ["8-1-1-5"]
+
+
+def test_ends_that_stay_unreadable_are_given_up_with_a_warning(
+    link: KeeperLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    link.warn = warnings.append
+    unreadable(monkeypatch, errno.EIO, 1000)
+    assert link.take_over() == []
+    path = link.outputs.directory / ENDS
+    assert warnings == [f"cannot read {path}: Input/output error; the exit statuses that it holds are lost"]
+    assert link.take_over(has_attempts=False) == []
+    assert len(warnings) == 1, "no run needs them"
+    unreadable(monkeypatch, errno.EMFILE, 1000)
+    with pytest.raises(OSError, match="Too many open files"):
+        link.take_over()
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "FIFO", "socket", "huge"])
+def test_what_is_no_file_of_ends_is_moved_aside(tmp_path: Path, kind: str) -> None:
+    path, warnings = tmp_path / ENDS, list[str]()
+    (tmp_path / "elsewhere").write_text("\n" + END.format("1-1-1-5") + "\n")
+    if kind == "directory":
+        path.mkdir()
+        (path / "precious").touch()
+    elif kind == "link":
+        path.symlink_to("elsewhere")
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        path = make_socket(path)
+    else:
+        path.touch()
+        os.truncate(path, MOST_BYTES + 1)
+    before = path.lstat().st_ino
+    assert ends_in(tmp_path) == []
+    os.close(ends_file(tmp_path, warnings.append))
+    (aside,) = tmp_path.glob(f"{ENDS}.*")
+    assert (aside.name, aside.lstat().st_ino) == (f"{ENDS}.{before}", before)
+    assert stat.S_ISREG(path.lstat().st_mode) and path.stat().st_size == 0
+    (warning,) = warnings
+    assert warning.startswith(f"{path} cannot be used (") and warning.endswith(
+        f"; it was moved to {aside}, and is made again"
+    )
+    os.close(ends_file(tmp_path, warnings.append))
+    assert len(warnings) == 1
+
+
+def make_socket(path: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+    return path
+
+
+def test_a_shortage_moves_no_file_of_ends_aside(link: KeeperLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_ends(_directory: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(keeper_paths, "open_ends", open_ends)
+    with pytest.raises(KeeperUnreachable, match="Too many open files"):
+        link.start(b"", [], lambda _link: None)
+    assert os.listdir(link.outputs.directory) == [ENDS]
+    assert link.trouble is None, "it passes by itself"
+
+
+def test_a_directory_in_place_of_the_socket_is_moved_aside(tmp_path: Path) -> None:
+    (tmp_path / SOCKET / "precious").mkdir(parents=True)
+    listener, connection = sockets_in(tmp_path)
+    with listener, connection:
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    assert len(list(tmp_path.glob(f"{SOCKET}.*/precious"))) == 1
 
 
 @pytest.mark.parametrize(("more", "took_ms"), [("", None), (" 4000", 4000), (" 4000 later", 4000)])
 def test_the_keeper_says_how_long_a_program_took(tmp_path: Path, more: str, took_ms: int | None) -> None:
     """One of an earlier version does not."""
-    (tmp_path / ENDS).write_text(END.format("1-1-1-5") + more)
+    (tmp_path / ENDS).write_text(END.format("1-1-1-5") + more + "\n")
     (end,) = ends_in(tmp_path)
     assert isinstance(end, Ended)
     assert (end.exit.ended_ms, end.exit.took_ms) == (1, took_ms)
@@ -129,7 +252,7 @@ def test_a_shortage_is_not_taken_for_the_end_of_the_keeper(link: KeeperLink, mon
         link.take_over()
 
 
-@pytest.mark.parametrize("call", ["os.memfd_create", "_sockets", "KeeperLink._with_channel"])
+@pytest.mark.parametrize("call", ["os.memfd_create", "sockets_in", "KeeperLink._with_channel"])
 def test_a_keeper_that_cannot_be_started_leaves_no_descriptor_open(
     link: KeeperLink, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -35,7 +35,14 @@ from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.edge.users import LookUps
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import ReadOutput, SignalProgram, StartProgram
-from schedappliance.engine.events import Event, OutputRead, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.events import (
+    Event,
+    OutputRead,
+    OutputsChecked,
+    ProgramEnded,
+    ProgramNotStarted,
+    ProgramStarted,
+)
 from schedappliance.engine.output_parts import NOTHING
 from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.daemon import is_running
@@ -582,14 +589,30 @@ def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
 def test_a_keeper_that_ends_at_once_is_the_reason(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     edge = make((sys.executable, "-I", "-S", str(tmp_path / "keeper.py")))
     event = edge.heard(ProgramNotStarted, edge.start("true"))
-    assert (event.reason, event.exhausted) == ("the keeper cannot start: the log has its message", False)
-    assert f"can't open file '{tmp_path}/keeper.py'" in caplog.text
+    why = "the keeper cannot start: the log has its message"
+    assert (event.reason, event.exhausted) == (why, True), "no program is the cause, so each is started later"
+    assert edge.reason(edge.start("true")) == f"no program can be started: {why}"
+    assert OutputsChecked(f"no program can be started: {why}") in edge.events
+    (tmp_path / "keeper.py").write_text("import time; time.sleep(600)")
+    edge.until(lambda: edge.keeper.link and not edge.keeper.link.is_lost, "another keeper")
+    assert OutputsChecked(None) not in edge.events, "it has not answered yet"
+    edge.keeper.command = None
+    os.kill(edge.process(), signal.SIGKILL)
+    edge.until(lambda: OutputsChecked(None) in edge.events, "the end of the trouble")
+    assert edge.output("echo well") == ["well"]
+    assert caplog.text.count(f"can't open file '{tmp_path}/keeper.py'") == 1
 
 
 def test_a_keeper_that_cannot_be_started_is_the_reason(make: Make) -> None:
     edge = make(("/nonexistent/python",))
-    reason = edge.reason(edge.start("true", OWN))
-    assert reason == "cannot start /bin/sh: cannot reach the keeper: No such file or directory"
+    event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
+    reason = "no program can be started: cannot reach the keeper: /nonexistent/python: No such file or directory"
+    assert (event.reason, event.exhausted) == (reason, True)
+    assert OutputsChecked(reason) in edge.events
+    assert edge.left() == []
+    edge.keeper.command = None
+    edge.until(lambda: OutputsChecked(None) in edge.events, "the end of the trouble")
+    assert edge.output("echo well") == ["well"]
 
 
 @contextmanager

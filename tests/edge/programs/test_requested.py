@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.edge.programs.keeper_link import attempt_id
+from schedappliance.edge.programs.keeper_reports import attempt_id
 from schedappliance.edge.programs.requested import Asked, never_requested
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
