@@ -88,7 +88,7 @@ def run_started(state: State, key: RunKey) -> None:
     assert run is not None, key
     for notify in watching:
         if notify.watches(run.name, _program_of(run)):
-            _add_alert(state, notify, _plain_event(state, _name_of(state, run), STARTED, run, None))
+            _add_alert(state, notify, _plain_event(state, _name_of(state, run), STARTED, run, None), run)
 
 
 def run_ended(state: State, run: PastRun) -> None:
@@ -120,7 +120,7 @@ def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reas
             if subject and _count_in_incident(state, notify, subject, kind, run, reason):
                 return
         else:
-            _add_alert(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason))
+            _add_alert(state, notify, _plain_event(state, _name_of(state, run), kind, run, reason), run)
             return
 
 
@@ -242,14 +242,14 @@ def _count_in_incident(
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
     incident = incidents.put(incident)
     if is_told:
-        incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason))
+        incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason), run)
     _after_change(state, "repeated" if before else "begun", incident)
     return is_told
 
 
-def _tell(state: State, notify: Notify, incident: Incident, event: AlertEvent) -> Incident:
+def _tell(state: State, notify: Notify, incident: Incident, event: AlertEvent, run: PastRun | None) -> Incident:
     """Adds an event of an incident to an alert."""
-    delivery = _add_alert(state, notify, event)
+    delivery = _add_alert(state, notify, event, run)
     return state.store.incidents.put(incident._replace(delivery=delivery))
 
 
@@ -261,7 +261,7 @@ def _recover(state: State, subject: Subject, run: PastRun | None) -> set[str]:
         notify = state.configuration.notify.get(incident.notify)
         if notify and tells_recovery(incident, notify):
             stanzas.add(notify.name)
-            _add_alert(state, notify, _event_of(state, incident, RECOVERED, run, None))
+            _add_alert(state, notify, _event_of(state, incident, RECOVERED, run, None), run)
     return stanzas
 
 
@@ -278,7 +278,7 @@ def remind(state: State) -> None:
             run = state.store.runs.past(incident.last_run) if incident.last_run else None
             reason = run.reason if run else _trouble_now(state, incident.kind)
             event = {**_event_of(state, incident, incident.kind, run, reason), "reminder": True}
-            _after_change(state, "reminded", _tell(state, notify, with_alert(incident, notify, now), event))
+            _after_change(state, "reminded", _tell(state, notify, with_alert(incident, notify, now), event, run))
     state.read_incidents()
 
 
@@ -372,10 +372,10 @@ def _program_in(command: Command | None) -> str | None:
 # Alerts
 
 
-def _add_alert(state: State, notify: Notify, event: AlertEvent) -> int | None:
+def _add_alert(state: State, notify: Notify, event: AlertEvent, run: PastRun | None) -> int | None:
     """Adds the job that delivers an event. If an alert of the stanza still collects events, adds the event to it instead.
 
-    Returns the number of the job; None if the event cannot be delivered.
+    `run`: which the event is about; None for the appliance itself. Returns the number of the job; None if the event cannot be delivered.
     """
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
@@ -386,12 +386,13 @@ def _add_alert(state: State, notify: Notify, event: AlertEvent) -> int | None:
         return None
     state.alerted |= {notify.name}
     now = state.moment.wall
+    uid = state.store.runs.uid(run.key) if run else 0
     if (notify.collect_ms or notify.at) and (waiting := state.store.incidents.collecting(notify.name)):
-        state.store.incidents.add_alert(waiting, notify.name, event)
+        state.store.incidents.add_alert(waiting, notify.name, event, uid)
         return waiting
     due = _due(state, notify)
     number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
-    state.store.incidents.add_alert(number, notify.name, event)
+    state.store.incidents.add_alert(number, notify.name, event, uid)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
     return number
 

@@ -21,13 +21,19 @@ class Alert(NamedTuple):
     events: list[AlertEvent]
 
 
+class Share(NamedTuple):
+    """How many events of an alert, or of several, are about runs of one user, and their bytes."""
+
+    events: int = 0
+    size: int = 0
+
+
 class WaitingAlert(NamedTuple):
-    """An alert that is not delivered yet. `size`: the bytes of its events. `has_begun`: an attempt to deliver it has begun."""
+    """An alert that is not delivered yet. `has_begun`: an attempt to deliver it has begun. `shares`: by uid."""
 
     job: int
-    events: int
-    size: int
-    has_begun: int
+    has_begun: bool
+    shares: dict[int, Share]
 
 
 class Incidents(Table):
@@ -98,11 +104,14 @@ class Incidents(Table):
         self._database.execute(self._sql["delete_old_late_runs"])
         self._database.execute(self._sql["add_late_run"], (*run, notify))
 
-    def add_alert(self, job: int, notify: str, event: AlertEvent, place: int | None = None) -> None:
-        """Adds an event to the alert that a job delivers: as its last one, or at a place that is free."""
+    def add_alert(self, job: int, notify: str, event: AlertEvent, uid: int) -> None:
+        """Adds an event to the alert that a job delivers.
+
+        `uid`: of the user of the run that the event is about; NO_UID for an event that stands for others, which comes first.
+        """
         text = json.dumps(event, ensure_ascii=False)
         size = len(text.encode(errors="backslashreplace"))
-        self._database.execute(self._sql["add_alert"], (place, job, notify, storable(text), size))
+        self._database.execute(self._sql["add_alert"], (job, notify, storable(text), size, uid))
 
     def collecting(self, notify: str) -> int | None:
         """The job of the alert that waits for more events; None if there is none, or if it has too many."""
@@ -125,14 +134,23 @@ class Incidents(Table):
 
     def waiting_alerts(self, notify: str) -> list[WaitingAlert]:
         """The alerts of a stanza that are not delivered yet, the oldest first."""
-        return [WaitingAlert(*row) for row in self._database.rows(self._sql["waiting_alerts"], (notify,))]
+        alerts: dict[int, WaitingAlert] = {}
+        for job, has_begun, uid, *share in self._database.rows(self._sql["waiting_alerts"], (notify,)):
+            alerts.setdefault(job, WaitingAlert(job, bool(has_begun), {})).shares[uid] = Share(*share)
+        return list(alerts.values())
 
-    def first_place(self, job: int) -> int:
-        """The place of the first event of an alert."""
-        return int(self._database.row(self._sql["first_place"], (job,))[0])
+    def move_events(self, job: int, uid: int, heir: int) -> None:
+        """Lets another job deliver the events of an alert that are about runs of other users than this one."""
+        self._database.execute(self._sql["move_events"], (heir, job, uid))
+        self._database.execute(self._sql["move_deliveries"], (heir, job))
 
-    def remove_event(self, place: int) -> None:
-        self._database.execute(self._sql["delete_event"], (place,))
+    def take_left_out(self, job: int) -> AlertEvent | None:
+        """Removes and returns the event of an alert that stands for others."""
+        row = self._database.row(self._sql["left_out"], (job,))
+        if row is None:
+            return None
+        self._database.execute(self._sql["delete_event"], (row[0],))
+        return AlertEvent(json.loads(row[1]))
 
     def count_alerts(self) -> int:
         """How many alerts are not delivered yet."""

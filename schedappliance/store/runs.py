@@ -273,6 +273,11 @@ class Runs(Table):
         due, state, reason, command, status, number, output = row
         return EndedRun(key, due, _state(state), reason, command, Exit(status, number), output or b"")
 
+    def uid(self, key: RunKey) -> int:
+        """The uid of the user of a run; 0 if the run was pruned."""
+        row = self._database.row(self._sql["uid_of_run"], key)
+        return int(row[0]) if row else 0
+
     def due_and_command(self, key: RunKey) -> tuple[int, str]:
         row = self._database.row(self._sql["run"], key)
         return int(row[0]), str(row[1])

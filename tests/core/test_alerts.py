@@ -14,7 +14,7 @@ from schedappliance.core import alert_limits
 from schedappliance.engine.effects import Happened, LogMessage, StartProgram
 from schedappliance.engine.events import FilesRead, OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.incidents import MOST_EVENTS
-from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.model.loading import load
 from schedappliance.model.options import EVENTS
 from schedappliance.store.incidents import Incidents
@@ -603,6 +603,46 @@ def test_while_a_transport_hangs_the_oldest_alerts_give_way(appliance: Appliance
     ]
     assert events[-2:] == [[("left_out", 5), ("failed", 1)], [("failed", 1)]]
     assert appliance.data("sched incidents")["undelivered"] == 0
+
+
+GUEST = User(2000, "guest")
+
+
+def fail_of_guest(appliance: Appliance, number: int) -> None:
+    """As many runs of a user fail, whose program the stanza watches too."""
+    for _ in range(number):
+        assert appliance.ask("run p", GUEST).ok
+        appliance.turn(
+            *(ended(key, 1) for key in list(appliance.state.running) if start_of(appliance, key).argv[0] == "/bin/work")
+        )
+
+
+@pytest.mark.usefixtures("few")
+def test_the_runs_of_one_user_do_not_make_the_alerts_of_others_go(appliance: Appliance) -> None:
+    """The alert of another's job, the oldest that waited, was cancelled. So nobody was told."""
+    use(appliance, "jobs = ( j p ) when = failed incidents = no")
+    hang(appliance)
+    hang(appliance)
+    appliance.say("sched pause j")
+    fail_of_guest(appliance, 9)
+    kinds = [[text.partition(":")[0].partition(" earlier")[0] for text in texts] for texts in undelivered(appliance)]
+    assert kinds == [["j failed"], ["8", "j failed"], ["p failed"]]
+    of_users = appliance.database.rows("SELECT uid, count(*) FROM alerts GROUP BY uid")
+    assert of_users == [(-1, 1), (0, 2), (2000, 1)]
+
+
+@pytest.mark.usefixtures("few")
+def test_an_event_in_an_alert_of_another_user_is_delivered_by_the_next_one(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schedappliance.store.incidents.MOST_EVENTS", 3)
+    use(appliance, "jobs = ( j p ) when = failed collect = 1d incidents = no")
+    fail_of_guest(appliance, 1)
+    hang(appliance)
+    appliance.say("sched pause j")
+    fail_of_guest(appliance, 6)
+    kinds = [[text.partition(":")[0].partition(" earlier")[0] for text in texts] for texts in undelivered(appliance)]
+    assert kinds == [["5", "j failed", "p failed"], ["p failed"]]
 
 
 @pytest.mark.usefixtures("few")

@@ -59,11 +59,11 @@ DELETE FROM late_runs WHERE NOT EXISTS (
 INSERT INTO late_runs (job, occurrence, notify) VALUES (?, ?, ?);
 
 -- name: add_alert
--- A place (NULL: the last one) is free, or was free in this transaction.
-INSERT INTO alerts (sequence, job, notify, event, size) VALUES (?, ?, ?, ?, ?);
+INSERT INTO alerts (job, notify, event, size, uid) VALUES (?, ?, ?, ?, ?);
 
 -- name: alert
-SELECT notify, event FROM alerts WHERE job = ? ORDER BY sequence;
+-- An event that stands for others comes first.
+SELECT notify, event FROM alerts WHERE job = ? ORDER BY uid <> -1, sequence;
 
 -- name: collecting
 -- The last alert of a stanza, if its job waits for more events.
@@ -74,11 +74,21 @@ WHERE (SELECT count(*) < ?2 AND sum(size) < ?3 FROM alerts WHERE notify = ?1 AND
 SELECT count(*), coalesce(sum(size), 0) FROM alerts WHERE notify = ?;
 
 -- name: waiting_alerts
-SELECT a.job, count(*), sum(a.size), EXISTS (SELECT 1 FROM runs r WHERE r.job = a.job AND r.occurrence = 1 AND r.attempts)
-FROM alerts a WHERE a.notify = ? GROUP BY a.job ORDER BY a.job;
+SELECT a.job, EXISTS (SELECT 1 FROM runs r WHERE r.job = a.job AND r.occurrence = 1 AND r.attempts), a.uid, count(*), sum(a.size)
+FROM alerts a WHERE a.notify = ? GROUP BY a.job, a.uid ORDER BY a.job, a.uid;
 
--- name: first_place
-SELECT min(sequence) FROM alerts WHERE job = ?;
+-- name: move_events
+-- The events of an alert that are not those of a user, nor stand for others.
+UPDATE alerts SET job = ?1 WHERE job = ?2 AND uid <> ?3 AND uid >= 0;
+
+-- name: move_deliveries
+-- The incidents whose last event was moved.
+UPDATE incidents SET delivery = ?1
+WHERE delivery = ?2 AND number IN (SELECT json_extract(event, '$.incident') FROM alerts WHERE job = ?1);
+
+-- name: left_out
+-- The event of an alert that stands for others.
+SELECT sequence, event FROM alerts WHERE job = ? AND uid = -1;
 
 -- name: delete_event
 DELETE FROM alerts WHERE sequence = ?;

@@ -46,6 +46,9 @@ DELETE FROM attempts WHERE job = ? AND occurrence = ? AND attempt = ?;
 -- name: one_attempt_less
 UPDATE runs SET attempts = attempts - 1 WHERE job = ? AND occurrence = ?;
 
+-- name: uid_of_run
+SELECT uid FROM runs WHERE job = ? AND occurrence = ?;
+
 -- name: sequence_of
 SELECT sequence FROM runs WHERE job = ? AND occurrence = ?;
 
