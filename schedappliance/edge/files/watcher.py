@@ -158,12 +158,13 @@ class Watcher:
     def open(self, reading: Reading, active: FilesAccepted) -> None:
         """Begins to watch the files that were read at start. Then it checks them, so that it misses no change.
 
-        Its thread also makes the parsers. Otherwise the first line of a client would hold the deciding thread for some 60 ms.
+        Its thread also makes the parsers. Otherwise the first line of a client would hold the deciding thread for some 60 ms. It
+        does so later, since the jobs that were due before the start need no parser.
         """
         self.note_accepted(active)
         self._on_worker(lambda checker: checker.remember(reading))
         self._on_worker(FileChecker.audit)
-        self._worker.submit(make_parsers)
+        self._loop.alarms.at(self._loop.clock.moment().boot + AUDIT_MS, partial(self._worker.submit, make_parsers))
 
     def close(self) -> None:
         self._on_worker(FileChecker.close)
