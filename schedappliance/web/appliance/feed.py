@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from schedappliance.client.states import FAILED, LIVE
 from schedappliance.client.wire import Message, lost, quoted
 from schedappliance.clock import Clock
 from schedappliance.web.appliance.columns import RunColumns, RunRow
+from schedappliance.web.appliance.gateway import TOGETHER
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -215,7 +216,7 @@ class Feed:
         return self._clock.moment().boot - instant_ms >= seconds * 1000
 
     async def _read_stale(self, session: AsyncSession) -> None:
-        """Reads jobs one by one if they are few, or else the whole list."""
+        """Reads single jobs if they are few, or else the whole list."""
         if self._is_stale:
             await self._read_all(session)
             return
@@ -230,9 +231,8 @@ class Feed:
             self._advance()
             return
         some = [self._stale.pop() for _ in range(min(len(self._stale), MOST_SINGLE_ROWS))]
-        for job in (*first, *some):
-            await self._read_job(session, job)
         if first or some:
+            await self._read_single_jobs(session, [*first, *some])
             self._advance()
 
     @contextlib.contextmanager
@@ -303,16 +303,15 @@ class Feed:
             has_more_jobs = True
         self.jobs, self.has_more_jobs, self._jobs_read_ms = jobs, has_more_jobs, self._clock.moment().boot
 
-    async def _read_job(self, session: AsyncSession, job: str) -> None:
-        """Reads one job, since events do not tell the next due time of a job that has run."""
+    async def _read_single_jobs(self, session: AsyncSession, jobs: Sequence[str]) -> None:
+        """Reads jobs, since events do not tell the next due time of a job that has run: some of them at once."""
         with self._events_wait():
-            try:
-                line = f"sched show {quoted(job)}"
-                details = await _data(session, f"{line} output none", None) or await _data(session, line, None)
-            except Rejected:
-                # It was deleted before it has ever run.
-                details = None
-            self._take_job(job, details)
+            details = await _all_details(session, jobs, " output none")
+            # A role may allow only the other form.
+            others = [job for job in jobs if details[job] is None]
+            details |= await _all_details(session, others, "") if others else {}
+            for job in jobs:
+                self._take_job(job, details[job])
 
     def _take_job(self, job: str, details: Row | None) -> None:
         if details is None or details["next_run_ms"] is None or details["state"] not in ("waiting", "paused"):
@@ -406,10 +405,10 @@ class _Questions(AsyncSession):
         super().__init__(endpoint, PATIENCE_SECONDS)
         self._be_late = be_late
 
-    async def ask(self, line: str) -> Message:
+    async def ask_together(self, lines: Sequence[str]) -> list[Message]:
         alarm = asyncio.get_running_loop().call_later(LATE_SECONDS, self._be_late)
         try:
-            return await super().ask(line)
+            return await super().ask_together(lines)
         finally:
             alarm.cancel()
 
@@ -424,9 +423,31 @@ async def _until_lost(watch: AsyncSession, take: Callable[[Row], None]) -> str:
         return str(unavailable)
 
 
+async def _all_details(session: AsyncSession, jobs: Sequence[str], more: str) -> dict[str, Row | None]:
+    """What `sched show` says about jobs; None about one that is gone or that no role allows to see. Raises Error."""
+    lines = {job: f"sched show {quoted(job)}{more}" for job in jobs}
+    details: dict[str, Row | None] = {}
+    asked = [f"json {line}" for line in lines.values()]
+    responses: list[Message] = []
+    for at in range(0, len(asked), TOGETHER):
+        responses += await session.ask_together(asked[at : at + TOGETHER])
+    for job, response in zip(lines, responses, strict=True):
+        try:
+            allowed = _unless_refused(lines[job], response)
+        except Rejected:
+            # It was deleted before it has ever run.
+            allowed = None
+        details[job] = None if allowed is None else allowed["data"]
+    return details
+
+
 async def _response(session: AsyncSession, line: str) -> Message | None:
     """The response to `json LINE`; None if the roles of this process do not allow the command. Raises Error."""
-    response = schemas.completed(line, await session.ask(f"json {line}"))
+    return _unless_refused(line, await session.ask(f"json {line}"))
+
+
+def _unless_refused(line: str, response: Message) -> Message | None:
+    response = schemas.completed(line, response)
     if response["ok"] or response["data"] is not None:
         return response
     error = error_in(response)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import Message
 from schedappliance.clock import SystemClock
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance import feed as feed_module
 from schedappliance.web.appliance import gateway as gateway_module
 from schedappliance.web.appliance.feed import Feed, Row
-from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.appliance.gateway import TOGETHER, Gateway
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -238,6 +240,25 @@ def test_an_event_that_comes_while_a_list_is_read_is_not_lost(endpoint: Path) ->
         await feed.read_again([])
         assert [run.state for run in feed.columns.of("n-000000001")] == ["succeeded"]
         assert not feed.live
+
+    follow(endpoint, check)
+
+
+def test_single_jobs_are_asked_for_together(endpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question that is asked alone waits for a turn of the appliance."""
+    asked: list[list[str]] = []
+
+    async def ask_together(self: AsyncSession, lines: Sequence[str]) -> list[Message]:
+        asked.append([line for line in lines if line.startswith("json sched show")])
+        return await AsyncSession.ask_together(self, lines)
+
+    monkeypatch.setattr(feed_module._Questions, "ask_together", ask_together)
+
+    async def check(feed: Feed, console: Console) -> None:
+        console.jobs = [JOB | {"id": f"n-{number:09}", "next_run_ms": 7000} for number in range(1, 7)]
+        await feed.read_again([job["id"] for job in console.jobs] + ["n-000000099"])
+        assert {job: row["next_run_ms"] for job, row in feed.jobs.items()} == {job["id"]: 7000 for job in console.jobs}
+        assert sorted(map(len, filter(None, asked))) == [1, 2, TOGETHER], "one is gone"
 
     follow(endpoint, check)
 
