@@ -174,7 +174,7 @@ def _usual(lane: Lane, track: Track, span: Span) -> Markup:
     begin = max(0, begin)
     if end - begin < 1:
         return Markup("")
-    return Markup('<rect class="usual" x="{}" y="6" width="{}" height="12"/>').format(short(begin), short(end - begin))
+    return Markup('<rect class="usual" x="{}" y="4" width="{}" height="16"/>').format(short(begin), short(end - begin))
 
 
 def _marks(track: Track) -> Iterator[Markup]:

@@ -15,7 +15,7 @@ from schedappliance.web.screens.jobs import schedule_words
 from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.month import month_of
 
-RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 40, 5, 500
+RESULTS, CELLS, DUE_TIMES, MOST_DUE_TIMES = 100, 30, 5, 500
 # The jobs whose due times the page keeps.
 MOST_LISTS = 20
 
@@ -35,6 +35,8 @@ async def collect(look: Look) -> dict[str, Any]:
         "due": due[:DUE_TIMES],
         "may_see_runs": await look.may_see_runs(job),
         "runs": runs,
+        "last": runs[0] if runs else None,
+        "is_failing": key in look.feed.failing() and await look.may_see_runs(job),
         "cells": cells(runs, run_href, look.times, most=CELLS),
         "durations": durations(runs, run_href, look.times, usual_ms=columns.usual([key])[key]),
         "lines": lines,

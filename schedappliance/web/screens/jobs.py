@@ -103,7 +103,7 @@ async def _rows(look: Look, jobs: list[Row]) -> list[Row]:
         await look.learn(verb, [job for job in jobs if verb in _verbs(job)])
     if not await look.may_see_runs():
         await look.learn("history", jobs)
-    await _learn_words(look, jobs)
+    await learn_words(look, jobs)
     last = look.feed.columns.newest([job["id"] for job in jobs], RESULTS)
     return [await _row(look, job, last[job["id"]] if await look.may_see_runs(job) else []) for job in jobs]
 
@@ -119,10 +119,11 @@ async def _row(look: Look, job: Row, runs: list[RunRow]) -> Row:
     return job | {
         "word": job_words(job)[0],
         "lines": {verb: await look.line(verb, job) for verb in _verbs(job)},
-        "words": await _words(look, job),
+        "words": await words_of(look, job),
         "cells": _cells(look, job["id"], runs),
         "last": runs[0] if runs else None,
         "took_ms": ended.took_ms if ended else None,
+        "ended_ms": ended.ended_ms if ended else None,
         "shown_state": state,
         "is_off": job.get("state") == "disabled in its file",
     }
@@ -139,14 +140,14 @@ def _cells(look: Look, job: str, runs: list[RunRow]) -> Markup:
     return picture
 
 
-async def _learn_words(look: Look, jobs: list[Row]) -> None:
+async def learn_words(look: Look, jobs: list[Row]) -> None:
     """Asks what calendars mean, once for each calendar."""
     words = look.feed.words
     details = await look.all_details([job for job in jobs if job["calendar"] and job["id"] not in words])
     words.update({job: one["words"] for job, one in details.items()})
 
 
-async def _words(look: Look, job: Row) -> str:
+async def words_of(look: Look, job: Row) -> str:
     """When a job runs. The appliance says what a calendar means."""
     may_know = job["calendar"] and await look.may(await look.line("show", job))
     return (may_know and look.feed.words.get(job["id"])) or schedule_words(job)

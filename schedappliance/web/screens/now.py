@@ -13,12 +13,13 @@ from schedappliance.web.pictures.lanes import Span, lanes
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.addresses import address, job_href_of, run_href
 from schedappliance.web.rendering.times import DAY_MS
+from schedappliance.web.screens.jobs import learn_words, words_of
 from schedappliance.web.screens.look import Look, ShownRuns
 
 HOUR_MS = 3_600_000
 # How many runs go on or wait in the list, and how many rows have the lists below, which stand side by side.
 SHOWN, LISTED = 20, 10
-# How much of the past and of the future the timeline shows.
+# How much of the past the timeline shows. The future, of which less is known, has half of that.
 SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
 USUAL_SPAN = "12h"
 MOST_LANES = 60
@@ -46,7 +47,7 @@ async def collect(look: Look) -> dict[str, Any]:
         "running": running[:SHOWN],
         "waiting": waiting[:SHOWN],
         "usual": runs.columns.usual({run["id"] for run in running[:SHOWN]}),
-        "due": sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:LISTED],
+        "due": await _due(look, jobs),
         "failed": runs.failed[:LISTED],
         "timeline": await _timeline(look, jobs, runs)
         if may_see_runs and (jobs or runs.jobs or len(runs.columns))
@@ -55,6 +56,13 @@ async def collect(look: Look) -> dict[str, Any]:
         "pan": _pan(look),
         "allowed": await look.allowed([*stops, "sched hold", "sched release"]),
     }
+
+
+async def _due(look: Look, jobs: list[Row]) -> list[Row]:
+    """The jobs that are due next, with their schedules in words. Raises Unavailable."""
+    due = sorted((job for job in jobs if not job["paused"]), key=lambda job: job["next_run_ms"])[:LISTED]
+    await learn_words(look, due)
+    return [job | {"words": await words_of(look, job)} for job in due]
 
 
 # The label, the figure, the address, the state that decides shape and colour, and a note.
@@ -87,17 +95,17 @@ def _span_address(look: Look, name: str) -> str:
 
 
 def _span(look: Look) -> Span:
-    """Half of the span before an instant, and half after it: now, unless the viewer looks elsewhere."""
-    half, middle = SPANS[_span_name(look)], look.number("at") or look.now_ms
-    return Span(middle - half, look.now_ms, middle + half)
+    """Before an instant, and half as much after it: now, unless the viewer looks elsewhere."""
+    past, instant = SPANS[_span_name(look)], look.number("at") or look.now_ms
+    return Span(instant - past, look.now_ms, instant + past // 2)
 
 
 def _pan(look: Look) -> dict[str, str]:
-    half, middle = SPANS[_span_name(look)], look.number("at") or look.now_ms
+    past, instant = SPANS[_span_name(look)], look.number("at") or look.now_ms
     span = look.query("span")
     return {
-        "earlier": address("/", span=span, at=middle - half),
-        "later": address("/", span=span, at=middle + half),
+        "earlier": address("/", span=span, at=instant - past),
+        "later": address("/", span=span, at=instant + past),
         "now": address("/", span=span) if look.number("at") else "",
     }
 

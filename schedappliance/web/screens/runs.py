@@ -28,6 +28,8 @@ MOST_EXPORTED = 100_000
 # Filters that the appliance knows, and those of the page.
 OF_APPLIANCE = ("state", "since", "until")
 OF_PAGE = ("program", "user", "text")
+# The filters that need one click, and the states that each one shows.
+QUICK = {"all": "", "failed": ",".join(FAILED), "missed": "missed", "running": "started", "waiting": "queued"}
 STATES = [name for name in SHAPES if name not in ("planned", "overlap")]
 COLUMNS = (
     *("run", "name", "command", "program", "user", "origin", "state", "reason", "due_ms", "claimed_ms", "started_ms"),
@@ -58,6 +60,11 @@ async def collect(look: Look) -> dict[str, Any]:
         "newer": address("/runs", **filters) if before else None,
         "filters": filters,
         "is_filtered": any(filters.values()),
+        "quick": [
+            (name, address("/runs", **filters | {"state": states}), filters["state"] == states, None)
+            for name, states in QUICK.items()
+        ],
+        "is_open": filters["state"] not in QUICK.values() or any(filters[name] for name in filters if name != "state"),
         "state_options": _state_options(filters["state"]),
         "csv_href": address("/runs.csv", **filters),
         "json_href": address("/runs.json", **filters),

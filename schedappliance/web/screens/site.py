@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from schedappliance.client.errors import NotAuthorized, Rejected, Unavailable
 from schedappliance.clock import Clock
-from schedappliance.diagnostics import counted
+from schedappliance.diagnostics import counted, joined, shortened
 from schedappliance.web.access.viewer import Viewer
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway, Ground
@@ -42,6 +42,8 @@ NAVIGATION = (
 # What a viewer must be allowed to ask before the page says that there is no trouble.
 SAYING_TROUBLES = ("health", "sched incidents", "sched list", "sched history")
 MOST_PARTS, MOST_SHOWN = 50, 50
+# So many jobs in trouble have their names in the line at the top.
+MOST_NAMED = 3
 # The diagnostics of what does not exist: a job or a run, a generation, a drop.
 NOT_FOUND = ("E501", "E511", "E513")
 
@@ -201,14 +203,22 @@ class Site:
             troubles.append({"kind": "bad", "text": _refusal_words(refused), "href": "/files"})
         with_incident: set[str | None] = set()
         if feed.incidents and await look.may("sched incidents"):
-            count = len({one["subject"] for one in feed.incidents.values()})
-            text = f"{count} {'job has' if count == 1 else 'jobs have'} failed and not recovered"
-            troubles.append({"kind": "warn", "text": text, "href": "/incidents"})
+            names = list({one["subject"] for one in feed.incidents.values()})
+            text = f"{_named(names)} {'has' if len(names) == 1 else 'have'} failed and not recovered"
+            troubles.append({"kind": "bad", "text": text, "href": "/incidents"})
             with_incident = {one["id"] for one in feed.incidents.values()}
         if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - with_incident):
-            text = f"The last run of {counted(len(failing), 'job')} failed"
-            troubles.append({"kind": "warn", "text": text, "href": "/jobs?show=failing"})
+            names = [job["name"] or job["command"] for job in map(feed.jobs.__getitem__, failing)]
+            text = f"The last {'run' if len(names) == 1 else 'runs'} of {_named(names)} failed"
+            troubles.append({"kind": "bad", "text": text, "href": "/jobs?show=failing"})
         return troubles
+
+
+def _named(names: list[str]) -> str:
+    """Some jobs by their names, and many by their number."""
+    if len(names) > MOST_NAMED:
+        return counted(len(names), "job")
+    return joined([shortened(name) for name in sorted(names)])
 
 
 def discard_oldest(entries: dict[Any, Any], most: int) -> None:

@@ -108,6 +108,7 @@ def test_runs_are_filtered_in_pages_and_downloaded(daemon: Daemon, tab: Tab) -> 
     page.get_by_role("link", name="Older").click()
     expect(page.locator("#rows tbody tr").first).to_be_visible()
     page.get_by_role("link", name="Newer").click()
+    page.get_by_text("More filters").click()
     page.get_by_label("State").select_option("failed")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#rows tbody tr")).to_have_count(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.support.daemon import Daemon
@@ -25,8 +26,9 @@ def moved(page: Page) -> list[str]:
     return list(page.evaluate("window.moved"))
 
 
-def test_runs_that_begin_and_end_move_no_panel(daemon: Daemon, tab: Tab) -> None:
-    page = tab("/", viewport={"width": 1280, "height": 1400})
+@pytest.mark.parametrize("width", [400, 1280])
+def test_runs_that_begin_and_end_move_no_panel(daemon: Daemon, tab: Tab, width: int) -> None:
+    page = tab("/", viewport={"width": width, "height": 1400})
     page.locator("#running", has_text="Nothing runs").wait_for()
     page.evaluate(OBSERVE)
     run = daemon.say("sched run talker").strip()

@@ -24,7 +24,7 @@ def test_the_page_follows_what_happens(daemon: Daemon, tab: Tab) -> None:
     expect(page.locator(".timeline")).to_contain_text("talker")
     daemon.run("sched run broken")
     expect(page.locator("#failed")).to_contain_text("exit status 3")
-    expect(page.locator("#trouble")).to_contain_text("1 job has failed and not recovered")
+    expect(page.locator("#trouble")).to_contain_text("broken has failed and not recovered")
     # The run of the alert may go on for a moment.
     expect_tile(page, "Running", "1")
     expect_tile(page, "Failed", "1")

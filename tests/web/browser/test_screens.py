@@ -103,6 +103,21 @@ def test_the_marks_of_the_timeline_are_at_their_time(daemon: Daemon, tab: Tab, w
     assert distances and max(distances) < 4
 
 
+def test_a_phone_shows_many_rows_at_once(daemon: Daemon, tab: Tab) -> None:
+    """A card has a line for its name and its state, and one or two for what else is read at a glance."""
+    daemon.run("sched run broken")
+    page = tab("/", viewport={"width": 400, "height": 900})
+    for path, row, most in (("/jobs", "greeting", 132), ("/runs", "broken", 96), ("/", "broken", 96)):
+        page.goto(path)
+        box = page.locator("tr:visible", has_text=row).first.bounding_box()
+        assert box is not None and box["height"] <= most, path
+
+
+def test_a_job_that_fails_says_so_beside_its_name(daemon: Daemon, tab: Tab) -> None:
+    daemon.run("sched run broken")
+    expect(tab("/jobs/broken").locator("#state")).to_contain_text("failing")
+
+
 def test_every_screen_works_without_javascript(daemon: Daemon, tab: Tab) -> None:
     prepare(daemon)
     page = tab("/", java_script_enabled=False)

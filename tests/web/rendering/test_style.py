@@ -63,7 +63,7 @@ def test_each_shape_and_each_icon_is_drawn_somewhere() -> None:
 def test_sizes_of_text_are_of_the_scale() -> None:
     """The sizes in per cent are those of the root, on which all others depend."""
     sizes = set(re.findall(r"font-size: ([^;]+);", STYLE))
-    assert {size for size in sizes if not size.startswith("var(--")} == {"inherit", "100%", "112.5%", "150%"}
+    assert {size for size in sizes if not size.startswith("var(--")} == {"100%", "112.5%", "150%"}
 
 
 def test_lengths_are_multiples_of_two_pixels() -> None:

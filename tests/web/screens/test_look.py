@@ -247,7 +247,7 @@ def test_a_step_of_the_clock_changes_no_duration(step_ms: int) -> None:
 
 
 def test_due_times_are_not_shared_with_those_who_may_not_ask_for_them() -> None:
-    times: Any = {"next": [{"due_ms": 5000 + at} for at in (0, 600_000, 1_200_000)]}
+    times: Any = {"next": [{"due_ms": 5000 + at} for at in (0, 600_000, 1_200_000)], "words": "every hour"}
     for patterns in ((".", "^sched (list|history)$"), ("^sched (list|history)$", ".")):
         look, _ = _look(patterns[0], listed=times)
         look.feed.jobs = {BACKUP["id"]: BACKUP | {"calendar": ["0 * * * *"], "interval_ms": None}}

@@ -21,7 +21,7 @@ from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import SCREENS
 from schedappliance.web.screens.look import Look
 from schedappliance.web.screens.parts import Part
-from schedappliance.web.screens.site import Screen, Shown, Site, _problem, discard_oldest, here
+from schedappliance.web.screens.site import MOST_NAMED, Screen, Shown, Site, _named, _problem, discard_oldest, here
 
 ALICE = Viewer("alice", 1000, "socket")
 WRONG = Diagnostic("<command>", 1, 1, 1, 2, "E203", "error", "a wrong time", "write `12h`")
@@ -272,3 +272,9 @@ def test_pages_without_streams_use_bounded_memory() -> None:
         discard_oldest(entries, 3)
         entries[number] = number
     assert list(entries) == [6, 7, 8]
+
+
+def test_a_few_jobs_in_trouble_are_named_and_many_are_counted() -> None:
+    assert _named(["tidy"]) == "tidy"
+    assert _named(["tidy", "backup", "a" * 50]) == f"{'a' * 37}..., backup and tidy"
+    assert _named(["tidy"] * (MOST_NAMED + 1)) == "4 jobs"
