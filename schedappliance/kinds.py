@@ -50,6 +50,33 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
     return Unusable(f"{path} is {kind}, not a file", remedy)
 
 
+def not_a_directory(path: Path) -> Unusable | None:
+    """The exception for a directory that is not there and cannot be made, since something else is at its path or above it."""
+    for place in (path, *path.parents):
+        if os.path.lexists(place):
+            return (
+                None
+                if place.is_dir()
+                else Unusable(f"{place} is not a directory", "move it away, or name another path")
+            )
+    return None
+
+
+def uncreatable(path: Path, error: OSError) -> Unusable:
+    """The exception for a file or directory that cannot be created or used, with the remedy for its cause."""
+    if unusable := closed(path, error) or not_a_directory(path.parent):
+        return unusable
+    remedies = dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT), "free space on its disk, or inodes: `df -h` and `df -i` show which"
+    )
+    remedies |= {
+        errno.EROFS: "make its file system writable",
+        errno.ENOENT: f"create its directory: mkdir -p {path.parent}",
+    }
+    remedy = remedies.get(error.errno or 0, "make its directory writable")
+    return Unusable(f"cannot create {path}: {error.strerror}", remedy)
+
+
 def closed(path: Path, error: OSError) -> Unusable | None:
     """The exception for a file or directory that is there, but that this user may not use.
 

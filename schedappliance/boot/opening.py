@@ -37,7 +37,7 @@ from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
-from schedappliance.kinds import closed
+from schedappliance.kinds import not_a_directory, uncreatable
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
@@ -197,6 +197,8 @@ def prepare_console(frame: Frame, store: Path | None) -> ConsoleServer | None:
 def make_console_directory(frame: Frame) -> None:
     try:
         if frame.file.listen:
+            if unusable := not_a_directory(frame.file.listen.parent):
+                raise unusable
             frame.file.listen.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_create(error) from error
@@ -325,6 +327,4 @@ def open_files(frame: Frame, active: Callable[[], Options]) -> Watcher:
 
 
 def _cannot_create(error: OSError) -> Unusable:
-    if error.filename and (unusable := closed(Path(error.filename), error)):
-        return unusable
-    return Unusable(f"cannot create {error.filename}: {error.strerror}", "make its directory writable")
+    return uncreatable(Path(error.filename), error)

@@ -218,6 +218,11 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
         if is_output and not has_its_kind:
             message = "it is a link or not a directory: no program can start"
             yield path_diagnostic("E616", step.path, message, "move it away: the appliance creates the directory again")
+        elif is_output and step.uid != facts.user.uid and may(facts.user, step, READ | WRITE | ENTER):
+            owner = _name(facts, facts.user.uid)
+            message = f"it belongs to {_name(facts, step.uid)}, and not to {owner}, the user of the appliance: no program can start"
+            remedy = f"`chown {owner.strip('`')} {as_argument(step.path)}`, or move it away"
+            yield path_diagnostic("E616", step.path, message, remedy)
         elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO) and not facts.store_refusal:
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"

@@ -36,6 +36,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _store(facts)
     yield from _spool(facts)
     yield from _room(facts)
+    yield from _blocked(facts)
     yield from _console(facts)
     yield from _used_by_others(facts)
     yield from _lost(facts)
@@ -150,6 +151,11 @@ def _room(facts: Facts) -> Iterator[Diagnostic]:
         yield path_diagnostic(
             "W611", facts.store.named, message, "remove files from it; `df -i` shows the inodes in use"
         )
+
+
+def _blocked(facts: Facts) -> Iterator[Diagnostic]:
+    for path, message, remedy in facts.blocked:
+        yield path_diagnostic("E616", path, message, remedy)
 
 
 def _console(facts: Facts) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.client.places import found_config
-from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
+from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable, as_argument
 from schedappliance.doctor.access import WRITE, may
 from schedappliance.doctor.facts import (
     ConsoleSocket,
@@ -39,7 +39,7 @@ from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of, start_ticks
 from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
 from schedappliance.edge.users import user_of
-from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
+from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_directory, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
@@ -96,7 +96,6 @@ class _Observer:
         written = [*self.store_files(), *self.keeper_files(), *locks, *(folder.step for folder in folders)]
         ways = [*files, *listed, store, spool, console and console.way, *(one.way for one in needs.executables)]
         steps = [*(step for way in ways if way for step in way.steps), *written]
-        uids = {user.uid, *(step.uid for step in steps), *(executable.user.uid for executable in needs.executables)}
         gids = {step.gid for step in steps if step.mode & stat.S_IWGRP}
         return Facts(
             needs=needs,
@@ -122,6 +121,7 @@ class _Observer:
             folders=folders,
             missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
+            blocked=tuple(self.blocked()),
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
@@ -134,7 +134,7 @@ class _Observer:
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
             strangers=tuple(strangers_of(self.store)) if self.store else (),
-            names={uid: user_of(uid).name for uid in uids},
+            names=_names({user.uid, *(step.uid for step in steps)}, needs),
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
         )
@@ -273,9 +273,22 @@ class _Observer:
         """Why `serve` would not use the directory of the spool."""
         # `access` reports the permissions on the way to the spool, `serve` creates a missing one.
         with suppress(OSError):
-            if self.file.spool and (unusable := in_the_way(self.file.spool)):
+            spool = self.file.spool
+            if spool and (unusable := not_a_directory(spool) or in_the_way(spool)):
                 return unusable.message, unusable.help
         return None
+
+    def blocked(self) -> Iterator[tuple[Path, str, str]]:
+        """The directories of the socket and of the log that `serve` could not make, or does not make."""
+        for file in filter(None, (self.file.listen, self.file.log_file)):
+            if unusable := not_a_directory(file.parent):
+                yield file.parent, unusable.message, unusable.help
+            elif file == self.file.log_file and _is_missing(file.parent):
+                yield (
+                    file.parent,
+                    "the directory of the log is missing",
+                    f"create it: mkdir -p {as_argument(file.parent)}",
+                )
 
     def _serve_creates(self, directory: Path) -> bool:
         """Whether a directory is missing, and `serve` creates it for the console's socket or the spool."""
@@ -337,6 +350,10 @@ def _has_group(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _names(uids: set[int], needs: Needs) -> dict[int, str]:
+    return {uid: user_of(uid).name for uid in uids | {executable.user.uid for executable in needs.executables}}
 
 
 def _group_name(gid: int) -> str:

@@ -39,7 +39,7 @@ from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.rejections import Rejections
 from schedappliance.edge.threads import start_thread
-from schedappliance.kinds import closed, not_a_file
+from schedappliance.kinds import not_a_file, uncreatable
 from schedappliance.visible import json_text, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -402,10 +402,8 @@ def open_log_file(path: Path) -> int:
             raise Unusable(
                 unusable.message, "name another file in `log: file`; without the key, the log goes to stderr"
             ) from error
-        if unusable := closed(path, error):
-            raise unusable from error
-        remedy = "make its directory writable, or change `log: file`"
-        raise Unusable(f"cannot open the log file {path}: {error.strerror}", remedy) from error
+        cause = uncreatable(path, error)
+        raise Unusable(f"cannot open the log file: {cause.message}", f"{cause.help}, or change `log: file`") from error
 
 
 def _open_file(path: str, mode: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable, as_argument
+from schedappliance.kinds import not_a_directory, uncreatable
 from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
@@ -73,6 +74,8 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
 def check_place(path: Path) -> None:
     """Raises Unusable if no store can be at this path."""
     directory = path.parent
+    if unusable := not_a_directory(directory):
+        raise unusable
     if not directory.is_dir():
         raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
     if os.path.lexists(path) and not path.is_file():
@@ -103,7 +106,7 @@ def _lock(path: Path) -> int:
     try:
         return lock_file(lock_path)
     except OSError as error:
-        raise Unusable(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
+        raise uncreatable(lock_path, error) from error
     except LockHeld as held:
         raise in_use(path, held.holder) from None
 

@@ -215,6 +215,60 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
     assert doctor() == (1, wanted)
 
 
+# What is in the way, the file or directory that needs the place, the finding, and the remedy of both.
+IN_THE_WAY = [
+    ("var/spool", "var/spool", "E629 var/spool", "move it away"),
+    ("var/a", "var/a/spool", "E629 var/a/spool", "move it away"),
+    ("var/a", "var/a/console.sock", "E616 var/a", "move it away"),
+    ("var/a", "var/a/log", "E616 var/a", "move it away"),
+    ("", "var/a/log", "E616 var/a", "create it"),
+    ("var/a", "var/a/sched.db", "E610 var/a/sched.db", "move it away"),
+]
+
+
+@pytest.mark.parametrize(("name", "path", "finding", "remedy"), IN_THE_WAY)
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_what_is_in_the_place_of_a_directory_is_found(
+    daemon: Daemon, doctor: Doctor, name: str, path: str, finding: str, remedy: str, make: Callable[[Path], None]
+) -> None:
+    """`serve` names the same remedy: the directory above it may well be writable."""
+    keys = {"spool": "spool: { path: ../var/spool }", "console.sock": "listen: ../var/console.sock"}
+    text, last = (daemon.etc / "appliance.yaml").read_text(), Path(path).name
+    if last == "log":
+        text = text.replace("log: { level: debug }", f"log: {{ file: ../{path} }}")
+    elif last in keys:
+        text = text.replace(keys[last], keys[last].replace(f"var/{last}", path))
+    else:
+        daemon.conf.write_text(daemon.conf.read_text().replace("../var/sched.db", f"../{path}"))
+    (daemon.etc / "appliance.yaml").write_text(text)
+    if name:
+        make(daemon.root / name)
+    assert doctor() == (1, [finding])
+    rejected = daemon.serve_rejected()
+    directory = daemon.root / (name or "var/a")
+    assert (
+        f"{directory} is not a directory; {remedy}" if name else f"create its directory: mkdir -p {directory}"
+    ) in rejected
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_directory_of_outputs_of_another_user_is_found(daemon: Daemon, doctor: Doctor, mode: int) -> None:
+    daemon.start()
+    assert daemon.stop() == 0
+    daemon.outputs.chmod(mode)
+    os.chown(daemon.outputs, NOBODY, NOBODY)
+    assert doctor() == (1, ["E616 var/sched.db.output"])
+    assert (
+        f"{daemon.outputs}: it belongs to the user {NOBODY}, and not to that of the appliance"
+        in daemon.serve_rejected()
+    )
+    os.chown(daemon.outputs, 0, 0)
+    daemon.outputs.chmod(0o700)
+    assert doctor() == (0, [])
+    daemon.start()
+
+
 def test_a_store_of_a_newer_version_is_found(
     daemon: Daemon, doctor: Doctor, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,8 +193,11 @@ BAD_FILES = {
     "a tag": ("config: !!python/object/apply:os.system [ 'true' ]\n", "config"),
     "an anchor bomb": ("a: &a [ x ]\nb: &b [ *a, *a ]\nconfig: *b\n", "error"),
     "an unknown group": (APPLIANCE_FILE.replace("sock }", "sock, group: nonsense }"), "there is no group nonsense"),
-    "a socket in a file": (APPLIANCE_FILE.replace("../var/console.sock", "sched.conf/a/b"), "cannot create"),
-    "a spool that is a file": (APPLIANCE_FILE.replace("../var/spool", "/proc/version"), "cannot create"),
+    "a socket in a file": (APPLIANCE_FILE.replace("../var/console.sock", "sched.conf/a/b"), "is not a directory"),
+    "a spool that is a file": (
+        APPLIANCE_FILE.replace("../var/spool", "/proc/version"),
+        "is not a directory; move it away",
+    ),
     "a socket with a long name": (APPLIANCE_FILE.replace("console.sock", "x" * 120), "shorten it to 80 bytes"),
     "a socket with a name too long": (APPLIANCE_FILE.replace("console.sock", "x" * 300), "too long"),
     "no stanza file": (APPLIANCE_FILE.replace("sched.conf", "none.conf"), "none.conf"),

@@ -348,7 +348,7 @@ def test_a_missing_directory_is_rejected_and_not_created(tmp_path: Path) -> None
 
 def test_a_file_in_place_of_the_directory_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
-    with pytest.raises(Unusable, match="directory of the store is missing"):
+    with pytest.raises(Unusable, match="/var is not a directory"):
         open_database(tmp_path / "var" / "sched.db")
 
 

@@ -98,7 +98,7 @@ class Outputs:
         elif not stat.S_ISDIR(status.st_mode):
             problem = os.strerror(errno.ENOTDIR)
         elif status.st_uid != os.geteuid():
-            problem = "not a directory of the appliance's user"
+            problem = f"it belongs to the user {status.st_uid}, and not to that of the appliance"
         else:
             return
         raise NotADirectoryError(errno.ENOTDIR, problem, str(self.directory))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.users import group_number
+from schedappliance.kinds import not_a_directory
 from schedappliance.lockfile import LockHeld, has_pid, lock_file
 from schedappliance.store.files import is_mount_point
 
@@ -32,6 +33,8 @@ def modes(shared: bool) -> dict[str, int]:
 
 def lock_spool(path: Path) -> int:
     """Creates the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
+    if unusable := not_a_directory(path):
+        raise unusable
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     if unusable := in_the_way(path):
         raise unusable
