@@ -36,6 +36,8 @@ class FaultyDatabase(FragileDatabase):
         self._until_failure: int | None = None
         self._code = 0
         self.calm: bool | None = None
+        # How many transactions were begun.
+        self.begun = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         if sql == "BEGIN IMMEDIATE":
@@ -56,6 +58,7 @@ class FaultyDatabase(FragileDatabase):
     def _begin(self) -> Any:
         if self.calm is not None:
             self._dice.calm = self.calm
+        self.begun += 1
         if self._dice.happens("store is locked"):
             raise failure("database is locked", sqlite3.SQLITE_BUSY)
         result = super().execute("BEGIN IMMEDIATE")

@@ -203,6 +203,7 @@ class Machine:
         if checks and not checks[-1]:
             self.checker.past.outputs_fail = False
         lines = [event.line for event in events if isinstance(event, LineTyped)]
+        begun = self.appliance.database.begun
         try:
             effects = decide() if decide else self.appliance.turn(*events)
         except Crash as crash:
@@ -218,7 +219,8 @@ class Machine:
             self.checker.start()
             self._has_booted = False
         idle = self.appliance.core._wake is not None
-        view = self._committed(before, lines, not begins, self.appliance.core.is_settled, idle)
+        in_parts = self.appliance.database.begun > begun + 1
+        view = self._committed(before, lines, not begins, self.appliance.core.is_settled, idle, in_parts)
         self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
         hold(
             "it_recovers",
@@ -242,13 +244,14 @@ class Machine:
         turned: bool = False,
         settled: bool = False,
         idle: bool = False,
+        in_parts: bool = False,
     ) -> View:
         """Checks the invariants of what has just been committed."""
         changes = drain(self.appliance.database._connection)
         view = self.view(self._policies(before, changes))
         view.changes = changes
         view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
-        view.idle, view.was_held = idle, view.is_held and self._was_held
+        view.idle, view.in_parts, view.was_held = idle, in_parts, view.is_held and self._was_held
         self._was_held = view.is_held
         for change in view.changes:
             if isinstance(change.new, DropRow):

@@ -67,8 +67,10 @@ OF_THE_WORLD: tuple[OfTheWorld, ...] = (
 
 def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
     """It wakes for the next due time, the planned end of a hold, the next attempt of a waiting run, and the programs that
-    must be ended."""
+    must be ended; at once if a run could start."""
     late = float("inf") if at is None else at
+    for run in view.wasted() if view.elapsed < late else ():
+        yield f"{run.key} could start, it sleeps until {at}: {run}"
     if view.hold_ends is not None and view.elapsed + view.hold_ends - view.moment.wall < late:
         yield f"the hold ends at {view.hold_ends}, it sleeps until {at}"
     for job in view.rows.jobs.values() if not view.is_held else ():

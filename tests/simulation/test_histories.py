@@ -73,6 +73,10 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
     (127165908, 11): "a job became a calendar after the clock was set back, and then waited for its old creation",
     (203081130, 23): "(of the simulation) the report of a failed start in an undone turn hid the end of the next start",
     (512948358, 20): "the row of an attempt was written before that of its run, in the same transaction",
+    (
+        280707598,
+        30,
+    ): "(of this checker) a hold was released by a line that was stored alone, after the runs that were due",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
 # A seed that finds a mistake soon, unless the first one does. It is tried first: a history in which nothing is found

@@ -240,10 +240,17 @@ def test_a_world_that_breaks_a_promise_is_found(promise: str, seen: View) -> Non
     ids=["a due time", "an attempt", "a hold", "a timeout"],
 )
 def test_a_wake_that_comes_too_late_is_found(seen: View) -> None:
-    seen.past.wakes[KEY] = HOUR
+    seen.past.wakes[KEY] = seen.past.ready_at[KEY] = HOUR
     assert list(promises.it_wakes_in_time(seen, HOUR)) == []
     assert list(promises.it_wakes_in_time(seen, HOUR + 10_000))
     assert list(promises.it_wakes_in_time(seen, None))
+
+
+def test_a_run_that_could_start_is_not_slept_over() -> None:
+    assert list(promises.it_wakes_in_time(view(QUEUED), None))
+    assert list(promises.it_wakes_in_time(view(QUEUED), view().elapsed + 1))
+    assert list(promises.it_wakes_in_time(view(QUEUED), view().elapsed)) == []
+    assert list(promises.it_wakes_in_time(view(QUEUED, is_held=True), None)) == []
 
 
 def test_a_start_that_breaks_a_promise_is_found() -> None:
@@ -330,3 +337,9 @@ def test_a_place_may_stay_free_while_the_machine_lacks_resources() -> None:
     assert list(invariants.no_place_is_wasted(seen)) == []
     seen.past.short_until -= 1
     assert list(invariants.no_place_is_wasted(seen))
+
+
+def test_a_line_may_let_a_run_go_after_what_was_due_if_both_were_committed_alone() -> None:
+    assert list(invariants.no_place_is_wasted(view(QUEUED, in_parts=True, asked=["sched release"]))) == []
+    assert list(invariants.no_place_is_wasted(view(QUEUED, in_parts=True)))
+    assert list(invariants.no_place_is_wasted(view(QUEUED, asked=["sched release"])))

@@ -91,8 +91,9 @@ class View:
     """`rows` follow the changes of the step one by one. `policies`: all that were active in the step, often the same.
 
     `asked`: the commands that were carried out in the step, beside those of jobs. `turned`: the step was a turn, not a
-    start; `settled`: a whole turn that was committed; `idle`: a turn that opened no transaction. `elapsed` counts the
-    milliseconds of the history, whatever the clocks say. `processes` are on their way or run; of the ends in `untold`
+    start; `settled`: a whole turn that was committed; `idle`: a turn that opened no transaction; `in_parts`: a turn whose
+    parts were committed one by one, those of lines and drops after what was due. `elapsed` counts the milliseconds of the
+    history, whatever the clocks say. `processes` are on their way or run; of the ends in `untold`
     the appliance has been or will be informed; None is a start that failed.
     """
 
@@ -112,6 +113,7 @@ class View:
     turned: bool = False
     settled: bool = False
     idle: bool = False
+    in_parts: bool = False
     # Whether the appliance is held after the step, and whether it was held all the time.
     is_held: bool = False
     was_held: bool = False
@@ -188,6 +190,12 @@ class View:
             busy.add(run.job)
             if free and not self._is_delayed(run) and running[name] < min(self.limits_of(name)):
                 yield run
+
+    def wasted(self) -> Iterator[RunRow]:
+        """The runs that wait although there is a place for them, and outputs can be written."""
+        is_open = not self.past.outputs_fail and not self.is_held and self.elapsed > self.past.short_until
+        if is_open and len(self.rows.started) < min(self.limits):
+            yield from self.startable()
 
     def _is_delayed(self, run: RunRow) -> bool:
         return run.retry_at_ms is not None and self.elapsed <= self.past.ready_at[run.key] + SLACK_MS
