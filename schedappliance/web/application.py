@@ -6,7 +6,6 @@ Rule: the same address gives a screen, and as a stream of events what changes on
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -130,9 +129,8 @@ def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[
     return send
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
-    """A bug of the page: where the page was started, somebody can read what it is."""
-    traceback.print_exception(error)
+async def _failed(_request: Request, _error: Exception) -> Response:
+    """The answer after a bug of the page, which the server logs."""
     return Response("The page has failed. Its log says why.\n", 500, media_type="text/plain")
 
 

@@ -134,3 +134,10 @@ def test_the_page_of_a_user_without_a_name_needs_no_delegate(daemon: Daemon) -> 
     daemon.wrapper = ["unshare", "--user", f"--map-user={number}", f"--map-group={number}"]
     _page(daemon.start())
     daemon.assert_healthy()
+
+
+@pytest.mark.parametrize("name", ["a%0ab", "a%01", "a" * 20_000])
+@pytest.mark.parametrize("path", ["/jobs/{}", "/runs/{}/1", "/preview?job={}", "/api/v1/jobs/{}"])
+def test_the_name_of_a_job_may_be_any_text(daemon: Daemon, path: str, name: str) -> None:
+    _page(daemon.start())
+    assert 200 <= _answer(daemon, path.format(name)) < 500

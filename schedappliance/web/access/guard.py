@@ -7,7 +7,6 @@ come from the page itself, or hold a token, which no browser sends by itself.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -65,13 +64,13 @@ class Guard:
         sender = _Sender(send)
         try:
             await self._answer(scope, receive, sender)
-        except Exception as error:
-            if sender.has_started:
-                raise
-            # The server's own answer would lack the security headers.
-            traceback.print_exception(error)
-            answer = PlainTextResponse("The page has failed. Its log says why.\n", HTTPStatus.INTERNAL_SERVER_ERROR)
-            await answer(scope, receive, sender)
+        except Exception:
+            if not sender.has_started:
+                # The server's own answer would lack the security headers.
+                answer = PlainTextResponse("The page has failed. Its log says why.\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+                await answer(scope, receive, sender)
+            # The server logs it.
+            raise
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the application answer a request that may enter, or says why it may not."""

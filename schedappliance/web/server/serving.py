@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from schedappliance.clock import SystemClock
+from schedappliance.clock import SystemClock, stopwatch
 from schedappliance.model.appliance_file import Address
 from schedappliance.web.access.accounts import Accounts
 from schedappliance.web.access.doors import Doors
@@ -36,6 +37,7 @@ from schedappliance.web.settings import WebSettings
 IDLE_SECONDS = 5
 HEAD_BYTES = 32 * 1024
 END_SECONDS = 1
+TRACEBACK_SECONDS = 1.0
 
 
 def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
@@ -86,7 +88,30 @@ def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
         timeout_graceful_shutdown=END_SECONDS,
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
+    logging.getLogger("uvicorn.error").addFilter(FewTracebacks())
     asyncio.run(_serve(_Server(config), doors, end_with))
+
+
+class FewTracebacks(logging.Filter):
+    """Lets one traceback a second pass. So nobody fills the log, whatever bug of the page his requests meet."""
+
+    def __init__(self, seconds: Callable[[], float] = stopwatch) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._next = seconds()
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged. The next traceback that is logged gives the number of those that were left out."""
+        if not record.exc_info:
+            return True
+        if (now := self._seconds()) < self._next:
+            self._left_out += 1
+            return False
+        if self._left_out:
+            record.msg = f"{record.msg} ({self._left_out:,} more were left out)"
+        self._next, self._left_out = now + TRACEBACK_SECONDS, 0
+        return True
 
 
 class _Server(uvicorn.Server):
