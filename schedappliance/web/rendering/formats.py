@@ -16,10 +16,16 @@ from schedappliance.clock import lasted_text
 from schedappliance.diagnostics import counted
 from schedappliance.visible import visible, visible_lines
 
+# Tenths of a second say nothing about a shorter duration.
+FINE_MS = 100
+
 
 def took(milliseconds: int | None) -> str:
-    """A duration: `4.2 s`, `1 h 3 min`; empty for None."""
-    return lasted_text(None if milliseconds is None else max(0, milliseconds))
+    """A duration: `42 ms`, `4.2 s`, `1 h 3 min`; empty for None."""
+    if milliseconds is None:
+        return ""
+    milliseconds = max(0, milliseconds)
+    return f"{milliseconds} ms" if milliseconds < FINE_MS else lasted_text(milliseconds)
 
 
 def size(count: int | None) -> str:

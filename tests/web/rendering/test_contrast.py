@@ -12,7 +12,13 @@ import schedappliance.web
 STYLE = (Path(schedappliance.web.__file__).parent / "static" / "style.css").read_text()
 SCHEMES = ("light", "dark")
 TEXTS = ("ink", "muted", "accent", "good", "bad", "warn", "live")
-ON_SOFT = [("bad", "bad-soft"), ("warn", "warn-soft"), ("ink", "accent-soft"), ("ink", "bad-soft")]
+ON_SOFT = [
+    ("bad", "bad-soft"),
+    ("warn", "warn-soft"),
+    ("ink", "accent-soft"),
+    ("ink", "bad-soft"),
+    ("bad", "accent-soft"),
+]
 SHAPES = ("good-fill", "bad-fill", "warn-fill", "live-fill", "line-strong")
 FOREGROUNDS = ["ink", *(f"fg{number}" for number in range(16))]
 BACKGROUNDS = ["output", "raised", *(f"bg{number}" for number in range(8))]

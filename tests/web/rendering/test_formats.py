@@ -76,7 +76,9 @@ def test_a_zone_with_a_hostile_name_is_escaped() -> None:
     assert '"><script' not in Times(0, 0, Zones(this_machine()).get("UTC"), '"><script>').time(0)
 
 
-@pytest.mark.parametrize(("milliseconds", "text"), [(None, ""), (4200, "4.2 s"), (-3, "0.0 s"), (HOUR, "1 h")])
+@pytest.mark.parametrize(
+    ("milliseconds", "text"), [(None, ""), (4200, "4.2 s"), (-3, "0 ms"), (42, "42 ms"), (100, "0.1 s"), (HOUR, "1 h")]
+)
 def test_a_duration(milliseconds: int | None, text: str) -> None:
     assert formats.took(milliseconds) == text
 
