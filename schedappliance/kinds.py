@@ -15,6 +15,9 @@ from schedappliance.diagnostics import Unusable
 
 # These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+# These errors mean that a file system has no space or no inode left, or that a user has no more of them.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FREE_ROOM = "free space on its disk, or inodes: `df -h` and `df -i` show which"
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -54,11 +57,8 @@ def not_a_directory(path: Path) -> Unusable | None:
     """The exception for a directory that is not there and cannot be made, since something else is at its path or above it."""
     for place in (path, *path.parents):
         if os.path.lexists(place):
-            return (
-                None
-                if place.is_dir()
-                else Unusable(f"{place} is not a directory", "move it away, or name another path")
-            )
+            unusable = Unusable(f"{place} is not a directory", "move it away, or name another path")
+            return None if place.is_dir() else unusable
     return None
 
 
@@ -66,10 +66,7 @@ def uncreatable(path: Path, error: OSError) -> Unusable:
     """The exception for a file or directory that cannot be created or used, with the remedy for its cause."""
     if unusable := closed(path, error) or not_a_directory(path.parent):
         return unusable
-    remedies = dict.fromkeys(
-        (errno.ENOSPC, errno.EDQUOT), "free space on its disk, or inodes: `df -h` and `df -i` show which"
-    )
-    remedies |= {
+    remedies = dict.fromkeys(FULL, FREE_ROOM) | {
         errno.EROFS: "make its file system writable",
         errno.ENOENT: f"create its directory: mkdir -p {path.parent}",
     }

@@ -186,7 +186,8 @@ def prepare_console(frame: Frame, store: Path | None) -> ConsoleServer | None:
     if file.listen is None:
         return None
     group = group_number(file.group, "console.group") if file.group is not None else None
-    listener = ListeningSocket(file.listen, file.mode, group, store is None or file.listen.parent != store.parent)
+    is_apart = store is None or file.listen.parent != store.parent
+    listener = ListeningSocket(file.listen, file.mode, group, is_apart, waits=True)
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
     console = ConsoleServer(listener, frame.loop, LookUps(), file.idle_timeout_ms, most, frame.log.logger)
     frame.on_hangup.append(console.audit)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable, as_argument
-from schedappliance.kinds import not_a_directory, uncreatable
+from schedappliance.kinds import FREE_ROOM, FULL, not_a_directory, uncreatable
 from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
@@ -119,7 +119,8 @@ def _lock_content(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Unusable(f"cannot open the store {path}: {error.strerror}", "make it readable and writable") from error
+        remedy = FREE_ROOM if error.errno in FULL else "make it readable and writable"
+        raise Unusable(f"cannot open the store {path}: {error.strerror}", remedy) from error
     try:
         lock_descriptor(descriptor, path)
     except LockHeld as held:
@@ -278,7 +279,7 @@ def unopenable(path: Path, error: Exception) -> Unusable:
     if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and (limit := size_limit(path)):
         return Unusable(f"cannot open the store {path}", limit)
     if is_full(error):
-        remedy = "free some space on its disk"
+        remedy = FREE_ROOM
     elif primary_code(error) in LOCKED:
         remedy = f"another process is writing to it: `fuser {as_argument(path)}` shows which"
     reason = error.strerror if isinstance(error, OSError) else error

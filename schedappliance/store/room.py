@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from schedappliance.store.failures import is_full
+from schedappliance.store.files import INDEX, LOG
 
 # The index takes 32 KiB, and the log of a small turn about as much.
 ROOM_BYTES = 256 * 1024
@@ -27,13 +28,16 @@ class Full(sqlite3.OperationalError):
 
 
 def has_room(path: Path) -> bool:
-    """Whether SQLite has room for its log and index beside a file. True if that cannot be known."""
+    """Whether SQLite has room for its log and index beside a file: space, and inodes. True if that cannot be known."""
     try:
         system = os.statvfs(path.parent)
     except OSError:
         return True
-    blocks = system.f_bfree if os.geteuid() == 0 else system.f_bavail
-    return system.f_blocks == 0 or blocks * system.f_frsize >= ROOM_BYTES
+    is_root = os.geteuid() == 0
+    blocks, inodes = (system.f_bfree, system.f_ffree) if is_root else (system.f_bavail, system.f_favail)
+    missing = sum(not os.path.lexists(f"{path}{suffix}") for suffix in (LOG, INDEX))
+    has_space = system.f_blocks == 0 or blocks * system.f_frsize >= ROOM_BYTES
+    return has_space and (system.f_files == 0 or inodes >= missing)
 
 
 def lacks_room(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,20 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 @pytest.fixture
 def disk(daemon: Daemon) -> Iterator[Path]:
     """Puts the store on its own small file system."""
+    yield from small(daemon, "size=2m")
+
+
+@pytest.fixture
+def inodes(daemon: Daemon) -> Iterator[Path]:
+    """Puts the store on a file system with few inodes."""
+    yield from small(daemon, "size=8m,nr_inodes=60")
+
+
+def small(daemon: Daemon, options: str) -> Iterator[Path]:
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount a small file system")
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", daemon.var], capture_output=True, check=False
-    )
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", daemon.var], capture_output=True, check=False)
     if done.returncode:
         pytest.skip(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
     yield daemon.var
@@ -175,6 +184,47 @@ def test_it_starts_on_a_full_disk_and_recovers_when_there_is_room(daemon: Daemon
     assert daemon.store("check").returncode == 0
 
 
+def take_inodes(disk: Path) -> Path:
+    """Takes all inodes that are left."""
+    ballast = disk / "ballast"
+    ballast.mkdir()
+    with suppress(OSError):
+        for number in range(1000):
+            (ballast / str(number)).touch()
+    assert os.statvfs(disk).f_ffree == 0
+    return ballast
+
+
+@pytest.mark.parametrize("was_killed", [False, True], ids=["stopped", "killed"])
+def test_it_starts_without_a_free_inode_and_recovers(daemon: Daemon, inodes: Path, was_killed: bool) -> None:
+    daemon.start()
+    assert daemon.run("run hello")["state"] == "succeeded"
+    daemon.say("sched in 900 version")
+    if was_killed:
+        daemon.kill_with_keeper()
+    else:
+        assert daemon.stop() == 0
+    ballast = take_inodes(inodes)
+    daemon.start()
+    if not was_killed:
+        assert "degraded: the store cannot be written: database or disk is full" in daemon.log
+        assert (
+            f"the console's socket {daemon.socket_path} could not be created, and cannot be created again: "
+            in daemon.log
+        )
+        assert (
+            "No space left on device; free space on its disk, or inodes: `df -h` and `df -i` show which" in daemon.log
+        )
+    shutil.rmtree(ballast)
+    eventually(daemon.socket_path.exists, "the socket")
+    assert "example.com-000000002" in daemon.say("sched list")
+    assert daemon.run("run hello")["state"] == "succeeded"
+    assert daemon.data("summary")["degraded"] is None
+    daemon.assert_healthy()
+    assert daemon.stop() == 0
+    assert daemon.store("check").returncode == 0
+
+
 def test_it_can_be_stopped_after_a_start_on_a_full_disk(daemon: Daemon, disk: Path) -> None:
     daemon.start()
     daemon.say("run sleep 3600")
@@ -189,6 +239,11 @@ def test_it_can_be_stopped_after_a_start_on_a_full_disk(daemon: Daemon, disk: Pa
     daemon.wait_for_log(f"its process {pid} was adopted")
 
 
+def test_a_new_store_needs_an_inode(daemon: Daemon, inodes: Path) -> None:
+    take_inodes(inodes)
+    assert "No space left on device; free space on its disk, or inodes: `df -h` and `df -i`" in daemon.serve_rejected()
+
+
 def test_a_new_store_needs_room(daemon: Daemon, disk: Path) -> None:
     fill(disk)
-    assert "database or disk is full; free some space on its disk" in daemon.serve_rejected()
+    assert "database or disk is full; free space on its disk, or inodes" in daemon.serve_rejected()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_uid
+from schedappliance.kinds import FREE_ROOM, FULL, uncreatable
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ ACCEPTED_AT_ONCE = 64
 REST_MS = 1000
 
 
+class NoRoom(Unusable):
+    """The disk has no space, or no inode, for a socket."""
+
+
 class ListeningSocket:
     """The socket of the console or of the page. It replaces only a socket on which no process listens. Raises Unusable.
 
@@ -38,16 +43,30 @@ class ListeningSocket:
 
     `makes_directory`: `renew` makes a removed directory again. Not for the directory of the store: it may have been moved by
     mistake, and a new one would be in the way when it is moved back.
+
+    `waits`: on a full disk, nothing listens before a later `renew`. Otherwise this raises NoRoom.
     """
 
     def __init__(
-        self, path: Path, mode: int, group: int | None, makes_directory: bool = True, key: str = "console.listen"
+        self,
+        path: Path,
+        mode: int,
+        group: int | None,
+        makes_directory: bool = True,
+        key: str = "console.listen",
+        waits: bool = False,
     ) -> None:
         self.path, self._key, self._makes_directory = path, key, makes_directory
         self._mode, self._group = mode, group
         self._lock = _lock_socket(path, key)
+        self.is_listening = False
         try:
             self._listen()
+        except NoRoom:
+            if not waits:
+                os.close(self._lock)
+                raise
+            self.socket = socket.socket(socket.AF_UNIX)
         except BaseException:
             os.close(self._lock)
             raise
@@ -56,13 +75,16 @@ class ListeningSocket:
         _make_way(self.path, self._key)
         self.socket = _new_socket(self.path, self._mode, self._group, self._key)
         self._file = _identity(self.path)
+        self.is_listening = True
 
     def lost(self) -> str | None:
-        """Which file was removed or replaced: the socket, or its lock file. None if both are in place."""
+        """What has happened to the socket, or to its lock file: it was removed or replaced. None if both are in place."""
+        if not self.is_listening:
+            return f"the console's socket {self.path} could not be created"
         if _identity(self.path) != self._file:
-            return f"the console's socket {self.path}"
+            return f"the console's socket {self.path} was removed or replaced"
         lock_path = Path(f"{self.path}.lock")
-        return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path}"
+        return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path} was removed or replaced"
 
     def renew(self) -> None:
         """Creates the socket file, and the lock file, again if somebody removed them. Raises Unusable.
@@ -75,13 +97,13 @@ class ListeningSocket:
             lock = _lock_socket(self.path, self._key)
             os.close(self._lock)
             self._lock = lock
-        if _identity(self.path) != self._file:
+        if not self.is_listening or _identity(self.path) != self._file:
             self._listen()
 
     def close(self) -> None:
         """Removes the socket file unless another one has replaced it."""
         self.socket.close()
-        if _identity(self.path) == self._file:
+        if self.is_listening and _identity(self.path) == self._file:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self._lock)
@@ -107,6 +129,9 @@ class Acceptor:
         self._trouble = ""
 
     def open(self) -> None:
+        if not self._listener.is_listening:
+            self.audit()
+            return
         self._loop.watch(self._listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
 
     def close(self) -> None:
@@ -121,14 +146,15 @@ class Acceptor:
             self._trouble = ""
             return
         # The clients that connected before the removal wait in the old socket.
-        self._accept()
+        if self._listener.is_listening:
+            self._accept()
         old = self._listener.socket
         try:
             self._listener.renew()
         except Unusable as unusable:
-            trouble = f"{lost} was removed or replaced, and cannot be created again: {unusable}"
+            trouble = f"{lost}, and cannot be created again: {unusable}"
         else:
-            trouble = f"{lost} was removed or replaced; it was created again"
+            trouble = f"{lost}; it was created again"
             if self._listener.socket is not old:
                 self._loop.unwatch(old.fileno())
                 old.close()
@@ -193,8 +219,8 @@ def _lock_socket(path: Path, key: str) -> int:
     try:
         return lock_file(lock_path)
     except OSError as error:
-        remedy = f"make its directory writable, or change `{key}`"
-        raise Unusable(f"cannot create {lock_path}: {error.strerror}", remedy) from error
+        cause = uncreatable(lock_path, error)
+        raise Unusable(cause.message, f"{cause.help}, or change `{key}`") from error
     except LockHeld:
         raise _in_use(path, key) from None
 
@@ -252,6 +278,8 @@ def _new_socket(path: Path, mode: int, group: int | None, key: str) -> socket.so
         aside.rename(path)
     except OSError as error:
         listener.close()
+        if error.errno in FULL:
+            raise NoRoom(f"cannot listen on {path}: {error.strerror}", FREE_ROOM) from error
         remedy = "use a shorter file name and a writable directory"
         raise Unusable(f"cannot listen on {path}: {error.strerror or error}", remedy) from error
     return listener
