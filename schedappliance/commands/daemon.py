@@ -50,7 +50,7 @@ def health(view: View, _command: Command) -> Outcome:
         troubles = (*troubles, f"the stanza files were rejected: {reason}")
     if loss := view.store.loss:
         troubles = (*troubles, loss)
-    if full := view.unless_degraded(lambda: why_full(view, is_trusted=False)):
+    if full := view.unless_degraded(lambda: why_full(view, user=None)):
         troubles = (*troubles, f"no more jobs are accepted: {'; '.join(full)}")
     lines = [*troubles, *([f"held {hold_text(status.hold, view.zone)}"] if status.hold else [])]
     text = "".join(f"{line}\n" for line in lines) or "ok\n"

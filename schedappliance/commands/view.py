@@ -212,24 +212,31 @@ class View:
         return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
 
 
-def why_full(view: View, is_trusted: bool) -> tuple[str, str] | None:
-    """Why no more jobs of some users are accepted, and the remedy; None if they are.
+def why_full(view: View, user: User | None) -> tuple[str, str] | None:
+    """Why no more jobs of a user are accepted, and the remedy; None if they are. `user`: None for any guest.
 
-    `is_trusted`: of root or the user of the appliance. A part of the jobs is kept for them, which nobody else can use up.
+    A part of the jobs is kept for root and the user of the appliance, and no guest may have more than half of all.
     """
     limit = view.options.configuration.max_jobs
     if not view.store.jobs.has_numbers():
         return NO_NUMBERS
     total, reserve = view.store.jobs.total(), reserve_of(limit)
-    if total < (limit if is_trusted else limit - reserve):
-        return None
+    is_trusted = user is not None and user.uid in view.status.trusted
     remedy = "delete some, or raise `max_jobs` in `sched`"
     if total >= limit:
         return f"there are already {limit} jobs", remedy
-    return f"there are already {total} jobs, and {reserve} more are kept for root and the user of the appliance", remedy
+    if total >= limit - reserve and not is_trusted:
+        return (
+            f"there are already {total} jobs, and {reserve} more are kept for root and the user of the appliance",
+            remedy,
+        )
+    half = (limit + 1) // 2
+    if user is not None and not is_trusted and total >= half and view.store.jobs.of_user(user.uid) >= half:
+        return f"user {user.name} already has {half} jobs, half of all that may exist", remedy
+    return None
 
 
 def check_room(view: View) -> None:
     """Raises Rejected when no more jobs are accepted."""
-    if why := why_full(view, view.order.user.uid in view.status.trusted):
+    if why := why_full(view, view.order.user):
         raise view.reject("E509", *why)

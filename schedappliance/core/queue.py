@@ -1,7 +1,7 @@
 """The waiting runs, by the cause of the wait: no free place, their program's limit, an earlier run, an instant, a user look-up.
 
 Runs of trusted users (root and the user of the appliance) and of guests (all others) wait for a place in two lanes, since
-some places are kept for trusted users.
+some places are kept for trusted users. Guests take turns. Where runs wait for the limit of their program, all users do.
 
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else. A turn that fails
 undoes its changes.
@@ -12,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from schedappliance.engine.records import RunKey
+from schedappliance.engine.rotation import Rotation
 
 Where = Literal["ready", "guests", "limited", "blocked", "delayed", "unidentified"]
 
 
 class Waiter(NamedTuple):
-    """A run that waits. `sequence`: the order of the claims."""
+    """A run that waits. `sequence`: the order of the claims. `guest`: the uid of its user; None for a trusted user."""
 
     sequence: int
     key: RunKey
     program: str
-    is_trusted: bool = True
+    guest: int | None = None
 
 
 class LaneName(NamedTuple):
@@ -101,12 +103,74 @@ class Lane:
         self.first()
         return heappop(self._heap)
 
+    def before(self, position: Position) -> int:
+        """How many positions come before this one."""
+        return sum(other < position for other in self)
+
     def remove(self, position: Position) -> None:
         self._gone.add(position)
         if 2 * len(self._gone) > len(self._heap):
             self._heap = list(self)
             self._gone.clear()
             heapify(self._heap)
+
+
+class SharedLane:
+    """A lane whose users take turns. The runs of one user keep their order."""
+
+    def __init__(self, rotation: Rotation) -> None:
+        self._rotation = rotation
+        self._lanes: dict[int | None, Lane] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[Position]:
+        return chain.from_iterable(self._lanes.values())
+
+    def add(self, position: Position) -> None:
+        guest = position.waiter.guest
+        if guest not in self._lanes:
+            self._lanes[guest] = Lane()
+        self._lanes[guest].add(position)
+        self._number += 1
+
+    def first(self) -> Position:
+        """The first position of the user who is next. Raises ValueError for an empty lane."""
+        return self._lanes[self._next()].first()
+
+    def pop(self) -> Position:
+        guest = self._next()
+        self._rotation.take(guest)
+        position = self._lanes[guest].pop()
+        self._leave(guest)
+        return position
+
+    def remove(self, position: Position) -> None:
+        self._lanes[position.waiter.guest].remove(position)
+        self._leave(position.waiter.guest)
+
+    def before(self, position: Position) -> int:
+        """How many positions come before this one, if no further ones enter."""
+        guest = position.waiter.guest
+        earlier = self._lanes[guest].before(position)
+        own = self._rotation.last(guest), self._lanes[guest].first()
+        return earlier + sum(
+            min(len(lane), earlier + ((self._rotation.last(other), lane.first()) < own))
+            for other, lane in self._lanes.items()
+            if other != guest
+        )
+
+    def _next(self) -> int | None:
+        if len(self._lanes) == 1:
+            return next(iter(self._lanes))
+        return min(self._lanes, key=lambda guest: (self._rotation.last(guest), self._lanes[guest].first()))
+
+    def _leave(self, guest: int | None) -> None:
+        self._number -= 1
+        if not self._lanes[guest]:
+            del self._lanes[guest]
 
 
 @dataclass(slots=True)
@@ -118,7 +182,9 @@ class WaitingRuns:
     """
 
     number: int = 0
-    lanes: dict[LaneName, Lane] = field(default_factory=dict)
+    lanes: dict[LaneName, Lane | SharedLane] = field(default_factory=dict)
+    # A turn that is undone stays noted here. It only decides an order.
+    _rotation: Rotation = field(default_factory=Rotation)
     _positions: dict[int, dict[RunKey, Position]] = field(default_factory=dict)
     changes: list[tuple[Position, bool]] = field(default_factory=list)
 
@@ -136,7 +202,7 @@ class WaitingRuns:
 
     def add(self, waiter: Waiter) -> None:
         """Lets a run wait for a free place."""
-        self._enter(Position(0, waiter, READY if waiter.is_trusted else GUESTS))
+        self._enter(Position(0, waiter, READY if waiter.guest is None else GUESTS))
 
     def block(self, waiter: Waiter) -> None:
         """Lets a run wait until the job's earlier runs have ended."""
@@ -159,7 +225,8 @@ class WaitingRuns:
         self._positions.setdefault(key.job, {})[key] = position
         lane = self.lanes.get(position.lane)
         if lane is None:
-            lane = self.lanes[position.lane] = Lane()
+            is_shared = position.lane.where in ("guests", "limited")
+            lane = self.lanes[position.lane] = SharedLane(self._rotation) if is_shared else Lane()
         lane.add(position)
         self.number += 1
 
@@ -205,8 +272,7 @@ class WaitingRuns:
             return Behind("ready", 0, "")
         if position.lane is DELAYED:
             return Delayed(position.not_before)
-        number = sum(other < position for other in self.lanes[position.lane])
-        return Behind(position.lane.where, number, position.waiter.program)
+        return Behind(position.lane.where, self.lanes[position.lane].before(position), position.waiter.program)
 
     def next_attempt(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""
@@ -230,7 +296,7 @@ class WaitingRuns:
         return None
 
     def _first_ready(self, guests_fit: bool) -> LaneName:
-        """The lane whose first run was claimed first."""
+        """The lane whose first run was claimed earlier."""
         if not guests_fit or GUESTS not in self.lanes:
             return READY
         return GUESTS if READY not in self.lanes else min(READY, GUESTS, key=lambda name: self.lanes[name].first())

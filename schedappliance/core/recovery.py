@@ -128,7 +128,7 @@ def _running(state: State, attempt: Attempt) -> Running:
         success=success,
         stopped_by=by,
         started_at=started_at,
-        is_trusted=state.trusts(state.store.runs.next_start(attempt.key.run).user),
+        guest=state.guest(state.store.runs.next_start(attempt.key.run).user),
     )
 
 

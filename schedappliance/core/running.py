@@ -73,13 +73,13 @@ class RunningPrograms(Undoable[RunKey, Running]):
         if value is not None:
             self._of_job.setdefault(key.job, {})[key] = None
             self._of_program[value.program] += 1
-            self.of_guests += not value.is_trusted
+            self.of_guests += value.guest is not None
             if value.deadline is not None and (before is None or before.deadline != value.deadline):
                 heappush(self.deadlines, (value.deadline, key))
 
     def _uncount(self, key: RunKey, before: Running) -> None:
         program = before.program
-        self.of_guests -= not before.is_trusted
+        self.of_guests -= before.guest is not None
         del self._of_job[key.job][key]
         if not self._of_job[key.job]:
             del self._of_job[key.job]
@@ -161,9 +161,9 @@ class InstantPrograms:
     def includes(self, job: Job) -> bool:
         return self._are_alone and self.takes_no_time(job)
 
-    def take_place(self, program: str, is_trusted: bool) -> None:
+    def take_place(self, program: str, guest: int | None) -> None:
         self.places += 1
-        self.of_guests += not is_trusted
+        self.of_guests += guest is not None
         self.of_program[program] += 1
 
     def leave(self) -> None:

@@ -104,7 +104,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     may_start = admission is Admission.START and not is_behind
     if may_start and not catching_up and _ends_at_once(state, job, key, due_ms, command.words[0]):
         return
-    if may_start and _has_room(state, command.words[0], state.trusts(job.user)):
+    if may_start and _has_room(state, command.words[0], state.guest(job.user)):
         first = AttemptKey(key, FIRST_ATTEMPT)
         # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
         may_deliver = job.kind == "run" and job.origin == "stanza"
@@ -123,9 +123,9 @@ def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str
     if not instant.includes(job):
         return False
     why = None
-    is_trusted = state.trusts(job.user)
-    if _has_room(state, program, is_trusted):
-        instant.take_place(program, is_trusted)
+    guest = state.guest(job.user)
+    if _has_room(state, program, guest):
+        instant.take_place(program, guest)
     elif instant.of_program[program] or (instant.places and _program_has_room(state, program)):
         why = NO_PLACE
     else:
@@ -151,7 +151,7 @@ def _queue(
     why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     sequence = state.store.runs.add(job, run, state.moment.wall)
-    waiter = Waiter(sequence, key, command.words[0], state.trusts(job.user))
+    waiter = Waiter(sequence, key, command.words[0], state.guest(job.user))
     state.note_claim(job, key, RunState.QUEUED)
     # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
     if admission is Admission.START or state.live.of_job(job.number) == 1:
@@ -211,7 +211,7 @@ def miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
 def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
     """Advances a job past occurrence `last`. A job with no further due time is removed, unless a stanza declares it."""
     if next_run_ms is None and job.declared is None:
-        state.store.jobs.remove(job.number)
+        state.store.jobs.remove(job.number, job.user.uid)
     else:
         state.store.jobs.advance(job.number, last, next_run_ms)
         state.metrics.note_due(job.number, next_run_ms)
@@ -221,7 +221,7 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 
 
 def start_queued(state: State) -> None:
-    """Starts as many waiting runs as there are free places, in the order of their claims."""
+    """Starts as many waiting runs as there are free places: in the order of their claims, but guests take turns."""
     while has_place(state):
         waiter = state.queue.take(lambda program: _program_has_room(state, program), state.guests_fit)
         if waiter is None:
@@ -265,8 +265,8 @@ def has_place(state: State) -> bool:
     return len(state.running) + state.instant.places < state.max_running and state.may_start
 
 
-def _has_room(state: State, program: str, is_trusted: bool) -> bool:
-    return has_place(state) and (is_trusted or state.guests_fit) and _program_has_room(state, program)
+def _has_room(state: State, program: str, guest: int | None) -> bool:
+    return has_place(state) and (guest is None or state.guests_fit) and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:
@@ -332,7 +332,7 @@ def _launch(state: State, program: Program, start: StartProgram, user: User, wai
         start.term_at,
         success=program.success,
         started_at=at,
-        is_trusted=state.trusts(user),
+        guest=state.guest(user),
     )
     state.running[start.key.run] = running
     # The times of the request: the next daemon compares them with what the keeper was asked for.
@@ -456,7 +456,7 @@ def _metrics_result(state: RunState, cause: Cause, began: bool) -> str:
 
 def _queue_again(state: State, running: Running, again: Again, is_logged: bool) -> None:
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
-    waiter = Waiter(sequence, running.key.run, running.program, running.is_trusted)
+    waiter = Waiter(sequence, running.key.run, running.program, running.guest)
     state.queue.delay(state.moment.boot + again.delay_ms, waiter)
     level = "warning" if is_logged else "debug"
     key = running.key.run

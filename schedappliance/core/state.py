@@ -273,9 +273,9 @@ class State:
         """The id of a run, as users see it."""
         return run_id(self.store.node, key)
 
-    def trusts(self, user: User) -> bool:
-        """Whether it is root or the user of the appliance, for whom places are kept."""
-        return user.uid in self.status.trusted
+    def guest(self, user: User) -> int | None:
+        """The uid of a guest; None for root and the user of the appliance, for whom places are kept."""
+        return None if user.uid in self.status.trusted else user.uid
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run waits now.
@@ -552,7 +552,7 @@ class State:
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
-            waiter = Waiter(run.sequence, run.key, name, run.uid in self.status.trusted)
+            waiter = Waiter(run.sequence, run.key, name, None if run.uid in self.status.trusted else run.uid)
             if run.retry_at_ms is not None:
                 # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)

@@ -16,15 +16,13 @@ import threading
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.engine.events import PreviewMade
+from schedappliance.engine.rotation import Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.threads import Worker
     from schedappliance.engine.effects import MakePreview
@@ -79,9 +77,7 @@ class Previews:
     _of_trusted: _Lane = field(init=False)
     _of_guests: _Lane = field(init=False)
     _made: dict[MakePreview, tuple[int, PreviewMade]] = field(default_factory=dict)
-    # The last turn of each user: the user with the oldest one is next.
-    _turns: dict[int, int] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _rotation: Rotation = field(default_factory=Rotation)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_closed: bool = False
 
@@ -113,15 +109,13 @@ class Previews:
                     lane.process.kill()
 
     def _make_next(self, lane: _Lane) -> None:
-        """Begins the next preview of a lane, unless one is being made: the oldest of the user whose last turn is the oldest."""
+        """Begins the next preview of a lane, unless one is being made: the oldest of the user who is next."""
         if lane.being_made is not None or not lane.asked:
             return
-        wanted = lane.being_made = min(lane.asked, key=lambda key: min(map(self._last_turn, lane.asked[key])))
-        self._turns |= dict.fromkeys(lane.asked[wanted], next(self._numbers))
+        wanted = lane.being_made = min(lane.asked, key=lambda key: min(map(self._rotation.last, lane.asked[key])))
+        for uid in lane.asked[wanted]:
+            self._rotation.take(uid)
         lane.worker.submit(partial(self._make, lane, wanted))
-
-    def _last_turn(self, uid: int) -> int:
-        return self._turns.get(uid, 0)
 
     def _make(self, lane: _Lane, wanted: MakePreview) -> None:
         """Runs on the worker of the lane."""

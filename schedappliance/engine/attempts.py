@@ -163,8 +163,8 @@ class Running:
     started_at: int = 0
     # When it is late for the next `notify` stanza; None if nobody has worked it out.
     late_at: int | None = None
-    # Whether it belongs to root or the user of the appliance.
-    is_trusted: bool = True
+    # The uid of its user; None for root and the user of the appliance.
+    guest: int | None = None
 
     @property
     def deadline(self) -> int | None:

@@ -12,7 +12,7 @@ from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended, spoken
 
 FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
 GUEST, OTHER = User(2000, "guest"), User(2001, "other")
@@ -40,15 +40,47 @@ def test_the_last_jobs_are_kept_for_root_and_the_user_of_the_appliance(either: A
         "delete some, or raise `max_jobs` in `sched`"
     )
     either.turn(either.read(f"sched {{ max_jobs = 16 }}\n{STANZAS}"))
-    for _ in range(14):
+    for number in range(14):
         assert either.ask("health").output == "ok\n"
-        assert either.ask("sched in 600 pid", GUEST).ok
+        assert either.ask("sched in 600 pid", (GUEST, OTHER)[number % 2]).ok
     assert either.ask("sched in 600 pid", GUEST).error == full
     assert either.ask("run hello", GUEST).error == full
     assert either.ask("health").output == f"no more jobs are accepted: {full}\n"
     for user in (OPERATOR, User(0, "root")):
         assert either.ask("sched in 600 pid", user).ok
     assert either.ask("sched in 600 pid").error == FULL.replace("2", "16")
+
+
+def test_a_user_may_have_half_of_all_jobs(either: Appliance) -> None:
+    """One user took the places of all others but root."""
+    full = "user guest already has 8 jobs, half of all that may exist; delete some, or raise `max_jobs` in `sched`"
+    either.turn(either.read(f"sched {{ max_jobs = 16 }}\n{STANZAS}"))
+    jobs = [spoken(either.ask("sched in 5 pid", GUEST)).strip() for _ in range(7)]
+    assert either.ask("sched in 600 pid", GUEST).ok
+    for line in ("sched in 600 pid", "run hello", "run --wait hello"):
+        assert either.ask(line, GUEST).error == full
+    assert either.ask("health").output == "ok\n"
+    assert either.ask("sched in 600 pid", OTHER).ok
+    either.say(f"sched delete {jobs[0]}")
+    assert either.ask("sched in 600 pid", GUEST).ok
+    assert either.ask("sched in 600 pid", GUEST).error == full
+    either.after(5 * SECOND)
+    for _ in range(6):
+        assert either.ask("sched in 600 pid", GUEST).ok
+    assert either.ask("sched in 600 pid", GUEST).error == full
+    either.say("sched delete example.com-000000008")
+    assert either.ask("sched in 600 pid", GUEST).ok
+
+
+def test_users_take_turns_where_their_runs_wait(either: Appliance) -> None:
+    """One user let all others but root wait for a day, with one script."""
+    either.turn(either.read(PLACES))
+    either.turn(
+        *[either.typed("run long", GUEST) for _ in range(9)], *[either.typed("run long", OTHER) for _ in range(2)]
+    )
+    either.turn(*[ended(RunKey(job, 1)) for job in (1, 2)])
+    assert [start.key.run.job for start in either.started()] == [4, 10]
+    assert "; 1 wait before it" in either.say("sched why example.com-000000011")
 
 
 PLACES = f'sched {{ max_running = 4 }}\nprogram "long" {{ argv = ( "/bin/work" ) overlap = parallel }}\n{STANZAS}'

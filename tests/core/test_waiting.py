@@ -11,8 +11,8 @@ from schedappliance.core.queue import Behind, Delayed, LaneName, Position, Waite
 from schedappliance.engine.records import RunKey
 
 
-def waiter(sequence: int, job: int | None = None, program: str = "p", is_trusted: bool = True) -> Waiter:
-    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program, is_trusted)
+def waiter(sequence: int, job: int | None = None, program: str = "p", guest: int | None = None) -> Waiter:
+    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program, guest)
 
 
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = (), guests_fit: bool = True) -> list[int]:
@@ -47,14 +47,44 @@ def test_runs_whose_program_is_at_its_limit_let_others_pass_and_keep_their_order
 
 def test_runs_of_guests_let_those_of_trusted_users_pass_only_where_places_are_kept() -> None:
     waiting = WaitingRuns()
-    for sequence, is_trusted in ((1, False), (2, True), (3, False), (4, True)):
-        waiting.add(waiter(sequence, is_trusted=is_trusted))
+    for sequence, guest in ((1, 1001), (2, None), (3, 1001), (4, None)):
+        waiting.add(waiter(sequence, guest=guest))
     first = waiting.take(lambda _: True, True)
     assert first and first.sequence == 1
     assert (waiting.has_ready_for(False), startable(waiting, guests_fit=False)) == (True, [2, 4])
     assert (waiting.has_ready, waiting.has_ready_for(False), waiting.has_ready_for(True)) == (True, False, True)
     assert waiting.find(RunKey(3, 3)) == Behind("guests", 0, "p")
     assert (startable(waiting), waiting.lanes) == ([3], {})
+
+
+def test_guests_take_turns() -> None:
+    """One of them kept all others from their runs for as long as they liked."""
+    waiting = WaitingRuns()
+    for sequence, guest in ((1, 1001), (2, 1001), (3, 1001), (4, 1001), (5, 1002), (6, 1002), (7, 1003)):
+        waiting.add(waiter(sequence, guest=guest))
+    order = [1, 5, 7, 2, 6, 3, 4]
+    before = []
+    for sequence in order:
+        behind = waiting.find(RunKey(sequence, sequence))
+        assert isinstance(behind, Behind)
+        before.append(behind.number)
+    assert (before, startable(waiting), waiting.lanes) == ([0, 1, 2, 3, 4, 5, 6], order, {})
+    for sequence, guest in ((8, 1001), (9, 1002), (10, 1003)):
+        waiting.add(waiter(sequence, guest=guest))
+    assert startable(waiting) == [10, 9, 8], "in the order of their last turns"
+
+
+def test_users_take_turns_where_a_program_is_at_its_limit() -> None:
+    """The daily backup of the stanza files waited behind all that one user had asked for."""
+    waiting = WaitingRuns()
+    for sequence, guest in ((1, 1001), (2, 1001), (3, 1001), (4, None), (5, 1002)):
+        waiting.add(waiter(sequence, program="full", guest=guest))
+    assert startable(waiting, full=("full",)) == []
+    order = []
+    for _ in range(5):
+        waiting.release_program("full")
+        order += startable(waiting)
+    assert order == [4, 5, 1, 2, 3]
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:

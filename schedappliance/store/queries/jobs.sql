@@ -87,6 +87,9 @@ UPDATE jobs SET next_run_ms = ? WHERE number = ?;
 -- name: last_number
 SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
 
+-- name: count_of_user
+SELECT count(*) FROM jobs WHERE uid = ? AND uid <> 0;
+
 -- name: delete_job
 DELETE FROM jobs WHERE number = ?;
 
