@@ -31,6 +31,7 @@ from schedappliance.boot.process import (
     keep_capabilities,
     leave_deleted_directory,
     raise_limit,
+    report_crashes,
     reset_signals,
     shorten_slice,
     tune_garbage_collector,
@@ -115,7 +116,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():
             log.logger.warning(diagnostic.brief())
         frame = Frame(file, stack, log, Loop(clock, Inbox()), descriptors)
-        _watch_signals(frame)
+        _watch_signals(frame, descriptor)
         reports = _service_reports(frame)
 
         # The directories of socket and spool, which other users may access; then the store, for this user alone.
@@ -191,8 +192,12 @@ def _prepare_process() -> Descriptors:
     return descriptors
 
 
-def _watch_signals(frame: Frame) -> None:
-    """Gives WITHOUT_MEANING handlers that do nothing: these signals would end the process, and programs inherit SIG_IGN."""
+def _watch_signals(frame: Frame, log: int) -> None:
+    """Gives WITHOUT_MEANING handlers that do nothing: these signals would end the process, and programs inherit SIG_IGN.
+
+    `log`: the descriptor of the log, for a signal that ends the process.
+    """
+    report_crashes(log)
     post = frame.loop.inbox.post
     stops: dict[int, Callable[[], None]] = {
         number: partial(post, StopRequested(number.name, on_stop=number == signal.SIGTERM)) for number in STOPPING

@@ -7,6 +7,7 @@ no capabilities.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
 import resource
@@ -83,6 +84,15 @@ def reset_signals() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def report_crashes(descriptor: int) -> None:
+    """Writes a line to a descriptor, and where it happened, if an error such as SIGBUS ends this process.
+
+    The kernel sends SIGBUS to a process that reads a page of a file in its memory after somebody has shortened the file. SQLite
+    has its index there. No code of this package can run then.
+    """
+    faulthandler.enable(descriptor, all_threads=False)
 
 
 def keep_capabilities() -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from schedappliance.edge.programs.survivors import boot_id, start_ticks
 from tests.support.daemon import STANZAS, Daemon, command, is_running
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 def remove_log(store: Path) -> None:
@@ -79,6 +80,30 @@ def test_an_idle_daemon_saves_the_log_at_the_audit(daemon: Daemon) -> None:
     daemon.kill()
     daemon.start()
     assert [job["id"] for job in daemon.data("sched list")] == [first.strip()]
+
+
+@pytest.mark.parametrize("is_reopened", [False, True])
+def test_a_shortened_index_ends_the_daemon_with_a_line_in_the_log(daemon: Daemon, is_reopened: bool) -> None:
+    """SQLite has it in memory, so the kernel sends SIGBUS. Nothing that was answered is lost."""
+    file, log = daemon.etc / "appliance.yaml", daemon.root / "its.log"
+    file.write_text(file.read_text().replace("log: {", f"log: {{ file: {log},"))
+    daemon.launch()
+    eventually(lambda: log.exists() and " is ready" in log.read_text(), "the start")
+    assert daemon.process is not None
+    if is_reopened:
+        log.rename(daemon.root / "moved")
+        daemon.process.send_signal(signal.SIGUSR1)
+        eventually(lambda: log.exists() and " opened the log file " in log.read_text(), "the log by its name")
+    first = daemon.say("sched in 1h run hello").strip()
+    os.truncate(daemon.var / "sched.db-shm", 0)
+    with suppress(OSError):
+        daemon.say("sched in 2h run hello")
+    assert daemon.process.wait(PATIENCE_SECONDS) == -signal.SIGBUS
+    assert "Fatal Python error: Bus error" in log.read_text().splitlines()
+    log.unlink()
+    daemon.launch()
+    eventually(lambda: log.exists() and " is ready" in log.read_text(), "the next start")
+    assert first in daemon.say("sched list")
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
