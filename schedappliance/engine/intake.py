@@ -268,7 +268,9 @@ def aside_name(result: str) -> str:
 
 def is_published(name: str) -> bool:
     """Whether a file in done/ or failed/ has a name that the appliance gives to such files."""
-    name = name[1:-4] if name == aside_name(name[1:-4]) else name
+    result = name.removeprefix(".").removesuffix(".tmp")
+    if name == aside_name(result):
+        name = result
     return bool(_PUBLISHED.fullmatch(name) or _MARK.fullmatch(name))
 
 
