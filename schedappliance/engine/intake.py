@@ -233,8 +233,11 @@ def _read_failure(look: Look) -> Reject | None:
 
 
 def _too_many(waiting: int, rules: Rules) -> Reject | None:
-    if waiting < rules.max_waiting:
-        return None
+    return None if waiting < rules.max_waiting else too_many(rules)
+
+
+def too_many(rules: Rules) -> Reject:
+    """The rejection of a file whose owner has too many files in new/, including work in progress."""
     remedy = "drop fewer at once, or raise `spool.max_waiting`"
     return Reject(f"{rules.max_waiting:,} other files of this owner were waiting", remedy, "E108")
 

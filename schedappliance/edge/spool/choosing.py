@@ -5,6 +5,7 @@ Rule: nothing here changes a file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -31,10 +32,17 @@ from schedappliance.engine.intake import (
     WaitingDrop,
     decide,
     is_in_progress,
+    too_many,
 )
 
 # The most bytes of one batch. The files share the syncs, and console lines wait for the turn of one batch.
 BATCH_BYTES = 4 * 1024 * 1024
+# The most names that one listing keeps. Further ones are listed later, when the drops of these have been carried out.
+MOST_LISTED = 100_000
+# Of how much work in progress the names are remembered, to mention them in the log.
+MOST_REMEMBERED = 1000
+# How much work in progress is rejected after one listing. Other drops wait for about a second meanwhile.
+MOST_SURPLUS = 1000
 # Permanent errors of open(2): the path is not a file, or may not be read.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
@@ -71,6 +79,25 @@ class _AloneFile:
 
 
 @dataclass(slots=True)
+class _InProgress:
+    """The files whose names mean work in progress: their number, and the first of them.
+
+    Somebody who wants to delay the other files may make many of them. So they are not looked into, and few are remembered.
+    """
+
+    number: int = 0
+    first: dict[str, _AloneFile] = field(default_factory=dict)
+
+    def add(self, name: str, before: _InProgress, moment: Moment) -> None:
+        """Adds a file. `before`: those of the last listing."""
+        self.number += 1
+        if name in before.first:
+            self.first[name] = before.first[name]
+        elif len(self.first) < MOST_REMEMBERED:
+            self.first[name] = _AloneFile(None, moment.boot, moment, "is work in progress")
+
+
+@dataclass(slots=True)
 class Chooser:
     """Chooses the files in new/ that are claimed next."""
 
@@ -86,9 +113,9 @@ class Chooser:
     # Why the last listing has failed; None if it has not.
     trouble: str | None = None
     _alone: dict[str, _AloneFile] = field(default_factory=dict)
-    # The files whose names mean work in progress. Somebody who wants to delay the other files may make many of them, so they
-    # are not looked into.
-    _in_progress: dict[str, _AloneFile] = field(default_factory=dict)
+    _in_progress: _InProgress = field(default_factory=lambda: _InProgress())
+    # The listed work in progress that is too much for one owner.
+    _surplus: set[str] = field(default_factory=set)
     # The boot instants at which writers have closed files.
     _closed_at: dict[str, int] = field(default_factory=dict)
     # How many files of each user were looked at since the last listing.
@@ -100,24 +127,27 @@ class Chooser:
         The names are sorted, so that commands are carried out in the order of their arrival: the oldest file is the last name,
         which `pop` takes first.
         """
-        files: list[os.DirEntry[str]] = []
-        in_progress: dict[str, _AloneFile] = {}
+        arrivals: list[tuple[int, str]] = []
+        in_progress = _InProgress()
+        self._counts.clear()
         try:
             with os.scandir(self.path / "new") as entries:
                 for file in entries:
-                    if not is_in_progress(name := file.name):
-                        files.append(file)
-                    elif name in self._in_progress:
-                        in_progress[name] = self._in_progress[name]
+                    if is_in_progress(file.name):
+                        in_progress.add(file.name, self._in_progress, moment)
                     else:
-                        in_progress[name] = _AloneFile(None, moment.boot, moment, "is work in progress")
-            self.names = [name for _, name in sorted(map(_arrival, files), reverse=True)]
+                        arrivals.append(_arrival(file))
+                        _keep_oldest(arrivals, 2 * MOST_LISTED)
+            has_surplus = len(arrivals) + in_progress.number > self.rules.max_waiting
+            self._surplus = self._find_surplus() if has_surplus else set()
         except OSError as error:
             self.errors.add("new", "cannot read %s: %s", self.path / "new", error.strerror)
             self.has_failed = True
             if is_of_the_spool(error, f"{self.path}/new"):
                 self.trouble = f"no drop is taken: {self.path}/new cannot be read: {error.strerror}"
             return False
+        _keep_oldest(arrivals, MOST_LISTED)
+        self.names = [*self._surplus, *(name for _, name in sorted(arrivals, reverse=True))]
         self.has_failed = False
         self.trouble = None
         self._in_progress = in_progress
@@ -125,9 +155,22 @@ class Chooser:
         # Copied, since the deciding thread may add names meanwhile.
         for name in [name for name, boot in list(self._closed_at.items()) if moment.boot - boot >= WRITTEN_MS]:
             del self._closed_at[name]
-        self._counts.clear()
         self.owners.forget()
         return True
+
+    def _find_surplus(self) -> set[str]:
+        """Counts the work in progress of each owner. Returns the first files above the limit, which are rejected last."""
+        surplus: set[str] = set()
+        with os.scandir(self.path / "new") as entries:
+            for file in entries:
+                if not is_in_progress(file.name):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    uid = file.stat(follow_symlinks=False).st_uid
+                    self._counts[uid] += 1
+                    if self._counts[uid] > self.rules.max_waiting and len(surplus) < MOST_SURPLUS:
+                        surplus.add(file.name)
+        return surplus
 
     def choose(self, places: int, moment: Moment) -> list[Chosen]:
         """The next files to claim, as many as there are places, and not much more than BATCH_BYTES."""
@@ -141,7 +184,7 @@ class Chooser:
 
     def note_written(self, names: set[str], moment: Moment) -> None:
         """Remembers that the writers of these files have closed them. May be called from any thread."""
-        self._closed_at |= dict.fromkeys(names, moment.boot)
+        self._closed_at |= dict.fromkeys((name for name in names if not is_in_progress(name)), moment.boot)
 
     def _choose_file(self, name: str, moment: Moment) -> Chosen | None:
         """Decides about a file: returns it if it is to be claimed, None if it is left alone."""
@@ -150,6 +193,8 @@ class Chooser:
         try:
             status = os.lstat(path)
             entry = self.owners.entry(name, status)
+            if name in self._surplus:
+                return Chosen(entry, status.st_ctime_ns // 1_000_000, too_many(self.rules))
             look = _look_into(path, entry) if stat.S_ISREG(entry.mode) else Look(has_writer=False)
         except FileNotFoundError:
             self._alone.pop(name, None)
@@ -194,7 +239,7 @@ class Chooser:
     def warn(self, moment: Moment) -> None:
         """Logs each file once that has been left alone for an hour. Of many, it names the first."""
         number = 0
-        for name, file in chain(self._alone.items(), self._in_progress.items()):
+        for name, file in chain(self._alone.items(), self._in_progress.first.items()):
             if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
                 file.warned = True
                 number += 1
@@ -206,7 +251,7 @@ class Chooser:
     def count_left_alone(self) -> LeftAlone:
         first = islice(self._alone.items(), MOST_NAMED)
         drops = [WaitingDrop(name, file.why, file.since.wall) for name, file in first]
-        return LeftAlone(len(self._alone), len(self._in_progress), drops)
+        return LeftAlone(len(self._alone), self._in_progress.number, drops)
 
     def decision_times(self) -> Iterator[int]:
         """The boot instants at which the decisions about files change without an event."""
@@ -219,6 +264,13 @@ def _arrival(file: os.DirEntry[str]) -> tuple[int, str]:
         return file.stat(follow_symlinks=False).st_ctime_ns, file.name
     except FileNotFoundError:
         return 0, file.name
+
+
+def _keep_oldest(arrivals: list[tuple[int, str]], most: int) -> None:
+    """Removes the latest arrivals if there are more than this, down to MOST_LISTED."""
+    if len(arrivals) > most:
+        arrivals.sort()
+        del arrivals[MOST_LISTED:]
 
 
 def _look_into(path: str, entry: SpoolEntry) -> Look:
