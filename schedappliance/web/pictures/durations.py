@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from schedappliance.client.states import FAILED
+from schedappliance.client.states import FAILED, LIVE
 from schedappliance.diagnostics import counted
 from schedappliance.web.appliance.columns import RunRow
 from schedappliance.web.pictures.drawing import about, percent, shape, short
@@ -104,6 +104,7 @@ def _bar(
 
 
 def _caption(runs: Sequence[RunRow], times: Times) -> Markup:
-    return Markup('<figcaption class="row between muted">{}{}</figcaption>').format(
-        times.time(runs[0].due_ms), times.time(runs[-1].due_ms)
+    ended = [run.state for run in runs if run.state not in LIVE]
+    return Markup('<figcaption class="row between muted">{}<span>{} of {} succeeded</span>{}</figcaption>').format(
+        times.time(runs[0].due_ms), ended.count("succeeded"), len(ended), times.time(runs[-1].due_ms)
     )

@@ -294,6 +294,11 @@ def test_bars_are_as_high_as_their_runs_are_long() -> None:
     assert 'class="median"' in picture
 
 
+def test_the_share_of_successes_leaves_out_what_goes_on() -> None:
+    shown = [one("started", 4), one("failed", 3, 10_000), one("missed", 2), one("succeeded", 1, 5_000)]
+    assert "<span>1 of 3 succeeded</span>" in durations(shown, str, at_noon(), usual_ms=5_000)
+
+
 def test_one_long_run_does_not_hide_the_others() -> None:
     picture = durations([one("succeeded", 2, DAY), one("succeeded", 1, 5_000)], str, at_noon(), usual_ms=5_000)
     assert [height for _, height in bars(picture)] == [25.6, 128.0]
