@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
+# The mode of an output. The sticky bit, which means nothing for files, tells outputs from the files of others.
+MODE = 0o600 | stat.S_ISVTX
 # In /proc, the kernel appends this to the name of a removed file.
 _REMOVED = " (deleted)"
 # The middle of an output is freed only when it is longer than this, so that most outputs need no system call for it.
@@ -110,18 +112,20 @@ class Outputs:
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL
         try:
-            return os.open(self.checked_path(key), flags, 0o600)
+            return os.open(self.checked_path(key), flags, MODE)
         except FileExistsError:
             # The file is left from a start that failed, or from a run of a store that was restored since.
             self._set_aside(key)
         except FileNotFoundError:
             self.make()
-        return os.open(self.checked_path(key), flags, 0o600)
+        return os.open(self.checked_path(key), flags, MODE)
 
     def _set_aside(self, key: AttemptKey) -> None:
-        """Removes a file, or gives it another name if a process may still write to it. Raises OSError."""
+        """Removes a file, or gives it another name if a process may still write to it, or if it is no output. Raises OSError."""
         path = self.checked_path(key)
-        if not self._remove_unless_open(key):
+        if not _is_output(path):
+            os.rename(path, f"{path}.{os.lstat(path).st_ino}")  # noqa: PTH104
+        elif not self._remove_unless_open(key):
             other = key._replace(attempt=_ASIDE + os.lstat(path).st_ino)
             os.rename(path, self.path(other))  # noqa: PTH104
             self.aside.append((key, other))
@@ -272,7 +276,7 @@ class Outputs:
         return 0
 
     def remove_unknown(self, known: Collection[AttemptKey]) -> list[AttemptKey]:
-        """Removes the files of all other attempts, and nothing else.
+        """Removes the outputs of all other attempts, and nothing else. A file of somebody else may be named like a date.
 
         Returns those whose files a process still has open.
         """
@@ -280,7 +284,7 @@ class Outputs:
         held: list[AttemptKey] = []
         for path in self.directory.iterdir():
             name = _NAME.fullmatch(path.name)
-            if name and str(path) not in known_paths and not path.is_dir():
+            if name and str(path) not in known_paths and _is_output(path):
                 job, occurrence, attempt = map(int, name.groups())
                 held += self.retire([AttemptKey(RunKey(job, occurrence), attempt)])
         return held
@@ -299,6 +303,15 @@ def _status(path: str, inode: int | None) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode) or (inode is not None and status.st_ino != inode):
         raise OSError(errno.ESTALE, REPLACED, path)
     return status
+
+
+def _is_output(path: str | Path) -> bool:
+    """Whether a file was made as an output. False if it cannot be seen."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & stat.S_ISVTX)
 
 
 def unreadable_text(error: OSError) -> tuple[str, bytes]:

@@ -27,7 +27,7 @@ from schedappliance.edge.programs.accounts import Credentials
 from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.keeper_link import PARTS, KeeperLink
 from schedappliance.edge.programs.launcher import LOOK_UP_PATIENCE_MS, Launcher
-from schedappliance.edge.programs.outputs import Collector, Outputs
+from schedappliance.edge.programs.outputs import MODE, Collector, Outputs
 from schedappliance.edge.programs.start_failures import INVALID
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
@@ -447,6 +447,7 @@ def test_an_earlier_output_has_its_own_path_in_the_log(edge: Edge, caplog: pytes
     """The start that sets it aside fails, and the next start reports it."""
     edge.directory.mkdir(exist_ok=True)
     earlier = edge.directory / "1-1-1"
+    earlier.touch(MODE)
     with earlier.open("w"):
         edge.reason(edge.start("embedded \0"))
         edge.output("true")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ def test_a_hole_leaves_the_head_and_the_tail(tmp_path: Path, limit: int, more: i
     assert (path.stat().st_blocks < room) is (more > 0)
 
 
-KEY = AttemptKey(RunKey(1, 1), 1)
+KEY, OTHER = AttemptKey(RunKey(1, 1), 1), AttemptKey(RunKey(2, 1), 1)
 
 
 def part(outputs: Outputs, begin: int, inode: int | None = None) -> OutputPart:
@@ -66,11 +68,31 @@ def test_a_part_of_a_running_output_leaves_the_hole_out(tmp_path: Path, limit: i
 
 def test_only_files_of_attempts_are_removed(tmp_path: Path) -> None:
     """The directory may have been there before the store."""
-    others = {"notes.txt", "keeper.sock", "1-2", "1-2-3.txt"}
-    for name in ("1-1-1", "2-1-1", *others):
-        (tmp_path / name).touch()
-    assert Outputs(tmp_path).remove_unknown([KEY]) == []
+    others = {"notes.txt", "keeper.sock", "1-2", "1-2-3.txt", "2026-11-30", "2026-12-01", "2026-12-02"}
+    for name in ("notes.txt", "keeper.sock", "1-2", "1-2-3.txt", "2026-11-30"):
+        (tmp_path / name).touch(mode=0o600)
+    (tmp_path / "2026-12-01").mkdir()
+    (tmp_path / "2026-12-02").symlink_to("2-1-1")
+    outputs = Outputs(tmp_path)
+    for key in (KEY, OTHER):
+        os.close(outputs.open(key))
+    assert outputs.remove_unknown([KEY]) == []
     assert {path.name for path in tmp_path.iterdir()} == others | {"1-1-1"}
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, os.mkfifo])
+def test_a_file_of_somebody_else_that_has_the_name_of_an_output_is_kept(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    outputs = Outputs(tmp_path)
+    path = Path(outputs.path(KEY))
+    make(path)
+    inode = path.lstat().st_ino
+    os.close(outputs.open(KEY))
+    assert path.is_file() and path.lstat().st_ino != inode
+    assert (tmp_path / f"{path.name}.{inode}").lstat().st_ino == inode
+    assert outputs.remove_unknown([]) == []
+    assert [left.name for left in tmp_path.iterdir()] == [f"{path.name}.{inode}"]
 
 
 def test_a_part_of_a_file_that_is_not_the_programs_own(tmp_path: Path) -> None:
