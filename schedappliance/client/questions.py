@@ -61,7 +61,7 @@ class Question(Generic[T]):
 
     def answer(self, response: Message) -> T:
         """The answer in a response. Raises Error."""
-        if response["ok"] or (self.reads_failures and response["data"] is not None):
+        if response["ok"] or (self.reads_failures and response.get("data") is not None):
             return self.read(response["data"])
         raise error_in(response)
 

@@ -70,13 +70,8 @@ class Wire:
             message: Message = json.loads(line)
         except ValueError:
             raise Unavailable(self._is_foreign()) from None
-        if "event" in message:
-            return message
-        if not (message.keys() >= ALWAYS and message.keys() & ONE_OF):
+        if "event" not in message and not (message.keys() >= ALWAYS and message.keys() & ONE_OF):
             raise Unavailable(self._is_foreign())
-        if "output" not in message:
-            # A line that could not be read as a command has no data either.
-            message.setdefault("data", None)
         return message
 
     def _is_foreign(self) -> str:

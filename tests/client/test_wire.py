@@ -39,10 +39,3 @@ def test_messages_arrive_in_pieces() -> None:
     assert wire.message() is None
     wire.add(b'action": false, "data": 1}\n')
     assert wire.message() == {"ok": True, "transaction": False, "data": 1}
-
-
-def test_the_rejection_of_what_is_not_a_command_has_no_data() -> None:
-    wire = Wire(Path("/run/x.sock"))
-    wire.add(b'{"ok": false, "transaction": false, "error": "no"}\n{"ok": true, "transaction": false, "output": "1"}\n')
-    assert wire.message() == {"ok": False, "transaction": False, "error": "no", "data": None}
-    assert wire.message() == {"ok": True, "transaction": False, "output": "1"}

@@ -67,7 +67,7 @@ class Gateway:
         """The response to `json LINE`. Raises Unavailable."""
         async with self._connection(viewer) as session:
             session.set_timeout(PREVIEW_SECONDS if line.startswith("preview") else PATIENCE_SECONDS)
-            return await session.ask(f"json {line}")
+            return _with_data(await session.ask(f"json {line}"))
 
     async def ask_all(self, viewer: Viewer, lines: Sequence[str]) -> list[Message]:
         """The responses to each `json LINE`, for commands that change nothing. Raises Unavailable."""
@@ -76,7 +76,7 @@ class Gateway:
             async with self._connection(viewer) as session:
                 session.set_timeout(PATIENCE_SECONDS)
                 responses += await session.ask_together([f"json {line}" for line in lines[at : at + TOGETHER]])
-        return responses
+        return list(map(_with_data, responses))
 
     async def data(self, viewer: Viewer, line: str, reads_failures: bool = False) -> Any:
         """The data of the answer. `reads_failures`: also those of a failure, if it has some. Raises Error."""
@@ -181,3 +181,8 @@ class Gateway:
 def _close(connections: _Connections) -> None:
     while connections.idle:
         connections.idle.pop().close()
+
+
+def _with_data(response: Message) -> Message:
+    """The rejection of a line that could not be read as a command has no data either."""
+    return {"data": None} | response

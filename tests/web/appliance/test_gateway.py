@@ -15,7 +15,7 @@ import pytest
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock, ManualClock, SystemClock
 from schedappliance.web.access.viewer import Viewer
-from schedappliance.web.appliance.gateway import CONNECTIONS, FRESH_MS, TOGETHER, VIEWERS, Gateway
+from schedappliance.web.appliance.gateway import CONNECTIONS, FRESH_MS, TOGETHER, VIEWERS, Gateway, _with_data
 
 SYSTEM_CLOCK = SystemClock()
 ALICE, BOB, OWN = (Viewer(name, None, "socket") for name in ("alice", "bob", "own"))
@@ -309,3 +309,8 @@ def test_a_preview_may_take_longer_than_another_answer(directory: Path, monkeypa
             await gateway.data(OWN, "version")
 
     with_gateway(directory, check)
+
+
+def test_the_rejection_of_what_is_not_a_command_has_no_data() -> None:
+    assert _with_data({"ok": False, "error": "no"})["data"] is None
+    assert _with_data({"ok": True, "data": 1}) == {"ok": True, "data": 1}
