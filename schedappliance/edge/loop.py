@@ -174,7 +174,7 @@ class Loop:
         self._slept = 0.0
         # When the present round began, and how many rounds there were.
         self._woken = stopwatch()
-        self._rounds = count()
+        self.round = 0
         # The first two wake the loop for the core, the third for the alarms.
         self._wall, self._boot, self._alarm = wall_timer(), boot_timer(), boot_timer()
         self.alarms = Alarms(self._alarm.arm)
@@ -276,9 +276,10 @@ class Loop:
         self._unwatched.clear()
         ready = self._epoll.poll(0 if self.inbox.has_items else None)
         self._woken = stopwatch()
+        self.round += 1
         if len(ready) > 1:
             # The first device of a round has the most time for long work, so another one is first in each round.
-            first = next(self._rounds) % len(ready)
+            first = self.round % len(ready)
             ready = ready[first:] + ready[:first]
         for descriptor, events in ready:
             # An earlier call may have closed this descriptor, and its number may belong to another file by now.

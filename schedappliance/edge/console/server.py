@@ -15,8 +15,7 @@ Rule: it runs on the deciding thread and never blocks; a client that hangs or le
 #
 #   a client sends many lines        At most MAX_OUTSTANDING of them are read. The rest stays in its socket.
 #   a client reads no answers        Above MAX_ANSWERED bytes of answers, its next lines are not carried out.
-#   many clients read no answers     The bytes also count for their user, and for all clients. Example: 64 clients of user 1000
-#                                    with 256 KB each fill MAX_ANSWERED_OF_USER. Other users go on.
+#   many clients read no answers     The bytes also count for their user, and for all clients. Other users go on.
 #   then root asks for `summary`     Nobody may keep a trusted user out, so this line is *tried* without room. A short answer is
 #                                    sent. A long one is discarded, and the line waits for room (`is_long`).
 #   a turn has made enough answers   The core returns PutOff for the other lines: they come again in the next turn.
@@ -39,6 +38,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.console.events import Watchers
+from schedappliance.edge.console.fairness import Fairness
 from schedappliance.edge.console.listener import Acceptor, ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.threads import NO_THREAD, Offer
@@ -50,7 +50,6 @@ from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Alarm, Loop
-    from schedappliance.edge.threads import Inbox
     from schedappliance.engine.events import ConsoleEvent, Event
 
 # The most lines of one client that wait for an answer, and their most bytes. Further lines stay in the socket.
@@ -168,7 +167,7 @@ class _Connection:
         self.slots.append(slot)
         self.asked_bytes += len(slot.request.command)
 
-    def fill_with_answers(self, must_yield: Callable[[], bool]) -> bool:
+    def fill_with_answers(self, must_yield: Callable[[int, bool], bool]) -> bool:
         """Fills `unsent` from the answers that are ready, in order. Returns False if it stays empty. Raises OSError."""
         if not self.slots:
             return False
@@ -176,7 +175,7 @@ class _Connection:
         size = 0
         while size < CHUNK and self.slots and (answer := self.slots[0].answer) is not None:
             # CHUNK does not limit the time of pieces that are made now: the search of a long list gives empty ones.
-            if pieces and not isinstance(answer.output, str) and must_yield():
+            if not isinstance(answer.output, str) and must_yield(self.user.uid, bool(pieces)):
                 break
             slot = self.slots[0]
             if slot.in_transaction is not None:
@@ -208,9 +207,10 @@ class _Lines:
     """
 
     def __init__(
-        self, inbox: Inbox, has_room: Callable[[_Connection], bool], is_trusted: Callable[[_Connection], bool]
+        self, loop: Loop, has_room: Callable[[_Connection], bool], is_trusted: Callable[[_Connection], bool]
     ) -> None:
-        self._inbox = inbox
+        self._inbox = loop.inbox
+        self.fairness = Fairness(loop)
         self._has_room = has_room
         self._is_trusted = is_trusted
         self._is_offered = False
@@ -254,14 +254,14 @@ class _Lines:
         """The lines for one turn, at most `limit`.
 
         A turn may put off all lines but the first one. So the first place is given fairly: to present and departed clients
-        alternately, and among the present ones to the client whose last reply is the oldest.
+        alternately, and among the present ones to the user whose last reply is the oldest.
         """
         self._is_offered = False
         self._is_turn_of_departed = not self._is_turn_of_departed
         events: list[Event] = []
         if self._is_turn_of_departed:
             self._take_departed(events, limit)
-        for connection in sorted(filter(self._may_ask, self._clients), key=lambda client: client.last_reply):
+        for connection in self.fairness.in_order(filter(self._may_ask, self._clients)):
             self._take_from(connection, events, limit)
         self._take_departed(events, limit)
         self.offer()
@@ -307,8 +307,7 @@ class ConsoleServer:
     _connections: set[_Connection] = field(default_factory=set)
     # The requests that the core has not answered, by their numbers.
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
-    # For connections, requests and replies.
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))  # Of connections, requests and replies.
     # The users that were looked up, and the number of clients of each user.
     _users: dict[int, User] = field(default_factory=dict)
     _clients: Counter[int] = field(default_factory=Counter)
@@ -319,7 +318,7 @@ class ConsoleServer:
     def __post_init__(self) -> None:
         self.watchers = Watchers(self.loop, self._send)
         self._acceptor = Acceptor(self.listener, self.loop, self.log, self._why_full, self._welcome)
-        self._lines = _Lines(self.loop.inbox, self._has_room, self._is_trusted)
+        self._lines = _Lines(self.loop, self._has_room, self._is_trusted)
 
     def open(self) -> None:
         self._acceptor.open()
@@ -444,9 +443,9 @@ class ConsoleServer:
         if answer.events_after is not None:
             answer = self._begin_watch(connection, slot, answer, answer.events_after)
         slot.answer = answer
-        slot.in_transaction = effect.in_transaction
-        slot.size = effect.size
+        slot.in_transaction, slot.size = effect.in_transaction, effect.size
         connection.last_reply = next(self._numbers)
+        self._lines.fairness.note_reply(connection.user.uid)
         connection.answered_bytes += slot.size
         self._send(connection)
 
@@ -502,7 +501,9 @@ class ConsoleServer:
 
     def _fill(self, connection: _Connection) -> bool:
         """Fills `unsent` with answers, also to lines that had no room before, or with events. Returns False if there are none."""
-        is_filled = connection.fill_with_answers(self.loop.must_yield) or self._read_waiting_lines(connection)
+        is_filled = connection.fill_with_answers(self._lines.fairness.must_yield) or self._read_waiting_lines(
+            connection
+        )
         return is_filled or self._fill_with_events(connection)
 
     def _read_waiting_lines(self, connection: _Connection) -> bool:
@@ -510,7 +511,7 @@ class ConsoleServer:
         if connection.reader.is_empty or connection.room <= 0:
             return False
         self._read_requests(connection)
-        return connection.fill_with_answers(self.loop.must_yield)
+        return connection.fill_with_answers(self._lines.fairness.must_yield)
 
     def _settle(self, connection: _Connection) -> None:
         """Ends a client that is done. For any other, watches its socket for what is needed next."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -298,6 +299,61 @@ def test_a_list_is_made_in_rounds_so_that_other_clients_have_their_turn(
     other.send("b")
     assert other.socket.recv(10) == b"x" * 10
     assert listing.read(200) == []
+
+
+def test_users_get_time_and_not_their_clients(
+    served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 240 clients of one user with a long search each kept root waiting for seconds: each made a piece in each round."""
+    monkeypatch.setattr(served.loop, "must_yield", lambda: True)
+    many = [clients() for _ in range(5)]
+    served.events()
+    made: list[tuple[int, int]] = []
+
+    def rows(uid: int) -> Iterator[str]:
+        for _ in range(20):
+            made.append((served.loop.round, uid))
+            yield ""
+
+    def search(client: Client, uid: int) -> None:
+        client.socket.sendall(b"a\n")
+        (line,) = served.lines()
+        served.console.reply(Reply(line.reply_to, Answer(rows(uid)), False, 0))
+
+    for client in many:
+        search(client, 1001)
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    other = clients()
+    served.events()
+    search(other, 1002)
+    while len(made) < 120:
+        served.turn()
+    per_round = Counter(made)
+    assert set(per_round.values()) == {1}
+    assert len([uid for _, uid in made[-80:] if uid == 1002]) <= 20
+    last = max(number for number, uid in made if uid == 1002)
+    assert last < max(number for number, uid in made if uid == 1001), "the only client of the other user is done first"
+
+
+def test_lines_are_taken_from_one_client_of_each_user_at_a_time(
+    served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1001)
+    many = [clients() for _ in range(3)]
+    served.events()
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    other = clients()
+    served.events()
+    for _ in range(2):
+        for number, client in enumerate([*many, other]):
+            client.socket.sendall(f"{number}\n{number}\n".encode())
+        lines = served.lines()
+        arrived = [line.line for line in lines]
+        assert sorted(arrived) == sorted("00112233")
+        assert arrived.index("3") <= 2, "the other user has the first or the second client"
+        for line in lines:
+            served.answer(line, "ok")
+    assert arrived[:2] == ["3", "3"], "the last reply to the other user is older"
 
 
 def test_the_answers_of_a_long_turn_are_sent_at_once(
