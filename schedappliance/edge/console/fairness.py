@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from schedappliance.engine.rotation import Rotation
-
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
     from schedappliance.engine.records import User
@@ -31,13 +29,9 @@ class Fairness:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._rotation = Rotation()
         # The users for whom a piece was made in this round, after it had lasted for some time.
         self._round = 0
         self._served: set[int] = set()
-
-    def note_reply(self, uid: int) -> None:
-        self._rotation.take(uid)
 
     def in_order(self, clients: Iterable[Client]) -> list[Client]:
         """The clients in the order in which their lines are taken: first one of each user, then the second ones.
@@ -47,8 +41,8 @@ class Fairness:
         of_user: dict[int, list[Client]] = {}
         for client in sorted(clients, key=lambda client: client.last_reply):
             of_user.setdefault(client.user.uid, []).append(client)
-        users = sorted(of_user, key=self._rotation.last)
-        rounds = zip_longest(*(of_user[uid] for uid in users))
+        users = sorted(of_user.values(), key=lambda clients: clients[-1].last_reply)
+        rounds = zip_longest(*users)
         return [client for client in chain.from_iterable(rounds) if client is not None]
 
     def must_yield(self, uid: int, has_piece: bool) -> bool:

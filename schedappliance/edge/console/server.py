@@ -261,7 +261,8 @@ class _Lines:
         events: list[Event] = []
         if self._is_turn_of_departed:
             self._take_departed(events, limit)
-        for connection in self.fairness.in_order(filter(self._may_ask, self._clients)):
+        clients = list(filter(self._may_ask, self._clients))
+        for connection in self.fairness.in_order(clients) if len(clients) > 1 else clients:
             self._take_from(connection, events, limit)
         self._take_departed(events, limit)
         self.offer()
@@ -445,7 +446,6 @@ class ConsoleServer:
         slot.answer = answer
         slot.in_transaction, slot.size = effect.in_transaction, effect.size
         connection.last_reply = next(self._numbers)
-        self._lines.fairness.note_reply(connection.user.uid)
         connection.answered_bytes += slot.size
         self._send(connection)
 
