@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_uid
+from schedappliance.edge.own_directory import OwnDirectory
 from schedappliance.kinds import FREE_ROOM, FULL, uncreatable
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
@@ -56,7 +57,8 @@ class ListeningSocket:
         key: str = "console.listen",
         waits: bool = False,
     ) -> None:
-        self.path, self._key, self._makes_directory = path, key, makes_directory
+        self.path, self._key = path, key
+        self._above = None if makes_directory else OwnDirectory(path.parent)
         self._mode, self._group = mode, group
         self._lock = _lock_socket(path, key)
         self.is_listening = False
@@ -91,8 +93,10 @@ class ListeningSocket:
 
         If this fails, the old `socket` stays open and in use. If it succeeds, the caller closes the old one.
         """
-        if self._makes_directory:
+        if self._above is None:
             _make_directory(self.path.parent)
+        elif self._above.is_other():
+            raise Unusable(f"another directory has the name {self._above.path} now", "move the old one back")
         if not is_in_place(self._lock, Path(f"{self.path}.lock")):
             lock = _lock_socket(self.path, self._key)
             os.close(self._lock)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from schedappliance.edge import linux
+from schedappliance.edge.own_directory import OwnDirectory
 from schedappliance.engine.events import OutputEmptied, OutputRead, OutputUnreadable, ProgramEnded
 from schedappliance.engine.output_parts import NOTHING, OutputPart, cut, left_out
 from schedappliance.engine.records import AttemptKey, RunKey
@@ -78,9 +79,11 @@ class Outputs:
 
     directory: Path
     aside: list[tuple[AttemptKey, AttemptKey]] = field(default_factory=list)
+    _above: OwnDirectory = field(init=False)
 
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
+        self._above = OwnDirectory(self.directory.parent)
 
     def path(self, key: AttemptKey) -> str:
         # Not a Path: creating one takes longer than opening the file.
@@ -132,6 +135,7 @@ class Outputs:
 
     def make(self) -> bool:
         """Makes the directory if it is missing; returns whether it was. Raises OSError if it cannot be used."""
+        self._above.check()
         try:
             self.directory.mkdir(mode=0o700)
             return True

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.loop import AUDIT_MS
+from schedappliance.edge.own_directory import OwnDirectory
 from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import (
     folder_problem,
@@ -75,8 +76,9 @@ class Spool:
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
-    # The status of the spool's directory at the start, which a new one gets too.
+    # The status of the spool's directory at the start, which a new one gets too, and the directory above.
     _first_status: os.stat_result | None = None
+    _above: OwnDirectory = field(init=False)
     _is_making: bool = False
     # Why the last audit could not make missing directories again; None if it could, or none was missing.
     _why_not_mended: str | None = None
@@ -99,6 +101,7 @@ class Spool:
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
         self._first_status = self.settings.path.stat()
+        self._above = OwnDirectory(self.settings.path.parent)
 
     @property
     def has_its_lock(self) -> bool:
@@ -173,6 +176,7 @@ class Spool:
             return None
         self._is_making = True
         try:
+            self._above.check()
             if missing == [self.settings.path]:
                 lock, self._lock = self._lock, make_spool_again(self.settings.path, self._first_status)
                 if lock is not None:
