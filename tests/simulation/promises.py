@@ -171,8 +171,15 @@ def _later_words(view: View, line: str) -> Iterator[str]:
 
 
 def rejected_lines_are_not_carried_out(view: View, line: str, answer: Answer) -> Iterator[str]:
+    """An answer with an error and the id of a run is no rejection: the run was claimed at once, and has failed."""
     command = made_by(line)
-    if command and not answer.ok and view.past.made[command] and not line.startswith(WAIT):
+    if command is None or answer.ok or line.startswith(WAIT):
+        return
+    if isinstance(answer.output, str) and answer.output:
+        state = view.past.claimed.get(RunKey(number_of(answer.output), 1))
+        if state is None or state in LIVE or state == RunState.SUCCEEDED:
+            yield f"`{line}` was answered {answer}, its run is {state}"
+    elif view.past.made[command]:
         yield f"`{line}` was rejected, but made a job: {answer.error}"
 
 

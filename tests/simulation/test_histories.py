@@ -77,6 +77,10 @@ FOUND_WITH_CALENDARS: dict[tuple[int, int], str] = {
         280707598,
         30,
     ): "(of this checker) a hold was released by a line that was stored alone, after the runs that were due",
+    (
+        920002,
+        30,
+    ): "(of this checker) a run that was claimed during a hold failed at once, and that was taken for a rejection",
     (157559389, 1): "(of this checker) a job was judged by zone data that arrived after it, in the same turn",
 }
 # A seed that finds a mistake soon, unless the first one does. It is tried first: a history in which nothing is found

@@ -291,6 +291,17 @@ def test_a_rejected_line_that_is_carried_out_is_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "is_well"), [("failed", True), ("succeeded", False), ("queued", False), (None, False)]
+)
+def test_an_error_about_a_run_that_has_not_failed_is_found(state: str | None, is_well: bool) -> None:
+    """During a hold, a run is claimed at once, and fails at once if an option is not set."""
+    seen = view(JOB)
+    seen.past.claimed |= {KEY: state} if state else {}
+    answer = Answer("example.com-000000001/1", error="run example.com-000000001/1 failed: option `pace` is not set")
+    assert bool(list(promises.rejected_lines_are_not_carried_out(seen, "run q m1", answer))) != is_well
+
+
+@pytest.mark.parametrize(
     ("stored", "jobs", "accepted", "result", "is_well"),
     [
         (True, 1, True, "{}", True),
