@@ -13,7 +13,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
-from schedappliance.store.files import BESIDE, size_limit
+from schedappliance.store.files import BESIDE, INDEX, JOURNAL, LOG, size_limit
 from schedappliance.store.opening import unopenable
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
@@ -141,9 +141,10 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
         remedy = size_limit(beside) or "name a file in a directory with room"
         raise Unusable(f"cannot write {target}: {error.strerror}", remedy) from error
     finally:
-        # It may be missing, or its disk may be read-only.
-        with suppress(OSError):
-            beside.unlink()
+        # They may be missing, or their disk may be read-only.
+        for end in ("", LOG, INDEX, JOURNAL):
+            with suppress(OSError):
+                beside.with_name(f"{beside.name}{end}").unlink()
 
 
 def _number_of_write(error: sqlite3.Error, beside: Path) -> int | None:

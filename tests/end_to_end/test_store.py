@@ -338,6 +338,25 @@ def test_a_read_only_disk_is_reported_in_one_line(daemon: Daemon, read_only_disk
     assert daemon.store("check", read_only_disk / "sched.db").stdout == f"{read_only_disk}/sched.db: ok\n"
 
 
+def test_a_backup_that_fails_leaves_no_file(daemon: Daemon) -> None:
+    """On a disk that is full before the copy is whole. SQLite makes a journal only for a copy of some size."""
+    daemon.start()
+    for _ in range(40):
+        daemon.say(f"sched in 900 config set message_expiration {'9' * 60_000}")
+    place = daemon.root / "full"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount: {done.stderr.strip()}")
+    try:
+        backup = daemon.store("backup", place / "backup.db")
+        assert backup.returncode == 78 and f"cannot write {place}/backup.db: No space left" in backup.stderr
+        assert list(place.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 TOO_LONG = "x" * 300
 
 
