@@ -30,7 +30,7 @@ CHUNK = b"x" * 65_536
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the viewer and the length of the body; `/stream` never ends."""
+    """Answers with the viewer and the length of the body; `/stream` never ends, and `?silent` gets no answer."""
     if scope["type"] == "lifespan":
         for kind in ("startup", "shutdown"):
             await receive()
@@ -45,6 +45,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             # As any real stream, this one leaves time for others.
             await asyncio.wait([ended], timeout=0)
         print(f"the stream ended after {number} chunks", flush=True)
+        return
+    if scope["query_string"] == b"silent":
+        await _end(receive)
         return
     body = b""
     while (message := await receive())["type"] == "http.request":
@@ -84,8 +87,12 @@ class Page:
             connection.settimeout(PATIENCE_SECONDS)
             connection.connect(self.place)
             return connection
+        return self.connect_from("127.0.0.1")
+
+    def connect_from(self, address: str) -> socket.socket:
+        """Connects over TCP from an address of this machine."""
         host, _, port = self.place.rpartition(":")
-        return socket.create_connection((host, int(port)), PATIENCE_SECONDS)
+        return socket.create_connection((host, int(port)), PATIENCE_SECONDS, (address, 0))
 
     def ask(self, *lines: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """Sends a request whose head has these lines. Returns status, headers and body of the answer."""

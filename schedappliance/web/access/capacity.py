@@ -9,7 +9,7 @@ SHARE = 4
 
 
 class Capacity:
-    """Room for a number of requests. An owner is the name of a viewer, or what everybody may ask for without a name."""
+    """Room for a number of requests. An owner is a viewer, or the other end of a connection without a viewer."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -89,7 +89,8 @@ class Guard:
     def _take_capacity(self, scope: Scope, after: ExitStack) -> None:
         """Counts the request until it ends. Raises Refused."""
         viewer: Viewer | None = scope.get("state", {}).get("viewer")
-        owner = viewer.name if viewer else scope["path"]
+        # What everybody may ask for is counted for the other end, so that nobody asks for it in the place of all others.
+        owner = viewer.name if viewer else f"{scope['path']} {scope.get(PEER, Peer()).owner}"
         if not self._capacity.take(owner):
             sentence = "Too many requests are carried out at once. Close some tabs, or try again later."
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests", sentence)

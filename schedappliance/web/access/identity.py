@@ -18,10 +18,20 @@ LONGEST_NAME = 256
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection. `uid`: of the process that connected to a Unix socket; None: the connection is TCP."""
+    """The other end of a connection.
+
+    `uid`: of the process that connected to a Unix socket; None: the connection is TCP, and `address` is that of its other
+    end, empty if it is not known.
+    """
 
     uid: int | None = None
     is_loopback: bool = False
+    address: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Who answers for the connection, before a request has said more."""
+        return self.address if self.uid is None else f"uid {self.uid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,34 @@ def _is_over(connection: socket.socket) -> bool:
         while connection.recv(65_536):
             pass
     return True
+
+
+@contextlib.contextmanager
+def _asked_by_nobody(running: Page, number: int, line: str) -> Iterator[None]:
+    """Another user holds so many connections. On each he has asked completely for what has no end."""
+    done, ready = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.close(done[1])
+            os.setgroups([])
+            os.setgid(NOBODY.pw_gid)
+            os.setuid(NOBODY.pw_uid)
+            held = [running.connect() for _ in range(number)]
+            for connection in held:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall("\r\n".join([line, GET[1], "", ""]).encode())
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+        finally:
+            os._exit(0)
+    os.close(ready[1])
+    try:
+        assert os.read(ready[0], 1)
+        yield
+    finally:
+        for descriptor in (done[1], done[0], ready[0]):
+            os.close(descriptor)
+        os.waitpid(child, 0)
 
 
 def _as_nobody(running: Page, *lines: str) -> tuple[int, bytes]:
@@ -193,6 +222,46 @@ def test_connections_on_which_nothing_is_asked_make_room(tmp_path: Path) -> None
         assert all(map(_is_over, held))
         for connection in (*held, *waiting):
             connection.close()
+
+
+@needs_root
+@pytest.mark.parametrize("line", ["GET /?silent HTTP/1.1", "GET / HT", "GET /stream HTTP/1.1"])
+def test_the_user_with_the_most_connections_makes_room_for_others(public_path: Path, line: str) -> None:
+    most = partial(page, MOST_CONNECTIONS=20, MOST_WAITING=10, MOST_REQUESTS=200, HEAD_SECONDS=3600)
+    with (
+        most(public_path, "listen: web.sock, mode: 0666", UNREAD_SECONDS=3600) as running,
+        running.connect() as waiting,
+        running.connect() as asked,
+    ):
+        asked.sendall("\r\n".join(["GET /stream HTTP/1.1", GET[1], "", ""]).encode())
+        with _asked_by_nobody(running, 40, line):
+            assert [running.ask(*GET)[0] for _ in range(5)] == [200] * 5
+            assert running.ask("GET /healthz HTTP/1.1", GET[1])[0] == 200
+            waiting.sendall("\r\n".join([*GET, "Connection: close", "", ""]).encode())
+            assert read_answer(waiting)[0] == 200, "it has waited longest, but its user has few connections"
+            assert asked.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@needs_root
+def test_health_is_answered_although_another_user_asks_for_it_all_the_time(public_path: Path) -> None:
+    with (
+        page(public_path, "listen: web.sock, mode: 0666", MOST_REQUESTS=8) as running,
+        _asked_by_nobody(running, 8, "GET /healthz?silent HTTP/1.1"),
+    ):
+        assert _as_nobody(running, "GET /healthz HTTP/1.1", GET[1])[0] == 503
+        assert running.ask("GET /healthz HTTP/1.1", GET[1])[0] == 200
+
+
+def test_over_tcp_the_address_with_the_most_connections_makes_room(tmp_path: Path) -> None:
+    with (
+        page(tmp_path, "mode: 0660", MOST_CONNECTIONS=20, MOST_REQUESTS=8) as running,
+        contextlib.ExitStack() as held,
+    ):
+        for _ in range(40):
+            connection = held.enter_context(running.connect_from("127.0.0.2"))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"GET /healthz?silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert running.ask("GET /healthz HTTP/1.1", GET[1])[0] == 200
 
 
 def test_a_body_that_does_not_arrive_ends_the_connection(by_socket: Page) -> None:
