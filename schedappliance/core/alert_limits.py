@@ -11,7 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from schedappliance.core.alerts import end_delivery
-from schedappliance.core.runs import call_off
+from schedappliance.core.runs import call_off, turn_of_alert
 from schedappliance.engine.incidents import left_out, summary
 from schedappliance.engine.reasons import TOO_MANY_ALERTS
 from schedappliance.engine.records import NO_UID, RunKey
@@ -47,6 +47,7 @@ def _limit(state: State, notify: str) -> None:
         return
     for job, uid in leaving.items():
         incidents.move_events(job, uid, heir)
+    state.queue.change_turn(RunKey(heir, 1), turn_of_alert(state, heir))
     events = [event for job in leaving for event in incidents.events(job)]
     if (others := incidents.take_left_out(heir)) is not None:
         events.append(others)

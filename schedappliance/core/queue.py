@@ -1,7 +1,8 @@
 """The waiting runs, by the cause of the wait: no free place, their program's limit, an earlier run, an instant, a user look-up.
 
 Runs of trusted users (root and the user of the appliance) and of guests (all others) wait for a place in two lanes, since
-some places are kept for trusted users. Guests take turns. Where runs wait for the limit of their program, all users do.
+some places are kept for trusted users. Guests take turns. Where runs wait for the limit of their program, all users do; there
+the delivery of an alert takes the turn of the user whose runs the alert is about.
 
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else. A turn that fails
 undoes its changes.
@@ -9,7 +10,7 @@ undoes its changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import chain
@@ -22,12 +23,32 @@ Where = Literal["ready", "guests", "limited", "blocked", "delayed", "unidentifie
 
 
 class Waiter(NamedTuple):
-    """A run that waits. `sequence`: the order of the claims. `guest`: the uid of its user; None for a trusted user."""
+    """A run that waits. `sequence`: the order of the claims. `guest`: the uid of its user; None for a trusted user.
+
+    `alert_turn`: whose turn the delivery of an alert takes, see `turn_about`; None for any other run.
+    """
 
     sequence: int
     key: RunKey
     program: str
     guest: int | None = None
+    alert_turn: int | None = None
+
+    @property
+    def turn(self) -> int | None:
+        """The user whose turn it takes."""
+        return self.guest if self.alert_turn is None else self.alert_turn
+
+
+# The turn of alerts that are about runs of trusted users. It comes before all others. No guest has this uid.
+FIRST = 0
+
+
+def turn_about(users: Sequence[int], trusted: Set[int]) -> int | None:
+    """Whose turn the delivery of an alert takes, if it is about runs of these users; None if it is about none."""
+    if not users:
+        return None
+    return FIRST if trusted & set(users) else users[0]
 
 
 class LaneName(NamedTuple):
@@ -63,10 +84,10 @@ class Delayed(NamedTuple):
 
 
 class Behind(NamedTuple):
-    """The run waits behind `number` other runs of its lane."""
+    """The run waits behind `number` other runs. None: nobody can tell behind how many."""
 
     where: Where
-    number: int
+    number: int | None
     program: str
 
 
@@ -116,7 +137,7 @@ class Lane:
 
 
 class SharedLane:
-    """A lane whose users take turns. The runs of one user keep their order."""
+    """A lane whose users take turns, after all that is FIRST. The runs of one user keep their order."""
 
     def __init__(self, rotation: Rotation) -> None:
         self._rotation = rotation
@@ -130,10 +151,10 @@ class SharedLane:
         return chain.from_iterable(self._lanes.values())
 
     def add(self, position: Position) -> None:
-        guest = position.waiter.guest
-        if guest not in self._lanes:
-            self._lanes[guest] = Lane()
-        self._lanes[guest].add(position)
+        user = position.waiter.turn
+        if user not in self._lanes:
+            self._lanes[user] = Lane()
+        self._lanes[user].add(position)
         self._number += 1
 
     def first(self) -> Position:
@@ -141,36 +162,44 @@ class SharedLane:
         return self._lanes[self._next()].first()
 
     def pop(self) -> Position:
-        guest = self._next()
-        self._rotation.take(guest)
-        position = self._lanes[guest].pop()
-        self._leave(guest)
+        user = self._next()
+        if user != FIRST:
+            self._rotation.take(user)
+        position = self._lanes[user].pop()
+        self._leave(user)
         return position
 
     def remove(self, position: Position) -> None:
-        self._lanes[position.waiter.guest].remove(position)
-        self._leave(position.waiter.guest)
+        user = position.waiter.turn
+        self._lanes[user].remove(position)
+        self._leave(user)
 
     def before(self, position: Position) -> int:
         """How many positions come before this one, if no further ones enter."""
-        guest = position.waiter.guest
-        earlier = self._lanes[guest].before(position)
-        own = self._rotation.last(guest), self._lanes[guest].first()
+        user = position.waiter.turn
+        earlier = self._lanes[user].before(position)
+        if user == FIRST:
+            return earlier
+        own = self._order(user)
         return earlier + sum(
-            min(len(lane), earlier + ((self._rotation.last(other), lane.first()) < own))
+            len(lane) if other == FIRST else min(len(lane), earlier + (self._order(other) < own))
             for other, lane in self._lanes.items()
-            if other != guest
+            if other != user
         )
 
     def _next(self) -> int | None:
         if len(self._lanes) == 1:
             return next(iter(self._lanes))
-        return min(self._lanes, key=lambda guest: (self._rotation.last(guest), self._lanes[guest].first()))
+        return FIRST if FIRST in self._lanes else min(self._lanes, key=self._order)
 
-    def _leave(self, guest: int | None) -> None:
+    def _order(self, user: int | None) -> tuple[int, Position]:
+        """The user with the least one is next."""
+        return self._rotation.last(user), self._lanes[user].first()
+
+    def _leave(self, user: int | None) -> None:
         self._number -= 1
-        if not self._lanes[guest]:
-            del self._lanes[guest]
+        if not self._lanes[user]:
+            del self._lanes[user]
 
 
 @dataclass(slots=True)
@@ -270,9 +299,12 @@ class WaitingRuns:
         position = self._positions.get(key.job, {}).get(key)
         if position is None:
             return Behind("ready", 0, "")
-        if position.lane is DELAYED:
+        where = position.lane.where
+        if where == "delayed":
             return Delayed(position.not_before)
-        return Behind(position.lane.where, self.lanes[position.lane].before(position), position.waiter.program)
+        # Where two lanes wait for the same places, what each of them has does not tell how many go first.
+        are_two = where in ("ready", "guests") and READY in self.lanes and GUESTS in self.lanes
+        return Behind(where, None if are_two else self.lanes[position.lane].before(position), position.waiter.program)
 
     def next_attempt(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""
@@ -338,6 +370,14 @@ class WaitingRuns:
         """Removes a run. Returns False if it does not wait."""
         position = self._positions.get(key.job, {}).get(key)
         return bool(self._remove([] if position is None else [position]))
+
+    def change_turn(self, key: RunKey, turn: int | None) -> None:
+        """Gives the delivery of an alert the turn of another user, if it waits."""
+        position = self._positions.get(key.job, {}).get(key)
+        if position is not None and position.waiter.alert_turn != turn:
+            self._take_out(position)
+            self.changes.append((position, False))
+            self._enter(position._replace(waiter=position.waiter._replace(alert_turn=turn)))
 
     def _remove(self, removed: Iterable[Position]) -> list[RunKey]:
         positions = sorted(removed, key=lambda position: position.waiter)

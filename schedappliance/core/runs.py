@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
-from schedappliance.core.queue import Waiter
+from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
 from schedappliance.diagnostics import counted
 from schedappliance.engine.attempts import (
@@ -106,10 +106,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         return
     if may_start and _has_room(state, command.words[0], state.guest(job.user)):
         first = AttemptKey(key, FIRST_ATTEMPT)
-        # Only such jobs deliver alerts; see `_add_alert` in alerts.py.
-        may_deliver = job.kind == "run" and job.origin == "stanza"
         # Before the rows: what it reads writes the deferred rows, and the row of a run must come before its attempt.
-        effect = _start_program(state, first, due_ms, launch, job.on_failure_of, may_deliver)
+        effect = _start_program(state, first, due_ms, launch, job.on_failure_of, _may_deliver(job))
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(job, key, RunState.STARTED)
         _launch(state, launch.program, effect, job.user, waited_ms=0)
@@ -151,13 +149,24 @@ def _queue(
     why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     sequence = state.store.runs.add(job, run, state.moment.wall)
-    waiter = Waiter(sequence, key, command.words[0], state.guest(job.user))
+    turn = turn_of_alert(state, job.number) if _may_deliver(job) else None
+    waiter = Waiter(sequence, key, command.words[0], state.guest(job.user), turn)
     state.note_claim(job, key, RunState.QUEUED)
     # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
     if admission is Admission.START or state.live.of_job(job.number) == 1:
         state.queue.add(waiter)
     else:
         state.queue.block(waiter)
+
+
+def _may_deliver(job: Job) -> bool:
+    """Whether the job may deliver an alert: only such jobs do; see `_add_alert` in alerts.py."""
+    return job.kind == "run" and job.origin == "stanza"
+
+
+def turn_of_alert(state: State, job: int) -> int | None:
+    """Whose turn the delivery of an alert takes; None if the job delivers none."""
+    return turn_about(state.store.incidents.users(job), state.status.trusted)
 
 
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
@@ -456,7 +465,8 @@ def _metrics_result(state: RunState, cause: Cause, began: bool) -> str:
 
 def _queue_again(state: State, running: Running, again: Again, is_logged: bool) -> None:
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
-    waiter = Waiter(sequence, running.key.run, running.program, running.guest)
+    turn = turn_of_alert(state, running.key.run.job)
+    waiter = Waiter(sequence, running.key.run, running.program, running.guest, turn)
     state.queue.delay(state.moment.boot + again.delay_ms, waiter)
     level = "warning" if is_logged else "debug"
     key = running.key.run

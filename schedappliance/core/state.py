@@ -36,7 +36,7 @@ from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Questions, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
-from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
+from schedappliance.core.queue import Delayed, Waiter, WaitingRuns, turn_about
 from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
@@ -544,15 +544,14 @@ class State:
         self.status = replace(self.status, last_hold=last, hold=last if lasts else None)
 
     def read_queue(self, busy: set[int]) -> None:
-        """Reads the waiting runs from their rows.
-
-        Runs of a job in `busy` wait for it, unless their program is parallel.
-        """
+        """Reads the waiting runs from their rows. Those of a job in `busy` wait for it, unless their program is parallel."""
         known = self.queue.delays()
+        alerts, trusted = self.store.incidents.all_users(), self.status.trusted
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
-            waiter = Waiter(run.sequence, run.key, name, None if run.uid in self.status.trusted else run.uid)
+            turn = turn_about(alerts.get(run.key.job, ()), trusted)
+            waiter = Waiter(run.sequence, run.key, name, None if run.uid in trusted else run.uid, turn)
             if run.retry_at_ms is not None:
                 # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)

@@ -114,20 +114,20 @@ def not_before(recorded: str, time: str) -> Reason:
     return Reason(f"{recorded} at {time}")
 
 
-def no_place(running: int, before: int) -> Reason:
+def no_place(running: int, before: int | None) -> Reason:
     return Reason(f"{NO_PLACE}: as many programs run as `max_running` in `sched` allows ({running}){_others(before)}")
 
 
-def kept_places(reserve: int, before: int) -> Reason:
+def kept_places(reserve: int, before: int | None) -> Reason:
     places = "the last place is" if reserve == 1 else f"the last {reserve} places are"
     return Reason(f"{NO_PLACE}: {places} kept for root and the user of the appliance{_others(before)}")
 
 
-def no_place_for(program: str, running: int, before: int) -> Reason:
+def no_place_for(program: str, running: int, before: int | None) -> Reason:
     return Reason(f"{NO_PLACE}: as many runs of `{program}` as its `max_running` allows ({running}){_others(before)}")
 
 
-def _others(before: int) -> str:
+def _others(before: int | None) -> str:
     return f"; {before} wait before it" if before else ""
 
 

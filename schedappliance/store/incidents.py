@@ -156,6 +156,17 @@ class Incidents(Table):
         """How many alerts are not delivered yet."""
         return int(self._database.row(self._sql["count_alerts"])[0])
 
+    def users(self, job: int) -> list[int]:
+        """The users of the runs that the alert of a job is about, that of its first event first; none for any other job."""
+        return [uid for (uid,) in self._database.rows(self._sql["users_of_alert"], (job,))]
+
+    def all_users(self) -> dict[int, list[int]]:
+        """The same of all alerts, by job."""
+        users: dict[int, list[int]] = {}
+        for job, uid in self._database.rows(self._sql["users_of_alerts"]):
+            users.setdefault(job, []).append(uid)
+        return users
+
     def is_alert(self, job: int) -> bool:
         return self._database.row(self._sql["is_alert"], (job,)) is not None
 

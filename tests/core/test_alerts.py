@@ -786,6 +786,7 @@ def test_a_degraded_appliance_tells_when_it_can(appliance: Appliance) -> None:
             "waiting_alerts",
             "move_events",
             "move_deliveries",
+            "users_of_alert",
             "left_out",
             "delete_event",
             "page_of_incidents",

@@ -8,9 +8,13 @@ import pytest
 
 from schedappliance.core import alert_limits
 from schedappliance.engine.effects import Happened
-from tests.core.test_alerts import S, deliveries, due, end_all, files, first, told, use
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
+from tests.core.test_alerts import S, deliveries, due, end_all, files, first, text_of, told, use
 from tests.support.core import MINUTE, SECOND, Appliance, ended, some
 
+GUEST, OTHER = User(2000, "guest"), User(2001, "other")
+EACH = 'jobs = ".*" incidents = false'
+H = 'program "h" { argv = ( "/bin/h" ) overlap = parallel }\n'
 FAILED_AT = f"{S + 60} (2023-11-14T22:14:20+00:00)"
 
 
@@ -155,3 +159,74 @@ def test_a_pause_of_all_jobs_leaves_an_alert_in_the_queue(either: Appliance) -> 
     either.turn(*[ended(run) for run in busy])
     either.after(5 * SECOND)
     assert told(either) == ["j failed: exit status 1"]
+
+
+def fail_runs(appliance: Appliance, *users: User) -> None:
+    """Each user's run of `h` fails. The runs end in this order."""
+    for user in users:
+        assert appliance.ask("run h", user).ok
+    delivering = {start.key.run for start in deliveries(appliance)}
+    appliance.turn(*[ended(key, 1) for key in list(appliance.state.running) if key not in delivering])
+
+
+def end_delivery(appliance: Appliance, status: int = 0) -> None:
+    last = deliveries(appliance)[-1]
+    appliance.turn(ended(last.key.run, status, attempt=last.key.attempt))
+
+
+def jobs_told(appliance: Appliance) -> list[int]:
+    """The jobs whose failures were told, in the order in which the deliveries began."""
+    events = [event for start in deliveries(appliance) for event in text_of(start)["events"]]
+    return [int(event["run"]["run"].partition("/")[0].rpartition("-")[2]) for event in events]
+
+
+def test_deliveries_take_turns_by_the_user_of_the_run(either: Appliance) -> None:
+    """One user's failures delayed the alerts of all others, and of the declared jobs, by hours."""
+    use(either, EACH, more=H)
+    fail_runs(either, GUEST, GUEST, GUEST, OTHER)
+    either.after(MINUTE)
+    either.turn(ended(first(either), 1))
+    assert "wait before it" not in either.say("sched why example.com-000000010"), "that of the declared job is next"
+    assert "; 2 wait before it" in either.say("sched why example.com-000000009")
+    for _ in range(5):
+        end_delivery(either)
+    assert jobs_told(either) == [2, 1, 3, 5, 4]
+
+
+def test_a_restart_knows_whose_turn_a_delivery_takes(appliance: Appliance) -> None:
+    use(appliance, EACH, more=H)
+    fail_runs(appliance, GUEST, GUEST, GUEST, OTHER)
+    appliance.after(MINUTE)
+    appliance.turn(ended(first(appliance), 1))
+    appliance.restart(stanzas=files(EACH, more=H), survivors={AttemptKey(RunKey(6, 1), 1): ProcessKey(6, 1)})
+    for _ in range(5):
+        end_delivery(appliance)
+    assert jobs_told(appliance) == [2, 1, 3, 5, 4]
+
+
+def test_another_attempt_of_a_delivery_takes_the_same_turn(appliance: Appliance) -> None:
+    use(appliance, EACH, "retries = 1 retry_delay = 0", more=H)
+    fail_runs(appliance, GUEST, GUEST, GUEST, OTHER, OTHER)
+    end_delivery(appliance, 75)
+    for _ in range(5):
+        end_delivery(appliance)
+    assert jobs_told(appliance) == [2, 3, 5, 4, 6, 2]
+
+
+def test_an_alert_that_gets_an_event_of_a_declared_job_gets_its_turn(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many alerts wait, so that one gives way in which one event is about the declared job."""
+    monkeypatch.setattr(alert_limits, "MOST_WAITING", 6)
+    use(appliance, "jobs = ( j h ) collect = 1 incidents = no", more=H)
+    for users in ([GUEST], [GUEST], [OTHER], []):
+        if users != [OTHER]:
+            appliance.after(MINUTE)
+        fail_runs(appliance, *users)
+        appliance.after(SECOND)
+    appliance.say("sched pause j")
+    heir = f"example.com-{appliance.store.incidents.waiting_alerts('ops')[2].job:09d}"
+    assert "; 2 wait before it" in appliance.say(f"sched why {heir}")
+    fail_runs(appliance, GUEST)
+    assert len(appliance.store.incidents.waiting_alerts("ops")) == 4, "one has given way"
+    assert "wait before it" not in appliance.say(f"sched why {heir}")

@@ -7,12 +7,20 @@ from random import Random
 
 import pytest
 
-from schedappliance.core.queue import Behind, Delayed, LaneName, Position, Waiter, WaitingRuns
+from schedappliance.core.queue import FIRST, Behind, Delayed, LaneName, Position, Waiter, WaitingRuns, turn_about
 from schedappliance.engine.records import RunKey
 
 
-def waiter(sequence: int, job: int | None = None, program: str = "p", guest: int | None = None) -> Waiter:
-    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program, guest)
+def waiter(
+    sequence: int, job: int | None = None, program: str = "p", guest: int | None = None, alert_turn: int | None = None
+) -> Waiter:
+    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program, guest, alert_turn)
+
+
+def numbers_before(waiting: WaitingRuns, *sequences: int) -> list[int | None]:
+    """Behind how many runs each of these waits."""
+    behind = [waiting.find(RunKey(sequence, sequence)) for sequence in sequences]
+    return [one.number for one in behind if isinstance(one, Behind)]
 
 
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = (), guests_fit: bool = True) -> list[int]:
@@ -63,11 +71,7 @@ def test_guests_take_turns() -> None:
     for sequence, guest in ((1, 1001), (2, 1001), (3, 1001), (4, 1001), (5, 1002), (6, 1002), (7, 1003)):
         waiting.add(waiter(sequence, guest=guest))
     order = [1, 5, 7, 2, 6, 3, 4]
-    before = []
-    for sequence in order:
-        behind = waiting.find(RunKey(sequence, sequence))
-        assert isinstance(behind, Behind)
-        before.append(behind.number)
+    before = numbers_before(waiting, *order)
     assert (before, startable(waiting), waiting.lanes) == ([0, 1, 2, 3, 4, 5, 6], order, {})
     for sequence, guest in ((8, 1001), (9, 1002), (10, 1003)):
         waiting.add(waiter(sequence, guest=guest))
@@ -80,11 +84,63 @@ def test_users_take_turns_where_a_program_is_at_its_limit() -> None:
     for sequence, guest in ((1, 1001), (2, 1001), (3, 1001), (4, None), (5, 1002)):
         waiting.add(waiter(sequence, program="full", guest=guest))
     assert startable(waiting, full=("full",)) == []
+    assert released(waiting, 1) == [1], "users who had no turn: in the order of the claims"
+    assert numbers_before(waiting, 4, 5, 2, 3) == [0, 1, 2, 3]
+    assert released(waiting, 4) == [4, 5, 2, 3]
+
+
+def released(waiting: WaitingRuns, number: int) -> list[int]:
+    """The sequences of the runs that start when runs of their program end one after the other."""
     order = []
-    for _ in range(5):
+    for _ in range(number):
         waiting.release_program("full")
         order += startable(waiting)
-    assert order == [4, 5, 1, 2, 3]
+    return order
+
+
+def test_deliveries_take_the_turns_of_the_users_whom_their_alerts_are_about() -> None:
+    """One user's failures delayed the alerts of all jobs by hours. Those of trusted users go first."""
+    waiting = WaitingRuns()
+    turns = {1: 1001, 2: 1001, 3: 1001, 4: FIRST, 5: 1002, 6: FIRST, 7: None}
+    for sequence, turn in turns.items():
+        waiting.add(waiter(sequence, program="full", alert_turn=turn))
+    assert startable(waiting, full=("full",)) == []
+    order = [4, 6, 1, 5, 7, 2, 3]
+    assert numbers_before(waiting, *order) == list(range(7))
+    assert (released(waiting, 7), waiting.lanes) == (order, {})
+
+
+@pytest.mark.parametrize(
+    ("users", "turn"), [([], None), ([1001], 1001), ([1002, 1001], 1002), ([1001, 0], FIRST), ([1001, 9], FIRST)]
+)
+def test_an_alert_about_a_trusted_user_goes_first(users: list[int], turn: int | None) -> None:
+    assert turn_about(users, frozenset({0, 9})) == turn
+
+
+def test_a_delivery_that_gets_events_of_others_gets_their_turn() -> None:
+    waiting = WaitingRuns()
+    for sequence in (1, 2, 3):
+        waiting.add(waiter(sequence, program="full", alert_turn=1001))
+    assert startable(waiting, full=("full",)) == []
+    before = places(waiting), len(waiting.changes)
+    waiting.change_turn(RunKey(3, 3), FIRST)
+    waiting.change_turn(RunKey(4, 4), FIRST)
+    assert (numbers_before(waiting, 3, 1, 2), len(waiting)) == ([0, 1, 2], 3)
+    waiting.undo(before[1])
+    assert places(waiting) == before[0]
+    waiting.change_turn(RunKey(3, 3), FIRST)
+    assert released(waiting, 3) == [3, 1, 2]
+
+
+def test_no_number_is_told_where_guests_and_trusted_users_wait_for_the_same_places() -> None:
+    """Who is next there depends on the turns of the guests and on the order of the claims."""
+    waiting = WaitingRuns()
+    for sequence, guest in ((1, 1001), (2, 1001), (3, 1002), (4, None), (5, None)):
+        waiting.add(waiter(sequence, guest=guest))
+    assert numbers_before(waiting, 1, 2, 3, 4, 5) == [None] * 5
+    waiting.remove_job(4)
+    waiting.remove_job(5)
+    assert numbers_before(waiting, 1, 3, 2) == [0, 1, 2]
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:

@@ -93,6 +93,12 @@ SELECT sequence, event FROM alerts WHERE job = ? AND uid = -1;
 -- name: delete_event
 DELETE FROM alerts WHERE sequence = ?;
 
+-- name: users_of_alert
+SELECT uid FROM alerts WHERE job = ? AND uid >= 0 GROUP BY uid ORDER BY min(sequence);
+
+-- name: users_of_alerts
+SELECT job, uid FROM alerts WHERE uid >= 0 GROUP BY job, uid ORDER BY job, min(sequence);
+
 -- name: is_alert
 SELECT 1 FROM alerts WHERE job = ? LIMIT 1;
 
