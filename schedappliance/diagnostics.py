@@ -144,7 +144,7 @@ CODES: dict[str, str] = {
     "W626": "a process belongs to a run that the store does not know",
     "W627": "an executable gains no privileges",
     "E628": "the appliance does not see a path of a program",
-    "E629": "the directory of the spool has other contents",
+    "E629": "the spool cannot be used",
 }
 
 

@@ -147,7 +147,7 @@ def _closed_files(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
-    for home in _homes(facts):
+    for home in [*_homes(facts), *([facts.log_home.steps] if facts.log_home else [])]:
         if closed := _first_closed(facts, home[:-1], home[-1], WRITE | ENTER):
             yield closed
     if facts.store and facts.store.exists and not may(facts.user, facts.store.last, READ | WRITE):
@@ -165,7 +165,8 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
 
 def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
     """The places where the appliance writes on a file system that is read-only, one for each mount. Modes do not show that."""
-    steps = [home[-1] for home in _homes(facts)] + [*facts.keeper_files] + ([facts.log] if facts.log else [])
+    steps = [home[-1] for home in _homes(facts)] + [*facts.keeper_files]
+    steps += [facts.log] if facts.log else [facts.log_home.last] if facts.log_home else []
     # A store that cannot be opened is a finding of its own.
     refused = facts.store.directories[-1] if facts.store and facts.store_refusal else None
     seen: set[Path] = set()

@@ -213,8 +213,9 @@ class Facts:
 
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
-    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `blocked`: directories
-    that are needed and cannot be used, with message and remedy. `immutable`: what
+    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
+    directory in which the log is made. `blocked`: directories and files that are needed and cannot be used, with message
+    and remedy. `immutable`: what
     nobody may write, although its owner and mode allow it. `degraded` and
     `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
     jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
@@ -238,11 +239,13 @@ class Facts:
     keeper_files: tuple[Step, ...] = ()
     immutable: tuple[Step, ...] = ()
     log: Step | None = None
+    log_home: Way | None = None
     store_refusal: tuple[str, str] | None = None
     free_bytes: int | None = None
     free_inodes: int | None = None
     spool: Way | None = None
     spool_refusal: tuple[str, str] | None = None
+    unknown_spool_group: str | None = None
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()
     console: ConsoleSocket | None = None

@@ -129,6 +129,9 @@ def _store(facts: Facts) -> Iterator[Diagnostic]:
 def _spool(facts: Facts) -> Iterator[Diagnostic]:
     if facts.spool and facts.spool_refusal:
         yield path_diagnostic("E629", facts.spool.named, *facts.spool_refusal)
+    if facts.spool and facts.unknown_spool_group:
+        message = f"the group `{facts.unknown_spool_group}` of the spool does not exist"
+        yield path_diagnostic("E629", facts.spool.named, message, "create it, or correct `spool.group`")
     for path in facts.missing:
         message = "the directory was removed: drops are not taken, or their results are not published"
         remedy = "start the appliance: it creates the missing directories of the spool"

@@ -34,12 +34,13 @@ from schedappliance.doctor.programs import credentials_of, needs_of
 from schedappliance.doctor.running import Summary, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
+from schedappliance.edge.log import not_a_log
 from schedappliance.edge.programs.keeper_files import ENDS, SOCKET
 from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of, start_ticks
 from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
 from schedappliance.edge.users import user_of
-from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_directory, read_head
+from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_directory, not_a_file, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
@@ -113,11 +114,13 @@ class _Observer:
             keeper_files=tuple(self.keeper_files()),
             immutable=tuple(filter(_is_immutable, written)),
             log=step_at(self.file.log_file) if self.file.log_file else None,
+            log_home=self.log_home(),
             store_refusal=self.store_refusal(),
             free_bytes=free_bytes,
             free_inodes=free_inodes,
             spool=spool,
             spool_refusal=spool_refusal,
+            unknown_spool_group=_unknown_group(self.file.spool_group),
             folders=folders,
             missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
@@ -167,6 +170,8 @@ class _Observer:
         if daemon is None:
             return
         files = [*self.lock_paths(), *([self.file.log_file] if self.file.log_file else [])]
+        # What is in the place of one of these is a finding of its own, with another remedy.
+        files = [path for path in files if not not_a_file(path)]
         if self.store:
             files += [Path(f"{self.store}{suffix}") for suffix in ("", "-wal", "-shm")]
             if _is_missing(output_directory(self.store)):
@@ -203,10 +208,7 @@ class _Observer:
     def console(self) -> ConsoleSocket | None:
         if self.file.listen is None:
             return None
-        group = self.file.group
-        return ConsoleSocket(
-            way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None
-        )
+        return ConsoleSocket(way_to(self.file.listen), self.file.mode, _unknown_group(self.file.group))
 
     def needs(self, user: Credentials, daemon: int | None) -> Needs:
         return needs_of(self.loaded.configuration.programs.values(), user, daemon)
@@ -279,7 +281,9 @@ class _Observer:
         return None
 
     def blocked(self) -> Iterator[tuple[Path, str, str]]:
-        """The directories of the socket and of the log that `serve` could not make, or does not make."""
+        """The directories of the socket and of the log that `serve` could not make, or does not make; what is no log."""
+        if self.file.log_file and (unusable := not_a_log(self.file.log_file)):
+            yield self.file.log_file, unusable.message, unusable.help
         for file in filter(None, (self.file.listen, self.file.log_file)):
             if unusable := not_a_directory(file.parent):
                 yield file.parent, unusable.message, unusable.help
@@ -289,6 +293,11 @@ class _Observer:
                     "the directory of the log is missing",
                     f"create it: mkdir -p {as_argument(file.parent)}",
                 )
+
+    def log_home(self) -> Way | None:
+        """The directory in which `serve` makes the log, if there is none yet."""
+        log = self.file.log_file
+        return way_to(log.parent) if log and _is_missing(log) and log.parent.is_dir() else None
 
     def _serve_creates(self, directory: Path) -> bool:
         """Whether a directory is missing, and `serve` creates it for the console's socket or the spool."""
@@ -344,12 +353,14 @@ def _text(source: Source, span: Span) -> str:
     return source.text[span.start : span.end].strip("\"'`")
 
 
-def _has_group(name: str) -> bool:
+def _unknown_group(name: str | None) -> str | None:
+    """The name of a group that the system does not know; None for a known one."""
     try:
-        grp.getgrnam(name)
+        if name:
+            grp.getgrnam(name)
     except KeyError:
-        return False
-    return True
+        return name
+    return None
 
 
 def _names(uids: set[int], needs: Needs) -> dict[int, str]:

@@ -392,16 +392,24 @@ def _file_of(descriptor: int) -> str | None:
         return None
 
 
+def not_a_log(path: Path) -> Unusable | None:
+    """Why no log can be at a path; None if a file is there, or nothing. A directory above it may be closed."""
+    unusable, other = not_a_file(path), "name another file in `log: file`"
+    if unusable is None:
+        return None
+    if path.is_char_device() or path.is_block_device():
+        # Nobody may move it away.
+        return Unusable(unusable.message, f"{other}; without the key, the log goes to stderr")
+    return Unusable(unusable.message, f"move it away, or {other}")
+
+
 def open_log_file(path: Path) -> int:
     """Opens the log file for appending, or creates it. Raises Unusable."""
     try:
         return _open_file(str(path), FILE_MODE)
     except OSError as error:
-        if unusable := not_a_file(path):
-            # Not the remedy for other files: somebody may have named a device.
-            raise Unusable(
-                unusable.message, "name another file in `log: file`; without the key, the log goes to stderr"
-            ) from error
+        if unusable := not_a_log(path):
+            raise unusable from error
         cause = uncreatable(path, error)
         raise Unusable(f"cannot open the log file: {cause.message}", f"{cause.help}, or change `log: file`") from error
 

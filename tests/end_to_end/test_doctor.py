@@ -251,6 +251,36 @@ def test_what_is_in_the_place_of_a_directory_is_found(
     ) in rejected
 
 
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (Path.mkdir, "is a directory, not a file; move it away, or name another file in `log: file`"),
+        (os.mkfifo, "is a FIFO, not a file; move it away, or name another file in `log: file`"),
+        (lambda path: path.symlink_to("x"), "is a symbolic link, not a file; move it away, or name another file"),
+        (None, "is a device, not a file; name another file in `log: file`; without the key, the log goes to stderr"),
+    ],
+)
+def test_what_is_in_the_place_of_the_log_is_found(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None] | None, remedy: str
+) -> None:
+    """`serve` ends with status 78, and names the same remedy."""
+    log = daemon.var / "app.log" if make else Path("/dev/full")
+    if make:
+        make(log)
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("log: { level: debug }", f"log: {{ file: {log} }}"))
+    assert main(["doctor", "--config", str(file)]) == 1
+    assert f"{log}: E616 {log} {remedy}" in capsys.readouterr().out
+    assert f"{log} {remedy}" in daemon.serve_rejected()
+
+
+def test_a_group_of_the_spool_that_does_not_exist_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("../var/spool", "../var/spool, group: no-such-group"))
+    assert doctor() == (1, ["E629 var/spool"])
+    assert "there is no group no-such-group" in daemon.serve_rejected()
+
+
 @as_root
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_directory_of_outputs_of_another_user_is_found(daemon: Daemon, doctor: Doctor, mode: int) -> None:
@@ -509,6 +539,11 @@ def test_missing_permissions_of_the_store_s_owner_are_found(
     main(command)
     assert capsys.readouterr().out.startswith(f"{conf}: E608 `nobody`, the user of the appliance, cannot read it; ")
     conf.chmod(0o644)
+    text = config.read_text()
+    config.write_text(text.replace("log: { level: debug }", f"log: {{ file: {conf.parent}/app.log }}"))
+    main(command)
+    assert capsys.readouterr().out.startswith(f"{conf.parent}: E608 `nobody`, the user of the appliance, cannot write")
+    config.write_text(text)
     conf.parent.chmod(0o711)
     main(command)
     out = capsys.readouterr().out
@@ -578,8 +613,9 @@ def test_files_that_a_daemon_has_open_are_compared(
 
 
 def test_a_directory_in_place_of_the_log_file_is_found(
-    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A restart would not help: the appliance would not start."""
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
     file, log = daemon.etc / "appliance.yaml", daemon.var / "daemon.log"
     file.write_text(file.read_text().replace("log: {", f"log: {{ file: {log},"))
@@ -589,6 +625,8 @@ def test_a_directory_in_place_of_the_log_file_is_found(
         log.rename(daemon.var / "moved")
         log.mkdir()
         assert doctor() == (1, ["E616 var/daemon.log"])
+        main(["doctor", "--config", str(file)])
+        assert f"{log} is a directory, not a file; move it away, or " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
