@@ -90,25 +90,33 @@ class Gateway:
         self._forget_old_rights()
         ground = self._grounds.get(viewer.name)
         known = None if ground is None else self._rights.get((ground, line))
-        if known is None and (viewer.name, line) not in self._refused:
-            return (await self._allowed(viewer, [line]))[0]
-        return bool(known)
+        if known is not None or self._is_refused(viewer, line):
+            return bool(known)
+        (is_allowed,) = await self._allowed(viewer, [line])
+        if viewer.name not in self._grounds:
+            # The line is no command, or the viewer may not ask anything.
+            await self._allowed(viewer, [ANY_LINE])
+        return is_allowed
 
     async def learn(self, viewer: Viewer, lines: Iterable[str]) -> None:
         """Asks at once whether the roles allow many commands. After that, `may` knows it. Raises Unavailable."""
-        ground = await self.ground(viewer)
-        known, refused = self._rights, self._refused
-        lines = [
-            line for line in dict.fromkeys(lines) if (ground, line) not in known and (viewer.name, line) not in refused
-        ]
-        await self._allowed(viewer, lines)
+        ground, known = await self.ground(viewer), self._rights
+        unknown = [line for line in dict.fromkeys(lines) if (ground, line) not in known]
+        await self._allowed(viewer, [line for line in unknown if not self._is_refused(viewer, line)])
 
     async def ground(self, viewer: Viewer) -> Ground:
         """What decides about the rights of a viewer; the name of one who may not ask. Raises Unavailable."""
         self._forget_old_rights()
-        if viewer.name not in self._grounds:
-            await self.may(viewer, ANY_LINE)
+        if viewer.name not in self._grounds and not self._is_refused(viewer, ANY_LINE):
+            await self._allowed(viewer, [ANY_LINE])
         return self._grounds.get(viewer.name) or (None, (viewer.name,), ())
+
+    def _is_refused(self, viewer: Viewer, line: str) -> bool:
+        """Whether a question had no answer. A viewer who may not ask about ANY_LINE is not asked about anything else.
+
+        A viewer without a role would cause two questions for each declared job, and a line in the log for each.
+        """
+        return (viewer.name, ANY_LINE) in self._refused or (viewer.name, line) in self._refused
 
     async def _allowed(self, viewer: Viewer, lines: Sequence[str]) -> list[bool]:
         # If the files change during the question, its answer is kept where nobody looks any more.
