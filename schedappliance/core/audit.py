@@ -28,8 +28,9 @@ def is_change(command: Command) -> bool:
     return FORMS[command.form].changes or (command.inner is not None and is_change(command.inner))
 
 
-# At most this many characters of a rejected line are logged, so that a user without rights cannot fill the log.
-MOST_REJECTED = 1000
+# At most this many characters of a line are logged, so that no user fills the log with long ones. The store holds all of a
+# command that was accepted.
+MOST_LOGGED = 1000
 _NAME = re.compile(r"[\w@.$-]+")
 # Commands that change something but write no row.
 WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
@@ -43,7 +44,7 @@ def audit(
     `is_pending`: the change takes effect when the connection commits its transaction.
     """
     if answer.error is None:
-        text = f"{who_gave(user, by)} origin={origin} command={line!r} ok"
+        text = f"{who_gave(user, by)} origin={origin} command={_shown(line)} ok"
         state.effects.append(LogMessage("info", f"{text} in a transaction" if is_pending else text))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error, by))
@@ -51,10 +52,8 @@ def audit(
 
 def rejection_line(state: State, user: User, origin: str, line: str, error: str, by: User | None = None) -> LogMessage:
     """The audit line of a rejected command."""
-    shown = repr(line[:MOST_REJECTED]) + _rest(line)
-    why = error[:MOST_REJECTED] + _rest(error)
     who = who_gave(user, by)
-    text = f"{who} origin={origin} command={shown} rejected: {why}"
+    text = f"{who} origin={origin} command={_shown(line)} rejected: {part_of(error)}"
     return LogMessage(rejection_level(state), text, rejected_of=who)
 
 
@@ -72,8 +71,17 @@ def who_gave(user: User, by: User | None = None) -> str:
     return f"user={_plain(user.name)} uid={user.uid}{delegate}"
 
 
+def _shown(line: str) -> str:
+    return repr(line[:MOST_LOGGED]) + _rest(line)
+
+
+def part_of(text: str) -> str:
+    """As much of a text as is logged."""
+    return text[:MOST_LOGGED] + _rest(text)
+
+
 def _rest(text: str) -> str:
-    return f"... ({len(text)} characters)" if len(text) > MOST_REJECTED else ""
+    return f"... ({len(text)} characters)" if len(text) > MOST_LOGGED else ""
 
 
 def rejection_level(state: State) -> str:

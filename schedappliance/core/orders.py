@@ -44,7 +44,7 @@ from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import answer_of_claim
 from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
-from schedappliance.core.audit import audit, audit_rollback, is_change
+from schedappliance.core.audit import audit, audit_rollback, is_change, part_of
 from schedappliance.core.authorization import (
     defer_for_users,
     denial_of_order,
@@ -466,7 +466,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     else:
         why = rejected(answer.error)
         run = NewRun(key, due_ms, RunState.FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
-        state.log("warning", f"sched: command: {command.text} returned: {why}")
+        state.log("warning", f"sched: command: {part_of(command.text)} returned: {part_of(why)}")
     state.store.runs.record(job, run, now)
     state.note_claim(job, key, run.state)
     if run.ended_ms is not None:

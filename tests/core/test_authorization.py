@@ -656,6 +656,21 @@ def test_only_a_part_of_a_rejected_line_is_logged(guarded: Appliance) -> None:
     assert "... (60006 characters) rejected: Not Authorized" in guarded.logged()
 
 
+def test_only_a_part_of_an_accepted_line_is_logged(either: Appliance) -> None:
+    """A user with the least role wrote 2.5 MB a second into the log, which nothing bounds."""
+    answer = either.ask(f"sched in 600 config set a {'x' * 60_000}")
+    assert answer.ok and len(either.logged()) < 1200
+    assert f"command='sched in 600 config set a {'x' * 974}'... (60026 characters) ok" in either.logged()
+    assert "x" * 60_000 in either.say("sched show example.com-000000001")
+
+
+def test_only_a_part_of_a_job_s_command_is_logged_when_it_is_rejected(either: Appliance) -> None:
+    assert either.ask(f"sched in 5 config unset {'x' * 60_000}").ok
+    either.after(5000)
+    assert "sched: command: config unset xxx" in either.logged()
+    assert len(either.logged()) < 3000
+
+
 def test_a_rejected_reading_command_is_logged_too(either: Appliance) -> None:
     either.ask("sched show example.com-000000009")
     assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' rejected: " in (

@@ -112,7 +112,7 @@ class Gateway:
         return self._grounds.get(viewer.name) or (None, (viewer.name,), ())
 
     def _is_refused(self, viewer: Viewer, line: str) -> bool:
-        """Whether a question had no answer. A viewer who may not ask about ANY_LINE is not asked about anything else.
+        """Whether a question had no answer. Nothing else is asked about a viewer who may not ask about ANY_LINE.
 
         A viewer without a role would cause two questions for each declared job, and a line in the log for each.
         """
