@@ -6,7 +6,7 @@ Rule: it only compares paths. What is at a path decides nothing here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
 from schedappliance.model.loading import Loaded
+
+# The keys for which the appliance makes files that are no directories.
+_MADE = ("backing_store", "console.listen", "web.listen", "log.file", "web.tokens")
 
 
 class _Use(NamedTuple):
@@ -29,7 +32,8 @@ class _Use(NamedTuple):
 def appliance_mistake(appliance: ApplianceFile, loaded: Loaded) -> Diagnostic | None:
     """The first mistake that only the appliance file and its stanza files together show."""
     uses = list(_uses(appliance, loaded))
-    return _spool_without_store(appliance, loaded.configuration) or next(_shared_paths(uses), None)
+    mistakes = chain(_shared_paths(uses), _included(uses, appliance, loaded))
+    return _spool_without_store(appliance, loaded.configuration) or next(mistakes, None)
 
 
 def _spool_without_store(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
@@ -45,6 +49,17 @@ def _shared_paths(uses: Iterable[_Use]) -> Iterator[Diagnostic]:
         problem = _shared(first, second) or _shared(second, first)
         if problem and (place := second.place or first.place):
             yield Diagnostic("E216", problem, "give each of them a path of its own", *place)
+
+
+def _included(uses: Iterable[_Use], appliance: ApplianceFile, loaded: Loaded) -> Iterator[Diagnostic]:
+    """Files that the appliance makes in a directory whose files are read as stanza files: the next reload would fail."""
+    listed = set(map(real_path, loaded.closure.listed))
+    for use in uses:
+        for path in use.files if use.key in _MADE else ():
+            if path.parent in listed and not path.name.startswith("."):
+                problem = f"`{use.key}` lies in the directory `{path.parent.name}`, whose files are included"
+                place = use.place or appliance.places["config"]
+                yield Diagnostic("E216", problem, "include another directory, or name another path", *place)
 
 
 def _shared(one: _Use, other: _Use) -> str | None:

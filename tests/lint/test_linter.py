@@ -431,6 +431,10 @@ def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[s
         ("console: { listen: x }\nlog: { file: x.lock }", "`console.listen` and `log.file`"),
         ("console: { listen: x }\nweb: { listen: ./x }", "`console.listen` and `web.listen`"),
         ("console: { listen: x }\nweb: { listen: ./x.new }", "`console.listen` and `web.listen`"),
+        ("log: { file: more/log }", "`log.file` lies in the directory `more`, whose files are included"),
+        ("console: { listen: more/x }", "`console.listen` lies in the directory `more`, whose files are included"),
+        ("web: { tokens: more/x }", "`web.tokens` lies in the directory `more`, whose files are included"),
+        ("log: { file: more/.log }\nconsole: { listen: more/b/x }", None),
         ("console: { listen: spool/x }", None),
         ("console: { listen: s.db.sock }\nlog: { file: s.db.log }\nweb: { listen: web.sock }", None),
     ],
@@ -444,6 +448,14 @@ def test_each_path_of_an_appliance_has_one_use(folder: Path, appliance: str, key
     mistakes = [mistake for mistake in Linter().lint(Path("appliance.yaml")) if mistake.is_error]
     assert [mistake.code for mistake in mistakes] == (["E216"] if keys else [])
     assert all(mistake.message.startswith(keys or "") for mistake in mistakes)
+
+
+@pytest.mark.parametrize(("place", "codes"), [("more", ["E216"]), (".", [])])
+def test_the_store_is_not_in_an_included_directory(folder: Path, place: str, codes: list[str]) -> None:
+    """The first start made it, and no later one read the files. Directories there, such as a spool, are not read."""
+    files = {"appliance.yaml": "config: sched.conf\nspool: { path: more/spool }\n", "more/a.conf": "x = 1\n"}
+    _write(folder, {**files, "sched.conf": f'sched {{ backing_store = "{place}/s.db" }}\ninclude more\n'})
+    assert _lint("appliance.yaml")[0] == codes
 
 
 @pytest.mark.parametrize("directories", ["spool: { path: s.db.output }", "spool: { path: s.db.output/spool }"])
