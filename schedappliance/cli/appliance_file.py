@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schedappliance.cli.arguments import file_path
 from schedappliance.client import places
 from schedappliance.client.places import DEFAULTS, VARIABLE, path_in
 
@@ -17,12 +18,12 @@ def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> N
     """`default`: SUPPRESS if the argument may also stand before the action to which this parser belongs."""
     defaults = ", ".join((f"${VARIABLE}", *DEFAULTS))
     words = f"the appliance file; default: the first that exists of {defaults}"
-    parser.add_argument("--config", metavar="FILE", type=Path, default=default, help=words)
+    parser.add_argument("--config", metavar="FILE", type=file_path, default=default, help=words)
 
 
 def add_endpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--endpoint", metavar="SOCKET", type=Path, help="the console's socket; no appliance file is read then"
+        "--endpoint", metavar="SOCKET", type=file_path, help="the console's socket; no appliance file is read then"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 _Value = TypeVar("_Value")
@@ -56,6 +57,17 @@ def add_format(target: argparse.ArgumentParser, **formats: str) -> None:
     default = next(iter(formats))
     help_text = f"{meanings}; default: {default}"
     target.add_argument("--format", metavar="FORMAT", choices=tuple(formats), default=default, help=help_text)
+
+
+def path_text(text: str) -> str:
+    """A path as it was typed. An empty one is often a variable that is not set: no command takes it for a directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return text
+
+
+def file_path(text: str) -> Path:
+    return Path(path_text(text))
 
 
 def duration(text: str) -> int:

@@ -25,7 +25,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not options.code:
+    if options.code is None:
         sys.stdout.write("".join(f"{code}  {title}\n" for code, title in CODES.items()))
         return OK
     code = options.code.upper()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedappliance.cli.arguments import parser
+from schedappliance.cli.arguments import parser, path_text
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import read_stdin
 from schedappliance.visible import visible
@@ -42,7 +42,9 @@ KINDS = ("crontab", "cron.d", "timer", "at")
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     importer = parser("import", DESCRIPTION, STATUSES, "[options] KIND PATH...")
     importer.add_argument("kind", metavar="KIND", choices=KINDS, help="what the paths are")
-    importer.add_argument("paths", metavar="PATH", nargs="+", help="a file, a directory, or - for a crontab on stdin")
+    importer.add_argument(
+        "paths", metavar="PATH", nargs="+", type=path_text, help="a file, a directory, or - for a crontab on stdin"
+    )
     importer.add_argument("--user", metavar="NAME", help="the user who owns the crontab or the user units")
     importer.add_argument(
         "--zone",

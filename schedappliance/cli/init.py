@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from schedappliance.cli.arguments import parser
+from schedappliance.cli.arguments import file_path, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
 from schedappliance.diagnostics import as_argument
 
@@ -27,7 +27,9 @@ OF_SYSTEM = {
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     init = parser("init", DESCRIPTION, STATUSES)
-    init.add_argument("directory", metavar="DIR", nargs="?", type=Path, help="the directory; default: the current one")
+    init.add_argument(
+        "directory", metavar="DIR", nargs="?", type=file_path, help="the directory; default: the current one"
+    )
     init.add_argument(
         "--system", action="store_true", help=f"write to {SYSTEM}, with the paths of the unit for systemd"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedappliance.cli.arguments import add_format, parser
+from schedappliance.cli.arguments import add_format, file_path, parser, path_text
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, check_exists, print_note
 from schedappliance.cli.streams import read_stdin
 from schedappliance.clock import SystemClock
@@ -42,9 +42,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "paths",
         metavar="PATH",
         nargs="+",
+        type=path_text,
         help="a file; a directory, for the *.conf, *.cmd and appliance.yaml in it; or - for stdin",
     )
-    lint.add_argument("--config", metavar="FILE", type=Path, help="check references with this appliance file instead")
+    lint.add_argument(
+        "--config", metavar="FILE", type=file_path, help="check references with this appliance file instead"
+    )
     add_format(
         lint,
         full="with the source lines",
@@ -53,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         github="annotations of GitHub",
     )
     lint.add_argument("--strict", action="store_true", help="exit with status 1 for warnings, too")
-    lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="check stdin as the content of FILE")
+    lint.add_argument("--stdin-filename", metavar="FILE", type=file_path, help="check stdin as the content of FILE")
     # Paths may stand before, between and after options.
     return lint.parse_intermixed_args(arguments)
 

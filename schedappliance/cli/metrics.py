@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from schedappliance.cli.arguments import file_path
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, USAGE, Failure
 from schedappliance.client.exposition import exposition
@@ -26,7 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = asking_parser("metrics", DESCRIPTION)
     parser.add_argument(
         "--to",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="write the metrics to FILE, which is replaced at once, such as a *.prom file of the node exporter",
     )

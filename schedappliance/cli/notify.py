@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 
-from schedappliance.cli.arguments import parser, positive_duration
+from schedappliance.cli.arguments import file_path, parser, positive_duration
 from schedappliance.cli.errors import OK, STILL_QUEUED, UNAVAILABLE, UNUSABLE, USAGE, Failure
 from schedappliance.clock import SystemClock
 from schedappliance.transports import mail, web
@@ -58,11 +58,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             f"--{name}", dest="security", action="store_const", const=name, default="none", help=meaning
         )
     by_mail.add_argument("--user", metavar="NAME", help="log in at the server as this user")
-    by_mail.add_argument("--password-file", metavar="FILE", type=Path, help="file with the password of that user")
+    by_mail.add_argument("--password-file", metavar="FILE", type=file_path, help="file with the password of that user")
     by_mail.set_defaults(deliver=_mail)
     hook = ways.add_parser("webhook", help="by a POST request with the alert as JSON")
     hook.add_argument("--as", dest="style", choices=("json", "slack", "ntfy"), default="json", help="default: json")
-    hook.add_argument("--header-file", metavar="FILE", type=Path, help="file of more headers, one `NAME: VALUE` a line")
+    hook.add_argument(
+        "--header-file", metavar="FILE", type=file_path, help="file of more headers, one `NAME: VALUE` a line"
+    )
     hook.set_defaults(deliver=_webhook)
     pinged = ways.add_parser(
         "ping", help="by a request to URL, URL/start, URL/STATUS or URL/fail, as Healthchecks takes them"
@@ -71,7 +73,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for way in (hook, pinged):
         place = way.add_mutually_exclusive_group(required=True)
         place.add_argument("url", metavar="URL", nargs="?", help="where to")
-        place.add_argument("--url-file", metavar="FILE", type=Path, help="file with the URL, if the URL is a secret")
+        place.add_argument(
+            "--url-file", metavar="FILE", type=file_path, help="file with the URL, if the URL is a secret"
+        )
     for way in (by_mail, hook, pinged):
         way.add_argument(
             "--timeout", metavar="DURATION", type=positive_duration, default=SECONDS, help="deadline; default: 30"

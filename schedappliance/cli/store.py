@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
-from schedappliance.cli.arguments import parser
+from schedappliance.cli.arguments import file_path, parser
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.files import real_path
@@ -33,11 +33,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     actions = store.add_subparsers(title="actions", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="run SQLite's integrity check")
     check.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="a store or a backup; default: the store of the appliance"
+        "file",
+        nargs="?",
+        type=file_path,
+        metavar="FILE",
+        help="a store or a backup; default: the store of the appliance",
     )
     check.set_defaults(act=_check)
     backup = actions.add_parser("backup", help="copy the store, as it is at one instant, to a new file")
-    backup.add_argument("target", metavar="FILE", type=Path, help="the new file; it appears whole or not at all")
+    backup.add_argument("target", metavar="FILE", type=file_path, help="the new file; it appears whole or not at all")
     backup.set_defaults(act=_back_up)
     schema = actions.add_parser("schema", help="print the version of the schema, which newer versions may raise")
     schema.set_defaults(act=_print_schema)

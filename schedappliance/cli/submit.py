@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.cli.appliance_file import add_config, add_endpoint, appliance_file, endpoint_of
-from schedappliance.cli.arguments import add_format, drop_name, duration, parser
+from schedappliance.cli.arguments import add_format, drop_name, duration, file_path, parser, path_text
 from schedappliance.cli.errors import (
     FAILED,
     INTERRUPTED,
@@ -57,7 +57,9 @@ MAX_BYTES = 16 * 1024 * 1024
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     submit = parser("submit", DESCRIPTION, STATUSES, "[options] FILE")
     add_config(submit)
-    submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory; no appliance file is read then")
+    submit.add_argument(
+        "--spool", metavar="DIR", type=file_path, help="the spool directory; no appliance file is read then"
+    )
     add_endpoint(submit)
     submit.add_argument("--check", action="store_true", help="queue nothing if lint finds an error in the file itself")
     submit.add_argument("--wait", action="store_true", help="wait for the result and print it")
@@ -76,7 +78,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--name", type=drop_name, help="the beginning of the name in the spool; default: the name of FILE"
     )
     add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
-    submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
+    submit.add_argument("file", metavar="FILE", type=path_text, help="a file of commands, or - for stdin")
     options = submit.parse_args(arguments)
     options.wait = options.wait or options.wait_runs
     if options.timeout is not None and not options.wait:

@@ -32,10 +32,11 @@ def add_token(actions: Any) -> None:
 
 
 def _name(text: str) -> str:
-    from schedappliance.web.access.tokens import NAME
+    from schedappliance.web.access.tokens import LONGEST_NAME, NAME
 
     if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"invalid name `{text}`; use letters, digits, `.`, `_` and `-`")
+        remedy = f"use letters, digits, `.`, `_` and `-`, first a letter or digit, at most {LONGEST_NAME}"
+        raise argparse.ArgumentTypeError(f"invalid name `{text}`; {remedy}")
     return text
 
 

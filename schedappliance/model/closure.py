@@ -153,6 +153,8 @@ class _ClosureReader:
                 items.append(Setting(source, statement))
             elif isinstance(statement, Stanza):
                 items.append(Block(source, statement, self._expand(source, path, statement.body, chain)))
+            elif not statement.path.missing and not statement.path.value:
+                self._reject("E305", "the path is empty", path, _Place(source, statement.path.span))
             elif not statement.path.missing:
                 target = self._target(path, statement.path)
                 items += self._include(target, _Place(source, statement.path.span), chain)

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
+from schedappliance.web.api.problems import status_of
 from schedappliance.web.api.routes import API_PATH, api
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
@@ -124,7 +125,8 @@ def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[
         except Unavailable as unavailable:
             return Response(f"{unavailable}\n", 503, media_type="text/plain")
         except Rejected as error:
-            return Response(f"{error}\n", 403, media_type="text/plain")
+            status = status_of(next((one.code for one in error.diagnostics), None))
+            return Response(f"{error}\n", status, media_type="text/plain")
 
     return send
 

@@ -73,6 +73,36 @@ def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("usage: schedappliance ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "lint ",
+        "lint --config ",
+        "doctor --config ",
+        "serve --config ",
+        "console --endpoint ",
+        "metrics --to ",
+        "store backup ",
+        "store check ",
+        "init ",
+        "import cron ",
+        "submit --spool ",
+        "submit ",
+    ],
+)
+def test_an_empty_path_is_no_directory(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that is not set made `lint ""` check the working directory."""
+    with pytest.raises(SystemExit) as ended:
+        main(words.split(" "))
+    assert ended.value.code == 2
+    assert "the path is empty" in capsys.readouterr().err
+
+
+def test_an_empty_code_is_not_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", ""]) == 2
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["lint", "--help"], ["explain"]])
 def test_an_output_that_cannot_be_written_is_status_1(words: list[str]) -> None:
     """Python itself flushes stdout too late: it reports a bug, and ends with status 120."""

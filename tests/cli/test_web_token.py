@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,26 @@ def test_the_tokens_may_be_elsewhere(config: str, tmp_path: Path, capsys: pytest
     (tmp_path / "other").mkdir()
     _add(config, "one", capsys)
     assert (tmp_path / "other/tokens").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "-x", "a b"])
+def test_the_rule_for_a_name_is_told(config: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["web", "token", "add", "--user", "nobody", "--config", config, "--", name])
+    assert "first a letter or digit, at most 64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.mkdir, "not a regular file"),
+        (os.mkfifo, "not a regular file"),
+        (lambda one: one.write_bytes(b"\xff"), "it is not UTF-8"),
+    ],
+)
+def test_what_is_no_file_of_tokens_is_told_once(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+    (tmp_path / "etc").mkdir()
+    make(tmp_path / "tokens")
+    warnings: list[str] = []
+    assert not TokenFile(tmp_path / "etc" / ".." / "tokens", warnings.append).has_tokens()
+    assert [one.partition(";")[0] for one in warnings] == [f"cannot read the tokens in {tmp_path / 'tokens'}: {why}"]

@@ -387,6 +387,12 @@ def test_an_included_file_gets_an_error_for_an_undeclared_program(folder: Path) 
     assert _lint("b.conf")[0] == ["E301"]
 
 
+def test_an_include_without_a_path_is_no_directory(folder: Path) -> None:
+    _appliance(folder, 'include ""\nx = 1\n')
+    codes, *_ = _lint("sched.conf")
+    assert codes == ["E305"]
+
+
 def test_a_file_included_inside_a_stanza_is_checked_as_part_of_that_stanza(folder: Path) -> None:
     _appliance(folder, 'program "p" { include b.conf }\n', b_conf='argv = ( "/bin/true" )\n')
     assert _lint("appliance.yaml", "sched.conf")[0] == []

@@ -18,9 +18,11 @@ from pathlib import Path
 from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.kinds import read_head
+from schedappliance.model.files import real_path
 
 PREFIX = "sched_"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+LONGEST_NAME = 64
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
 MOST_BYTES = 1024 * 1024
 _OTHERS_WRITE = 0o022
 _HEAD = "# API tokens of the page: NAME USER SHA-256 ADDED. `schedappliance web token` changes this file.\n"
@@ -56,8 +58,9 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise Unusable(
-            f"cannot read the tokens in {path}: {error}", "change `web.tokens`, or its permissions"
+            f"cannot read the tokens in {real_path(path)}: {why}", "change `web.tokens`, or its permissions"
         ) from None
     if mode & _OTHERS_WRITE:
         raise Unusable(f"others may write to {path}, and so add tokens", f"chmod go-w {path}")

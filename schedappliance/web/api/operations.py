@@ -100,10 +100,13 @@ def _schedule(values: Mapping[str, Any]) -> str:
     forms = [form for form in WHEN if form in values]
     if len(forms) != 1:
         raise ValueError(f"give one of {', '.join(WHEN)}")
-    return f"{joined(['sched', forms[0], str(values[forms[0]])])} {command_line(values['command'])}"
+    return f"{joined(['sched', forms[0], str(values[forms[0]])])} {_typed(values)}"
 
 
 def _typed(values: Mapping[str, Any]) -> str:
+    """Raises ValueError for a command without a word, of which the appliance would say what nobody has typed."""
+    if not values["command"] or str(values["command"]).isspace():
+        raise ValueError("the command is empty")
     return command_line(values["command"])
 
 

@@ -35,11 +35,16 @@ class Problem(Exception):
         self.status = status
 
 
+def status_of(code: str | None) -> HTTPStatus:
+    """The status of a rejection, by the code of its first mistake."""
+    return STATUSES.get(code or "", HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
 def rejected(message: Message) -> Response:
     diagnostics = message.get("diagnostics") or []
     errors = [one for one in diagnostics if one["severity"] == "error"] or diagnostics
     code = errors[0]["code"] if errors else None
-    status = STATUSES.get(code or "", HTTPStatus.UNPROCESSABLE_ENTITY)
+    status = status_of(code)
     members: dict[str, Any] = {"diagnostics": diagnostics}
     if code is not None:
         members["type"] = f"{EXPLANATIONS}/{code}.md"

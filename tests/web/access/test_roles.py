@@ -157,6 +157,8 @@ def test_no_screen_shows_what_the_role_does_not_allow(daemon: Daemon, hidden: li
         assert (await browser(GUEST).get("/jobs/backup"))[0] == 200
         assert (await browser(GUEST).get(f"/runs/{runs['payroll']}"))[0] == 403
         assert (await browser(GUEST).get("/runs.csv?job=payroll"))[0] == 403
+        wrong = ("/runs.csv?state=x", "/runs.csv?job=a%0ab", "/runs.json?since=x", "/runs.csv?job=none")
+        assert [(await browser(BOSS).get(path))[0] for path in wrong] == [422, 422, 422, 404]
         assert runs["backup"] in (await browser(GUEST).get("/runs?job=backup"))[1]
 
     with_page(daemon, check)
