@@ -18,6 +18,7 @@ DESCRIPTION = """\
 Show what is wrong, which programs run, which runs failed in the last 24 hours, and
 which jobs are next. The exit status is 1 if commands or programs cannot run."""
 SHOWN = 10
+FAILED_HEAD = "FAILED"
 FAILURES_COUNTED = 1000
 
 
@@ -54,7 +55,7 @@ def lines_of(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
     for head, rows, objects in tables_of(facts, now_ms):
         yield from ("", *tables.table(head, rows[:SHOWN]))
         if len(objects) > SHOWN:
-            filters = "--failed --since 24h" if objects is facts["failed"] else "--state started,queued"
+            filters = "--failed --since 24h" if head[0] == FAILED_HEAD else "--state started,queued"
             yield f"and {len(objects) - SHOWN} more: `schedappliance runs {filters}`"
 
 
@@ -90,12 +91,13 @@ def tables_of(facts: dict[str, Any], now_ms: int, age_ms: int = 0) -> Iterator[T
             (name_of(one), one["run"], one["state"], _since(one, now_ms, age_ms), one["reason"] or "") for one in live
         ]
         yield ("RUNNING", "RUN", "STATE", "SINCE", "REASON"), rows, live
-    if failed := facts["failed"]:
+    # One user's failures do not hide those of declared jobs.
+    if failed := sorted(facts["failed"], key=lambda one: one["name"] is None):
         rows = [
             (name_of(one), one["run"], one["state"], tables.time_text(one["due_ms"]), one["reason"] or "")
             for one in failed
         ]
-        yield ("FAILED", "RUN", "STATE", "DUE", "REASON"), rows, failed
+        yield (FAILED_HEAD, "RUN", "STATE", "DUE", "REASON"), rows, failed
     if jobs := facts["next"]:
         rows = [
             (job["name"] or job["command"], job["id"], "paused" if job["paused"] else _until(job, now_ms))
