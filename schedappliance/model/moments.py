@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from schedappliance.diagnostics import InvalidValue, shortened
-from schedappliance.model.values import duration, instant
+from schedappliance.model.values import MAX_DURATION_MS, duration, instant
 from schedappliance.syntax.command import TIME_REMEDY, UNIT_REMEDY
 
 _LOCAL = re.compile(
@@ -74,6 +74,8 @@ def read_when(text: str) -> When:
         milliseconds = _UNITS_MS.get(unit.lower().removesuffix("s"))
         if milliseconds is None:
             raise InvalidValue(f"unknown unit `{shortened(unit)}`", UNIT_REMEDY, "E203")
+        if int(count) * milliseconds > MAX_DURATION_MS:
+            raise InvalidValue(f"`{shortened(text)}` is in more than 100 years", "give an earlier time", "E204")
         return AfterNow(int(count) * milliseconds)
     if local := _LOCAL.fullmatch(_in_24_hours(text)):
         return _local_time(text, local)

@@ -9,7 +9,7 @@ import pytest
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones
-from schedappliance.model.moments import read_past, read_when
+from schedappliance.model.moments import AfterNow, read_past, read_when
 
 ZONES = Zones(Machine(tz="Europe/Berlin"))
 NOW = "2026-11-28T21:00:00+01:00"
@@ -103,6 +103,16 @@ def test_a_time_of_day_needs_a_zone_and_the_remedy_names_that_of_the_machine() -
     assert raised.value.code == "E205"
     assert raised.value.help.startswith('write `zone = "Europe/Berlin"` (this machine\'s) once in `sched`')
     assert instant_of(read_when("now + 5 minutes"), ms(NOW), None, ZONES) == ms(NOW) + 300_000
+
+
+@pytest.mark.parametrize(("text", "is_too_long"), [("now + 36500 days", False), ("now + 99999999 weeks", True)])
+def test_a_time_after_now_is_in_at_most_100_years(text: str, is_too_long: bool) -> None:
+    """As a duration. A later time was accepted for the last second of the year 9999."""
+    if is_too_long:
+        with pytest.raises(InvalidValue, match="is in more than 100 years"):
+            read_when(text)
+    else:
+        assert read_when(text) == AfterNow(36_500 * 86_400_000)
 
 
 def test_the_remedy_for_a_missing_zone_shows_the_time() -> None:
