@@ -179,5 +179,7 @@ def _webhook(options: argparse.Namespace, message: Message, seconds: float) -> N
 
 def _ping(options: argparse.Namespace, message: Message | None, seconds: float) -> None:
     content = ((message and message.events[-1]["output"]) or "").encode(errors="replace")
-    url = web.ping_url(_url(options), message) if message else _url(options)
-    web.post(url, content, {"Content-Type": "text/plain; charset=utf-8"}, seconds)
+    url, headers = _url(options), {"Content-Type": "text/plain; charset=utf-8"}
+    if message:
+        url, headers = web.ping_url(url, message), headers | web.repeated(message)
+    web.post(url, content, headers, seconds)

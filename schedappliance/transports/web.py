@@ -47,18 +47,20 @@ def webhook(message: Message, style: str) -> tuple[bytes, dict[str, str]]:
         title = header_text(message.subject)
         if not title.isascii():
             title = Header(title, "utf-8", maxlinelen=10_000).encode()
-        return body(message, _MOST_IN_CHATS).encode(errors="replace"), {
-            "Content-Type": "text/plain; charset=utf-8",
-            "Title": title,
-        }
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Title": title, **repeated(message)}
+        return body(message, _MOST_IN_CHATS).encode(errors="replace"), headers
     text = message.text
     if style == "slack":
         # `<!channel>` in the output of a program would notify everybody.
         text = json.dumps(
             {"text": escape(f"{header_text(message.subject)}\n```\n{body(message, _MOST_IN_CHATS)}```", quote=False)}
         )
-    headers = {"Content-Type": "application/json", "Idempotency-Key": f"{message.store}/{message.key}"}
-    return text.encode(errors="replace"), headers
+    return text.encode(errors="replace"), {"Content-Type": "application/json", **repeated(message)}
+
+
+def repeated(message: Message) -> dict[str, str]:
+    """The header that is the same in each attempt to deliver an alert."""
+    return {"Idempotency-Key": f"{message.store}/{message.key}"}
 
 
 def ping_url(url: str, message: Message) -> str:

@@ -233,6 +233,13 @@ def test_a_webhook_gets_the_alert(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert headers["idempotency-key"] == "0123/example.com-000000009/1"
 
 
+@pytest.mark.parametrize("words", [["webhook", "--as", "slack"], ["webhook", "--as", "ntfy"], ["ping"]])
+def test_each_attempt_has_the_same_key(monkeypatch: pytest.MonkeyPatch, site: str, words: list[str]) -> None:
+    for _ in range(2):
+        assert notify(monkeypatch, *words, site) == OK
+    assert [headers["idempotency-key"] for _, headers, _ in Site.requests] == ["0123/example.com-000000009/1"] * 2
+
+
 def test_an_output_notifies_nobody_in_a_chat(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
     alert = {**ALERT, "events": [{**EVENT, "output": "```\n<!channel> & <http://a|b>"}]}
     assert notify(monkeypatch, "webhook", site, "--as", "slack", alert=alert) == OK
