@@ -26,8 +26,8 @@ from schedappliance.model.calendars.doubts import (
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.rule import CalendarRule, Syntax
-from schedappliance.model.calendars.zones import UnknownZone, Zones
-from schedappliance.model.configuration import Configuration, DeclaredJob
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.configuration import Configuration, DeclaredJob, ReadOption
 from schedappliance.model.option_paths import Scope
 from schedappliance.model.references import timed_program, timeout_doubts
 
@@ -59,6 +59,17 @@ class CalendarDoubts:
                 yield from self._of_distances(job, job.schedule)
                 yield from self._of_end(job, job.schedule)
                 yield from self._of_anchor(job, job.schedule)
+        for notify in self.configuration.notify.values():
+            if notify.at is not None:
+                yield from self._of_digest(notify.at)
+
+    def _of_digest(self, at: ReadOption) -> Iterator[Diagnostic]:
+        rule = CalendarRule(syntax="calendar", expressions=at.value, zone=self.configuration.zone or LOCAL)
+        if not self.is_complete(rule) or any(one.years is None for one in rule.read_expressions()):
+            return
+        calendar = calendar_of(rule, self.zones, self.configuration.days, self.configuration.zone)
+        for doubt in past_doubts(calendar, self.now_ms, at.node.span):
+            yield doubt._replace(remedy="give later times, or remove `at`").diagnostic(at.source)
 
     def is_complete(self, rule: CalendarRule) -> bool:
         """Whether its zones and its days are known; else its mistakes are reported already."""

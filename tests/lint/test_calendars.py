@@ -25,6 +25,15 @@ def job(options: str, zone: str = "Europe/Berlin") -> str:
     return f'{PROGRAM}job "j" {{ {options} zone = {zone} command = "run p" }}'
 
 
+def digest(at: str) -> str:
+    return f'{PROGRAM}notify "ops" {{ at = "{at}" command = "run p" }}'
+
+
+@pytest.mark.parametrize("at", ["2099-01-01 08:00 UTC", "08:00 UTC", "2020-01-01 08:00 Mars/Base"])
+def test_a_digest_that_is_due_is_not_doubted(at: str) -> None:
+    assert doubts(digest(at)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "code", "place"),
     [
@@ -49,6 +58,7 @@ def job(options: str, zone: str = "Europe/Berlin") -> str:
         (job('calendar = ( "2020-12-24" "2024-*-* 08:00" )'), "W423", '( "2020-12-24" "2024-*-* 08:00" )'),
         (job("every = 15m within = 0:00..8:00 until = 2026-11-27T23:59:00Z"), "W423", "2026-11-27T23:59:00Z"),
         (job('cron = "0 8 31 10 *" until = 2026-11-29T00:00:00Z'), "W423", '"0 8 31 10 *"'),
+        (digest("2020-01-01 08:00 UTC"), "W423", '"2020-01-01 08:00 UTC"'),
         (job('calendar = "08:00..18:00"'), "W424", "08:00..18:00"),
         (job('cron = "* 2 * * *"', "UTC"), "W426", "*"),
         (job('cron = "* 2,14 * * 1-5"', "UTC"), "W426", "*"),
