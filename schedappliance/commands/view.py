@@ -212,6 +212,10 @@ class View:
         return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
 
 
+# A guest with so many jobs adds no command with more characters than this.
+MANY, LONG = 1000, 1000
+
+
 def why_full(view: View, user: User | None) -> tuple[str, str] | None:
     """Why no more jobs of a user are accepted, and the remedy; None if they are. `user`: None for any guest.
 
@@ -236,7 +240,19 @@ def why_full(view: View, user: User | None) -> tuple[str, str] | None:
     return None
 
 
+def _why_too_long(view: View) -> tuple[str, str] | None:
+    """Why a guest may not add so long a command, and the remedy; None if that is no matter.
+
+    `max_jobs` counts jobs, of which the longest takes 160 KB of the disk. The jobs of a user are counted once.
+    """
+    user = view.order.user
+    if len(view.order.text) <= LONG or user.uid in view.status.trusted or view.store.jobs.of_user(user.uid) < MANY:
+        return None
+    message = f"user {user.name} already has {MANY:,} jobs, and this command has more than {LONG:,} characters"
+    return message, "shorten it, or delete some jobs"
+
+
 def check_room(view: View) -> None:
-    """Raises Rejected when no more jobs are accepted."""
-    if why := why_full(view, view.order.user):
+    """Raises Rejected when no more jobs are accepted, or none with so long a command."""
+    if why := why_full(view, view.order.user) or _why_too_long(view):
         raise view.reject("E509", *why)

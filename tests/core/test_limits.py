@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from schedappliance.commands import view
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK, Sweep
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
@@ -70,6 +71,23 @@ def test_a_user_may_have_half_of_all_jobs(either: Appliance) -> None:
     assert either.ask("sched in 600 pid", GUEST).error == full
     either.say("sched delete example.com-000000008")
     assert either.ask("sched in 600 pid", GUEST).ok
+
+
+def test_a_user_with_many_jobs_adds_no_long_command(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One user's jobs may take 160 KB each, and `max_jobs` counts them only."""
+    monkeypatch.setattr(view, "MANY", 2)
+    either.turn(either.read(STANZAS))
+    long = f"sched in 600 config set a {'x' * view.LONG}"
+    for _ in range(2):
+        assert either.ask(long, GUEST).ok
+    error = "user guest already has 2 jobs, and this command has more than 1,000 characters"
+    assert either.ask(long, GUEST).error == error
+    assert either.ask("sched in 600 pid", GUEST).ok and either.ask("run hello", GUEST).ok
+    for user in (OTHER, OPERATOR, User(0, "root")):
+        assert either.ask(long, user).ok
+    either.say("sched delete example.com-000000001")
+    either.say("sched delete example.com-000000002")
+    assert either.ask(long, GUEST).ok
 
 
 def test_users_take_turns_where_their_runs_wait(either: Appliance) -> None:
