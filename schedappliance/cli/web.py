@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import parser
@@ -17,6 +20,9 @@ from schedappliance.cli.errors import OK, UNUSABLE, USAGE
 from schedappliance.cli.web_token import add_token
 from schedappliance.client.places import path_in
 from schedappliance.diagnostics import Unusable
+
+if TYPE_CHECKING:
+    from schedappliance.model.appliance_file import Address, ApplianceFile
 
 DESCRIPTION = """\
 Serve the page, which shows the appliance in a browser. The page is a process of
@@ -66,8 +72,17 @@ def _serve(options: argparse.Namespace) -> int:
     with suppress(OSError):
         os.nice(NICE)
     settings = listening_at(web_settings(file), options.listen)
+    _check_paths(file, settings.listen)
     serve_page(endpoint, settings, _announce, sys.stdin.fileno() if options.end_with_stdin else None)
     return OK
+
+
+def _check_paths(file: ApplianceFile, listen: Path | Address | None) -> None:
+    """Raises Unusable if the page would use a path of the appliance. `listen`: where it listens."""
+    from schedappliance.model.appliance_paths import mistake_of_keys
+
+    if mistake := mistake_of_keys(replace(file, web=replace(file.web, listen=listen))):
+        raise Unusable(mistake.message, mistake.help or "")
 
 
 def _announce(line: str) -> None:

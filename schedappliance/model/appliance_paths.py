@@ -36,6 +36,11 @@ def appliance_mistake(appliance: ApplianceFile, loaded: Loaded) -> Diagnostic | 
     return _spool_without_store(appliance, loaded.configuration) or next(mistakes, None)
 
 
+def mistake_of_keys(appliance: ApplianceFile) -> Diagnostic | None:
+    """The first key of the appliance file that uses a path of another one. The stanza files do not count."""
+    return next(_shared_paths(_of_file(appliance)), None)
+
+
 def _spool_without_store(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
     """The spool promises that no accepted job is lost, which requires a store."""
     if appliance.spool is None or configuration.backing_store is not None:
@@ -83,12 +88,17 @@ def _uses(appliance: ApplianceFile, loaded: Loaded) -> Iterator[_Use]:
     if store := configuration.backing_store:
         files = (store, *(Path(f"{store}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock", ".loss")))
         yield _Use("backing_store", configuration.backing_store_place, files, (Path(f"{store}.output"),))
+    yield from _of_file(appliance)
+
+
+def _of_file(appliance: ApplianceFile) -> Iterator[_Use]:
+    places = appliance.places
     if spool := appliance.spool:
         folders = tuple(spool / name for name in SPOOL_FOLDERS)
         yield _Use("spool.path", places["spool.path"], (spool, spool / ".lock"), folders)
     for key, socket in (("console.listen", appliance.listen), ("web.listen", appliance.web.listen)):
         if isinstance(socket, Path):
-            yield _Use(key, places[key], (socket, Path(f"{socket}.lock"), Path(f"{socket}.new")))
+            yield _Use(key, places.get(key), (socket, Path(f"{socket}.lock"), Path(f"{socket}.new")))
     if appliance.log_file:
         yield _Use("log.file", places["log.file"], (appliance.log_file,))
     tokens = real_path(appliance.web.tokens)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+import pytest
+
+from schedappliance.cli.main import main
 from schedappliance.web.server.serving import TRACEBACK_SECONDS, FewTracebacks
 
 
@@ -23,3 +27,29 @@ def test_one_traceback_a_second_is_logged_with_the_number_of_the_others() -> Non
     assert logged(ValueError()) == "it has failed (2 more were left out)"
     now[0] += TRACEBACK_SECONDS
     assert logged(ValueError()) == "it has failed"
+
+
+@pytest.mark.parametrize(
+    ("keys", "listen", "both"),
+    [
+        ("web: { listen: c.sock }", None, "`console.listen` and `web.listen` both use the path of `c.sock`"),
+        ("", "c.sock", "`console.listen` and `web.listen` both use the path of `c.sock`"),
+        ("log: { file: x }", "x", "`web.listen` and `log.file` both use the path of `x`"),
+    ],
+)
+def test_the_page_listens_on_no_path_of_the_appliance(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    keys: str,
+    listen: str | None,
+    both: str,
+) -> None:
+    """It took the place of the console, which `lint` calls an error."""
+    monkeypatch.setattr("os.nice", lambda _: 0)
+    monkeypatch.setattr("schedappliance.web.server.serving.serve_page", lambda *_: pytest.fail("it serves"))
+    file = tmp_path / "appliance.yaml"
+    file.write_text(f"config: sched.conf\nconsole: {{ listen: c.sock }}\n{keys}\n")
+    words = ["--listen", str(tmp_path / listen)] if listen else []
+    assert main(["web", "--config", str(file), *words]) == 78
+    assert both in capsys.readouterr().err
