@@ -215,7 +215,7 @@ class Facts:
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
     the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
     directory in which the log is made. `blocked`: directories and files that are needed and cannot be used, with message
-    and remedy. `immutable`: what
+    and remedy. `page`: what is wrong with the keys `web`, in the same way. `immutable`: what
     nobody may write, although its owner and mode allow it. `degraded` and
     `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
     jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
@@ -250,6 +250,7 @@ class Facts:
     missing: tuple[Path, ...] = ()
     console: ConsoleSocket | None = None
     blocked: tuple[tuple[Path, str, str], ...] = ()
+    page: tuple[tuple[Path, str, str], ...] = ()
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
     lost: tuple[Lost, ...] = ()

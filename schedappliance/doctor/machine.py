@@ -38,6 +38,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _room(facts)
     yield from _blocked(facts)
     yield from _console(facts)
+    yield from _page(facts)
     yield from _used_by_others(facts)
     yield from _lost(facts)
     yield from _degraded(facts)
@@ -159,6 +160,11 @@ def _room(facts: Facts) -> Iterator[Diagnostic]:
 def _blocked(facts: Facts) -> Iterator[Diagnostic]:
     for path, message, remedy in facts.blocked:
         yield path_diagnostic("E616", path, message, remedy)
+
+
+def _page(facts: Facts) -> Iterator[Diagnostic]:
+    for path, message, remedy in facts.page:
+        yield path_diagnostic("E630", path, message, remedy)
 
 
 def _console(facts: Facts) -> Iterator[Diagnostic]:

@@ -40,7 +40,7 @@ from schedappliance.edge.programs.outputs import output_directory
 from schedappliance.edge.programs.survivors import BOOT_ID, boot_id, command_of, start_ticks
 from schedappliance.edge.spool.folders import PRIVATE, in_the_way, lock_path_in, modes
 from schedappliance.edge.users import user_of
-from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_directory, not_a_file, read_head
+from schedappliance.kinds import LARGEST_OF_KERNEL, not_a_directory, not_a_file, other_kind, read_head
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
@@ -125,6 +125,7 @@ class _Observer:
             missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
             blocked=tuple(self.blocked()),
+            page=tuple(self.page()),
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
@@ -294,6 +295,22 @@ class _Observer:
                     f"create it: mkdir -p {as_argument(file.parent)}",
                 )
 
+    def page(self) -> Iterator[tuple[Path, str, str]]:
+        """What keeps `schedappliance web` from its start, or from its tokens. Without a section `web`, nobody wants it."""
+        if not any(key.startswith("web.") for key in self.file.places):
+            return
+        web = self.file.web
+        if group := _unknown_group(web.group):
+            yield self.file.path, f"the group `{group}` of the page does not exist", "create it, or correct `web.group`"
+        for user in filter(_is_unknown, web.proxies):
+            remedy = "name a user of this machine, or give a number"
+            yield self.file.path, f"no user `{user}` of `web.proxies`", remedy
+        if isinstance(web.listen, Path) and (step := step_at(web.listen)) and not stat.S_ISSOCK(step.mode):
+            yield web.listen, "the path of the page is not a socket", "move it away, or change `web.listen`"
+        with suppress(OSError):
+            if kind := other_kind(web.tokens.stat().st_mode):
+                yield web.tokens, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"
+
     def log_home(self) -> Way | None:
         """The directory in which `serve` makes the log, if there is none yet."""
         log = self.file.log_file
@@ -351,6 +368,14 @@ def _is_missing(path: Path) -> bool:
 
 def _text(source: Source, span: Span) -> str:
     return source.text[span.start : span.end].strip("\"'`")
+
+
+def _is_unknown(user: str) -> bool:
+    """Whether the system does not know a user, who is named or numbered."""
+    try:
+        return not (user.isdecimal() or pwd.getpwnam(user))
+    except KeyError:
+        return True
 
 
 def _unknown_group(name: str | None) -> str | None:

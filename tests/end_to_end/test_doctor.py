@@ -281,6 +281,25 @@ def test_a_group_of_the_spool_that_does_not_exist_is_found(daemon: Daemon, docto
     assert "there is no group no-such-group" in daemon.serve_rejected()
 
 
+@pytest.mark.parametrize(
+    ("keys", "findings"),
+    [
+        ("listen: ../var/web.sock, group: no-such-group", ["E630 etc/appliance.yaml"]),
+        ("user_header: X-User, proxies: [root, '33', no-such-user]", ["E630 etc/appliance.yaml"]),
+        ("listen: ../var/a", ["E630 var/a"]),
+        ("tokens: ../var/a", ["E630 var/a"]),
+        ("listen: ../var/web.sock, tokens: ../var/none", []),
+    ],
+)
+def test_what_keeps_the_page_from_its_start_is_found(
+    daemon: Daemon, doctor: Doctor, keys: str, findings: list[str]
+) -> None:
+    (daemon.var / "a").mkdir()
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(f"{file.read_text()}\nweb: {{ {keys} }}\n")
+    assert doctor() == (int(bool(findings)), findings)
+
+
 @as_root
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_directory_of_outputs_of_another_user_is_found(daemon: Daemon, doctor: Doctor, mode: int) -> None:
