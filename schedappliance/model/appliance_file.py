@@ -453,10 +453,10 @@ class _Reader:
         return self.values[name][0] if name in self.values else KEYS[name].default
 
     def web_section(self, path: Path) -> WebSection:
-        listen = self.get("web.listen")
+        listen, tokens = self.get("web.listen"), path.parent / self.get("web.tokens")
         return WebSection(
             listen=real_path(path.parent / listen) if isinstance(listen, str) else listen,
-            tokens=path.parent / self.get("web.tokens"),
+            tokens=real_path(tokens.parent) / tokens.name,
             history_ms=self.get("web.history"),
             **{
                 name: self.get(f"web.{name}")

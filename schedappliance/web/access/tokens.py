@@ -18,7 +18,6 @@ from pathlib import Path
 from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.kinds import read_head
-from schedappliance.model.files import real_path
 
 PREFIX = "sched_"
 LONGEST_NAME = 64
@@ -59,9 +58,7 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         return ()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Unusable(
-            f"cannot read the tokens in {real_path(path)}: {why}", "change `web.tokens`, or its permissions"
-        ) from None
+        raise Unusable(f"cannot read the tokens in {path}: {why}", "change `web.tokens`, or its permissions") from None
     if mode & _OTHERS_WRITE:
         raise Unusable(f"others may write to {path}, and so add tokens", f"chmod go-w {path}")
     return tuple(_tokens(path, text))
