@@ -85,7 +85,7 @@ def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture
         "store backup ",
         "store check ",
         "init ",
-        "import cron ",
+        "import crontab ",
         "submit --spool ",
         "submit ",
     ],

@@ -49,7 +49,7 @@ def test_how_long_a_run_took_is_what_the_appliance_says() -> None:
 def test_failures_of_declared_jobs_come_first() -> None:
     """Ten rows of one user hid them."""
     names = (None, "a", None, "b")
-    common = {"state": "failed", "due_ms": NOW_MS, "program": "h"}
+    common = {"state": "failed", "due_ms": NOW_MS, "program": "h", "command": "run h"}
     failures = [run(name=name, run=str(number), **common) for number, name in enumerate(names)]
     ((_, rows, objects),) = tables_of({"live": [], "failed": failures, "next": []}, NOW_MS)
     assert [row[1] for row in rows] == [one["run"] for one in objects] == ["1", "3", "0", "2"]
