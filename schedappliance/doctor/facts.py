@@ -214,8 +214,7 @@ class Facts:
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
     the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
-    directory in which the log is made. `blocked`: directories and files that are needed and cannot be used, with message
-    and remedy. `page`: what is wrong with the keys `web`, in the same way. `immutable`: what
+    directory in which the log is made. `blocked`: what is needed and cannot be used, with code, path, message and remedy. `immutable`: what
     nobody may write, although its owner and mode allow it. `degraded` and
     `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
     jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
@@ -245,12 +244,10 @@ class Facts:
     free_inodes: int | None = None
     spool: Way | None = None
     spool_refusal: tuple[str, str] | None = None
-    unknown_spool_group: str | None = None
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()
     console: ConsoleSocket | None = None
-    blocked: tuple[tuple[Path, str, str], ...] = ()
-    page: tuple[tuple[Path, str, str], ...] = ()
+    blocked: tuple[tuple[str, Path, str, str], ...] = ()
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
     lost: tuple[Lost, ...] = ()

@@ -38,7 +38,6 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _room(facts)
     yield from _blocked(facts)
     yield from _console(facts)
-    yield from _page(facts)
     yield from _used_by_others(facts)
     yield from _lost(facts)
     yield from _degraded(facts)
@@ -130,9 +129,6 @@ def _store(facts: Facts) -> Iterator[Diagnostic]:
 def _spool(facts: Facts) -> Iterator[Diagnostic]:
     if facts.spool and facts.spool_refusal:
         yield path_diagnostic("E629", facts.spool.named, *facts.spool_refusal)
-    if facts.spool and facts.unknown_spool_group:
-        message = f"the group `{facts.unknown_spool_group}` of the spool does not exist"
-        yield path_diagnostic("E629", facts.spool.named, message, "create it, or correct `spool.group`")
     for path in facts.missing:
         message = "the directory was removed: drops are not taken, or their results are not published"
         remedy = "start the appliance: it creates the missing directories of the spool"
@@ -158,13 +154,8 @@ def _room(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _blocked(facts: Facts) -> Iterator[Diagnostic]:
-    for path, message, remedy in facts.blocked:
-        yield path_diagnostic("E616", path, message, remedy)
-
-
-def _page(facts: Facts) -> Iterator[Diagnostic]:
-    for path, message, remedy in facts.page:
-        yield path_diagnostic("E630", path, message, remedy)
+    for code, path, message, remedy in facts.blocked:
+        yield path_diagnostic(code, path, message, remedy)
 
 
 def _console(facts: Facts) -> Iterator[Diagnostic]:

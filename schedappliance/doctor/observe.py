@@ -85,8 +85,7 @@ class _Observer:
         files = tuple(map(way_to, (self.file.path, *self.loaded.closure.texts)))
         listed = tuple(map(way_to, self.loaded.closure.listed))
         store, spool = (way_to(path) if path else None for path in (self.store, self.file.spool))
-        console = self.console()
-        zone = zones.to_show(self.loaded.configuration.zone)
+        console, zone = self.console(), zones.to_show(self.loaded.configuration.zone)
         says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
         needs = self.needs(user, daemon)
@@ -120,12 +119,10 @@ class _Observer:
             free_inodes=free_inodes,
             spool=spool,
             spool_refusal=spool_refusal,
-            unknown_spool_group=_unknown_group(self.file.spool_group),
             folders=folders,
             missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
-            blocked=tuple(self.blocked()),
-            page=tuple(self.page()),
+            blocked=(*self.blocked(), *self.blocked_page()),
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
@@ -281,35 +278,40 @@ class _Observer:
                 return unusable.message, unusable.help
         return None
 
-    def blocked(self) -> Iterator[tuple[Path, str, str]]:
-        """The directories of the socket and of the log that `serve` could not make, or does not make; what is no log."""
+    def blocked(self) -> Iterator[tuple[str, Path, str, str]]:
+        """What `serve` could not use or make: the group of the spool, the log, and the directories of socket and log."""
+        if self.file.spool and (group := _unknown_group(self.file.spool_group)):
+            message = f"the group `{group}` of the spool does not exist"
+            yield "E629", self.file.spool, message, "create it, or correct `spool.group`"
         if self.file.log_file and (unusable := not_a_log(self.file.log_file)):
-            yield self.file.log_file, unusable.message, unusable.help
+            yield "E616", self.file.log_file, unusable.message, unusable.help
         for file in filter(None, (self.file.listen, self.file.log_file)):
             if unusable := not_a_directory(file.parent):
-                yield file.parent, unusable.message, unusable.help
+                yield "E616", file.parent, unusable.message, unusable.help
             elif file == self.file.log_file and _is_missing(file.parent):
                 yield (
+                    "E616",
                     file.parent,
                     "the directory of the log is missing",
                     f"create it: mkdir -p {as_argument(file.parent)}",
                 )
 
-    def page(self) -> Iterator[tuple[Path, str, str]]:
+    def blocked_page(self) -> Iterator[tuple[str, Path, str, str]]:
         """What keeps `schedappliance web` from its start, or from its tokens. Without a section `web`, nobody wants it."""
         if not any(key.startswith("web.") for key in self.file.places):
             return
         web = self.file.web
         if group := _unknown_group(web.group):
-            yield self.file.path, f"the group `{group}` of the page does not exist", "create it, or correct `web.group`"
+            message = f"the group `{group}` of the page does not exist"
+            yield "E630", self.file.path, message, "create it, or correct `web.group`"
         for user in filter(_is_unknown, web.proxies):
             remedy = "name a user of this machine, or give a number"
-            yield self.file.path, f"no user `{user}` of `web.proxies`", remedy
+            yield "E630", self.file.path, f"no user `{user}` of `web.proxies`", remedy
         if isinstance(web.listen, Path) and (step := step_at(web.listen)) and not stat.S_ISSOCK(step.mode):
-            yield web.listen, "the path of the page is not a socket", "move it away, or change `web.listen`"
+            yield "E630", web.listen, "the path of the page is not a socket", "move it away, or change `web.listen`"
         with suppress(OSError):
             if kind := other_kind(web.tokens.stat().st_mode):
-                yield web.tokens, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"
+                yield "E630", web.tokens, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"
 
     def log_home(self) -> Way | None:
         """The directory in which `serve` makes the log, if there is none yet."""

@@ -86,6 +86,7 @@ _PROTECTED = re.compile(r"ProtectProc=invisible")
 _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
 # As `file` prints it.
 _ZONE = re.compile(r"(/usr/share/zoneinfo/\S+): (timezone data.*|data)")
+_TOKENS = re.compile(r"(/\S+/web-tokens) is a (directory|regular file)")
 _LOSS = re.compile(r"Data loss:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 _LISTED = re.compile(r"ls (/\S+): (.+)")
@@ -98,6 +99,7 @@ PATTERNS = (
         _HELD,
         _PROTECTED,
         _HIDDEN_BOOT,
+        _TOKENS,
         _ZONE,
         _LOSS,
         _LOG,
@@ -204,6 +206,8 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     changes["first_process"] = _found(_FIRST, lines) == [("keep",)]
     changes["hides_boot_id"] = bool(_found(_HIDDEN_BOOT, lines))
     changes["damaged_zones"] = tuple(Path(path) for path, content in _found(_ZONE, lines) if content == "data")
+    kinds = [(Path(path), kind) for path, kind in _found(_TOKENS, lines) if kind == "directory"]
+    changes["blocked"] = tuple(("E630", path, f"it is a {kind}", "move it away") for path, kind in kinds)
     for (loss,) in _found(_LOSS, lines):
         changes["loss"] = None if loss == "no" else loss
     for size, pid, command in _found(_LOG, lines):
