@@ -181,13 +181,13 @@ def test_the_navigation_leads_to_what_a_role_for_a_job_shows() -> None:
 
 
 def test_the_appliance_lists_the_jobs_that_the_page_does_not_keep() -> None:
-    listed = [JOB | {"id": f"n-{number:09d}", "name": None, "next_run_ms": number} for number in range(51)]
+    listed = [JOB | {"id": f"n-{number:09d}", "name": None, "next_run_ms": number} for number in range(31)]
     look, roles = _look(".", "/jobs?find=a+b&after=0000000000000007.n-000000007", listed)
     look.feed.has_more_jobs = True
     values = asyncio.run(jobs.collect(look))
-    assert roles.asked == ['sched list find "a b" limit 51 after n-000000007@7']
-    assert [row["id"] for row in values["rows"]] == [job["id"] for job in listed[:50]]
-    assert "after=0000000000000049.n-000000049" in values["older"]
+    assert roles.asked == ['sched list find "a b" limit 31 after n-000000007@7']
+    assert [row["id"] for row in values["rows"]] == [job["id"] for job in listed[:30]]
+    assert "after=0000000000000029.n-000000029" in values["older"]
     tiles = {label: value for label, value, *_ in asyncio.run(now.collect(_look(".")[0]))["tiles"]}
     assert tiles["Jobs"] == 2
     values = asyncio.run(now.collect(look))
