@@ -23,6 +23,8 @@ SHOWN, LISTED = 20, 10
 SPANS = {"1h": HOUR_MS, "12h": 12 * HOUR_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "14d": 14 * DAY_MS}
 USUAL_SPAN = "12h"
 MOST_LANES = 60
+# The steps of now in the past that a timeline shows, and the longest one: titles say how long a program has run.
+STEPS, MOST_STEP_MS = 1000, 10_000
 # What a lane shows of a job if the viewer may see its runs, but not when it is due.
 NOT_PLANNED = {"next_run_ms": sys.maxsize, "interval_ms": None, "calendar": None, "paused": False}
 
@@ -95,9 +97,14 @@ def _span_address(look: Look, name: str) -> str:
 
 
 def _span(look: Look) -> Span:
-    """Before an instant, and half as much after it: now, unless the viewer looks elsewhere."""
-    past, instant = SPANS[_span_name(look)], look.number("at") or look.now_ms
-    return Span(instant - past, look.now_ms, instant + past // 2)
+    """Before an instant, and half as much after it: now, unless the viewer looks elsewhere.
+
+    Now goes on in steps of at most a pixel, so that the picture of one moment serves for the next ones too.
+    """
+    past = SPANS[_span_name(look)]
+    now_ms = look.now_ms - look.now_ms % min(past // STEPS, MOST_STEP_MS)
+    instant = look.number("at") or now_ms
+    return Span(instant - past, now_ms, instant + past // 2)
 
 
 def _pan(look: Look) -> dict[str, str]:
@@ -111,7 +118,7 @@ def _pan(look: Look) -> dict[str, str]:
 
 
 async def _timeline(look: Look, jobs: list[Row], runs: ShownRuns) -> Any:
-    """The timeline. It is drawn once a second at most, and shared by all viewers with the same rights and zone."""
+    """The timeline. It is drawn when something has changed, and shared by all viewers with the same rights and zone."""
     span = _span(look)
     shown = len(jobs) == len(look.feed.jobs) or tuple(job["id"] for job in jobs)
     of_jobs = runs.jobs if runs.jobs is None else frozenset(runs.jobs)
@@ -119,8 +126,8 @@ async def _timeline(look: Look, jobs: list[Row], runs: ShownRuns) -> Any:
         listed = {job["id"] for job in jobs}
         jobs = [job if key in listed else job | NOT_PLANNED for key, job in runs.jobs.items()]
     planned = await look.due_times([job for job in jobs[:MOST_LANES] if job["calendar"]], span.until_ms)
-    instants = (span.since_ms // 1000, span.now_ms // 1000, span.until_ms // 1000)
-    key = (instants, look.times.zone_name, shown, of_jobs, frozenset(job for job, due in planned.items() if due))
+    is_planned = frozenset(job for job, due in planned.items() if due)
+    key = (look.feed.version, span, look.times.zone_name, shown, of_jobs, is_planned)
     if key not in look.feed.pictures:
         heads = lanes(jobs, runs.columns, span, href=job_href_of, planned=planned, most=MOST_LANES)
         look.feed.keep_picture(key, timeline(runs.columns, heads, span, look.times, run_href))

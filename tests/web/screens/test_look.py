@@ -19,6 +19,7 @@ from schedappliance.web.appliance.feed import Feed, Row
 from schedappliance.web.appliance.gateway import Gateway, Ground
 from schedappliance.web.pictures.drawing import about
 from schedappliance.web.pictures.durations import durations
+from schedappliance.web.pictures.lanes import Span
 from schedappliance.web.pictures.timeline import timeline
 from schedappliance.web.rendering.times import Times, _Utc
 from schedappliance.web.screens import job as one_job
@@ -157,6 +158,27 @@ def test_no_viewer_gets_the_timeline_of_another(monkeypatch: pytest.MonkeyPatch)
     assert pictures(patterns) == alone == pictures(patterns[::-1])
     drawn.clear()
     assert pictures((SINGLE, SINGLE))[SINGLE] == alone[SINGLE] and len(drawn) == 1, "the same rights share it"
+
+
+def test_a_timeline_is_drawn_again_when_something_has_changed_or_now_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[Span] = []
+
+    def note(columns: Any, heads: Any, span: Span, *more: Any) -> Any:
+        spans.append(span)
+        return timeline(columns, heads, span, *more)
+
+    monkeypatch.setattr(now, "timeline", note)
+    look, _ = _look(".")
+    _with_runs(look)
+
+    def drawn(now_ms: int) -> int:
+        asyncio.run(now.collect(replace(look, times=replace(look.times, now_ms=now_ms))))
+        return len(spans)
+
+    assert [drawn(now_ms) for now_ms in (20_000, 20_500, 29_999)] == [1, 1, 1]
+    look.feed.version += 1
+    assert [drawn(now_ms) for now_ms in (29_999, 30_000)] == [2, 3]
+    assert [span.now_ms for span in spans] == [20_000, 20_000, 30_000]
 
 
 def test_the_history_of_a_single_job_is_shown() -> None:
