@@ -49,6 +49,7 @@ from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.log import Log, open_log_file
 from schedappliance.edge.loop import AUDIT_MS, Loop
 from schedappliance.edge.processors import usable_processors
+from schedappliance.edge.programs.keeper_programs import pid_namespace
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import HIDDEN_BOOT_REMEDY, boot_id
 from schedappliance.edge.spool.device import Spool
@@ -239,6 +240,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str,
         pid=os.getpid(),
         version=__version__,
         boot_id=boot,
+        namespace=str(pid_namespace() or ""),
         cores=usable_processors(),
         keep=Keep(frame.file.keep_ms, frame.file.keep_results),
         zones=zones,

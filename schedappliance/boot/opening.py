@@ -28,7 +28,7 @@ from schedappliance.edge.programs.output_lines import OutputLog
 from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory, unreadable_text
 from schedappliance.edge.programs.requested import never_requested
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
-from schedappliance.edge.programs.survivors import boot_id, find_survivors, start_ticks
+from schedappliance.edge.programs.survivors import boot_id, find_survivors, find_unseen, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.threads import Worker
 from schedappliance.edge.users import LookUps, group_number
@@ -241,13 +241,18 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         reports = supervisor.take_over(ids, limits, fields)
         others = [attempt for attempt in attempts if attempt.key not in reports]
         adopted = _adopt_without_keeper(supervisor, store, boot, others, limits, fields)
+        unseen = find_unseen([one for one in others if one.key not in adopted], boot, outputs.has_writer)
+        for key in unseen:
+            supervisor.wait_for_unseen(key, limits[key], fields.get(key))
     except OSError as error:
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
-    adopted |= {key: ProcessKey(item.pid, item.ticks) for key, item in reports.items() if isinstance(item, RunsNow)}
+    namespace = supervisor.keeper.link.namespace if supervisor.keeper.link else ""
+    running = {key: item for key, item in reports.items() if isinstance(item, RunsNow)}
+    adopted |= {key: ProcessKey(item.pid, item.ticks, namespace) for key, item in running.items()}
     texts: dict[AttemptKey, tuple[bytes, int]] = {}
-    for key in limits.keys() - adopted.keys():
+    for key in limits.keys() - adopted.keys() - unseen:
         try:
             texts[key] = outputs.read(key, limits[key])
         except FileNotFoundError:
@@ -260,12 +265,12 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     silent = {
         attempt_id(attempt.key, attempt.started_ms): attempt
         for attempt in others
-        if attempt.key not in adopted and not texts.get(attempt.key, (b"", 0))[1]
+        if attempt.key not in {*adopted, *unseen} and not texts.get(attempt.key, (b"", 0))[1]
     }
     causes = causes_of(reports)
     if not _is_copy(store):
         causes |= never_requested(silent, supervisor.keeper.asked, boot_id())
-    return Remains(adopted, texts, _own_settings(store, boot.name), causes, endings_of(reports))
+    return Remains(adopted, texts, _own_settings(store, boot.name), causes, endings_of(reports), unseen)
 
 
 def _is_copy(store: Store) -> bool:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from schedappliance.store.tables import Store
 
 Value = TypeVar("Value")
+# The most runs that a text names.
+MOST_NAMED = 3
 
 # Message and remedy after the last number that SQLite gives.
 NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty store")
@@ -67,9 +69,9 @@ class Status:
     why no program can be started, for example without a place for outputs; None if one can. `watch` and `waits`: as in the event
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
     cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `unstored`:
-    the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `hold`:
-    the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over. `trusted`: the uids of root
-    and of the user of the appliance.
+    the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `unseen`: the
+    runs whose programs cannot be seen. `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also
+    one that is over. `trusted`: the uids of root and of the user of the appliance.
     """
 
     pid: int
@@ -87,6 +89,7 @@ class Status:
     zones: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     last_hold: Hold | None = None
     hold: Hold | None = None
     trusted: frozenset[int] = frozenset({0})
@@ -94,7 +97,22 @@ class Status:
     @property
     def trouble_list(self) -> tuple[str, ...]:
         """Why the appliance is degraded, each reason by itself."""
-        return tuple(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones)))
+        unseen = self.why_unseen
+        return tuple(
+            filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones, unseen))
+        )
+
+    @property
+    def why_unseen(self) -> str | None:
+        """Why nobody knows whether the programs of some runs have ended; None if there are no such runs."""
+        if not self.unseen:
+            return None
+        more = len(self.unseen) - MOST_NAMED
+        names = ", ".join(self.unseen[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return (
+            f"the program of {names} cannot be seen from here, since it was started in another pid namespace and its keeper "
+            "was killed; its run lasts while a process has its output open"
+        )
 
     @property
     def troubles(self) -> str | None:

@@ -318,7 +318,8 @@ def _now(view: View, run: PastRun) -> str:
     if run.state == RunState.QUEUED:
         return f"queued: {name}, {since}: {run.reason}"
     attempt = f", attempt {run.attempts}" if run.attempts > 1 else ""
-    return f"running: {name}, {since}{attempt}{_lasted('for', view, run)}"
+    unseen = f"; {view.status.why_unseen}" if name in view.status.unseen else ""
+    return f"running: {name}, {since}{attempt}{_lasted('for', view, run)}{unseen}"
 
 
 def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str]:

@@ -19,6 +19,7 @@ from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
 from schedappliance.core.runs import count_end, finish_attempt
 from schedappliance.core.stopping import terminate
+from schedappliance.core.unseen import keep_unseen
 from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started
@@ -86,7 +87,7 @@ def _recover_runs(state: State, remains: Remains) -> None:
     """
     for attempt in state.store.runs.live_attempts():
         survivor = remains.survivors.get(attempt.key)
-        if survivor is not None:
+        if survivor is not None or attempt.key in remains.unseen:
             _adopt(state, attempt, survivor, remains.endings.get(attempt.key))
             continue
         output, output_bytes = remains.outputs.get(attempt.key, (b"", 0))
@@ -144,16 +145,19 @@ def _ending(attempt: Attempt, why: str | None) -> Ending | None:
     return Ending(why) if why is not None else None
 
 
-def _adopt(state: State, attempt: Attempt, survivor: ProcessKey, why: str | None) -> None:
-    """Counts a survivor as running, so that overlap, limits and timeout apply to it.
+def _adopt(state: State, attempt: Attempt, survivor: ProcessKey | None, why: str | None) -> None:
+    """Counts a survivor as running, so that overlap, limits and timeout apply to it. None: its process cannot be seen.
 
     One that was being ended gets TERM again.
     """
     running = _running(state, attempt)
-    state.running[attempt.key.run] = running
+    if survivor is None:
+        running = keep_unseen(state, running)
+    else:
+        state.running[attempt.key.run] = running
+        state.store.runs.set_pid(attempt.key, survivor, survivor.namespace or state.boot.namespace)
+        state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
     if state.configuration.notify:
         expect_late_end(state, running)
-    state.store.runs.set_pid(attempt.key, survivor)
-    state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
     if ending := _ending(attempt, why):
         terminate(state, running, ending)

@@ -30,6 +30,7 @@ from schedappliance.core.alerts import expect_late_end, message_of, run_ended, r
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
+from schedappliance.core.unseen import follow_unseen
 from schedappliance.diagnostics import counted
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
@@ -345,7 +346,7 @@ def _launch(state: State, program: Program, start: StartProgram, user: User, wai
     )
     state.running[start.key.run] = running
     # The times of the request: the next daemon compares them with what the keeper was asked for.
-    state.store.runs.add_attempt(start.key, program.name, state.boot.name, start.started_ms, at)
+    state.store.runs.add_attempt(start.key, program.name, state.boot.name, start.started_ms, at, state.boot.namespace)
     state.effects.append(start)
     if waited_ms is not None:
         state.measure("run_wait_seconds", waited_ms)
@@ -366,7 +367,8 @@ def _is_running(state: State, key: AttemptKey) -> bool:
 
 def program_started(state: State, event: ProgramStarted) -> None:
     if _is_running(state, event.key):
-        state.store.runs.set_pid(event.key, event.process)
+        namespace = event.process.namespace or state.boot.namespace
+        state.store.runs.set_pid(event.key, event.process, namespace)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
@@ -407,6 +409,8 @@ def _true_end(state: State, event: ProgramEnded) -> int | None:
 
 def _finish(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
+    if running.is_unseen:
+        follow_unseen(state)
     finish_attempt(state, running, cause)
     if state.queue.number:
         state.queue.release_program(running.program)

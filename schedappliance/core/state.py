@@ -572,19 +572,20 @@ def new_state(
     version: str,
     boot_id: str,
     cores: int,
+    namespace: str = "",
     keep: Keep = KEEP,
     zones: Zones | None = None,
     uid: int = 0,
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
 
-    `uid`: of the user of the appliance. `boot_id`: that of this boot, empty if it is hidden. `zones`: None takes the zone
-    data of this machine, and UTC as its own zone.
+    `uid`: of the user of the appliance. `boot_id`: that of this boot, empty if it is hidden. `namespace`: see ThisBoot. `zones`:
+    None takes the zone data of this machine, and UTC as its own zone.
     """
     options = with_overrides(configuration, store.settings.overrides())
     state = State(
         store=store,
-        boot=this_boot(boot_id, moment, *store.settings.last_tick()),
+        boot=this_boot(boot_id, moment, *store.settings.last_tick())._replace(namespace=namespace),
         places=8 * cores,
         options=options,
         status=Status(pid, version, moment, trusted=frozenset({0, uid})),

@@ -73,7 +73,7 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset(), keeps: boo
     if state.keeps_programs:
         return
     for running in list(state.running.values()):
-        if running.ending is None and running.key.run not in ended:
+        if running.ending is None and running.key.run not in ended and not running.is_unseen:
             state.running[running.key.run] = after_term(running, Ending.SHUTDOWN, state.moment.boot)
             state.effects.append(_term_signal(running, Ending.SHUTDOWN))
 
@@ -84,7 +84,8 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
     if not state.stopping or state.stopped or ends_at is None or state.moment.boot < ends_at:
         return False
     state.stopped = True
-    for key in () if state.keeps_programs else state.running.keys() - ended:
+    left = {} if state.keeps_programs else dict(state.running.items())
+    for key in (key for key, running in left.items() if key not in ended and not running.is_unseen):
         state.log(
             "error", f"run {state.named(key)} does not end, although it was killed; the next start adopts its process"
         )
@@ -96,11 +97,12 @@ def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
 def stop_ends_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
     """The boot instant at which the stop gives up waiting for programs. 0: there is none to wait for.
 
-    None: one of them has not got KILL yet. After KILL, the stop waits only LEAVE_AFTER_MS, since not even KILL ends a
-    program that waits for a broken disk.
+    None: one of them has not got KILL yet. A program that cannot be seen gets no signal, so the stop does not wait for it.
+    After KILL, the stop waits only LEAVE_AFTER_MS, since not even KILL ends a program that waits for a broken disk.
     """
     if state.keeps_programs:
         return 0
-    killed = [running.killed_at for key, running in state.running.items() if key not in ended]
+    waited_for = (run for key, run in state.running.items() if key not in ended and not run.is_unseen)
+    killed = [running.killed_at for running in waited_for]
     ends = [at + LEAVE_AFTER_MS for at in killed if at is not None]
     return max(ends, default=0) if len(ends) == len(killed) else None

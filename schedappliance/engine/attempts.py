@@ -165,6 +165,8 @@ class Running:
     late_at: int | None = None
     # The uid of its user; None for root and the user of the appliance.
     guest: int | None = None
+    # Its program cannot be seen from here; see core/unseen.py.
+    is_unseen: bool = False
 
     @property
     def deadline(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Which boot of the machine this is, and whether the last tick was in it.
+"""Which boot of the machine this is, whether the last tick was in it, and in which pid namespace the daemon runs.
 
 Rule: a hidden boot id is not the id of another boot.
 """
@@ -18,11 +18,13 @@ class ThisBoot(NamedTuple):
     """The present boot. `name`: its id, or a name that begins with UNKNOWN_BOOT.
 
     `has_ticked`: the last tick of this store was in this boot. `former`: the name that it had then, if it was another one.
+    `namespace`: the pid namespace of the daemon; empty if it is not known.
     """
 
     name: str
     has_ticked: bool = False
     former: str | None = None
+    namespace: str = ""
 
     def includes(self, name: str) -> bool | None:
         """Whether a recorded name is one of this boot; None if that is unknown, since one of the ids was hidden."""

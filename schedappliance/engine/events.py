@@ -6,7 +6,7 @@ themselves; see edge/threads.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,7 +46,8 @@ class Remains:
     """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
 
     `settings`: rows of `meta` by which the next start recognizes the place of this store. `causes`: how programs ended, as far
-    as the keeper knows. `endings`: why programs were being ended, as an Ending.
+    as the keeper knows. `endings`: why programs were being ended, as an Ending. `unseen`: the attempts whose
+    programs run where the daemon cannot see them.
     """
 
     survivors: Mapping[AttemptKey, ProcessKey]
@@ -54,6 +55,7 @@ class Remains:
     settings: Mapping[str, str] = field(default_factory=dict)
     causes: Mapping[AttemptKey, Exit | NotStarted] = field(default_factory=dict)
     endings: Mapping[AttemptKey, str] = field(default_factory=dict)
+    unseen: Collection[AttemptKey] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,11 +89,13 @@ class AttemptKey(NamedTuple):
 class ProcessKey(NamedTuple):
     """A process of one boot. The kernel uses pids again, so the start time is a part of the key.
 
-    `start_ticks`: clock ticks from boot to the start, field 22 of /proc/PID/stat; 0 if it is not known.
+    `start_ticks`: clock ticks from boot to the start, field 22 of /proc/PID/stat; 0 if it is not known. `namespace`: the pid
+    namespace in which the pid counts; empty for that of the daemon.
     """
 
     pid: int
     start_ticks: int
+    namespace: str = ""
 
 
 def job_id(node: str, number: int) -> str:

@@ -17,9 +17,10 @@ from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.processors import usable_processors
+from schedappliance.edge.programs.keeper_programs import pid_namespace
 from schedappliance.edge.programs.keeper_reports import attempt_id, causes_of, endings_of, ends_in
 from schedappliance.edge.programs.outputs import Outputs, output_directory
-from schedappliance.edge.programs.survivors import boot_id, find_survivors
+from schedappliance.edge.programs.survivors import boot_id, find_survivors, find_unseen
 from schedappliance.edge.users import known_user
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
@@ -138,9 +139,11 @@ def _running_programs(store: Store, path: Path | None, boot: ThisBoot, in_use: b
         message = f"the ends of programs in {output_directory(path)} cannot be read: {error.strerror}"
         raise Unusable(message, "see that its disk is healthy") from error
     unknown = [attempt for attempt in attempts if attempt.key not in known]
-    is_own = partial(Outputs(output_directory(path)).is_own, store.original(path) is not None)
+    outputs, boot = Outputs(output_directory(path)), boot._replace(namespace=str(pid_namespace() or ""))
+    is_own = partial(outputs.is_own, store.original(path) is not None)
     survivors = find_survivors(unknown, store.node, store.identity, boot, is_own)
-    return Remains(survivors, {}, {}, causes_of(known), endings_of(known))
+    unseen = find_unseen([one for one in unknown if one.key not in survivors], boot, outputs.has_writer)
+    return Remains(survivors, {}, {}, causes_of(known), endings_of(known), unseen)
 
 
 def _store_note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:

@@ -74,7 +74,8 @@ class Attempt(NamedTuple):
     """One start of a run's program. `output`: the stored part of its output. `output_bytes`: the size of the whole.
 
     `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. The program is being ended if
-    a newer run replaced its run (`replaced`), or a user stopped it (`stopped_by`).
+    a newer run replaced its run (`replaced`), or a user stopped it (`stopped_by`). `namespace`: the pid namespace in which the
+    pid counts; empty if it is not known.
     """
 
     key: AttemptKey
@@ -91,6 +92,7 @@ class Attempt(NamedTuple):
     stopped_by: str | None
     output: bytes | None
     output_bytes: int | None
+    namespace: str = ""
 
 
 class Pruned(NamedTuple):
@@ -290,13 +292,14 @@ class Runs(Table):
         """How long the last runs of the job took that succeeded, up to this one, in milliseconds."""
         return [duration for (duration,) in self._database.rows(self._sql["durations"], (*key, limit))]
 
-    def add_attempt(self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
-        self._database.batch.add(
-            "attempts", self._sql["add_attempt"], (*key.run, key.attempt, program, boot_id, wall_ms, boot_ms)
-        )
+    def add_attempt(
+        self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int, namespace: str = ""
+    ) -> None:
+        row = (*key.run, key.attempt, program, boot_id, namespace, wall_ms, boot_ms)
+        self._database.batch.add("attempts", self._sql["add_attempt"], row)
 
-    def set_pid(self, key: AttemptKey, process: ProcessKey) -> None:
-        self._database.execute(self._sql["set_pid"], (*key.run, key.attempt, *process))
+    def set_pid(self, key: AttemptKey, process: ProcessKey, namespace: str = "") -> None:
+        self._database.execute(self._sql["set_pid"], (*key.run, key.attempt, *process[:2], namespace))
 
     def mark_replaced(self, key: AttemptKey) -> None:
         self._database.execute(self._sql["mark_replaced"], (*key.run, key.attempt))
@@ -332,7 +335,7 @@ class Runs(Table):
 
 def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
-    job, occurrence, attempt, program, state, reason, pid, ticks, *columns = row
+    job, occurrence, attempt, program, state, reason, pid, ticks, namespace, *columns = row
     boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, took_ms, *columns = columns
     replaced, stopped_by, output, output_bytes = columns
     return Attempt(
@@ -350,6 +353,7 @@ def _attempt(row: Any) -> Attempt:
         stopped_by,
         output,
         output_bytes,
+        namespace or "",
     )
 
 

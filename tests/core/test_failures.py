@@ -495,7 +495,7 @@ def test_the_process_of_a_program_is_recorded_later(either: Appliance) -> None:
     either.after(SECOND)
     either.database.full = False
     either.after(SECOND)
-    assert [a.process for a in either.store.runs.live_attempts()] == [(300, 7)]
+    assert [a.process for a in either.store.runs.live_attempts()] == [ProcessKey(300, 7)]
 
 
 def test_a_reload_is_answered_when_it_is_recorded(either: Appliance) -> None:

@@ -32,7 +32,7 @@ if __name__ == "__main__":  # It runs without the package. Its parts are files b
         os.close(int(number))
 
 from schedappliance.edge.programs.keeper_files import ENDS, MOST_BYTES, SOCKET, ends_of, listen, open_ends
-from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms
+from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms, pid_namespace
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
 
@@ -169,7 +169,7 @@ class Keeper:
         hanging = [program for starter in self.starters if (program := starter.current)]
         self.reap()  # After `hanging`: a start that has failed since then is among the ends, so that none is left out.
         self.starts.unreported.clear()
-        head = b"keeper %d %d %d" % (VERSION, os.getpid(), self.starts.asked_at)
+        head = b"keeper %d %d %d %d" % (VERSION, os.getpid(), self.starts.asked_at, pid_namespace())
         asked = [b"asked " + name.encode() for name in self.starts.asked]
         running = [program.running_line() for program in [*hanging, *self.programs.values()]]
         self.daemon = connection

@@ -19,7 +19,8 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #
 # To the daemon:
 #
-#   keeper VERSION PID ASKED_AT     the first line to a new daemon
+#   keeper VERSION PID ASKED_AT NAMESPACE
+#                                   the first line to a new daemon; the pid namespace tells whose pids these are
 #   asked ID                        see Asked in requested.py
 #   running ID PID TICKS WHY        PID is 0 while the start hangs; TICKS is the start in /proc/PID/stat
 #   ended ID PID STATUS TIME CPU MEMORY WHY LINGERS
@@ -85,7 +86,7 @@ from schedappliance.edge.programs.keeper_paths import (
     sockets_in,
     unreachable,
 )
-from schedappliance.edge.programs.keeper_programs import boot_ms
+from schedappliance.edge.programs.keeper_programs import boot_ms, pid_namespace
 from schedappliance.edge.programs.keeper_reports import Report, TreeGone, ends_in, reports
 from schedappliance.edge.programs.requested import Asked, asked_in
 from schedappliance.edge.programs.survivors import keepers_of
@@ -108,6 +109,8 @@ PARTS = ("spawner", "keeper_files", "keeper_programs", "keeper_starts")
 
 # The first version of a keeper that takes other files.
 WITH_FILES = 2
+# The name of a pid namespace whose number is not known.
+ANOTHER = "another"
 
 
 @dataclass(slots=True, eq=False)
@@ -123,6 +126,8 @@ class Link:
     messages: int = -1
     pid: int = 0
     version: int = 0
+    # Its pid namespace, if that is not the one of the daemon. `pid` is 0 then if the daemon cannot see the keeper.
+    namespace: str = ""
     # Its socket and its file of ends, as `identity` tells; None if a keeper has no socket with a name.
     files: tuple[Identity | None, Identity | None] | None = None
     # The keeper has answered.
@@ -165,8 +170,19 @@ class Link:
             return None
         if text.startswith("keeper "):
             self.version, self.pid = map(int, text.split("\n", 1)[0].split(" ")[1:3])
+            self._locate(text.split("\n", 1)[0].split(" ")[4:5])
             self.is_up = True
         return text
+
+    def _locate(self, words: list[str]) -> None:
+        """Finds out whether the keeper has another pid namespace. One of an earlier version does not tell which."""
+        if self.popen is not None:
+            return
+        here = peer_pid(self.control)
+        known = [word for word in words if word != "0"]
+        if (known and known != [str(pid_namespace())]) or (not known and here != self.pid):
+            self.namespace = (known or [ANOTHER])[0]
+            self.pid = here
 
     def request(self, data: bytes, descriptors: list[int]) -> None:
         """Sends a start. Raises OSError if it did not arrive; a message arrives as a whole or not at all."""
@@ -267,7 +283,9 @@ class KeeperLink:
         if greeting is None:
             return self._last_ends() if has_attempts else []
         link, text = greeting
-        link.files = identity(path), identity(Path(f"/proc/{link.pid}/fd/1"), follow=True)
+        # What a keeper that cannot be seen has open cannot be compared with the file of the name.
+        ends = Path(f"/proc/{link.pid}/fd/1") if link.pid else path.with_name(ENDS)
+        link.files = identity(path), identity(ends, follow=bool(link.pid))
         self._use(link)
         self.asked = asked_in(text)
         return list({report.id: report for report in reports(text) if not isinstance(report, TreeGone)}.values())

@@ -42,6 +42,14 @@ class Program(StartRequest):
         return f"running {self.id} {self.pid} {ticks} {self.why or '-'}".encode()
 
 
+def pid_namespace() -> int:
+    """The number of the pid namespace of this process; 0 if /proc does not show it."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+    except OSError:
+        return 0
+
+
 def boot_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 

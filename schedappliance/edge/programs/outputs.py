@@ -193,6 +193,22 @@ class Outputs:
         except OSError:
             return False
 
+    def has_writer(self, key: AttemptKey) -> bool:
+        """Whether a process has the output of an attempt open for writing: then the kernel denies a read lease.
+
+        False if there is no output, or if its file system has no leases.
+        """
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.checked_path(key), flags)
+        except OSError as error:
+            # A process has a lease on it.
+            return isinstance(error, BlockingIOError)
+        try:
+            return _is_denied(descriptor, fcntl.F_RDLCK)
+        finally:
+            os.close(descriptor)
+
     def size(self, key: AttemptKey, inode: int | None) -> int:
         """How many bytes were written; 0 if the file cannot be seen."""
         try:
@@ -326,8 +342,13 @@ def unreadable_text(error: OSError) -> tuple[str, bytes]:
 
 def _is_open_elsewhere(descriptor: int) -> bool:
     """Whether the file is open elsewhere too: then the kernel denies a write lease. False if there are no leases."""
+    return _is_denied(descriptor, fcntl.F_WRLCK)
+
+
+def _is_denied(descriptor: int, lease: int) -> bool:
+    """Whether the kernel denies a lease since others have the file open. False if there are no leases."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, lease)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         return error.errno == errno.EAGAIN

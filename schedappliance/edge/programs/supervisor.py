@@ -19,6 +19,7 @@ what says that it runs on the collector, a worker.
 #   the keeper is killed         `_on_loss`: the exit statuses of its programs are lost. Those that still run are followed by
 #                                pidfd. For one that has ended, the file of ends may say how.
 #   the keeper never answered    The start failed: the next one starts another keeper.
+#   it runs where nobody sees it If it runs in another pid namespace, and its keeper is gone: `_await_writers`.
 #   the store was restored       Programs whose runs it does not know stay with the keeper (`_strangers`).
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 # The interval at which a group that has outlived its leader is checked, until it is gone. Also the delay of the search for
 # programs after their keeper was killed, since one of them may have been about to start.
 LOOK_AGAIN_MS = 100
+# The interval at which the outputs of programs that cannot be seen are looked at.
+UNSEEN_AGAIN_MS = 1000
 # How long a failed read of the file of ends is repeated.
 UNREADABLE_MS = 10_000
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
@@ -174,6 +177,7 @@ class Supervisor:
         by_attempt: dict[AttemptKey, Report] = {}
         last_reports = self.keeper.take_over(bool(attempts))
         link = self.keeper.link
+        namespace = link.namespace if link else ""
         for report in last_reports:
             key = attempts.get(report.id)
             if key is None:
@@ -182,7 +186,7 @@ class Supervisor:
                 continue
             by_attempt[key] = report
             if isinstance(report, RunsNow):
-                inode = self.outputs.inode_for(key, report.pid) if report.pid else None
+                inode = self.outputs.inode_for(key, report.pid) if report.pid and not namespace else None
                 lines = self._later_lines(key, inode, fields.get(key))
                 process = Process(report.id, limits[key], inode, lines, pid=report.pid, ticks=report.ticks, link=link)
                 self.add(key, process)
@@ -205,6 +209,24 @@ class Supervisor:
         inode = self.outputs.inode_for(key, survivor.pid)
         process = Process("", output_limit, inode, self._later_lines(key, inode, fields))
         return self._follow(key, process, survivor)
+
+    def wait_for_unseen(self, key: AttemptKey, output_limit: int, fields: LogFields | None = None) -> None:
+        """Waits for the end of a program that runs in another pid namespace: until no process writes to its output."""
+        process = Process("", output_limit, None, self._later_lines(key, None, fields))
+        self.add(key, process)
+        self._await_writers(key, process)
+
+    def _await_writers(self, key: AttemptKey, process: Process) -> None:
+        """Looks again, at intervals, whether a process has the output of a program open. Its end is not known."""
+
+        def look() -> None:
+            if self.outputs.has_writer(key):
+                self.loop.inbox.post(partial(self._await_writers, key, process))
+            else:
+                self.loop.inbox.post(partial(self._end, key, process, Exit()))
+
+        again = self.loop.clock.moment().boot + UNSEEN_AGAIN_MS
+        self.loop.alarms.at(again, partial(self.collector.worker.submit, look))
 
     def _later_lines(self, key: AttemptKey, inode: int | None, fields: LogFields | None) -> OutputLines | None:
         """The lines that a program writes from now on. The earlier daemon has logged most of the others."""
@@ -265,7 +287,7 @@ class Supervisor:
         match report:
             case RunsNow():
                 process.pid, process.ticks = report.pid, report.ticks
-                self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, report.ticks)))
+                self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, report.ticks, link.namespace)))
             case Unstarted():
                 del self._processes[key]
                 self._say(link, f"forget {report.id}")
@@ -280,7 +302,7 @@ class Supervisor:
             self.lingering[report.id] = link
         if not process.pid:
             # The start is handled in the same turn as the end. Its start time is not needed: the process has ended.
-            self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0)))
+            self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0, link.namespace)))
         self._end(key, process, report.exit)
 
     def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
@@ -358,6 +380,10 @@ class Supervisor:
             return
         if end is not None:
             self._take(link, end)
+        elif link.namespace:
+            # Its pids count elsewhere.
+            process.link, process.id = None, ""
+            self._await_writers(key, process)
         elif survivor is not None and self._follow(key, process, survivor):
             self.loop.inbox.put(ProgramStarted(key, survivor))
         else:
@@ -413,7 +439,8 @@ class Supervisor:
                 _kill_group(process.pid, effect.signal)
             return True
         if process.link is None:
-            return False
+            # A program that cannot be seen gets no signal.
+            return not process.id
         self._say(process.link, f"signal {process.id} {effect.signal} {effect.kill_after_ms} {effect.why}")
         return True
 

@@ -134,8 +134,9 @@ def find_survivors(
 ) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
-    A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
-    pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
+    A recorded process is recognized by its pid and start time. A program whose pid was not recorded, since it was started just
+    before a crash, or counts in another pid namespace, is recognized by its environment, if it leads its session: children
+    inherit the environment.
     `is_own(key, pid, must_write)`: whether the process of an attempt belongs to this store, and not to a copy of it, which has
     the same rows. `must_write`: the boot of the attempt is unknown, so only a process that writes to its output counts.
     """
@@ -143,16 +144,36 @@ def find_survivors(
     survivors: dict[AttemptKey, ProcessKey] = {}
     for attempt in attempts:
         process = attempt.process
-        if process and boots[attempt.key] is not False and 0 < process.start_ticks == start_ticks(process.pid):
+        is_possible = boots[attempt.key] is not False and not _is_elsewhere(attempt, boot)
+        if process and is_possible and 0 < process.start_ticks == start_ticks(process.pid):
             survivors[attempt.key] = process
     unrecorded: dict[AttemptNames, AttemptKey] = {
         (identity, run_id(node, a.key.run), str(a.key.attempt), str(a.started_ms)): a.key
         for a in attempts
-        if not (a.process and a.process.start_ticks) and boots[a.key] is not False
+        if boots[a.key] is not False and (_is_elsewhere(a, boot) or not (a.process and a.process.start_ticks))
     }
     for names, process in find_named(unrecorded).items():
         survivors.setdefault(unrecorded[names], process)
     return {key: process for key, process in survivors.items() if is_own(key, process.pid, not boots[key])}
+
+
+def find_unseen(
+    attempts: list[Attempt], boot: ThisBoot, has_writer: Callable[[AttemptKey], bool]
+) -> frozenset[AttemptKey]:
+    """Those of the attempts that were not found, and that run where this process cannot see them, as in another container.
+
+    Their pids count in another pid namespace, and a process has their output open for writing (`has_writer`).
+    """
+    return frozenset(
+        attempt.key
+        for attempt in attempts
+        if _is_elsewhere(attempt, boot) and boot.includes(attempt.boot_id) is not False and has_writer(attempt.key)
+    )
+
+
+def _is_elsewhere(attempt: Attempt, boot: ThisBoot) -> bool:
+    """Whether the pid of an attempt counts in another pid namespace."""
+    return attempt.namespace not in ("", boot.namespace)
 
 
 def find_named(wanted: Collection[AttemptNames] | None) -> dict[AttemptNames, ProcessKey]:

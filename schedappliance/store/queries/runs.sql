@@ -216,11 +216,12 @@ FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND
 WHERE r.job = ?1 AND r.occurrence > ?2 - 100 AND r.occurrence <= ?2 AND r.state = 'succeeded' ORDER BY r.occurrence DESC LIMIT ?3;
 
 -- name: add_attempt
-INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
-VALUES (?, ?, ?, ?, 'started', ?, ?, ?);
+INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, pid_namespace, started_ms, started_boot_ms)
+VALUES (?, ?, ?, ?, 'started', ?, nullif(?, ''), ?, ?);
 
 -- name: set_pid
-UPDATE attempts SET pid = ?4, start_ticks = ?5 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
+UPDATE attempts SET pid = ?4, start_ticks = ?5, pid_namespace = nullif(?6, '')
+WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: mark_replaced
 UPDATE attempts SET replaced = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
@@ -249,8 +250,8 @@ SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: last_attempts
 -- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
-SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, boot_id, started_ms, started_boot_ms, ended_ms,
-       exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes
+SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, pid_namespace, boot_id, started_ms, started_boot_ms,
+       ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes
 FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
 -- name: attempt
