@@ -77,11 +77,29 @@ class Way:
 UNLIMITED = -1
 
 
+class IdMaps(NamedTuple):
+    """The users and groups of a user namespace, by number, as in a rootless container. `sets_groups`: its processes may change groups."""
+
+    users: tuple[range, ...]
+    groups: tuple[range, ...]
+    sets_groups: bool
+
+    def lacks(self, user: Credentials) -> str | None:
+        """Why no process of the namespace can have these credentials; None if one can."""
+        if not any(user.uid in some for some in self.users):
+            return f"does not know the uid {user.uid}"
+        for gid in sorted({user.gid, *user.gids}):
+            if not any(gid in some for some in self.groups):
+                return f"does not know the gid {gid}"
+        return None if self.sets_groups else "does not let its processes change their groups"
+
+
 class Rights(NamedTuple):
     """What the daemon may give to a program: its capabilities, its hard limits by name, and the lowest nice value.
 
     `has_cgroup`: it may make cgroups. `no_new_privileges`: its programs gain nothing by set-user-ID or file capabilities.
-    `most_files`: the highest limit `nofile` that the kernel allows; UNLIMITED if it is not known.
+    `most_files`: the highest limit `nofile` that the kernel allows; UNLIMITED if it is not known. `maps`: None in the first user
+    namespace, that of the machine.
     """
 
     capabilities: int
@@ -90,6 +108,7 @@ class Rights(NamedTuple):
     has_cgroup: bool
     no_new_privileges: bool = False
     most_files: int = UNLIMITED
+    maps: IdMaps | None = None
 
 
 class Restrained(NamedTuple):

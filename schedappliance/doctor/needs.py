@@ -32,6 +32,7 @@ def _foreign_users(needs: Needs) -> Iterator[Diagnostic]:
     """Programs that name a user or a group to which the appliance cannot change."""
     may_change = needs.rights is None or not ~needs.rights.capabilities & (CAP_SETUID | CAP_SETGID)
     if needs.user.uid == ROOT and may_change:
+        yield from _unmapped_users(needs)
         return
     why = "it lacks the capabilities CAP_SETUID and CAP_SETGID"
     remedy = f"give it both, or remove `user` and `group`; {FAILS}"
@@ -44,12 +45,26 @@ def _foreign_users(needs: Needs) -> Iterator[Diagnostic]:
             yield Diagnostic("E619", message, remedy, program.source, program.span)
 
 
+def _unmapped_users(needs: Needs) -> Iterator[Diagnostic]:
+    """Programs whose users and groups the user namespace of the appliance does not have, as in a rootless container."""
+    maps = needs.rights.maps if needs.rights else None
+    for program in needs.users if maps else ():
+        is_own = (program.user.uid, program.user.gid) == (needs.user.uid, needs.user.gid)
+        assert maps is not None
+        if not is_own and (why := maps.lacks(program.user)):
+            message = f"program `{program.program}` cannot run as this user or group: the user namespace of the appliance {why}"
+            remedy = f"give the container more users and groups (`/etc/subuid`, `/etc/subgid`), or remove `user` and `group`; {FAILS}"
+            yield Diagnostic("E619", message, remedy, program.source, program.span)
+
+
 def _denied_resources(needs: Needs) -> Iterator[Diagnostic]:
     """Priorities and limits that the daemon may not give to a program."""
     rights = needs.rights
+    # These two capabilities count in the first user namespace only.
+    powers = rights.capabilities if rights and rights.maps is None else 0
     for program in needs.restrained if rights else ():
         assert rights is not None
-        if program.nice is not None and program.nice < rights.nice and not rights.capabilities & CAP_SYS_NICE:
+        if program.nice is not None and program.nice < rights.nice and not powers & CAP_SYS_NICE:
             message = (
                 f"program `{program.program}` cannot have this nice value: the appliance may give {rights.nice} or more"
             )
@@ -65,7 +80,7 @@ def _denied_resources(needs: Needs) -> Iterator[Diagnostic]:
                 message = f"program `{program.program}` cannot have the limit `nofile`: the kernel allows {rights.most_files} at most"
                 remedy = f"raise the sysctl `fs.nr_open`, or lower the limit; {FAILS}"
                 yield Diagnostic("E624", message, remedy, *program.places["limits"])
-            elif limit.hard > most != UNLIMITED and not rights.capabilities & CAP_SYS_RESOURCE:
+            elif limit.hard > most != UNLIMITED and not powers & CAP_SYS_RESOURCE:
                 message = f"program `{program.program}` cannot have the limit `{limit.name}`: the appliance may give {most} at most"
                 remedy = f"raise `Limit{SYSTEMD[limit.name]}=` of its systemd unit, or lower the limit; {FAILS}"
                 yield Diagnostic("E624", message, remedy, *program.places["limits"])

@@ -20,6 +20,7 @@ from schedappliance.doctor.facts import (
     Credentials,
     Executable,
     Hidden,
+    IdMaps,
     Needs,
     ProgramUser,
     Restrained,
@@ -35,6 +36,9 @@ from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 
 CAPABILITIES = "security.capability"
+# The map of the first user namespace, and its inode: PROC_USER_INIT_INO of the kernel.
+ALL_IDS = (range(2**32 - 1),)
+FIRST_USER_NAMESPACE = 0xEFFFFFFD
 _EXECUTABLE_BITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -173,7 +177,33 @@ def rights_of(pid: int) -> Rights | None:
         nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
     except (OSError, ValueError, KeyError):
         return None
-    return Rights(capabilities, limits, nice, _has_cgroup(pid), no_new_privileges, _most_files())
+    return Rights(capabilities, limits, nice, _has_cgroup(pid), no_new_privileges, _most_files(), id_maps_of(pid))
+
+
+def id_maps_of(pid: int) -> IdMaps | None:
+    """The user namespace of a process; None for the first one, and if it is not known."""
+    process = Path(f"/proc/{pid}")
+    try:
+        users, groups = (_ranges(read_head(process / name, LARGEST_OF_KERNEL)) for name in ("uid_map", "gid_map"))
+        sets_groups = read_head(process / "setgroups", 32).strip() != b"deny"
+        # Another namespace may map all numbers too, and is told apart by its inode. Only some users may see that.
+        is_first = users == ALL_IDS and _user_namespace(process) in (None, FIRST_USER_NAMESPACE)
+    except (OSError, ValueError):
+        return None
+    return None if is_first else IdMaps(users, groups, sets_groups)
+
+
+def _ranges(text: bytes) -> tuple[range, ...]:
+    """The numbers that a map has inside its namespace: each line gives the first, the first outside, and how many there are."""
+    rows = (tuple(map(int, line.split())) for line in text.splitlines())
+    return tuple(range(first, first + count) for first, _, count in rows)
+
+
+def _user_namespace(process: Path) -> int | None:
+    try:
+        return (process / "ns" / "user").stat().st_ino
+    except OSError:
+        return None
 
 
 def _most_files() -> int:

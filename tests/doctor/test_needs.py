@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from schedappliance.diagnostics import Source, Span
-from schedappliance.doctor.facts import Credentials, Executable, Hidden, Needs, ProgramUser, Restrained, Rights, Way
+from schedappliance.doctor.facts import (
+    Credentials,
+    Executable,
+    Hidden,
+    IdMaps,
+    Needs,
+    ProgramUser,
+    Restrained,
+    Rights,
+    Way,
+)
 from schedappliance.doctor.needs import (
     CAP_SETGID,
     CAP_SETUID,
@@ -54,6 +64,30 @@ def test_a_user_to_whom_the_appliance_cannot_change_is_a_finding(
     needs = Needs(user, users=(ProgramUser("p", named, *PLACE),), rights=rights)
     messages = [finding.message for finding in unmet_needs(needs)]
     assert messages == ([f"program `p` cannot run as this user or group: {why}"] if why else [])
+
+
+CONTAINER = IdMaps((range(1001),), (range(1001), range(2000, 2001)), True)
+LACKS = "program `p` cannot run as this user or group: the user namespace of the appliance "
+
+
+@pytest.mark.parametrize(
+    ("maps", "named", "why"),
+    [
+        (None, Credentials(65534, 65534, frozenset({65534})), ""),
+        (CONTAINER, ALICE, ""),
+        (CONTAINER, ROOT, ""),
+        (CONTAINER, Credentials(1000, 2000, frozenset({5})), ""),
+        (CONTAINER, Credentials(1001, 0, frozenset()), "does not know the uid 1001"),
+        (CONTAINER, Credentials(0, 1001, frozenset()), "does not know the gid 1001"),
+        (CONTAINER, Credentials(1000, 1000, frozenset({1000, 3000})), "does not know the gid 3000"),
+        (CONTAINER._replace(sets_groups=False), ALICE, "does not let its processes change their groups"),
+        (CONTAINER._replace(sets_groups=False), ROOT, ""),
+    ],
+)
+def test_a_user_whom_the_user_namespace_lacks_is_a_finding(maps: IdMaps | None, named: Credentials, why: str) -> None:
+    """Root has all capabilities there, and the findings were silent."""
+    needs = Needs(ROOT, users=(ProgramUser("p", named, *PLACE),), rights=Rights(ALL, UNLIMITED, 0, True, maps=maps))
+    assert [finding.message for finding in unmet_needs(needs)] == ([LACKS + why] if why else [])
 
 
 @pytest.mark.parametrize(
@@ -120,6 +154,13 @@ def test_a_path_that_the_appliance_does_not_see_names_the_option_of_its_unit(fir
         ),
         (Rights(0, UNLIMITED | {"nofile": 99}, -5, True), []),
         (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED | {"nofile": 9}, 0, True), []),
+        (
+            Rights(ALL, UNLIMITED | {"nofile": 98}, 0, True, maps=CONTAINER),
+            [
+                "cannot have this nice value: the appliance may give 0 or more",
+                "cannot have the limit `nofile`: the appliance may give 98 at most",
+            ],
+        ),
         (Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED, 0, True, most_files=99), []),
         (
             Rights(CAP_SYS_NICE | CAP_SYS_RESOURCE, UNLIMITED, 0, True, most_files=98),
