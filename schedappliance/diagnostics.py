@@ -289,14 +289,18 @@ class Unusable(Exception):
     """A file, directory, socket, store or configuration that cannot be used. Its text is cause and remedy on one line.
 
     `message` and `help` follow the rules of Diagnostic. `diagnostics` are shown first; if they say everything, `message`
-    and `help` are empty. The code that raises it has changed nothing.
+    and `help` are empty. The code that raises it has changed nothing. `is_passing`: the cause may pass by itself, so that the
+    same start may succeed later.
     """
 
-    def __init__(self, message: str = "", remedy: str = "", diagnostics: Sequence[Diagnostic] = ()) -> None:
+    def __init__(
+        self, message: str = "", remedy: str = "", diagnostics: Sequence[Diagnostic] = (), is_passing: bool = False
+    ) -> None:
         super().__init__("; ".join(filter(None, (message, remedy))))
         self.message = message
         self.help = remedy
         self.diagnostics = diagnostics
+        self.is_passing = is_passing
 
 
 class InvalidValue(Exception):

@@ -62,4 +62,5 @@ def exit_status(error: Exception) -> int:
         print(report.full(in_order(error.diagnostics)), file=sys.stderr, end="")
     if error.message:
         print_error(str(error))
-    return UNUSABLE
+    # systemd does not start a service again that ended with UNUSABLE.
+    return FAILED if error.is_passing else UNUSABLE

@@ -29,7 +29,7 @@ from schedappliance.store.files import (
     size_limit,
 )
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
-from schedappliance.store.room import Full, has_room, lacks_room, open_view
+from schedappliance.store.room import has_room, lacks_room, open_view
 from schedappliance.store.schema import check_schema, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
@@ -183,11 +183,12 @@ def _open_for_writing(path: Path) -> _Opened:
 
 
 def _open_view(path: Path) -> _Opened:
-    """Only a store with the newest schema can be read. Raises Unusable and sqlite3.Error."""
+    """Only a store with the newest schema can be read; any other must be upgraded first. Raises Unusable and sqlite3.Error."""
     connection = open_view(path)
     try:
-        if check_schema(connection, path) < migrations()[-1][0]:
-            raise Full
+        if (version := check_schema(connection, path)) < migrations()[-1][0]:
+            message = f"cannot upgrade the store {path} from schema {version}, which needs space: its disk is full"
+            raise Unusable(message, FREE_ROOM, is_passing=True)
         return _Opened(connection, _check(connection, path), is_upgraded=False, is_view=True)
     except BaseException:
         connection.close()

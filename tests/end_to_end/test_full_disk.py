@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from schedappliance.store.schema import APPLICATION_ID, migrations
 from tests.support.daemon import STANZAS, Daemon, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -247,3 +249,25 @@ def test_a_new_store_needs_an_inode(daemon: Daemon, inodes: Path) -> None:
 def test_a_new_store_needs_room(daemon: Daemon, disk: Path) -> None:
     fill(disk)
     assert "database or disk is full; free space on its disk, or inodes" in daemon.serve_rejected()
+
+
+def test_an_upgrade_on_a_full_disk_is_tried_again(daemon: Daemon, disk: Path) -> None:
+    """The daemon ended with status 78, after which systemd does not start it again, and named no upgrade."""
+    *earlier, (newest, _) = migrations()
+    with closing(sqlite3.connect(disk / "sched.db")) as connection:
+        for _, script in earlier:
+            connection.executescript(script)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {newest - 1}")
+    ballast = fill(disk)
+    daemon.launch()
+    eventually(daemon.ended, "the end")
+    assert daemon.process
+    assert daemon.process.returncode == 1, daemon.log
+    error = f"error: cannot upgrade the store {disk}/sched.db from schema {newest - 1}, which needs space: its disk is full; free "
+    assert error in daemon.log
+    assert "Traceback" not in daemon.log
+    ballast.unlink()
+    daemon.start()
+    assert "upgraded the store" in daemon.log
+    daemon.assert_healthy()
