@@ -125,6 +125,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         spool = opening.prepare_spool(frame)
         os.umask(0o077)
         store = opening.open_store(frame, path)
+        if path == reading.loaded.configuration.backing_store:
+            store.follow(reading.loaded.configuration.backing_store_link)
 
         # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)

@@ -281,6 +281,8 @@ class Configuration:
     """
 
     backing_store: Path | None = None
+    # As the files name it, if its way leads through a symbolic link.
+    backing_store_link: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
     # The zone of calendars that name none.
     zone: str | None = None

@@ -96,6 +96,14 @@ def real_path(path: Path | str) -> Path:
         return Path(path)
 
 
+def link_to(path: Path) -> Path | None:
+    """The path, without `..` if that is the same; None if no link is on its way."""
+    real, plain = real_path(path), Path(os.path.normpath(path))
+    if real_path(plain) != real:
+        return path
+    return None if plain == real else plain
+
+
 def ends_with(path: Path, *names: str) -> bool:
     """Whether a path ends with these names: as it is written, seen from the root, or without links."""
     places = (path, real_path(path.parent) / path.name, real_path(path))

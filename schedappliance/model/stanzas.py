@@ -27,7 +27,7 @@ from schedappliance.model.configuration import (
     Role,
 )
 from schedappliance.model.declarations import read_defaults, read_job, read_notify, read_program
-from schedappliance.model.files import real_path
+from schedappliance.model.files import link_to, real_path
 from schedappliance.model.option_paths import (
     AUTHORIZATION,
     DEFAULTS,
@@ -228,8 +228,10 @@ class _Reader:
             # In place of a zone that is wrong, and reported. Jobs that need it are not reported too.
             self.zone = options["zone"].value if "zone" in options else "UTC"
         settings = {field_name: options[name].value for name, field_name in _SCHED_FIELDS.items() if name in options}
+        named = Path(store.source.name).parent / store.value if store else None
         return Configuration(
-            backing_store=real_path(Path(store.source.name).parent / store.value) if store else None,
+            backing_store=real_path(named) if named else None,
+            backing_store_link=link_to(named) if named else None,
             backing_store_place=(store.source, store.span) if store else None,
             programs=self.programs,
             jobs=_in_zone(self.jobs, self.zone),

@@ -136,6 +136,8 @@ class Database:
         self._locks = locks
         # Only the writing connection, which holds the locks, checks the names of its files.
         self._files = OpenFiles(path, *locks[1:]) if path and locks and not is_view else None
+        # The path of the store as the stanza files name it, if that leads through a link.
+        self._link: Path | None = None
         self.is_view = is_view
         self._is_closed = False
         # What `keep_in_place` repaired, for the log of the appliance.
@@ -168,6 +170,12 @@ class Database:
     def is_in_place(self) -> bool:
         """Whether the names of the store's files lead to the open files, and no other program shortened the log."""
         return self._files is None or self._files.fault() is None
+
+    def follow(self, link: Path | None) -> None:
+        """From now on, the store is in its place only if this path leads to it too."""
+        self._link = link
+        if self._files:
+            self._files.link = link
 
     @property
     def is_locked(self) -> bool:
@@ -258,6 +266,7 @@ class Database:
             WriteBatch(connection),
             OpenFiles(self.path, *self._locks[1:]),
         )
+        self._files.link = self._link
         self._is_closed = False
 
     @contextmanager
@@ -407,6 +416,8 @@ class OpenFiles:
         self._name, self._log, self._index, self._journal = (f"{path}{end}" for end in ("", LOG, INDEX, JOURNAL))
         self._opened = [_identity(_status(file)) for file in (self._name, self._log, self._index)]
         self._descriptor, self._store_bytes, self._log_bytes = store, 0, 0
+        # See `follow` of Database.
+        self.link: Path | None = None
 
     def fault(self) -> Fault | None:
         """The first fault; None if the names lead to the open files, and no other program wrote to them. Remembers their sizes.
@@ -417,6 +428,8 @@ class OpenFiles:
         opened_store, opened_log, opened_index = self._opened
         if store is None or _identity(store) != opened_store:
             return Fault.STORE_GONE
+        if self.link and not self._is_linked():
+            return Fault.STORE_GONE
         if self._is_overwritten(store.st_size):
             return Fault.STORE_OVERWRITTEN
         if log is None or _identity(log) != opened_log:
@@ -426,6 +439,9 @@ class OpenFiles:
         if os.access(self._journal, os.F_OK, follow_symlinks=False) and self.obstacle():
             return Fault.OBSTACLE
         return Fault.LOG_CUT if self._is_cut(log.st_size) else None
+
+    def _is_linked(self) -> bool:
+        return _identity(_status(str(self.link), through_links=True)) == self._opened[0]
 
     def _is_overwritten(self, size: int) -> bool:
         """Whether another program shortened the store file, or copied a backup into it. Remembers its size.
@@ -464,6 +480,10 @@ class OpenFiles:
             return f"the directory {directory} was moved or deleted; move it back"
         if now != self._directory:
             return f"another directory has the name {directory} now; move the old one back"
+        if self.link and _status(self._name) and not self._is_linked():
+            return (
+                f"the links in {self.link} do not lead to the store {self._path} any more; change them back, or restart"
+            )
         return "the store file was moved or deleted; put it back"
 
     def obstacle(self) -> Unusable | None:

@@ -107,6 +107,10 @@ class Store:
         """Whether the names of the store's files still lead to the open files."""
         return self._database.is_in_place
 
+    def follow(self, link: Path | None) -> None:
+        """From now on, the store is in its place only if this path leads to it too."""
+        self._database.follow(link)
+
     @property
     def is_locked(self) -> bool:
         """Whether the lock file is in its place, so that no other process can lock the store."""

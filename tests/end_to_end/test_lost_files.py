@@ -351,6 +351,28 @@ def test_a_directory_that_is_moved_is_not_made_again_and_can_be_moved_back(daemo
 LOCKS = ("sched.db.lock", "spool/.lock")
 
 
+def test_a_link_on_the_way_to_the_store_that_leads_elsewhere_is_no_longer_the_store(daemon: Daemon) -> None:
+    """The daemon went on in the old directory for ever, while the next one with the same files ran its jobs too."""
+    first, second, link = (daemon.root / name for name in ("first", "second", "link"))
+    daemon.var.rename(first)
+    second.mkdir()
+    daemon.var.symlink_to(first)
+    daemon.start()
+    daemon.say("sched in 0.1 run hello")
+    daemon.wait_for_state("succeeded")
+    link.symlink_to(second)
+    link.rename(daemon.var)
+    daemon.wait_for_log(
+        f"degraded: the links in {daemon.var}/sched.db do not lead to the store {first}/sched.db any more"
+    )
+    link.symlink_to(first)
+    link.rename(daemon.var)
+    daemon.wait_for_log("the store can be written again")
+    daemon.say("sched in 0.1 run hello")
+    daemon.wait_for_state("succeeded", 2)
+    daemon.assert_healthy()
+
+
 @pytest.mark.parametrize("name", LOCKS)
 @pytest.mark.parametrize("harm", ["removed", "replaced"])
 def test_a_daemon_whose_lock_file_is_gone_ends_and_the_next_adopts_its_programs(
