@@ -47,6 +47,9 @@ _DAY_FIELD = re.compile(r"[\d*?,/~LW+#-]+")
 _VALUE = r"(?:\d+|[A-Za-z]{3})"
 _ITEM = rf"(?:(?:\*|{_VALUE}-{_VALUE})(?:/\d+)?|{_VALUE})"
 _FIELD = re.compile(rf"{_ITEM}(?:,{_ITEM})*", re.ASCII)
+# Sunday has the number 0 in Debian's cron, also at the end of a range.
+_UP_TO_SUNDAY = re.compile(r"\b(?!sun|0)\w+-sun\b(?:/\d+)?", re.ASCII | re.IGNORECASE)
+_NO_DAY = "`{}`: for Debian's cron this range ends before it begins and holds no day; here it holds its days"
 _COMMAND = re.compile(r"(?:[^\\%]|\\.?)*+")
 _ESCAPE = re.compile(r"\\([\\%])")
 _NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
@@ -206,9 +209,9 @@ class _Reader:
             return {"at": "boot"}
         if expression.startswith("@") and (options := _interval(expression, entry)):
             return options
-        expression = "* * * * *" if expression == "@every_minute" else expression
+        written, expression = expression, "* * * * *" if expression == "@every_minute" else expression
         self._check(expression, line, start)
-        entry.notes += _extensions(expression, line[start - 1 : start] == "-")
+        entry.notes += _extensions(written, line[start - 1 : start] == "-")
         options = {"cron": stanzas.text(expression), "zone": self._zone(), "catch_up": "none"}
         if self.variables.get("CRON_TZ"):
             entry.notes.append("`zone` is that of CRON_TZ, which Debian's cron ignores and cronie does not")
@@ -449,6 +452,7 @@ def _extensions(expression: str, has_mark: bool) -> list[str]:
         rejected = [] if expression in _NICKNAMES else [expression]
     else:
         rejected = [text for text in expression.split(" ") if not _FIELD.fullmatch(text)]
+        notes += [_NO_DAY.format(text) for text in _UP_TO_SUNDAY.findall(expression.split(" ")[-1])]
     for text in rejected:
         if "~" in text:
             notes.append("`~` is one value that stays the same for this job; crond picks one at each start")
