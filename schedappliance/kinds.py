@@ -27,6 +27,11 @@ _KINDS = {
 }
 
 
+def in_words(error: OSError) -> str:
+    """An error with its path, without its number."""
+    return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+
+
 def other_kind(mode: int) -> str | None:
     """What has this mode, for a message; None if it is a regular file."""
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")

@@ -14,6 +14,7 @@ from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs.survivors import command_of
 from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.engine.events import AuditDue
+from schedappliance.kinds import in_words
 from schedappliance.lockfile import LockLost
 from schedappliance.store.files import LOG_LIMIT_BYTES, lock_path_of, log_bytes, log_readers
 
@@ -56,7 +57,7 @@ class Audit:
                 check()
             except OSError as error:
                 # There may be no free descriptor. The next audit checks again.
-                trouble = f"the audit is incomplete: {error}"
+                trouble = f"the audit is incomplete: {in_words(error)}"
         if trouble and trouble != self.trouble:
             self.frame.log.logger.warning(trouble)
         self.trouble = trouble

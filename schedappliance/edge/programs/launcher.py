@@ -45,7 +45,7 @@ from schedappliance.edge.programs.start_failures import request_failure
 from schedappliance.edge.programs.supervisor import Process
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
-from schedappliance.kinds import EXHAUSTED
+from schedappliance.kinds import EXHAUSTED, in_words
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.resources import NO_RESOURCES
 
@@ -99,6 +99,8 @@ class Launcher:
     _failed_look_ups: dict[Account, int] = field(default_factory=dict)
     # Starts were cancelled for a stop, and no turn has stored that yet.
     _has_cancelled_starts: bool = False
+    # Why the last audit could not make the files of the keeper again; empty if it could, or had none to make.
+    _why_not_restored: str = ""
     # Cgroups that no program needs any more may be left: at first, those of the last daemon.
     _has_cgroups: bool = True
 
@@ -278,8 +280,11 @@ class Launcher:
                 self.logger.warning(
                     "the files of the keeper in %s were missing and were made again", self.outputs.directory
                 )
+            self._why_not_restored = ""
         except OSError as error:
-            self.logger.warning("cannot make the files of the keeper again: %s", error)
+            if (why := in_words(error)) != self._why_not_restored:
+                self.logger.warning("cannot make the files of the keeper again: %s", why)
+            self._why_not_restored = why
 
     def _remove_cgroups(self) -> None:
         """Removes the cgroups that no program needs. Starts run on the worker too, so none is about to use one of these."""

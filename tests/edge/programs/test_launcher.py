@@ -674,3 +674,18 @@ def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
     assert {edge.heard(ProgramEnded, key).exit for key in keys} == {Exit(signal=signal.SIGTERM)}
     edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before, "the return of all descriptors")
     assert len(os.listdir(f"/proc/{edge.process()}/fd")) <= kept
+
+
+def test_trouble_with_the_files_of_the_keeper_is_told_once(
+    edge: Edge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each audit logged Python's own text."""
+
+    def fail(_keeper: KeeperLink) -> bool:
+        raise PermissionError(13, "Permission denied", "/var/sched.db.output/keeper.ends")
+
+    monkeypatch.setattr(KeeperLink, "restore_files", fail)
+    for _ in range(2):
+        edge.launcher._audit_outputs()
+    message = "cannot make the files of the keeper again: /var/sched.db.output/keeper.ends: Permission denied"
+    assert caplog.messages == [message]
