@@ -218,9 +218,13 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
 
 
 def _outputs(frame: Frame, store: Path | None) -> Outputs:
-    """The outputs, in a directory beside the store. Without a store, the directory is removed at the end."""
+    """The outputs, in a directory beside the store.
+
+    Without a store, the directory is removed at the end: by the keeper, if the daemon was killed.
+    """
     if store is None:
-        return Outputs(Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-"))))
+        directory = Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
+        return Outputs(directory, is_temporary=True)
     outputs = Outputs(output_directory(store))
     try:
         outputs.make()

@@ -31,7 +31,16 @@ if __name__ == "__main__":  # It runs without the package. Its parts are files b
         exec(compile(text, f"{part}.py", "exec"), module.__dict__)
         os.close(int(number))
 
-from schedappliance.edge.programs.keeper_files import ENDS, MOST_BYTES, SOCKET, ends_of, listen, open_ends
+from schedappliance.edge.programs.keeper_files import (
+    ENDS,
+    MOST_BYTES,
+    SOCKET,
+    TEMPORARY,
+    ends_of,
+    listen,
+    open_ends,
+    remove_directory,
+)
 from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms, pid_namespace
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
@@ -71,6 +80,8 @@ class Keeper:
         # Descriptor 0, and the directory in which it listens; empty if it does not.
         self.listener: socket.socket
         self.directory = ""
+        # The device and the inode of the directory above.
+        self.above: tuple[int, int] | None = None
 
         # The daemon, the lines that it has not got yet, and for how long to wait for another daemon when it is gone.
         self.daemon: socket.socket | None = None
@@ -101,6 +112,7 @@ class Keeper:
         listener.setblocking(False)
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             self.directory = sys.argv[-1]
+            self.above = identity_above(self.directory)
             listener.listen()  # A second time: SO_PEERCRED names the process that called it last, which must be this one.
             self.poll.register(listener, select.POLLIN)
         else:
@@ -118,6 +130,10 @@ class Keeper:
             self.restore_files()
             self.write_ends()
             self.flush()
+        if (
+            self.await_ms and self.directory and sys.argv[-4] == TEMPORARY
+        ):  # The daemon was killed, and removes nothing.
+            remove_directory(self.directory)
 
     def is_needed(self) -> bool:
         """Whether it has programs, or ends that no other process can know."""
@@ -235,18 +251,20 @@ class Keeper:
         self.write_ends()
 
     def restore_files(self) -> None:
-        """Makes removed files again, so that the next daemon finds them. A daemon that is there does that itself.
+        """Makes removed files again, so that the next daemon finds them, and the directory. A daemon that is there does that itself.
 
         The last daemon removes them when it ends.
         """
         if self.daemon or not self.directory or not self.await_ms:
             return
         try:
+            if not os.path.lexists(self.directory) and self.above == identity_above(self.directory):
+                os.mkdir(self.directory, 0o700)  # noqa: PTH102
             if not os.path.lexists(f"{self.directory}/{SOCKET}"):
                 self.take_socket(listen(self.directory).detach())
             if self.ends and not os.path.lexists(f"{self.directory}/{ENDS}"):
                 self.take_ends(open_ends(self.directory))
-        except OSError:  # The directory is gone too, or its disk is full.
+        except OSError:  # The directory above is gone too, or its disk is full.
             return
 
     def flush(self) -> None:
@@ -442,6 +460,15 @@ class Keeper:
             if (not rest and program.sure_at <= now) or program.kill_at + GIVE_UP_MS <= now:
                 self.lingering.remove(program)
                 self.outbox.append(b"gone " + program.id.encode())
+
+
+def identity_above(directory: str) -> tuple[int, int] | None:
+    """The device and the inode of the directory above; None if it is gone."""
+    try:
+        status = os.stat(os.path.dirname(directory))  # noqa: PTH116, PTH120
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def ended_child() -> int:

@@ -11,6 +11,8 @@ import socket
 
 # Their names, in the directory of the outputs.
 SOCKET, ENDS = "keeper.sock", "keeper.ends"
+# Arguments of a keeper: whether the directory lasts longer than its appliance, or is that of an appliance without a store.
+LASTING, TEMPORARY = "lasting", "temporary"
 # A file of ends is never larger.
 MOST_BYTES = 64 * 1024 * 1024
 # The form of an id: so many numbers, with at most so many digits.
@@ -32,6 +34,16 @@ def listen(directory: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def remove_directory(directory: str) -> None:
+    """Removes the directory of an appliance without a store, in which nobody will look for anything."""
+    try:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")  # noqa: PTH108
+        os.rmdir(directory)  # noqa: PTH106
+    except OSError:  # It is gone, or somebody has put a directory into it.
+        return
 
 
 def open_ends(directory: str) -> int:

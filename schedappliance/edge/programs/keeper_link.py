@@ -74,7 +74,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_pid, peer_uid
 from schedappliance.edge.programs import keeper, spawner
 from schedappliance.edge.programs.inherited import restore_limit, restore_oom_score
-from schedappliance.edge.programs.keeper_files import ENDS, SOCKET, listen
+from schedappliance.edge.programs.keeper_files import ENDS, LASTING, SOCKET, TEMPORARY, listen
 from schedappliance.edge.programs.keeper_paths import (
     Identity,
     KeeperUnreachable,
@@ -472,6 +472,7 @@ class KeeperLink:
         """
         directory = Path(self.outputs.checked_path(AttemptKey(RunKey(0, 0), 0))).parent
         parts = ",".join(f"{name}={self._sources[name]}" for name in PARTS)
+        kind = TEMPORARY if self.outputs.is_temporary else LASTING
         command = self.command or (sys.executable, *PYTHON_OPTIONS, f"/proc/self/fd/{self._sources['keeper']}")
         with contextlib.ExitStack() as always, contextlib.ExitStack() as after_failure:
             ends = ends_file(directory, self.warn)
@@ -483,7 +484,7 @@ class KeeperLink:
             after_failure.enter_context(control)
             is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             popen = subprocess.Popen(
-                [*command, str(self._since), parts, str(directory) if is_listening else "-"],
+                [*command, kind, str(self._since), parts, str(directory) if is_listening else "-"],
                 stdin=listener.fileno(),
                 stdout=ends,
                 stderr=messages,

@@ -14,7 +14,7 @@ from schedappliance.edge.programs.spawner import StartRequest
 # one tells apart two runs with the same number: a restored store gives numbers again.
 NAMING = (b"SCHED_STORE", b"SCHED_RUN_ID", b"SCHED_ATTEMPT", b"SCHED_STARTED_MS")
 # Places in the fields that `stat_of` returns.
-STATE, _PARENT, _GROUP, SESSION, START = 0, 1, 2, 3, 19
+STATE, PARENT, _GROUP, SESSION, START = 0, 1, 2, 3, 19
 
 
 class Program(StartRequest):
@@ -107,12 +107,12 @@ class Processes:
             program = self._programs.get(pid)
             if program and not program.has_ended:
                 return program
-            if int(fields[_PARENT]) == os.getpid():
+            if int(fields[PARENT]) == os.getpid():
                 session = int(fields[SESSION])
                 # A process that has got the pid of an ended program leads a session of its own.
                 program = self._programs.get(session) if session != pid else None
                 return program or self._named(pid)
-            pid = int(fields[_PARENT])
+            pid = int(fields[PARENT])
         return None
 
     def _named(self, pid: int) -> Program | None:

@@ -74,10 +74,12 @@ def output_directory(store: Path) -> Path:
 class Outputs:
     """The files of one directory. Its path is made absolute: the daemon leaves a working directory that was deleted.
 
-    `aside`: files that were set aside: the attempt whose name each had, and that whose name it has now.
+    `aside`: files that were set aside: the attempt whose name each had, and that whose name it has now. `is_temporary`: there is no
+    store, so that nobody needs the directory after the daemon.
     """
 
     directory: Path
+    is_temporary: bool = False
     aside: list[tuple[AttemptKey, AttemptKey]] = field(default_factory=list)
     _above: OwnDirectory = field(init=False)
 

@@ -40,11 +40,13 @@ from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.programs.start_failures import reason
 from schedappliance.edge.programs.survivors import (
     AttemptNames,
+    command_of,
     copies_of,
     find_named,
     in_group,
     is_stopped,
     start_ticks,
+    strays_of,
 )
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import ProgramNotStarted, ProgramStarted
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
 LOOK_AGAIN_MS = 100
 # The interval at which the outputs of programs that cannot be seen are looked at.
 UNSEEN_AGAIN_MS = 1000
+# The delay of the search for processes that a program has left, after it was ended.
+STRAYS_AFTER_MS = 500
 # How long a failed read of the file of ends is repeated.
 UNREADABLE_MS = 10_000
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
@@ -128,6 +132,9 @@ class Supervisor:
     _outdated: list[tuple[AttemptKey, Link | None, str]] = field(default_factory=list)
     # The keeper of the last check. If it is still the same at the next check and has not answered yet, it is killed.
     _unanswered: Link | None = None
+    # The processes of unknown programs that the log names, and whether they will be looked for.
+    _strays: set[ProcessKey] = field(default_factory=set)
+    _will_look: bool = False
 
     def __post_init__(self) -> None:
         self.keeper.on_open = self._watch
@@ -276,6 +283,7 @@ class Supervisor:
         """
         if isinstance(report, TreeGone):
             self.lingering.pop(report.id, None)
+            self._look_for_strays(link)
             return
         key = key_of(report.id)
         process = self._processes.get(key)
@@ -300,10 +308,28 @@ class Supervisor:
         if report.lingers:
             # Before the end is reported, so that a daemon that stops waits for the descendants.
             self.lingering[report.id] = link
+        elif report.why:
+            self._look_for_strays(link)
         if not process.pid:
             # The start is handled in the same turn as the end. Its start time is not needed: the process has ended.
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(report.pid, 0, link.namespace)))
         self._end(key, process, report.exit)
+
+    def _look_for_strays(self, link: Link) -> None:
+        """Looks in a moment for processes that programs have left, and that no keeper can end."""
+        if not self._will_look and not link.namespace:
+            self._will_look = True
+            again = self.loop.clock.moment().boot + STRAYS_AFTER_MS
+            self.loop.alarms.at(again, partial(self.collector.worker.submit, partial(self._name_strays, link)))
+
+    def _name_strays(self, link: Link) -> None:
+        """Runs on the collector. Logs each of these processes once."""
+        self._will_look = False
+        strays = strays_of(link.pid, {process.pid for _, process in self._running()})
+        for stray in set(strays) - self._strays:
+            message = "process %d (%s) was left behind by a program, and nothing shows by which; no timeout and no stop ends it"
+            self.logger.warning(message, stray.pid, command_of(stray.pid))
+        self._strays = set(strays)
 
     def _explain(self, key: AttemptKey, process: Process, report: Unstarted) -> None:
         """Reports a failed start. Runs on the collector."""

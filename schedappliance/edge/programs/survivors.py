@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 from schedappliance.edge.programs.keeper_files import ENDS
-from schedappliance.edge.programs.keeper_programs import NAMING, SESSION, START, STATE, stat_of
+from schedappliance.edge.programs.keeper_programs import NAMING, PARENT, SESSION, START, STATE, stat_of
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
@@ -87,9 +88,9 @@ def keepers_of(directory: Path) -> list[int]:
     """The keepers of this user whose arguments name this directory of outputs, and that make a removed socket again.
 
     A keeper leads a session, and its copies do not. Any user can start a process with such arguments, and one with the rights
-    of this user if a program is set-user-ID. But only this user can open the file of ends.
+    of this user if a program is set-user-ID. But only this user can open a file of ends, wherever that was moved.
     """
-    keepers, ends = [], f"{os.path.realpath(directory)}/{ENDS}"
+    keepers = []
     for pid in _pids():
         *_, parts, named, end = (b"", b"", b"", *_command_line(pid).split(b"\0"))
         # Keepers of earlier versions do not have this part.
@@ -100,10 +101,17 @@ def keepers_of(directory: Path) -> list[int]:
             # In a container, the same path may lead to another directory.
             is_same = os.path.samestat(Path(f"{process}/root{directory}").stat(), directory.stat())
             is_own = process.stat().st_uid == os.geteuid() and os.getsid(pid) == pid
-            output = str((process / "fd" / "1").readlink())
-            if is_same and is_own and output.removesuffix(" (deleted)") == ends:
+            if is_same and is_own and _is_file_of_ends(process / "fd" / "1"):
                 keepers.append(pid)
     return keepers
+
+
+def _is_file_of_ends(link: Path) -> bool:
+    """Whether a link in /proc leads to a file of ends of this user. The file may have been moved or removed. Raises OSError."""
+    name = link.readlink().name.removesuffix(" (deleted)")
+    status = link.stat()
+    is_private = stat.S_ISREG(status.st_mode) and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return name == ENDS and is_private and status.st_uid == os.geteuid()
 
 
 def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
@@ -127,6 +135,22 @@ def _group_of(pid: int) -> int | None:
         return os.getpgid(pid)
     except ProcessLookupError:
         return None
+
+
+def strays_of(keeper: int, known: Collection[int]) -> list[ProcessKey]:
+    """The orphans of a keeper that belong to none of its running programs (`known`), as far as anybody can tell.
+
+    They have not the session of such a program, and their variables name no attempt. A start that is not finished is a copy of
+    the keeper.
+    """
+    strays, own = [], _command_line(keeper)
+    for pid in _pids():
+        fields = stat_of(pid)
+        if not fields or int(fields[PARENT]) != keeper or pid in known or int(fields[SESSION]) in known:
+            continue
+        if own and _command_line(pid) != own and not _names_in(pid)[0]:
+            strays.append(ProcessKey(pid, int(fields[START])))
+    return strays
 
 
 def find_survivors(
@@ -183,19 +207,24 @@ def find_named(wanted: Collection[AttemptNames] | None) -> dict[AttemptNames, Pr
     """
     named: dict[AttemptNames, ProcessKey] = {}
     for pid in _pids() if wanted or wanted is None else ():
-        try:
-            raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
-        except OSError:
-            continue
-        pairs = (item.partition(b"=") for item in raw.split(b"\0"))
-        environment = {name: value.decode(errors="replace") for name, _, value in pairs}
-        names = tuple(environment.get(name, "") for name in NAMING)
-        fields = stat_of(pid)
-        if names[0] and (wanted is None or names in wanted) and fields and int(fields[SESSION]) == pid:
+        names = _names_in(pid)
+        fields = stat_of(pid) if names[0] else []
+        if (wanted is None or names in wanted) and fields and int(fields[SESSION]) == pid:
             process = ProcessKey(pid, start_ticks(pid))
             if names not in named or process.start_ticks < named[names].start_ticks:
                 named[names] = process
     return named
+
+
+def _names_in(pid: int) -> AttemptNames:
+    """The values of NAMING in the variables of a process; empty texts if it has none, or if they cannot be read."""
+    try:
+        raw = read_head(Path(f"/proc/{pid}/environ"), LARGEST_OF_KERNEL)
+    except OSError:
+        raw = b""
+    pairs = (item.partition(b"=") for item in raw.split(b"\0"))
+    environment = {name: value.decode(errors="replace") for name, _, value in pairs}
+    return tuple(environment.get(name, "") for name in NAMING)
 
 
 def _pids() -> list[int]:

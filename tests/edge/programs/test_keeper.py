@@ -384,6 +384,40 @@ def test_an_orphan_whose_variables_cannot_be_read_for_a_moment_is_not_overlooked
     edge.until(lambda: not is_running(orphan) and not edge.supervisor.is_busy(), "the end of the orphan")
 
 
+def test_an_orphan_that_belongs_to_no_known_program_goes_on_and_is_named_once(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a session and variables of its own, nothing shows whose it is."""
+    script = "(setsid env -i sleep 60 & echo $!); (setsid sleep 60 & echo $!); exec sleep 60"
+    outputs = {
+        key: edge.directory / f"{key.run.job}-1-1"
+        for key in (marked(edge, script, 1), marked(edge, "exec sleep 60", 2))
+    }
+    first, second = outputs
+    stray, other = map(int, eventually(lambda: len(words := outputs[first].read_text().split()) == 2 and words, "both"))
+    eventually(lambda: os.getsid(stray) == stray and _is_sleep(stray) and _is_sleep(other), "their sessions")
+    text = f"process {stray} (sleep 60) was left behind by a program, and nothing shows by which; no timeout and no stop ends it"
+    edge.signal(first, signal.SIGTERM)
+    edge.heard(ProgramEnded, first)
+    edge.until(lambda: text in caplog.text, "the warning")
+    assert not is_running(other)
+    edge.signal(second, signal.SIGTERM)
+    edge.heard(ProgramEnded, second)
+    edge.until(lambda: not edge.supervisor._will_look, "the second look")
+    assert caplog.text.count("was left behind") == 1
+    assert is_running(stray)
+    os.kill(stray, signal.SIGKILL)
+
+
+def marked(edge: Edge, script: str, number: int) -> AttemptKey:
+    """Starts a program with the variables that name its attempt."""
+    return edge.start(script, env=(("SCHED_STORE", "s"), ("SCHED_RUN_ID", f"n/{number}"), ("SCHED_ATTEMPT", "1")))
+
+
+def _is_sleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
+
+
 def test_a_signal_ends_only_the_group_if_the_program_says_so(edge: Edge) -> None:
     key = AttemptKey(RunKey(1, 1), 1)
     script = "setsid sleep 60 & echo $!; sleep 60 & wait"
@@ -556,3 +590,18 @@ print(keeper_programs.Processes([ended]).of(ended), keeper_programs.Processes([e
 os.kill(child, 9)
 """)
     assert done.stdout == "[] True\n", done.stderr
+
+
+@pytest.mark.parametrize("is_temporary", [True, False])
+def test_a_keeper_without_a_store_and_a_daemon_removes_its_directory(make: Make, is_temporary: bool) -> None:
+    """Each crash of an appliance without a store left a directory."""
+    edge = make(patched("keeper.LONGEST_MS = 100"))
+    edge.keeper.outputs.is_temporary = is_temporary
+    os.mkfifo(edge.directory / "fifo")
+    key = edge.start("echo x; read line < fifo", cwd=str(edge.directory))
+    edge.heard(ProgramStarted, key)
+    pid = edge.process()
+    left(edge)
+    (edge.directory / "fifo").write_text("\n")
+    eventually(lambda: not is_running(pid), "the end of the keeper")
+    assert edge.directory.exists() is not is_temporary

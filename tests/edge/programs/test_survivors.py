@@ -118,6 +118,8 @@ PARTS = "spawner=5,keeper_files=6"
 @pytest.mark.parametrize(
     ("words", "output", "user", "is_keeper"),
     [
+        (("cat", "-", PARTS, "{}"), f"moved/{ENDS}", None, True),
+        (("cat", "-", PARTS, "{}"), f"open/{ENDS}", None, False),
         (("cat", "-", PARTS, "{}"), ENDS, None, True),
         (("cat", "-", PARTS, "{}"), "other", None, False),
         (("cat", "-", PARTS, "{}"), ENDS, 65534, False),
@@ -125,14 +127,25 @@ PARTS = "spawner=5,keeper_files=6"
         (("cat", "-", "spawner=5", "{}"), ENDS, None, False),
         (("{}",), ENDS, None, False),
     ],
-    ids=["a keeper", "another output", "another user", "another directory", "an earlier version", "one word"],
+    ids=[
+        "a moved file",
+        "a file for others",
+        "a keeper",
+        "another output",
+        "another user",
+        "another directory",
+        "an earlier version",
+        "one word",
+    ],
 )
 def test_a_keeper_is_known_by_what_nobody_else_can_have(
     tmp_path: Path, words: tuple[str, ...], output: str, user: int | None, is_keeper: bool
 ) -> None:
     if user is not None and os.geteuid() != 0:
         pytest.skip("only root may start a process of another user")
+    (tmp_path / output).parent.mkdir(exist_ok=True)
     with (tmp_path / output).open("wb") as file:
+        os.fchmod(file.fileno(), 0o644 if output.startswith("open") else 0o600)
         arguments = [word.format(tmp_path) for word in words]
         process = subprocess.Popen(
             arguments,

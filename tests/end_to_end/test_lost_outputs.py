@@ -1,0 +1,73 @@
+"""The directory of the outputs is moved or removed while no daemon runs: the keeper lives, and knows how its programs end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon
+from tests.support.waiting import eventually
+
+STANZAS = """\
+sched {{ backing_store = "../var/sched.db" }}
+program "long" {{
+  argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT >> {0}/began; read line < {0}/fifo; exit 4" )
+  on_interrupt = rerun
+}}
+"""
+
+
+def move(outputs: Path) -> None:
+    outputs.rename(outputs.with_name("moved"))
+
+
+@pytest.fixture
+def left(daemon: Daemon) -> Daemon:
+    """The daemon was killed while a program runs, which ends when its FIFO gets a line."""
+    os.mkfifo(daemon.root / "fifo")
+    daemon.conf.write_text(STANZAS.format(daemon.root))
+    daemon.start()
+    daemon.say("run long")
+    daemon.wait_for_pid()
+    daemon.kill()
+    return daemon
+
+
+@pytest.mark.parametrize("harm", [move, shutil.rmtree])
+@pytest.mark.parametrize("when", ["at once", "later", "after the end"])
+def test_the_next_daemon_takes_the_keeper_over(left: Daemon, harm: Callable[[Path], None], when: str) -> None:
+    """The keeper was not found any more, or lost the end: the program ran a second time, beside itself."""
+    (keeper,) = left.keepers()
+    harm(left.outputs)
+    if when != "at once":
+        eventually((left.outputs / "keeper.sock").exists, "the socket of the keeper")
+    if when == "after the end":
+        (left.root / "fifo").write_text("\n")
+        eventually((left.outputs / "keeper.ends").exists, "the end")
+    left.start()
+    if when != "after the end":
+        assert left.keepers() == [keeper]
+        (left.root / "fifo").write_text("\n")
+    (run,) = left.wait_for_state("failed")
+    assert (run["exit_status"], run["attempts"]) == (4, 1)
+    assert left.lines("began") == ["1"]
+    left.assert_healthy()
+
+
+def test_a_keeper_makes_nothing_below_another_directory(left: Daemon) -> None:
+    """What it made would be in the way when the directory of the store is moved back."""
+    (keeper,) = left.keepers()
+    left.var.rename(left.root / "moved")
+    left.var.mkdir()
+    (left.root / "fifo").write_text("\n")
+    eventually(lambda: left.keepers() != [keeper], "the end of the keeper")
+    assert list(left.var.iterdir()) == []
+    left.var.rmdir()
+    (left.root / "moved").rename(left.var)
+    left.start()
+    (run,) = left.wait_for_state("failed")
+    assert (run["exit_status"], run["attempts"]) == (4, 1)
