@@ -266,10 +266,11 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
             _, output = unreadable_text(error)
             texts[key] = output, len(output)
     supervisor.collector.keep_held(outputs.remove_unknown(limits))
+    alive = {*adopted, *unseen}
     silent = {
         attempt_id(attempt.key, attempt.started_ms): attempt
         for attempt in others
-        if attempt.key not in {*adopted, *unseen} and not texts.get(attempt.key, (b"", 0))[1]
+        if attempt.key not in alive and not texts.get(attempt.key, (b"", 0))[1]
     }
     causes = causes_of(reports)
     if not _is_copy(store):

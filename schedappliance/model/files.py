@@ -97,7 +97,9 @@ def real_path(path: Path | str) -> Path:
 
 
 def link_to(path: Path) -> Path | None:
-    """The path, without `..` if that is the same; None if no link is on its way."""
+    """An absolute path, without `..` if that is the same; None if no link is on its way."""
+    if not path.is_absolute():
+        return None
     real, plain = real_path(path), Path(os.path.normpath(path))
     if real_path(plain) != real:
         return path

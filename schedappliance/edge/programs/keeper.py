@@ -258,7 +258,8 @@ class Keeper:
         if self.daemon or not self.directory or not self.await_ms:
             return
         try:
-            if not os.path.lexists(self.directory) and self.above == identity_above(self.directory):
+            is_needed = self.programs or self.lingering or self.ends
+            if is_needed and not os.path.lexists(self.directory) and self.above == identity_above(self.directory):
                 os.mkdir(self.directory, 0o700)  # noqa: PTH102
             if not os.path.lexists(f"{self.directory}/{SOCKET}"):
                 self.take_socket(listen(self.directory).detach())

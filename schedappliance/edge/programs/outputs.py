@@ -204,8 +204,8 @@ class Outputs:
         try:
             descriptor = os.open(self.checked_path(key), flags)
         except OSError as error:
-            # A process has a lease on it.
-            return isinstance(error, BlockingIOError)
+            # A process has a lease on it, or nobody knows: a shortage is no answer.
+            return isinstance(error, BlockingIOError) or error.errno in EXHAUSTED
         try:
             return _is_denied(descriptor, fcntl.F_RDLCK)
         finally:
