@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from schedappliance.engine.attempts import Exit, NotStarted
+from schedappliance.engine.effects import Stop
 from schedappliance.engine.events import ProgramNotStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import BOOT, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
@@ -103,6 +104,37 @@ def test_a_survivor_whose_timeout_has_passed_is_signalled_at_once(appliance: App
     appliance.restart(after_ms=30_000, survivors=FOUND)
     appliance.turn()
     assert appliance.signalled() == [(KEY, signal.SIGTERM)]
+
+
+def test_a_run_whose_program_cannot_be_seen_lasts_until_its_end_is_known(appliance: Appliance) -> None:
+    start_first_run(appliance)
+    appliance.restart(after_ms=SECOND, unseen=[FIRST])
+    why = (
+        "the program of example.com-000000001/1 cannot be seen from here, since it was started in another pid namespace "
+        "and its keeper was killed; its run lasts while a process has its output open"
+    )
+    assert f"warning: run example.com-000000001/1 continues: {why}" in appliance.logged()
+    assert (appliance.states(), appliance.discarded()) == ([(1, 1, "started")], [])
+    assert appliance.state.status.troubles == why
+    assert why in appliance.say("sched why example.com-000000001/1")
+    # It counts as overlap. Its timeout, which no signal could enforce, has passed.
+    appliance.clock.step(MINUTE)
+    appliance.after(MINUTE)
+    assert (1, 2, "skipped") in appliance.states()
+    assert appliance.signalled() == []
+    appliance.turn(ended(KEY, None, output=b"said"))
+    run = appliance.history()[0]
+    assert (run.state, run.reason) == ("interrupted", UNKNOWN)
+    assert appliance.state.status.troubles is None
+
+
+def test_a_stop_does_not_wait_for_a_program_that_cannot_be_seen(appliance: Appliance) -> None:
+    start_first_run(appliance)
+    appliance.restart(unseen=[FIRST])
+    appliance.say("shutdown")
+    assert appliance.effects[-1] == Stop()
+    assert (appliance.signalled(), appliance.states()) == ([], [(1, 1, "started")])
+    assert not any("although it was killed" in line for line in appliance.logged())
 
 
 def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Appliance) -> None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -311,12 +311,13 @@ class Appliance:
         outputs: Mapping[AttemptKey, tuple[bytes, int]] = {},
         causes: Mapping[AttemptKey, Exit | NotStarted] = {},
         endings: Mapping[AttemptKey, str] = {},
+        unseen: Collection[AttemptKey] = (),
     ) -> list[Effect]:
         """Ends as by SIGKILL, and starts again later on the same file."""
         assert self.path is not None, "a store in memory is lost"
         self.close()
         self.clock.advance(after_ms)
-        self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs, {}, causes, endings))
+        self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs, {}, causes, endings, unseen))
         return self.effects
 
     def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:
