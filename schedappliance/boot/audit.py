@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.edge.loop import AUDIT_MS
@@ -16,6 +17,7 @@ from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.engine.events import AuditDue
 from schedappliance.kinds import in_words
 from schedappliance.lockfile import LockLost
+from schedappliance.model.files import real_path
 from schedappliance.store.files import LOG_LIMIT_BYTES, lock_path_of, log_bytes, log_readers
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Audit:
-    """`reader`: the last process that a warning about a long log named. `trouble`: why the last audit was incomplete."""
+    """`reader`: the last process that a warning about a long log named. `trouble`: why the last audit was incomplete.
+
+    `astray`: the links that led elsewhere then.
+    """
 
     frame: Frame
     store: Store
@@ -37,6 +42,7 @@ class Audit:
     zones: ZoneWatch
     reader: int | None = None
     trouble: str = ""
+    astray: tuple[Path, ...] = ()
 
     def run(self) -> None:
         """Checks the store's files, the locks and the socket now and at each interval. Raises LockLost.
@@ -48,7 +54,7 @@ class Audit:
             raise LockLost(lock_path_of(self.store.path))
         if self.spool and not self.spool.has_its_lock:
             raise LockLost(lock_path_in(self.spool.settings.path))
-        checks: list[Callable[[], None]] = [self._name_reader, self.zones.check]
+        checks: list[Callable[[], None]] = [self._name_reader, self._look_at_links, self.zones.check]
         if self.console:
             checks.append(self.console.audit)
         trouble = ""
@@ -65,6 +71,15 @@ class Audit:
         loop = self.frame.loop
         loop.inbox.post(AuditDue())
         loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)
+
+    def _look_at_links(self) -> None:
+        """Warns of symbolic links that lead elsewhere now: clients and the next start go there. The store checks its own."""
+        links = self.frame.file.links
+        astray = tuple(link for link, directory in links.items() if real_path(link) != directory)
+        for link in sorted(set(astray) - set(self.astray)):
+            message = "the links in %s lead to %s now; until a restart, the appliance uses %s"
+            self.frame.log.logger.warning(message, link, real_path(link), links[link])
+        self.astray = astray
 
     def _name_reader(self) -> None:
         """Warns of a process that keeps the log of the store long, once for each process."""

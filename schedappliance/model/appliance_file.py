@@ -25,7 +25,7 @@ from schedappliance.diagnostics import (
     nearest,
 )
 from schedappliance.model import values
-from schedappliance.model.files import ReadFile, read_regular, real_path
+from schedappliance.model.files import ReadFile, link_to, read_regular, real_path
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlList, YamlMapping, YamlNode, YamlScalar, parse_yaml
 
@@ -76,7 +76,8 @@ class WebSection:
 class ApplianceFile:
     """The values of the file. None: `listen`: no console; `spool`: no spool; `node`: the host name; `log_file`: stderr.
 
-    `places`: where the file gives the keys that it has.
+    `places`: where the file gives the keys that it has. `links`: the directories of socket, spool and log that symbolic links lead
+    to, by their paths in the file.
     """
 
     path: Path
@@ -99,6 +100,7 @@ class ApplianceFile:
     log_programs: bool
     web: WebSection
     places: Mapping[str, tuple[Source, Span]]
+    links: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,6 +473,9 @@ class _Reader:
             return real_path(path.parent / get(name)) if name in self.values else None
 
         log = path.parent / get("log.file") if "log.file" in self.values else None
+        named = {name: path.parent / get(name) for name in ("console.listen", "spool.path") if name in self.values}
+        directories = [named.get("spool.path"), *(file.parent for file in (named.get("console.listen"), log) if file)]
+        links = [link for directory in directories if directory and (link := link_to(directory))]
         return ApplianceFile(
             path=path,
             node=get("node"),
@@ -493,4 +498,5 @@ class _Reader:
             log_programs=get("log.programs"),
             web=self.web_section(path),
             places={name: (self.source, span) for name, (_, span) in self.values.items()},
+            links={link: real_path(link) for link in links},
         )

@@ -23,7 +23,8 @@ def test_a_check_that_fails_is_told_once_and_made_again(caplog: pytest.LogCaptur
 
     inbox, alarms, audits, clock = Inbox(), Alarms(), list[str](), ManualClock(0, boot=0)
     log = SimpleNamespace(logger=logging.getLogger("test_audit"), audit=lambda: audits.append("log"))
-    frame = SimpleNamespace(log=log, loop=SimpleNamespace(inbox=inbox, alarms=alarms, clock=clock))
+    loop = SimpleNamespace(inbox=inbox, alarms=alarms, clock=clock)
+    frame = SimpleNamespace(log=log, loop=loop, file=SimpleNamespace(links={}))
     store = SimpleNamespace(path=None)
     audit = Audit(
         cast(Any, frame),
