@@ -118,7 +118,6 @@ def test_a_run_whose_program_cannot_be_seen_lasts_until_its_end_is_known(applian
     assert appliance.state.status.troubles == why
     assert why in appliance.say("sched why example.com-000000001/1")
     # It counts as overlap. Its timeout, which no signal could enforce, has passed.
-    appliance.clock.step(MINUTE)
     appliance.after(MINUTE)
     assert (1, 2, "skipped") in appliance.states()
     assert appliance.signalled() == []

@@ -15,7 +15,7 @@ program "user" {{ argv = ( "/bin/true" ) user = "{nobody}" }}
 program "group" {{ argv = ( "/bin/true" ) group = "{nobody}" }}
 program "nice" {{ argv = ( "/bin/true" ) nice = -5 }}
 program "limit" {{ argv = ( "/bin/true" ) limits = [ nofile = 1000000 ] }}
-program "own" {{ argv = ( "/bin/true" ) user = "0" nice = 5 }}
+program "own" {{ argv = ( "/bin/true" ) user = "0" nice = 19 }}
 """
 NOBODY = 65534
 
@@ -35,8 +35,9 @@ def test_doctor_and_preview_name_the_programs_that_cannot_run(rootless: Daemon) 
     failing = ("user", "group", "nice", "limit")
     for name in (*failing, "own"):
         rootless.run(f"run {name}")
+    reasons = [run["reason"] for run in rootless.runs()]
     states = {run["command"]: run["state"] for run in rootless.runs()}
-    assert states == {f"run {name}": "failed" for name in failing} | {"run own": "succeeded"}
+    assert states == {f"run {name}": "failed" for name in failing} | {"run own": "succeeded"}, reasons
     config = str(rootless.etc / "appliance.yaml")
     told = command("doctor", "--config", config).stdout
     assert [name for name in (*failing, "own") if f"program `{name}` cannot" in told] == list(failing), told
