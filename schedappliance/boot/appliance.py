@@ -124,9 +124,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         opening.make_console_directory(frame)
         spool = opening.prepare_spool(frame)
         os.umask(0o077)
-        store = opening.open_store(frame, path)
-        if path == reading.loaded.configuration.backing_store:
-            store.follow(reading.loaded.configuration.backing_store_link)
+        store = opening.open_store(frame, path, reading.loaded.configuration)
 
         # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)

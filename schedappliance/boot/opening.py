@@ -102,8 +102,11 @@ def open_spool(frame: Frame, spool: Spool, store: Store) -> None:
         raise Unusable(f"cannot read {error.filename}: {error.strerror}", remedy) from error
 
 
-def open_store(frame: Frame, path: Path | None) -> Store:
-    """Opens or creates the store. Its directory must exist, because it may be the mount point of a missing file system."""
+def open_store(frame: Frame, path: Path | None, files: Configuration) -> Store:
+    """Opens or creates the store. Its directory must exist, because it may be the mount point of a missing file system.
+
+    `files`: what the stanza files say, which may name another store.
+    """
     log = frame.log.logger
     node = frame.file.node or os.uname().nodename
     before = _size(path)
@@ -114,6 +117,8 @@ def open_store(frame: Frame, path: Path | None) -> Store:
         remedy = "run `schedappliance doctor` to find the cause"
         raise Unusable(f"cannot open the store {path}: {failed}", remedy) from failed
     frame.stack.callback(store.close)
+    if path == files.backing_store:
+        store.follow(files.backing_store_link)
     if path is None:
         log.warning(NOT_PERSISTED)
     elif before is None:

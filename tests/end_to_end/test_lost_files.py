@@ -363,7 +363,7 @@ def test_a_link_on_the_way_to_the_store_that_leads_elsewhere_is_no_longer_the_st
     link.symlink_to(second)
     link.rename(daemon.var)
     daemon.wait_for_log(
-        f"degraded: the links in {daemon.var}/sched.db do not lead to the store {first}/sched.db any more"
+        f"degraded: the store cannot be written: the links in {daemon.var}/sched.db do not lead to the store {first}/sched.db any more"
     )
     daemon.wait_for_log(
         f"the links in {daemon.var}/spool lead to {second}/spool now; until a restart, the appliance uses {first}/spool"
