@@ -395,9 +395,8 @@ def test_an_orphan_that_belongs_to_no_known_program_goes_on_and_is_named_once(
     }
     first, second = outputs
     edge.heard(ProgramStarted, first)
-    words: list[str] = eventually(
-        lambda: len(both := outputs[first].read_text().split()) == 2 and both, "both children"
-    )
+    eventually(lambda: len(outputs[first].read_text().split()) == 2, "both children")
+    words = outputs[first].read_text().split()
     stray, other = map(int, words)
     eventually(lambda: os.getsid(stray) == stray and _is_sleep(stray) and _is_sleep(other), "their sessions")
     text = f"process {stray} (sleep 60) was left behind by a program, and nothing shows by which; no timeout and no stop ends it"
