@@ -201,11 +201,15 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A path that does not lead to the file that the daemon `pid` has open. `is_replaced`: it leads to another file."""
+    """A path that does not lead to the file that the daemon `pid` has open. `is_replaced`: it leads to another file.
+
+    `elsewhere`: where that file is, if the path has a symbolic link, which leads to another directory now.
+    """
 
     path: Path
     pid: int
     is_replaced: bool = False
+    elsewhere: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,9 @@ def _lost(facts: Facts) -> Iterator[Diagnostic]:
         remedy = "restart the appliance, unless it mends this within ten seconds"
         if facts.store and lost.path == facts.store.named:
             remedy = "put the old file back before you restart the appliance"
+        if lost.elsewhere:
+            message = f"{uses} uses {lost.elsewhere}, but the links in this path lead elsewhere now"
+            remedy = "change them back, or restart the appliance: it goes on with what they lead to"
         yield path_diagnostic("E616", lost.path, message, remedy)
 
 

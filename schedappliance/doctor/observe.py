@@ -31,7 +31,7 @@ from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.doctor.programs import credentials_of, needs_of
-from schedappliance.doctor.running import Summary, lost_files, readers_of, strangers_of, summary
+from schedappliance.doctor.running import Summary, astray, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.log import not_a_log
@@ -163,21 +163,39 @@ class _Observer:
         own = [holding.pid for holding in holdings if holding.own]
         return own[0] if own else youngest(daemons(self.file.path))
 
+    def files_behind_links(self) -> Iterator[tuple[Path, Path]]:
+        """The files that a daemon has open and whose configured paths have links: those paths, and where they lead."""
+        if self.store and (link := self.loaded.configuration.backing_store_link):
+            yield link, self.store
+        for path in (*self.lock_paths(), *([self.file.log_file] if self.file.log_file else [])):
+            for link, directory in self.file.links.items():
+                if path.parent == directory:
+                    yield link, path
+
+    def strays(self, daemon: int | None) -> dict[Path, Lost]:
+        """See `astray`."""
+        return astray(daemon, self.files_behind_links()) if daemon else {}
+
     def lost(self, daemon: int | None, holdings: tuple[Holding, ...]) -> Iterator[Lost]:
-        """The files and directories that the daemon uses, and that are gone or replaced."""
+        """The files and directories that the daemon uses, and that are gone or replaced, or that links lead to no more."""
         if daemon is None:
             return
+        strays = self.strays(daemon)
+        yield from strays.values()
         files = [*self.lock_paths(), *([self.file.log_file] if self.file.log_file else [])]
         # What is in the place of one of these is a finding of its own, with another remedy.
         files = [path for path in files if not not_a_file(path)]
         if self.store:
             files += [Path(f"{self.store}{suffix}") for suffix in ("", "-wal", "-shm")]
-            if _is_missing(output_directory(self.store)):
+            if _is_missing(output_directory(self.store)) and self.store.parent not in strays:
                 yield Lost(output_directory(self.store), daemon)
         # A missing directory is a finding of its own.
-        yield from lost_files(daemon, (path for path in files if not _is_missing(path.parent)))
+        yield from lost_files(
+            daemon, (path for path in files if path.parent not in strays and not _is_missing(path.parent))
+        )
         has_listener = any(holding.what == "socket" for holding in holdings)
-        if self.file.listen and not has_listener and self.is_refused(self.file.listen):
+        is_told = self.file.listen and self.file.listen.parent in strays
+        if self.file.listen and not has_listener and not is_told and self.is_refused(self.file.listen):
             yield Lost(self.file.listen, daemon, is_replaced=True)
 
     def is_refused(self, path: Path) -> bool:
@@ -219,7 +237,8 @@ class _Observer:
     def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
         """The missing directories of a spool that was created before: it has a lock file, or the appliance runs."""
         spool = self.file.spool
-        if spool is None or not (step_at(spool / ".lock") or self.daemon(holdings)):
+        daemon = self.daemon(holdings)
+        if spool is None or not (step_at(spool / ".lock") or daemon) or spool in self.strays(daemon):
             return
         if _is_missing(spool):
             yield spool

@@ -50,6 +50,40 @@ def lost_files(pid: int, paths: Iterable[Path]) -> Iterator[Lost]:
                 yield Lost(path, pid, is_replaced=True)
 
 
+def astray(pid: int, linked: Iterable[tuple[Path, Path]]) -> dict[Path, Lost]:
+    """The directories to which links lead now, although a daemon has opened its files of the same names in another one.
+
+    `linked`: paths with links, and the files that they lead to.
+    """
+    names: dict[str, list[tuple[Path, tuple[int, int]]]] = {}
+    for path, identity in _opened_by_name(pid):
+        names.setdefault(path.name, []).append((path, identity))
+    strays: dict[Path, Lost] = {}
+    for link, path in linked:
+        opened = names.get(path.name, [])
+        if opened and _identity(path) not in [identity for _, identity in opened]:
+            strays.setdefault(path.parent, Lost(link, pid, elsewhere=opened[0][0]))
+    return strays
+
+
+def _opened_by_name(pid: int) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """The files that a process has open, if they are to be found under their names."""
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                path = link.readlink()
+                if (identity := _identity(link)) and identity == _identity(path):
+                    yield path, identity
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _opened(pid: int) -> set[tuple[int, int]]:
     """Device and inode of each file that a process has open."""
     identities: set[tuple[int, int]] = set()

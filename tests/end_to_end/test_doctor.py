@@ -394,6 +394,33 @@ def test_a_relative_store_behind_a_link_is_found(daemon: Daemon, doctor: Doctor)
     assert doctor(link / "appliance.yaml") == (1, wanted)
 
 
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_link_that_leads_elsewhere_than_at_the_start_is_found(
+    daemon: Daemon, doctor: Doctor, capsys: pytest.CaptureFixture[str], is_copied: bool
+) -> None:
+    """Seven files counted as deleted, and the remedy was to put them back where they have never been."""
+    first, second, link = (daemon.root / name for name in ("first", "second", "link"))
+    daemon.var.rename(first)
+    daemon.var.symlink_to(first)
+    config = daemon.etc / "appliance.yaml"
+    config.write_text(config.read_text().replace("../var", str(daemon.var)))
+    daemon.conf.write_text(daemon.conf.read_text().replace("../var", str(daemon.var)))
+    daemon.start()
+    assert doctor() == (0, [])
+    shutil.copytree(first, second, ignore=shutil.ignore_patterns("*.sock")) if is_copied else second.mkdir()
+    link.symlink_to(second)
+    link.rename(daemon.var)
+    status, findings = doctor()
+    assert (status, [line for line in findings if "E616" in line]) == (1, ["E616 var/sched.db", "E616 var/spool"])
+    assert not [line for line in findings if "E615" in line]
+    main(["doctor", "--config", str(config)])
+    uses = f"uses {first}/sched.db, but the links in this path lead elsewhere now; change them back, or restart"
+    assert uses in capsys.readouterr().out
+    link.symlink_to(first)
+    link.rename(daemon.var)
+    assert doctor() == (0, [])
+
+
 def test_another_appliance_on_the_same_store_is_found(daemon: Daemon, doctor: Doctor, tmp_path: Path) -> None:
     other = tmp_path / "other" / "etc"
     shutil.copytree(daemon.etc, other)

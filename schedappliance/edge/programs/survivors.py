@@ -94,12 +94,12 @@ def keepers_of(directory: Path) -> list[int]:
     for pid in _pids():
         *_, parts, named, end = (b"", b"", b"", *_command_line(pid).split(b"\0"))
         # Keepers of earlier versions do not have this part.
-        if (named, end) != (os.fsencode(directory), b"") or b"keeper_files=" not in parts:
+        if end or b"keeper_files=" not in parts:
             continue
         with suppress(OSError):
             process = Path(f"/proc/{pid}")
             # In a container, the same path may lead to another directory.
-            is_same = os.path.samestat(Path(f"{process}/root{directory}").stat(), directory.stat())
+            is_same = os.path.samestat(Path(f"{process}/root{os.fsdecode(named)}").stat(), directory.stat())
             is_own = process.stat().st_uid == os.geteuid() and os.getsid(pid) == pid
             if is_same and is_own and _is_file_of_ends(process / "fd" / "1"):
                 keepers.append(pid)
