@@ -58,6 +58,21 @@ def test_the_next_daemon_takes_the_keeper_over(left: Daemon, harm: Callable[[Pat
     left.assert_healthy()
 
 
+def test_a_keeper_is_known_after_a_move_that_left_a_link(left: Daemon) -> None:
+    """Its arguments have the old path of its directory, and the program ran a second time."""
+    (keeper,) = left.keepers()
+    moved = left.root / "moved"
+    left.var.rename(moved)
+    left.var.symlink_to(moved)
+    (left.outputs / "keeper.sock").unlink()
+    left.start()
+    assert left.keepers() == [keeper]
+    (left.root / "fifo").write_text("\n")
+    (run,) = left.wait_for_state("failed")
+    assert (run["exit_status"], run["attempts"]) == (4, 1)
+    assert left.lines("began") == ["1"]
+
+
 def test_a_keeper_makes_nothing_below_another_directory(left: Daemon) -> None:
     """What it made would be in the way when the directory of the store is moved back."""
     (keeper,) = left.keepers()

@@ -85,7 +85,7 @@ def _command_line(pid: int) -> bytes:
 
 
 def keepers_of(directory: Path) -> list[int]:
-    """The keepers of this user whose arguments name this directory of outputs, and that make a removed socket again.
+    """The keepers of this user whose arguments lead to this directory of outputs, and that make a removed socket again.
 
     A keeper leads a session, and its copies do not. Any user can start a process with such arguments, and one with the rights
     of this user if a program is set-user-ID. But only this user can open a file of ends, wherever that was moved.
@@ -98,10 +98,12 @@ def keepers_of(directory: Path) -> list[int]:
             continue
         with suppress(OSError):
             process = Path(f"/proc/{pid}")
-            # In a container, the same path may lead to another directory.
-            is_same = os.path.samestat(Path(f"{process}/root{os.fsdecode(named)}").stat(), directory.stat())
             is_own = process.stat().st_uid == os.geteuid() and os.getsid(pid) == pid
-            if is_same and is_own and _is_file_of_ends(process / "fd" / "1"):
+            # The path of a process of somebody else is not looked at: its file system may hang.
+            if not is_own or not _is_file_of_ends(process / "fd" / "1"):
+                continue
+            # In a container, the same path may lead to another directory, and a link may make another path lead to this one.
+            if os.path.samestat(Path(f"{process}/root{os.fsdecode(named)}").stat(), directory.stat()):
                 keepers.append(pid)
     return keepers
 
