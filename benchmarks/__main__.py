@@ -17,7 +17,7 @@ from benchmarks.reporting import Report, table
 WORKLOADS = (
     *("burn_down", "recurrent", "lateness", "starts", "first_instruction", "acceptance", "restart", "idle"),
     *("language", "client", "pauses", "growth", "calendars", "watching", "scraping", "drawing", "viewing"),
-    "previewing",
+    *("first_views", "previewing"),
 )
 # These run only by name. Their figures are for those who change the code.
 BY_NAME = ("pricing", "restart_calendars")

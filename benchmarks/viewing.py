@@ -1,4 +1,4 @@
-"""How much later jobs start while people look at the page, and how soon the page shows its first view.
+"""How much later jobs start while people look at the page.
 
 Rule: one daemon and one page run all the time. Viewers come and go in turn, so that other load meets both ways alike. The store
 is in memory: viewers write nothing, and the longest waits for a disk, a few in a thousand, would hide what they change.
@@ -6,29 +6,22 @@ is in memory: viewers write nothing, and the longest waits for a disk, a few in 
 
 from __future__ import annotations
 
-import gzip
 import json
-import re
 import select
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from statistics import median
-from time import perf_counter, time
+from time import time
 
 from benchmarks.appliances import (
     DAY_MS,
-    PATIENCE_SECONDS,
     STANZAS,
     Place,
     Planned,
     fill,
-    is_root,
     lay_out,
     memory,
     reading,
@@ -44,9 +37,6 @@ TITLE = "viewers of the page"
 # A file system in memory. Without it, the store is on the disk.
 MEMORY = Path("/dev/shm")
 JOBS, RUNS_OF_JOB = 1000, 20
-SCREENS = {"Now": "/", "Jobs": "/jobs"}
-# What Chromium needs by itself, even for a text of a few bytes.
-LEAST = {"a line of text": "/healthz"}
 # What the viewers look at.
 PATHS = ("/", "/jobs", "/jobs/example.com-000000001", "/runs", "/month")
 ALONE, VIEWED = "nobody looks", "viewers look"
@@ -54,16 +44,7 @@ ALONE, VIEWED = "nobody looks", "viewers look"
 DISTANCES_MS = (600, 1400)
 # After the last due time of a block.
 REST_MS = 1000
-MOST_LATER_MS, MOST_BYTES, MOST_MS = 1.0, 100_000, 300.0
-# The other parts of a screen: the stylesheet, the script and the icon.
-_PARTS = re.compile(r'(?:href|src)="(/static/[^"]+)"')
-# The first paint may follow the load.
-_TIMES = """() => new Promise((done) => new PerformanceObserver((list, observer) => {
-  const paint = list.getEntriesByName("first-contentful-paint")[0];
-  if (!paint) return;
-  observer.disconnect();
-  done([paint.startTime, performance.getEntriesByType("navigation")[0].loadEventEnd]);
-}).observe({ type: "paint", buffered: true }))"""
+MOST_LATER_MS = 1.0
 STATES = ("succeeded",) * 18 + ("failed", "missed")
 
 
@@ -171,7 +152,6 @@ def later(scale: Scale, folder: Path, report: Report) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else folder) as name:
         with appliance(Path(name), dues, jobs) as (place, file, pid), page_of(place) as page:
             _look(page, pid, plan, (crowd[0], crowd[1]), report)
-            first_view(scale, page, report)
             with reading(place) as number:
                 until(lambda: number(f"SELECT count(*) = {jobs} FROM jobs"))
         # The daemon writes this file when it ends.
@@ -193,58 +173,6 @@ def _compare(delays: Sequence[float], count: int, viewers: int, report: Report) 
             report.check_most(f"later while {viewers} look, {share}", viewed - alone, MOST_LATER_MS, "ms")
 
 
-def first_view(scale: Scale, page: Page, report: Report) -> None:
-    """What a viewer who has nothing yet receives, and how long it takes."""
-    rounds = scale.pick(15, 7, 1)
-    for screen, path in SCREENS.items():
-        name, took, spent, sizes = f"first view of {screen}", list[float](), list[float](), list[int]()
-        for _ in range(rounds):
-            began, before = perf_counter(), page.spent_ms()
-            sent, body = page.get(path)
-            sizes.append(sent + sum(page.get(address)[0] for address in _PARTS.findall(gzip.decompress(body).decode())))
-            took.append((perf_counter() - began) * 1000)
-            spent.append(page.spent_ms() - before)
-        report.add({f"{OURS}, {name}": took, f"{OURS}, {name}, processor time of the page": spent}, "ms")
-        report.check_most(f"{name}, as it is sent", max(sizes), MOST_BYTES, "bytes")
-        report.check_most(f"{name}, until its last byte", median(took), MOST_MS, "ms")
-    chromium = shutil.which("chromium")
-    if chromium is None or find_spec("playwright") is None:
-        report.absent.append("Chromium: it or playwright is not installed")
-        return
-    for screen, times in _in_chromium(chromium, page, rounds).items():
-        for what, values in times.items():
-            name = f"first view of {screen} in Chromium, {what}"
-            report.add({f"{OURS}, {name}": values}, "ms")
-            if screen in SCREENS:
-                report.check_most(name, median(values), MOST_MS, "ms")
-
-
-def _in_chromium(path: str, page: Page, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """For each screen, the milliseconds until something is painted and until all is loaded. Each view has an empty cache."""
-    from playwright.sync_api import sync_playwright
-
-    addresses = LEAST | SCREENS
-    times: dict[str, dict[str, list[float]]] = {screen: {"first paint": [], "load": []} for screen in addresses}
-    name, _, value = page.cookie.partition("=")
-    # Chromium's sandbox does not work as root.
-    arguments = ["--no-sandbox"] if is_root() else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments, timeout=PATIENCE_SECONDS * 1000)
-        for _ in range(rounds + 1):
-            for screen, address in addresses.items():
-                context = browser.new_context()
-                context.add_cookies([{"name": name, "value": value, "url": page.url}])
-                tab = context.new_page()
-                tab.goto(page.url + address)
-                paint, load = tab.evaluate(_TIMES)
-                times[screen]["first paint"].append(paint)
-                times[screen]["load"].append(load)
-                context.close()
-        browser.close()
-    # The browser itself is cold at its first view.
-    return {screen: {what: values[1:] for what, values in of_one.items()} for screen, of_one in times.items()}
-
-
 def run(scale: Scale, folder: Path) -> Report:
     workload = (
         f"one job a second, {JOBS:,} jobs with {RUNS_OF_JOB} runs each, a page beside the daemon, the store in memory"
@@ -252,5 +180,4 @@ def run(scale: Scale, folder: Path) -> Report:
     report = Report(TITLE, workload)
     later(scale, folder, report)
     report.drawn = tuple(row.name for row in report.rows if ", lateness, " in row.name)
-    report.apart = {"first views": tuple(row.name for row in report.rows if "first view of" in row.name)}
     return report
