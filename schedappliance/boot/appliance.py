@@ -122,7 +122,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
         # The directories of socket and spool, which other users may access; then the store, for this user alone.
         opening.make_console_directory(frame)
-        spool = opening.prepare_spool(frame)
+        spool = opening.prepare_spool(frame, path)
         os.umask(0o077)
         store = opening.open_store(frame, path, reading.loaded.configuration)
 

@@ -77,13 +77,14 @@ class Frame:
         return worker
 
 
-def prepare_spool(frame: Frame) -> Spool | None:
+def prepare_spool(frame: Frame, store: Path | None) -> Spool | None:
     """Creates the directories of the spool and locks it for this process; None without a spool."""
     file = frame.file
     if file.spool is None:
         return None
     keep = Keep(file.keep_ms, file.keep_results)
-    settings = SpoolSettings(file.spool, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
+    is_beside_store = store is not None and file.spool.parent == store.parent
+    settings = SpoolSettings(file.spool, file.spool_group, file.max_drop_bytes, file.max_waiting, keep, is_beside_store)
     spool = Spool(settings, frame.loop, frame.worker("spool"), frame.log.logger)
     try:
         spool.make_folders()

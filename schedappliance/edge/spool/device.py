@@ -44,13 +44,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
-    """The settings of the spool in the appliance file. `group`: None if only the appliance's user drops files."""
+    """The settings of the spool in the appliance file. `group`: None if only the appliance's user drops files.
+
+    `is_beside_store`: it lies in the directory of the store, which may have been moved by mistake.
+    """
 
     path: Path
     group: str | None
     max_bytes: int
     max_waiting: int
     keep: Keep
+    is_beside_store: bool = False
 
 
 @dataclass(slots=True)
@@ -78,7 +82,7 @@ class Spool:
     _lock: int | None = None
     # The status of the spool's directory at the start, which a new one gets too, and the directory above.
     _first_status: os.stat_result | None = None
-    _above: OwnDirectory = field(init=False)
+    _above: OwnDirectory | None = None
     _is_making: bool = False
     # Why the last audit could not make missing directories again; None if it could, or none was missing.
     _why_not_mended: str | None = None
@@ -101,7 +105,8 @@ class Spool:
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
         self._first_status = self.settings.path.stat()
-        self._above = OwnDirectory(self.settings.path.parent)
+        if self.settings.is_beside_store:
+            self._above = OwnDirectory(self.settings.path.parent)
 
     @property
     def has_its_lock(self) -> bool:
@@ -176,7 +181,8 @@ class Spool:
             return None
         self._is_making = True
         try:
-            self._above.check()
+            if self._above:
+                self._above.check()
             if missing == [self.settings.path]:
                 lock, self._lock = self._lock, make_spool_again(self.settings.path, self._first_status)
                 if lock is not None:
