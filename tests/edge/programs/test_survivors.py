@@ -157,6 +157,8 @@ def test_a_keeper_is_known_by_what_nobody_else_can_have(
             user=user,
         )
     try:
+        # The kernel sets the arguments a moment after it has told Popen of the exec.
+        eventually(Path(f"/proc/{process.pid}/cmdline").read_bytes, "the arguments")
         assert keepers_of(tmp_path) == [process.pid] * is_keeper
     finally:
         process.communicate()
