@@ -259,7 +259,7 @@ def why_full(view: View, user: User | None) -> tuple[str, str] | None:
 
 
 def _why_too_long(view: View) -> tuple[str, str] | None:
-    """Why a guest may not add so long a command, and the remedy; None if that is no matter.
+    """Why a guest may not add so long a command, and the remedy; None if he may.
 
     `max_jobs` counts jobs, of which the longest takes 160 KB of the disk. The jobs of a user are counted once.
     """

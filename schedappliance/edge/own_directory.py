@@ -10,23 +10,23 @@ from pathlib import Path
 
 
 class OwnDirectory:
-    """A directory as it is now. It may be missing: then the first look at it counts."""
+    """A directory as it was when this object was made."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._first: tuple[int, int] | None = None
-        self.is_other()
+        self._first = self._identity()
 
-    def is_other(self) -> bool:
-        """Whether another directory has the name now. False if the name leads to nothing."""
+    def _identity(self) -> tuple[int, int] | None:
         try:
             status = self.path.stat()
         except OSError:
-            return False
-        identity = status.st_dev, status.st_ino
-        if self._first is None:
-            self._first = identity
-        return identity != self._first
+            return None
+        return status.st_dev, status.st_ino
+
+    def is_other(self) -> bool:
+        """Whether another directory has the name now. False if the name leads to nothing now, or led to nothing then."""
+        now = self._identity()
+        return now is not None and self._first is not None and now != self._first
 
     def check(self) -> None:
         """Raises OSError if another directory has the name now."""
