@@ -535,6 +535,8 @@ def take_jobs(
         if not change.new.enabled:
             call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
+        # A tick that carries out this change may have read the old row already.
+        state.handled.add(change.job.number)
         if not change.new.enabled:
             _miss_overdue(state, change.job, before, SWITCHED_OFF, change.new)
     if changes.added and not jobs.has_numbers(len(changes.added)):

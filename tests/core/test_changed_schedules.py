@@ -95,6 +95,18 @@ def test_a_command_can_change_the_schedules_of_jobs_that_are_caught_up(tmp_path:
     appliance.close()
 
 
+@pytest.mark.parametrize("changing", ["every 7", "offset 5"])
+def test_a_job_changed_by_a_command_of_the_same_tick_runs_once(either: Appliance, changing: str) -> None:
+    """The tick has read the row of the job before the command changes it."""
+    jobs = f"job a {{ every = 60 command = 'config set job b {changing}' }}\njob b {{ every = 60 command = 'pid' }}\n"
+    either.turn(either.read(jobs))
+    either.after(MINUTE)
+    either.turn()
+    assert either.state.status.degraded is None
+    (run,) = (run for run in either.history() if not run.command.startswith("config"))
+    assert (run.state, run.command) == ("succeeded", "pid")
+
+
 @pytest.mark.parametrize("delay", ["jitter", "spread"])
 @pytest.mark.parametrize("passed", range(0, 60, 7))
 def test_another_delay_runs_each_due_time_once(either: Appliance, delay: str, passed: int) -> None:
