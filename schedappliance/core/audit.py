@@ -44,8 +44,9 @@ def audit(
     `is_pending`: the change takes effect when the connection commits its transaction.
     """
     if answer.error is None:
-        text = f"{who_gave(user, by)} origin={origin} command={_shown(line)} ok"
-        state.effects.append(LogMessage("info", f"{text} in a transaction" if is_pending else text))
+        who = who_gave(user, by)
+        text = f"{who} origin={origin} command={_shown(line)} ok{' in a transaction' if is_pending else ''}"
+        state.effects.append(LogMessage("info", text, share=share_of_accepted(state, user, who)))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error, by))
 
@@ -54,13 +55,24 @@ def rejection_line(state: State, user: User, origin: str, line: str, error: str,
     """The audit line of a rejected command."""
     who = who_gave(user, by)
     text = f"{who} origin={origin} command={_shown(line)} rejected: {part_of(error)}"
-    return LogMessage(rejection_level(state), text, rejected_of=who)
+    return LogMessage(rejection_level(state), text, share=share_of_rejected(who))
+
+
+def share_of_rejected(who: str) -> str:
+    """Among which lines of the log a rejection counts. `who`: as from `who_gave`."""
+    return f"{who} rejected"
+
+
+def share_of_accepted(state: State, user: User, who: str) -> str:
+    """Among which lines a command or drop that was accepted counts. Those of trusted users all have a line."""
+    return "" if user.uid in state.status.trusted else f"{who} accepted"
 
 
 def audit_rollback(state: State, user: User, by: User | None) -> None:
     """Logs the rollback of a transaction whose connection was closed."""
     text = "the transaction is rolled back: its connection was closed"
-    state.log("info", f"{who_gave(user, by)} origin=console {text}")
+    who = who_gave(user, by)
+    state.effects.append(LogMessage("info", f"{who} origin=console {text}", share=share_of_accepted(state, user, who)))
 
 
 # Few users give most of the commands.

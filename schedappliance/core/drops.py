@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import Order
-from schedappliance.core.audit import audit, rejection_level, who_gave
+from schedappliance.core.audit import audit, rejection_level, share_of_accepted, share_of_rejected, who_gave
 from schedappliance.core.authorization import defer_for_users, denial, rejection_of_stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
@@ -123,9 +123,12 @@ def _record(
         state.pruning.stored_results += 1
     state.statistics.drops += 1
     state.count("drops_total", "accepted" if accepted else "rejected")
-    level, rejected_of = ("info", "") if accepted else (rejection_level(state), who_gave(event.user))
-    text = f"{who_gave(event.user)} origin=spool file={event.name!r} {outcome}"
-    state.effects.append(LogMessage(level, text, rejected_of=rejected_of))
+    who = who_gave(event.user)
+    text = f"{who} origin=spool file={event.name!r} {outcome}"
+    if accepted:
+        state.effects.append(LogMessage("info", text, share=share_of_accepted(state, event.user, who)))
+    else:
+        state.effects.append(LogMessage(rejection_level(state), text, share=share_of_rejected(who)))
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
     state.tell("drop", mark=event.mark, file=event.name, user=event.user.name, accepted=accepted)
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.rejections import Rejections
+from schedappliance.edge.limited_lines import LimitedLines
 from schedappliance.edge.threads import start_thread
 from schedappliance.kinds import not_a_file, uncreatable
 from schedappliance.visible import json_text, visible, visible_lines
@@ -133,8 +133,8 @@ class Log:
         self._turn_ms = 0
         self._clock = clock
 
-        # How many lines about rejected commands each user may still have.
-        self._rejections = Rejections()
+        # How many lines about commands and drops each user may still have.
+        self._limited = LimitedLines()
 
         # The queue: the lines of a turn each, or a call, or None at the end.
         self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
@@ -169,12 +169,12 @@ class Log:
                 self.lines.append(line)
 
     def _has_room(self, effect: LogMessage) -> bool:
-        who = effect.rejected_of
-        return not who or self._rejections.has_room(who, effect.level, self._clock.moment().boot)
+        share = effect.share
+        return not share or self._limited.has_room(share, effect.level, self._clock.moment().boot)
 
     def _log_left_out(self) -> None:
         moment = self._clock.moment()
-        left_out = self._rejections.take_left_out(moment.boot)
+        left_out = self._limited.take_left_out(moment.boot)
         if lines := [Line(level, text, moment.wall, missing=number) for level, text, number in left_out]:
             self._enqueue(lines)
 
@@ -283,7 +283,7 @@ class Log:
             self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
-        """Logs how many lines about rejected commands were left out.
+        """Logs how many lines about commands were left out.
 
         Opens the log file of the appliance file again if it was moved or removed. Another log stays as it is.
         """

@@ -219,15 +219,15 @@ class EndWatches(NamedTuple):
 class LogMessage(NamedTuple):
     """A line for the log. `once`: it is left out if the same line was logged in this second already.
 
-    `fields`: names and values that a log in JSON has beside the message. `rejected_of`: the user, if a command or a drop
-    was rejected. The log limits such lines.
+    `fields`: names and values that a log in JSON has beside the message. `share`: the words for the lines of one user
+    among which it counts, if the log limits them.
     """
 
     level: str
     message: str
     once: bool = False
     fields: tuple[tuple[str, Any], ...] = ()
-    rejected_of: str = ""
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -208,7 +209,7 @@ def test_a_drop_is_rejected_as_a_whole_and_its_result_says_why(guarded: Applianc
     assert guarded.drop("sched list\nsched in 5 run p\n", mark="3~c.cmd", user=BOB).accepted
 
 
-def test_each_line_about_a_rejection_counts_for_its_user(guarded: Appliance) -> None:
+def test_each_line_about_a_command_counts_for_its_user(guarded: Appliance) -> None:
     """The log limits these lines for each user."""
     assert guarded.ask("sched in 5 run p", BOB).ok
     assert not guarded.ask("run q", BOB).ok
@@ -216,13 +217,16 @@ def test_each_line_about_a_rejection_counts_for_its_user(guarded: Appliance) -> 
     guarded.drop("run q\n", user=BOB)
     guarded.turn(guarded.read(users_may("^sched list$")))
     guarded.after(5 * SECOND)
-    counted = [
-        (log.rejected_of.split()[0], log.message.split()[2])
-        for log in some(LogMessage, guarded.past)
-        if log.rejected_of
-    ]
-    bob = [("user=bob", f"origin={origin}") for origin in ("console", "spool", "job")]
-    assert sorted(counted) == sorted([*bob, ("user=eve", "origin=console")])
+    assert guarded.drop("sched list\n", mark="2~b.cmd", user=BOB).accepted
+    counted = Counter((log.share, log.message.split()[2]) for log in some(LogMessage, guarded.past) if log.share)
+    assert counted == {
+        ("user=bob uid=1001 accepted", "origin=console"): 1,
+        ("user=bob uid=1001 accepted", "origin=spool"): 1,
+        ("user=bob uid=1001 rejected", "origin=console"): 1,
+        ("user=bob uid=1001 rejected", "origin=spool"): 1,
+        ("user=bob uid=1001 rejected", "origin=job"): 1,
+        ("user=eve uid=1002 rejected", "origin=console"): 1,
+    }
 
 
 def test_a_job_accepted_under_older_roles_is_checked_again(guarded: Appliance) -> None:

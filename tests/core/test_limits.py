@@ -9,11 +9,12 @@ import pytest
 
 from schedappliance.commands import view
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK, Sweep
+from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended, some, spoken
 
 FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
 GUEST, OTHER = User(2000, "guest"), User(2001, "other")
@@ -88,6 +89,16 @@ def test_a_user_with_many_jobs_adds_no_long_command(either: Appliance, monkeypat
     either.say("sched delete example.com-000000001")
     either.say("sched delete example.com-000000002")
     assert either.ask(long, GUEST).ok
+
+
+def test_lines_about_accepted_commands_are_limited_for_guests_only(either: Appliance) -> None:
+    for user in (GUEST, OPERATOR, User(0, "root")):
+        assert either.ask("sched in 5 pid", user).ok
+    either.after(5 * SECOND)
+    lines = [log for log in some(LogMessage, either.past) if log.message.endswith(" ok")]
+    shares = Counter((log.message.split()[0], log.share) for log in lines)
+    assert shares.pop(("user=guest", "user=guest uid=2000 accepted")) >= 1
+    assert set(shares) == {("user=operator", ""), ("user=root", "")}
 
 
 def test_users_take_turns_where_their_runs_wait(either: Appliance) -> None:

@@ -309,14 +309,15 @@ def test_a_line_for_each_signal_is_logged_once_in_a_second(pipe: tuple[int, int]
     assert heard == ["reloaded", "command", "command", "reloaded", "reloaded"]
 
 
-def test_lines_of_rejected_commands_are_limited_for_each_user_and_the_others_are_counted(pipe: tuple[int, int]) -> None:
+def test_lines_about_commands_are_limited_for_each_user_and_the_others_are_counted(pipe: tuple[int, int]) -> None:
     """A user without a role sent 2,500 lines a second, and filled the disk with 2.7 MB of log a second."""
 
     def log_lines(log: Log) -> None:
         for _ in range(3000):
-            log.write(LogMessage("warning", "of bob", rejected_of="user=bob uid=7"))
-        log.write(LogMessage("warning", "of eve", rejected_of="user=eve uid=8"))
-        log.write(LogMessage("info", "accepted"))
+            log.write(LogMessage("warning", "of bob", share="user=bob uid=7 rejected"))
+        log.write(LogMessage("warning", "of eve", share="user=eve uid=8 rejected"))
+        log.write(LogMessage("info", "accepted of bob", share="user=bob uid=7 accepted"))
+        log.write(LogMessage("info", "accepted of root"))
         log.end_turn()
         log.audit()
         log.audit()
@@ -325,7 +326,8 @@ def test_lines_of_rejected_commands_are_limited_for_each_user_and_the_others_are
     assert heard.count("of bob") == 1000
     assert heard[1000:] == [
         "of eve",
-        "accepted",
+        "accepted of bob",
+        "accepted of root",
         "user=bob uid=7 rejected: 2,000 more commands or drops, which have no lines of their own",
     ]
 
@@ -336,7 +338,7 @@ def test_the_lines_that_were_left_out_are_counted_even_if_nobody_reads_the_log(p
     def log_lines(log: Log) -> None:
         turn(log, *many("early"))
         for _ in range(3000):
-            log.write(LogMessage("warning", "of bob", rejected_of="user=bob uid=7"))
+            log.write(LogMessage("warning", "of bob", share="user=bob uid=7 rejected"))
         log.end_turn()
         log.audit()
 

@@ -1,4 +1,4 @@
-"""How many lines about rejected commands a user may have in the log, so that nobody fills its disk.
+"""How many lines about commands and drops a user may have in the log, so that nobody fills its disk.
 
 Rule: a line that is left out is counted, and a later line gives the number.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-# A user may have this many lines at once. Each second gives room for one more.
+# A share has this many lines at once. Each second gives room for one more.
 MOST_AT_ONCE = 1000
 REFILL_MS = 1000
 
@@ -23,7 +23,7 @@ class _Share:
 
 
 class LeftOut(NamedTuple):
-    """A line that gives the number of the lines of a user that were left out."""
+    """A line that gives the number of the lines of a share that were left out."""
 
     level: str
     text: str
@@ -31,14 +31,14 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(slots=True)
-class Rejections:
-    """The lines of each user. `who`: the words by which the audit log names a user."""
+class LimitedLines:
+    """The lines of each share, such as `user=bob uid=7 rejected`. These words begin the line about those that were left out."""
 
     _shares: dict[str, _Share] = field(default_factory=dict)
 
-    def has_room(self, who: str, level: str, boot_ms: int) -> bool:
+    def has_room(self, words: str, level: str, boot_ms: int) -> bool:
         """Takes the room for a line. Returns False, and counts the line, if there is none."""
-        share = self._shares.setdefault(who, _Share())
+        share = self._shares.setdefault(words, _Share())
         full_at = max(share.full_at, boot_ms) + REFILL_MS
         if full_at - boot_ms > MOST_AT_ONCE * REFILL_MS:
             share.left_out += 1
@@ -48,18 +48,20 @@ class Rejections:
         return True
 
     def take_left_out(self, boot_ms: int) -> list[LeftOut]:
-        """The users of whom lines were left out since the last call.
+        """The shares of which lines were left out since the last call.
 
-        Users who have all their room again are forgotten.
+        Those that have all their room again are forgotten.
         """
         left_out = [
             LeftOut(
                 share.level,
-                f"{who} rejected: {share.left_out:,} more commands or drops, which have no lines of their own",
+                f"{words}: {share.left_out:,} more commands or drops, which have no lines of their own",
                 share.left_out,
             )
-            for who, share in self._shares.items()
+            for words, share in self._shares.items()
             if share.left_out
         ]
-        self._shares = {who: _Share(share.full_at) for who, share in self._shares.items() if share.full_at > boot_ms}
+        self._shares = {
+            words: _Share(share.full_at) for words, share in self._shares.items() if share.full_at > boot_ms
+        }
         return left_out
