@@ -240,7 +240,7 @@ def delete(view: View, command: Command) -> Outcome:
         place = declared.place if declared else "the stanza files"
         message = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
         raise view.reject("E502", message, "remove the stanza, or set `enabled = false` in it")
-    view.store.jobs.delete(number, job.user.uid if job else 0)
+    view.store.jobs.delete(number)
     return Outcome(view.answer("", {"id": command.words[0], "deleted": True}), call_off=CallOff((number,), DELETED))
 
 

@@ -84,7 +84,7 @@ def who_gave(user: User, by: User | None = None) -> str:
 
 
 def _shown(line: str) -> str:
-    return repr(line[:MOST_LOGGED]) + _rest(line)
+    return repr(line) if len(line) <= MOST_LOGGED else repr(line[:MOST_LOGGED]) + _rest(line)
 
 
 def part_of(text: str) -> str:

@@ -468,7 +468,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
         run = NewRun(key, due_ms, RunState.FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
         state.log("warning", f"sched: command: {part_of(command.text)} returned: {part_of(why)}")
     state.store.runs.record(job, run, now)
-    state.note_claim(job, key, run.state)
+    state.note_claim(key, run.state)
     if run.ended_ms is not None:
         count_end_at_claim(state, job, run)
 

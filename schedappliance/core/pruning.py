@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.intake import Keep, from_the_largest
-from schedappliance.engine.undoable import Undoable
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -35,19 +34,6 @@ SOON_MS = 60_000
 KEEP = Keep()
 
 
-class RunsOfUsers(Undoable[int, int]):
-    """How many stored runs each user has, without root: most runs belong to root, and are not counted one by one."""
-
-    def __init__(self, counts: Mapping[int, int]) -> None:
-        super().__init__()
-        self._values.update(counts)
-
-    def add(self, uid: int, number: int) -> None:
-        """Counts runs of a user, or with a negative number fewer of them."""
-        if uid:
-            self[uid] = max(0, self.get(uid, 0) + number)
-
-
 class Sweep(NamedTuple):
     """The removal of a user's runs continues behind this row; `removed` were removed since the first row."""
 
@@ -62,9 +48,10 @@ class Pruning:
     # How many results of drops stay, and for how long.
     keep: Keep = KEEP
     stored_runs: int = 0
-    of_users: RunsOfUsers = field(default_factory=lambda: RunsOfUsers({}))
     # By uid. A turn that fails needs the old ones, so they are replaced.
     sweeps: Mapping[int, Sweep] = field(default_factory=dict)
+    # The users of whom a whole sweep has removed no run. They are left out until all others are done.
+    fruitless: frozenset[int] = frozenset()
     # Whether the last turn left runs above the limit that further turns can remove.
     is_behind: bool = False
     # None until they are counted.
@@ -74,13 +61,6 @@ class Pruning:
 
     def count_runs(self, runs: Runs) -> None:
         self.stored_runs = runs.count()
-        self.of_users = RunsOfUsers(runs.count_by_user())
-
-    def add_run(self, uid: int) -> None:
-        """Counts a run that is stored."""
-        self.stored_runs += 1
-        if uid:
-            self.of_users.add(uid, 1)
 
 
 def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, stored_before: int) -> None:
@@ -98,11 +78,16 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, st
         if not pruning.is_behind:
             # The count may be wrong, so it is read again.
             pruning.count_runs(runs)
+    if not pruning.is_behind:
+        pruning.fruitless = frozenset()
 
 
 def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -> int:
     """Removes at most `most` runs, and returns how many it removed. Sets `is_behind` if it stopped before the last row."""
-    counts = {0: pruning.stored_runs - sum(pruning.of_users.values()), **pruning.of_users}
+    of_users = runs.count_by_user()
+    counts = {0: pruning.stored_runs - sum(of_users.values()), **of_users}
+    for uid in pruning.fruitless:
+        counts.pop(uid, None)
     removed = size = 0
     while shares := from_the_largest(counts, most - removed):
         for uid, share in shares.items():
@@ -110,7 +95,6 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
             done = runs.prune(uid, sweep.behind, share, max(0, least - removed), MOST_BYTES - size)
             removed, size, counts[uid] = removed + done.removed, size + done.size, counts[uid] - done.removed
             pruning.stored_runs -= done.removed
-            pruning.of_users.add(uid, -done.removed)
             swept = sweep.removed + done.removed
             # Runs that had to stay may be removable later. A sweep that began again more often would pass over many rows.
             is_over = done.is_over or swept >= history
@@ -118,6 +102,7 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
             if done.is_over and not swept:
                 # None of this user's runs can be removed now, so others take the share.
                 del counts[uid]
+                pruning.fruitless |= {uid}
             elif done.removed < share:
                 pruning.is_behind = True
                 return removed

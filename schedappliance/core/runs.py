@@ -110,7 +110,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         # Before the rows: what it reads writes the deferred rows, and the row of a run must come before its attempt.
         effect = _start_program(state, first, due_ms, launch, job.on_failure_of, _may_deliver(job))
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
-        state.note_claim(job, key, RunState.STARTED)
+        state.note_claim(key, RunState.STARTED)
         _launch(state, launch.program, effect, job.user, waited_ms=0)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
@@ -132,7 +132,7 @@ def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str
     now = state.moment.wall
     run = NewRun(key, due_ms, RunState.SUCCEEDED, why, ended_ms=now, attempts=FIRST_ATTEMPT)
     state.store.runs.record(job, run, now)
-    state.note_claim(job, key, run.state)
+    state.note_claim(key, run.state)
     count_end_at_claim(state, job, run)
     return True
 
@@ -152,7 +152,7 @@ def _queue(
     sequence = state.store.runs.add(job, run, state.moment.wall)
     turn = turn_of_alert(state, job.number) if _may_deliver(job) else None
     waiter = Waiter(sequence, key, command.words[0], state.guest(job.user), turn)
-    state.note_claim(job, key, RunState.QUEUED)
+    state.note_claim(key, RunState.QUEUED)
     # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
     if admission is Admission.START or state.live.of_job(job.number) == 1:
         state.queue.add(waiter)
@@ -174,7 +174,7 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
     """Records a run that ends when it is claimed, with the reason."""
     run = NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall)
     state.store.runs.record(job, run, state.moment.wall)
-    state.note_claim(job, key, how)
+    state.note_claim(key, how)
     count_end_at_claim(state, job, run)
     text = f"run {state.named(key)} {how.value}: {reason}"
     state.log(
@@ -194,7 +194,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     state.store.runs.record(job, run, now)
     count_end_at_claim(state, job, run)
     state.count("due_times_missed_total", number=missed.count)
-    state.pruning.add_run(job.user.uid)
+    state.pruning.stored_runs += 1
     state.statistics.ended[RunState.MISSED] += missed.count
     return key
 

@@ -47,7 +47,7 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, Overrides, with_overrides
-from schedappliance.engine.records import Hold, Job, RunKey, User, reserve_of, run_id
+from schedappliance.engine.records import Hold, RunKey, User, reserve_of, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
 from schedappliance.engine.undoable import Undoable
@@ -405,9 +405,9 @@ class State:
         settings.set_meta("last_boot_ms", self.moment.boot)
         settings.set_meta("last_boot_id", self.boot.name)
 
-    def note_claim(self, job: Job, key: RunKey, how: RunState) -> None:
+    def note_claim(self, key: RunKey, how: RunState) -> None:
         """Counts a run that was claimed. It may have ended already: `skipped`, for example."""
-        self.pruning.add_run(job.user.uid)
+        self.pruning.stored_runs += 1
         if how in TRANSITIONS:
             self.live.add(key.job)
         else:
@@ -520,7 +520,7 @@ class State:
     def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:
         metrics = self.metrics
         of_metrics = (metrics.jobs, metrics.rows, metrics.due, metrics.columns)
-        return self.running, self.parked, self.awaited, self.live, self.queue, self.pruning.of_users, *of_metrics
+        return self.running, self.parked, self.awaited, self.live, self.queue, *of_metrics
 
     # Mirrors of rows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
@@ -60,6 +61,9 @@ class WriteBatch:
         self._tables: dict[str, list[tuple[str, list[Row]]]] = {}
         self._last: dict[str, dict[Hashable, Row]] = {}
         self._keys: dict[str, list[int]] = {}
+        # The users of the rows that this transaction has added or removed, by the statement that counts them. Only
+        # `write_counts` writes them, once for each user.
+        self.users: defaultdict[str, list[int]] = defaultdict(list)
 
     def __bool__(self) -> bool:
         return bool(self._tables or self._last or self._keys)
@@ -82,6 +86,15 @@ class WriteBatch:
         """Defers a write by a statement that takes a JSON array of keys. A statement for each key takes twice the time."""
         self._keys.setdefault(sql, []).append(key)
 
+    def copy_users(self) -> defaultdict[str, list[int]]:
+        return defaultdict(list, {sql: users.copy() for sql, users in self.users.items()})
+
+    def write_counts(self) -> None:
+        """Writes the numbers of the users. Raises sqlite3.Error."""
+        by_statement, self.users = self.users, defaultdict(list)
+        for sql, users in by_statement.items():
+            self._connection.executemany(sql, Counter(users).items())
+
     def write(self) -> None:
         """Writes the deferred rows. Raises sqlite3.Error."""
         tables, self._tables = self._tables, {}
@@ -100,6 +113,7 @@ class WriteBatch:
         self._tables.clear()
         self._last.clear()
         self._keys.clear()
+        self.users.clear()
 
 
 def fetch_page(most_characters: int, columns: Sequence[int], cursor: sqlite3.Cursor) -> list[Any]:
@@ -158,6 +172,7 @@ class Database:
         counts = dict(self.counts)
         try:
             yield
+            self.write_deferred()
             self.execute("COMMIT")
         except BaseException:
             self.counts = counts
@@ -273,7 +288,7 @@ class Database:
     def savepoint(self) -> Iterator[None]:
         """A part of a transaction that can be undone alone."""
         self.execute("SAVEPOINT part")
-        counts, changes = dict(self.counts), len(self.changes or ())
+        counts, changes, of_users = dict(self.counts), len(self.changes or ()), self.batch.copy_users()
         try:
             yield
         except BaseException:
@@ -282,6 +297,7 @@ class Database:
                 del self.changes[changes:]
             # Writing the deferred rows only to undo them could fail, so they are dropped.
             self.batch.discard()
+            self.batch.users = of_users
             if self._connection.in_transaction:
                 self.execute("ROLLBACK TO part")
                 self.execute("RELEASE part")
@@ -298,6 +314,7 @@ class Database:
         """Writes the deferred rows, so that the COMMIT has less to do. Raises StoreFailed."""
         try:
             self.batch.write()
+            self.batch.write_counts()
         except SQLITE_ERRORS as error:
             raise StoreFailed(error, self.path) from error
 

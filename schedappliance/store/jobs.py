@@ -119,10 +119,14 @@ class Jobs(Table):
             ),
         )
         assert cursor.lastrowid is not None
-        self._count(1, job.user.uid)
+        counts = self._database.counts
+        if "jobs" in counts:
+            counts["jobs"] += 1
+        if job.user.uid:
+            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
         if job.declared is not None:
             self._note_rewrite()
-        self._database.counts[LAST] = cursor.lastrowid
+        counts[LAST] = cursor.lastrowid
         self._database.note_change(cursor.lastrowid)
         return cursor.lastrowid
 
@@ -193,18 +197,18 @@ class Jobs(Table):
         return counts["jobs"]
 
     def of_user(self, uid: int) -> int:
-        """How many jobs a user has who is not root. They are counted once too."""
-        counts = self._database.counts
-        if (name := _of_user(uid)) not in counts:
-            counts[name] = int(self._database.row(self._sql["count_of_user"], (uid,))[0])
-        return counts[name]
+        """How many jobs a user has who is not root."""
+        row = self._database.row(self._sql["jobs_of_user"], (uid,))
+        users = self._database.batch.users
+        added, removed = (users.get(self._sql[name], []).count(uid) for name in ("count_added", "count_removed"))
+        return (row[0] if row else 0) + added - removed
 
-    def _count(self, change: int, uid: int) -> None:
+    def _count_removed(self, uid: int) -> None:
         counts = self._database.counts
         if "jobs" in counts:
-            counts["jobs"] += change
-        if uid and (name := _of_user(uid)) in counts:
-            counts[name] += change
+            counts["jobs"] -= 1
+        if uid:
+            self._database.batch.users[self._sql["count_removed"]].append(uid)
 
     def count(self) -> int:
         """How many jobs are waiting or paused. Declared jobs that are disabled or done do not count."""
@@ -268,18 +272,19 @@ class Jobs(Table):
         """Whether there are numbers for more jobs. SQLite would report a full disk."""
         return self.next_number() + count - 1 <= LAST_NUMBER
 
-    def delete(self, number: int, uid: int = 0) -> bool:
-        """Removes a job of a user. Returns False if there is none."""
-        deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
-        self._count(-int(deleted), uid)
+    def delete(self, number: int) -> bool:
+        """Removes a job. Returns False if there is none."""
+        row = self._database.row(self._sql["delete_job"], (number,))
+        if row is not None:
+            self._count_removed(row[0])
         self._note_rewrite()
         self._database.note_change(number)
-        return deleted
+        return row is not None
 
-    def remove(self, number: int, uid: int = 0) -> None:
-        """As `delete`, but deferred, for a job that is known to exist and is not declared."""
+    def remove(self, number: int, uid: int) -> None:
+        """As `delete`, but deferred, for a job of this user that is known to exist and is not declared."""
         self._database.batch.add_key(self._sql["delete_jobs"], number)
-        self._count(-1, uid)
+        self._count_removed(uid)
         self._database.note_change(number)
 
     def set_back(self, milliseconds: int) -> None:
@@ -393,8 +398,3 @@ def _job(row: Any) -> Job:
         paused != 0,
         RunKey(failed_job, failed_occurrence) if failed_job is not None else None,
     )
-
-
-def _of_user(uid: int) -> str:
-    """The name of the number of a user's jobs in the counts of the database."""
-    return f"jobs of {uid}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -118,6 +119,8 @@ class Runs(Table):
         name, row = _insertion(job, run, now_ms)
         cursor = self._database.execute(self._sql[name], row)
         assert cursor.lastrowid is not None
+        if job.user.uid:
+            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
         self._database.note_change(run.key)
         return cursor.lastrowid
 
@@ -125,6 +128,8 @@ class Runs(Table):
         """As `add`, but deferred, for a run whose place in the order of claims is not needed."""
         name, row = _insertion(job, run, now_ms)
         self._database.batch.add("runs", self._sql[name], row)
+        if job.user.uid:
+            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
         self._database.note_change(run.key)
 
     def live(self) -> list[LiveRun]:
@@ -192,28 +197,30 @@ class Runs(Table):
 
     def count_by_user(self) -> dict[int, int]:
         """How many runs each user has, without root."""
-        return dict(self._database.rows(self._sql["count_runs_by_user"]))
+        counts = Counter(dict(self._database.rows(self._sql["runs_of_users"])))
+        users = self._database.batch.users
+        counts.update(users.get(self._sql["count_added"], ()))
+        counts.subtract(users.get(self._sql["count_removed"], ()))
+        return counts
 
     def prune(self, uid: int, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
         """Removes at most `most` of the oldest ended runs of a user behind row `swept`, with their attempts and outputs.
 
         After `least` runs, it stops before their outputs exceed `most_bytes`. One call passes over a limited number of
-        rows that stay: runs that are needed, and, if the user is root, runs of others.
+        rows that stay: runs that are needed, and runs of others.
         """
         limit = most + SWEPT_AT_ONCE
-        if uid:
-            end, seen = self._database.row(self._sql["next_of_user_to_sweep"], (uid, swept, limit))
-        else:
-            end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
-        oldest = self._sql["oldest_ended_of_user" if uid else "oldest_ended"]
+        end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
         batch, removed, bytes_removed = self._database.batch, 0, 0
-        for sequence, job, occurrence, size in self._database.rows(oldest, (uid, swept, end, most)):
+        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (uid, swept, end, most)):
             if removed >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes:
                 return Pruned(removed, bytes_removed, swept, False)
             batch.add("attempts", self._sql["delete_attempts"], (job, occurrence))
             if size:
                 batch.add("outputs", self._sql["delete_outputs"], (job, occurrence))
             batch.add("runs", self._sql["delete_run"], (sequence,))
+            if uid:
+                self._database.batch.users[self._sql["count_removed"]].append(uid)
             removed, bytes_removed, swept = removed + 1, bytes_removed + size, sequence
         if removed == most:
             return Pruned(removed, bytes_removed, swept, False)

@@ -17,9 +17,10 @@ from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
 from schedappliance.store import jobs
 from schedappliance.store.tables import Store, open_store
-from tests.support.core import configuration
+from tests.support.core import configuration, users_are_counted
 
 USER = User(1000, "operator")
+ROOT = User(0, "root")
 SCHEDULES = Schedules(Zones(Machine()), {})
 
 
@@ -87,11 +88,12 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
     """Makes one change of the jobs, as the engine does."""
     jobs = store.jobs
     if what == "add":
-        jobs.add(new(seconds * 1000, 1000 * seconds if seconds % 2 else None), 1)
+        user = USER if seconds % 3 else ROOT
+        jobs.add(new(seconds * 1000, 1000 * seconds if seconds % 2 else None)._replace(user=user), 1)
     elif what == "advance":
         jobs.advance(number, 1, seconds * 1000)
-    elif what == "done" and jobs.get(number):
-        jobs.remove(number)
+    elif what == "done" and (job := jobs.get(number)):
+        jobs.remove(number, job.user.uid)
     elif what == "delete":
         jobs.delete(number)
     elif what in ("pause", "resume"):
@@ -111,8 +113,9 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
 def test_next_due_time_and_count_agree_with_the_rows_after_any_change_and_undo(
     store: Store, changes: list[tuple[str, int, int]], asked: set[int]
 ) -> None:
-    for row in list(store.listed()):
-        store.jobs.delete(row.number)
+    with store.transaction():
+        for row in list(store.listed()):
+            store.jobs.delete(row.number)
     for step, (what, back, seconds) in enumerate(changes):
         newest = store._database.row("SELECT coalesce(max(number), 0) FROM jobs")[0]
         if what == "undone":
@@ -124,8 +127,10 @@ def test_next_due_time_and_count_agree_with_the_rows_after_any_change_and_undo(
             # A drop that is rejected at its second line does the same.
             with store.transaction():
                 change(store, "advance", newest - back, seconds)
+                change(store, "add", 0, seconds)
                 with pytest.raises(ZeroDivisionError), store.savepoint():
                     change(store, "add", 0, 1)
+                    change(store, "delete", newest, 1)
                     assert store.jobs.next_due() is not None
                     raise ZeroDivisionError
         else:
@@ -133,11 +138,22 @@ def test_next_due_time_and_count_agree_with_the_rows_after_any_change_and_undo(
                 change(store, what, newest - back, seconds)
         if step in asked:
             assert store.jobs.total() == store._database.row("SELECT count(*) FROM jobs")[0]
+            users_are_counted(store)
             earliest = min((row.next_run_ms for row in store.listed() if not row.paused), default=None)
             assert store.jobs.next_due() == earliest
             for now in (30_000, 60_000):
                 due = [row.number for row in store.listed() if not row.paused and row.next_run_ms <= now]
                 assert [job.number for job in store.jobs.due(now, 99)] == due
+
+
+def test_the_jobs_of_a_user_are_counted_within_a_transaction(store: Store) -> None:
+    with store.transaction():
+        numbers = [store.jobs.add(new(5000), 1) for _ in range(5)]
+        store.jobs.add(new(5000)._replace(user=ROOT), 1)
+        store.jobs.remove(numbers[0], USER.uid)
+        assert store.jobs.of_user(USER.uid) == 4
+    store.jobs.delete(numbers[1])
+    assert (store.jobs.of_user(USER.uid), store.jobs.of_user(ROOT.uid), store.jobs.of_user(7)) == (3, 0, 0)
 
 
 def test_a_job_paused_by_another_program_causes_no_repeated_wake(store: Store) -> None:

@@ -104,7 +104,7 @@ def test_an_attempt_is_unknown_only_if_the_store_has_never_known_it(tmp_path: Pa
             for _ in range(2):
                 store.jobs.add(NewJob("every", 5000, 5000, command, User(0, "root"), "console"), 0)
             store.jobs.advance(1, 3, 20_000)
-            store.jobs.remove(2)
+            store.jobs.remove(2, 0)
             store.runs.add(job(1), NewRun(key, 5000, RunState.STARTED, attempts=1), 5000)
             store.runs.add_attempt(AttemptKey(key, 1), "hello", "boot", 5000, 70)
     known = [(1, 2, 1, 5000), (1, 3, 1, 10_000), (2, 1, 1, 10_000)]

@@ -175,6 +175,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     surviving = {key: number for key, number in state.metrics.counters.items() if key[0] not in PASSING}
     assert surviving == appliance.store.counters.all()
     _metrics_agree(state.metrics, appliance.store)
+    users_are_counted(appliance.store)
     assert state.live == Counter(run.key.job for run in runs)
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
@@ -186,6 +187,14 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     generation = appliance.store.settings.last_generation()
     assert generation is not None
     assert state.status.digest == generation.digest
+
+
+def users_are_counted(store: Store) -> None:
+    """Asserts that the numbers of rows of each user are right."""
+    rows = store._database.rows
+    for table in ("jobs", "runs"):
+        counted = dict(rows(f"SELECT uid, count(*) FROM {table} WHERE uid <> 0 GROUP BY uid"))
+        assert dict(rows(f"SELECT uid, {table} FROM rows_of_users WHERE {table} <> 0")) == counted
 
 
 def _metrics_agree(metrics: Metrics, store: Store) -> None:

@@ -87,11 +87,17 @@ UPDATE jobs SET next_run_ms = ? WHERE number = ?;
 -- name: last_number
 SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
 
--- name: count_of_user
-SELECT count(*) FROM jobs WHERE uid = ? AND uid <> 0;
+-- name: jobs_of_user
+SELECT jobs FROM rows_of_users WHERE uid = ?;
+
+-- name: count_added
+INSERT INTO rows_of_users (uid, jobs) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET jobs = jobs + excluded.jobs;
+
+-- name: count_removed
+UPDATE rows_of_users SET jobs = jobs - ?2 WHERE uid = ?1;
 
 -- name: delete_job
-DELETE FROM jobs WHERE number = ?;
+DELETE FROM jobs WHERE number = ? RETURNING uid;
 
 -- name: delete_jobs
 DELETE FROM jobs WHERE number IN (SELECT value FROM json_each(?));

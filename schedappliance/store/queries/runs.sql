@@ -59,16 +59,17 @@ WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 -- name: count_runs
 SELECT count(*) FROM runs;
 
--- name: count_runs_by_user
--- How many runs each user has, without root.
-SELECT uid, count(*) FROM (
-  SELECT uid FROM runs INDEXED BY runs_ended_by_user WHERE uid <> 0 AND state <> 'queued' AND state <> 'started'
-  UNION ALL SELECT uid FROM runs WHERE state = 'queued' AND uid <> 0
-  UNION ALL SELECT uid FROM runs WHERE state = 'started' AND uid <> 0)
-GROUP BY uid;
+-- name: runs_of_users
+SELECT uid, runs FROM rows_of_users WHERE runs > 0;
+
+-- name: count_added
+INSERT INTO rows_of_users (uid, runs) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET runs = runs + excluded.runs;
+
+-- name: count_removed
+UPDATE rows_of_users SET runs = runs - ?2 WHERE uid = ?1;
 
 -- name: oldest_ended
--- The runs of root, with the size of their stored outputs in bytes.
+-- The runs of a user, with the size of their stored outputs in bytes.
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
@@ -78,20 +79,6 @@ ORDER BY r.sequence LIMIT ?;
 
 -- name: next_to_sweep
 SELECT max(sequence), count(*) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
-
--- name: oldest_ended_of_user
--- The same for another user.
-SELECT r.sequence, r.job, r.occurrence, (
-  SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
-FROM runs r INDEXED BY runs_ended_by_user
-WHERE r.uid = ? AND r.sequence > ? AND r.sequence <= ? AND r.uid <> 0 AND r.state <> 'queued' AND r.state <> 'started'
-  AND NOT EXISTS (SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
-ORDER BY r.sequence LIMIT ?;
-
--- name: next_of_user_to_sweep
-SELECT max(sequence), count(*) FROM (
-  SELECT sequence FROM runs INDEXED BY runs_ended_by_user
-  WHERE uid = ? AND sequence > ? AND uid <> 0 AND state <> 'queued' AND state <> 'started' ORDER BY sequence LIMIT ?);
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
