@@ -155,9 +155,12 @@ def _noted(view: View, job: Job, note: str | None) -> str:
 
 
 def _passed(view: View, job: Job) -> Due | None:
-    """The due times that passed while the job was paused. If its calendar cannot be known now, they are caught up later."""
+    """The due times that passed while the job was paused. If its calendar cannot be known now, they are caught up later.
+
+    A job that is switched off has none: its row still shows the due time at which it was switched off.
+    """
     now = view.moment.wall
-    if not job.paused or job.next_run_ms is None or job.next_run_ms > now:
+    if not (job.paused and job.enabled) or job.next_run_ms is None or job.next_run_ms > now:
         return None
     try:
         return what_is_due(view.schedules.of(job), job.next_run_ms, now)

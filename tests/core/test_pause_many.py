@@ -115,6 +115,20 @@ def test_waiting_runs_are_cancelled_and_due_times_are_missed(declared: Appliance
     ]
 
 
+@pytest.mark.parametrize("jobs", ["backup-a", '"backup-*"', "--all"])
+def test_no_due_times_pass_while_a_job_is_off(declared: Appliance, jobs: str) -> None:
+    off = JOBS.replace("{ every", "{ enabled = off every", 1)
+    declared.turn(declared.read(STANZAS + off))
+    declared.after(5 * MINUTE)
+    before = declared.history()
+    declared.say(f"sched pause {jobs}")
+    assert "passed" not in declared.say(f"sched resume {jobs}")
+    assert declared.history() == before
+    declared.turn(declared.read(STANZAS + JOBS))
+    declared.after(0)
+    assert [run for run in declared.history() if run.key.job == 1] == []
+
+
 def test_all_waiting_runs_are_cancelled(declared: Appliance) -> None:
     declared.state.places = 1
     declared.after(MINUTE)
