@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 def output_kept(state: State, event: ProgramOutput) -> None:
     """Stores the output of a program whose end is stored already. The run may have been pruned meanwhile."""
-    if state.store.runs.past(event.key.run) is not None:
+    run = state.store.runs.past(event.key.run)
+    if run is not None:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
+        if run.ended_ms is not None and run.uid not in state.status.trusted:
+            state.pruning.note_end(state.store.runs, event.key.run)
 
 
 def output_emptied(state: State, event: OutputEmptied) -> None:

@@ -1,4 +1,5 @@
-"""Removes old runs and old results of drops: the oldest of the user with the most.
+"""Removes old runs and old results of drops: the oldest of the user with the most. `history` counts runs, and guests
+have a limit on their bytes too.
 
 Rule: a turn removes a few of them, so that no tick stalls. Nobody's runs and drops make those of others go.
 """
@@ -15,10 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.intake import Keep, from_the_largest
+from schedappliance.engine.undoable import Undoable
+from schedappliance.store.runs import LONG_BYTES
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
     from schedappliance.core.running import LiveRuns
+    from schedappliance.engine.records import RunKey
     from schedappliance.store.drops import Drops
     from schedappliance.store.runs import Runs
 
@@ -27,11 +31,27 @@ SLACK = 100
 # Deletion time grows with the size of the outputs; at most this many bytes per turn.
 MOST_BYTES = 512 * 1024
 MOST_RESULTS = 500
+# The most bytes of the long runs of all guests. One guest could fill the disk with 87,500 runs of 140 KB each.
+MOST_BYTES_OF_GUESTS = 1 << 30
 # While many rows exceed the limit, as after `history` was lowered, extra turns remove them at this interval.
 AGAIN_MS = 100
 # Results of drops may stay this much longer than `spool.keep`, so that few turns remove many results each.
 SOON_MS = 60_000
 KEEP = Keep()
+
+
+class BytesOfGuests(Undoable[int, int]):
+    """How many bytes the long runs of each guest take."""
+
+    def __init__(self, sizes: Mapping[int, int]) -> None:
+        super().__init__()
+        self._values.update(sizes)
+
+    def add(self, uid: int, size: int) -> None:
+        """Counts bytes of a guest, or with a negative number fewer of them."""
+        self[uid] = self.get(uid, 0) + size
+        if not self[uid]:
+            del self[uid]
 
 
 class Sweep(NamedTuple):
@@ -48,6 +68,9 @@ class Pruning:
     # How many results of drops stay, and for how long.
     keep: Keep = KEEP
     stored_runs: int = 0
+    bytes_of_guests: BytesOfGuests = field(default_factory=lambda: BytesOfGuests({}))
+    # Whether their sum may exceed the limit.
+    is_long: bool = True
     # By uid. A turn that fails needs the old ones, so they are replaced.
     sweeps: Mapping[int, Sweep] = field(default_factory=dict)
     # The users of whom a whole sweep has removed no run. They are left out until all others are done.
@@ -61,6 +84,20 @@ class Pruning:
 
     def count_runs(self, runs: Runs) -> None:
         self.stored_runs = runs.count()
+        self.bytes_of_guests, self.is_long = BytesOfGuests(runs.bytes_by_user()), True
+
+    def note_end(self, runs: Runs, key: RunKey) -> None:
+        """Counts the bytes of a run of a guest that has ended, if it is a long one."""
+        uid, size = runs.note_bytes(key)
+        if size:
+            self.bytes_of_guests.add(uid, size)
+            self.is_long = True
+
+    def forget(self, uid: int, number: int, size: int) -> None:
+        """Counts runs that were removed. `size`: the bytes of the long runs of a guest among them."""
+        self.stored_runs -= number
+        if size:
+            self.bytes_of_guests.add(uid, -size)
 
 
 def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, stored_before: int) -> None:
@@ -94,7 +131,7 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
             sweep = pruning.sweeps.get(uid, Sweep())
             done = runs.prune(uid, sweep.behind, share, max(0, least - removed), MOST_BYTES - size)
             removed, size, counts[uid] = removed + done.removed, size + done.size, counts[uid] - done.removed
-            pruning.stored_runs -= done.removed
+            pruning.forget(uid, done.removed, done.noted)
             swept = sweep.removed + done.removed
             # Runs that had to stay may be removable later. A sweep that began again more often would pass over many rows.
             is_over = done.is_over or swept >= history
@@ -107,6 +144,27 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
                 pruning.is_behind = True
                 return removed
     return removed
+
+
+def may_be_long(*texts: str | None) -> bool:
+    """Whether a run with these texts and no output may be a long one: a character takes at most four bytes."""
+    return 4 * sum([len(text) for text in texts if text]) > LONG_BYTES
+
+
+def prune_long_runs(pruning: Pruning, runs: Runs) -> None:
+    """Removes the oldest long runs of the guest with the most bytes, while those of all guests exceed their limit."""
+    left = dict(pruning.bytes_of_guests)
+    surplus = sum(left.values()) - MOST_BYTES_OF_GUESTS
+    while surplus > 0 and left:
+        uid = max(left, key=lambda uid: left[uid])
+        if size := runs.remove_long(uid):
+            pruning.forget(uid, 1, size)
+            left[uid] -= size
+            surplus -= size
+        else:
+            # The others are needed: a command has yet to answer their failures.
+            del left[uid]
+    pruning.is_long = False
 
 
 def next_history_prune(pruning: Pruning, history: int, live: LiveRuns, boot_ms: int) -> int | None:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
+from schedappliance.core.pruning import may_be_long
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import follow_unseen
@@ -506,6 +507,8 @@ def count_end(state: State, key: RunKey, how: RunState) -> PastRun:
     state.count_run(key.job, how, run.origin, run.name is not None, run.took_ms)
     if run.program is not None and run.took_ms is not None:
         state.measure("run_duration_seconds", run.took_ms, run.program)
+    if run.uid not in state.status.trusted and (run.has_output or may_be_long(run.command, run.reason)):
+        state.pruning.note_end(state.store.runs, key)
     if _concerns_alerts(state, run.origin, run.name):
         run_ended(state, run)
     return run
@@ -514,6 +517,8 @@ def count_end(state: State, key: RunKey, how: RunState) -> PastRun:
 def count_end_at_claim(state: State, job: Job, run: NewRun) -> None:
     """Counts a run that ended when it was claimed."""
     state.count_run(job.number, run.state, job.origin, job.declared is not None, 0)
+    if job.user.uid not in state.status.trusted and may_be_long(job.text, run.reason, run.answer):
+        state.pruning.note_end(state.store.runs, run.key)
     if _concerns_alerts(state, job.origin, job.declared):
         past = state.store.runs.past(run.key)
         assert past is not None, run.key

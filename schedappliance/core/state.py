@@ -520,7 +520,7 @@ class State:
     def _undoables(self) -> tuple[Undoable[Any, Any] | WaitingRuns, ...]:
         metrics = self.metrics
         of_metrics = (metrics.jobs, metrics.rows, metrics.due, metrics.columns)
-        return self.running, self.parked, self.awaited, self.live, self.queue, *of_metrics
+        return self.running, self.parked, self.awaited, self.live, self.queue, self.pruning.bytes_of_guests, *of_metrics
 
     # Mirrors of rows
 

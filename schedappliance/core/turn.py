@@ -46,7 +46,7 @@ from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
-from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
+from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.core.stopping import finish_stopping, send_signals, stop, stop_ends_at
@@ -445,6 +445,8 @@ def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozense
     pruning = state.pruning
     if pruning.stored_runs > state.configuration.history or pruning.is_behind:
         state.prune_history(stored_before)
+    if pruning.is_long:
+        prune_long_runs(pruning, state.store.runs)
     if _has_old_results(state):
         prune_results(pruning, state.store.drops, state.moment)
 

@@ -45,6 +45,7 @@ class PastRun(NamedTuple):
     missed_since_ms: int | None
     command: str
     user: str
+    uid: int
     origin: str
     attempts: int
     claimed_ms: int

@@ -20,6 +20,8 @@ from schedappliance.store.failures import damaged
 from schedappliance.store.history import PastRun, key_of, past_run
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
+# A run of a guest with more bytes than this is a long one.
+LONG_BYTES = 4000
 # To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
 
@@ -99,13 +101,15 @@ class Attempt(NamedTuple):
 class Pruned(NamedTuple):
     """How many runs were removed, with how many bytes of outputs. `swept`: the row behind which the next call continues.
 
-    `is_over`: there are no further rows, so the next call starts at the first one.
+    `is_over`: there are no further rows, so the next call starts at the first one. `noted`: the bytes that were noted of
+    the long runs among those that were removed.
     """
 
     removed: int
     size: int
     swept: int
     is_over: bool
+    noted: int = 0
 
 
 class Runs(Table):
@@ -211,20 +215,56 @@ class Runs(Table):
         """
         limit = most + SWEPT_AT_ONCE
         end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
-        batch, removed, bytes_removed = self._database.batch, 0, 0
+        bytes_removed = 0
+        gone: list[int] = []
+        is_full = False
         for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (uid, swept, end, most)):
-            if removed >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes:
-                return Pruned(removed, bytes_removed, swept, False)
-            batch.add("attempts", self._sql["delete_attempts"], (job, occurrence))
-            if size:
-                batch.add("outputs", self._sql["delete_outputs"], (job, occurrence))
-            batch.add("runs", self._sql["delete_run"], (sequence,))
-            if uid:
-                self._database.batch.users[self._sql["count_removed"]].append(uid)
-            removed, bytes_removed, swept = removed + 1, bytes_removed + size, sequence
-        if removed == most:
-            return Pruned(removed, bytes_removed, swept, False)
-        return Pruned(removed, bytes_removed, end, False) if seen == limit else Pruned(removed, bytes_removed, 0, True)
+            is_full = len(gone) >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes
+            if is_full:
+                break
+            self._delete(uid, sequence, RunKey(job, occurrence), size > 0)
+            gone.append(sequence)
+            bytes_removed, swept = bytes_removed + size, sequence
+        noted = self._forget_long(uid, gone) if uid and gone else 0
+        if is_full or len(gone) == most:
+            return Pruned(len(gone), bytes_removed, swept, False, noted)
+        is_over = seen < limit
+        return Pruned(len(gone), bytes_removed, 0 if is_over else end, is_over, noted)
+
+    def _delete(self, uid: int, sequence: int, key: RunKey, has_outputs: bool) -> None:
+        """Removes a run that has ended."""
+        batch = self._database.batch
+        batch.add("attempts", self._sql["delete_attempts"], key)
+        if has_outputs:
+            batch.add("outputs", self._sql["delete_outputs"], key)
+        batch.add("runs", self._sql["delete_run"], (sequence,))
+        if uid:
+            batch.users[self._sql["count_removed"]].append(uid)
+
+    def _forget_long(self, uid: int, gone: list[int]) -> int:
+        """Forgets the long ones among runs of a guest that were removed. Returns the bytes that were noted of them."""
+        return sum(size for (size,) in self._database.rows(self._sql["forget_long_runs"], (uid, json.dumps(gone))))
+
+    def note_bytes(self, key: RunKey) -> tuple[int, int]:
+        """Notes a run that has ended if it is a long one. Returns its uid, and how many bytes more were noted than before."""
+        uid, sequence, size, noted = self._database.row(self._sql["bytes_of_run"], key)
+        if size <= LONG_BYTES:
+            return uid, 0
+        self._database.execute(self._sql["note_long_run"], (uid, sequence, size))
+        return uid, size - noted
+
+    def bytes_by_user(self) -> dict[int, int]:
+        """How many bytes the long runs of each guest have."""
+        return dict(self._database.rows(self._sql["bytes_of_long_runs"]))
+
+    def remove_long(self, uid: int) -> int:
+        """Removes the oldest long run of a user that is not needed. Returns its bytes; 0 if there is none."""
+        row = self._database.row(self._sql["oldest_long_run"], (uid,))
+        if row is None:
+            return 0
+        sequence, job, occurrence, _ = row
+        self._delete(uid, sequence, RunKey(job, occurrence), has_outputs=True)
+        return self._forget_long(uid, [sequence])
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         before = [str(old) for old in TRANSITIONS if state in TRANSITIONS[old]]

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from schedappliance.commands import view
+from schedappliance.core import pruning
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.events import ProgramOutput
@@ -289,6 +290,80 @@ def test_the_runs_of_one_user_do_not_remove_those_of_others(either: Appliance) -
     users = Counter(run.user for run in either.history())
     assert users == {"@config": 1, "other": 1, "root": 1, "guest": len(either.history()) - 3}
     assert "exit status 9" in either.say("sched history nightly")
+
+
+TAKES = 'program "takes" { argv = ( "/bin/work" ) args = any overlap = parallel }\n'
+
+
+def test_long_runs_of_guests_have_a_limit_in_bytes(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One guest could fill the disk with runs that `history` keeps: of 140 KB each, or with long outputs."""
+    monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 50_000)
+    either.turn(either.read(STANZAS + TAKES))
+    long = f"run takes {'x' * 10_000}"
+
+    def run(line: str, user: User, output: bytes = b"") -> None:
+        assert either.ask(line, user).ok
+        either.turn(*[ended(key, output=output) for key in list(either.state.running)])
+
+    for user in (OTHER, OPERATOR, User(0, "root")):
+        run(long, user)
+    run("run takes short", GUEST)
+    for _ in range(3):
+        run(long, GUEST)
+    assert len(either.history()) == 7
+    run("run takes x", GUEST, output=bytes(10_000))
+    assert [run.key.job for run in either.history()] == [1, 2, 3, 4, 6, 7, 8]
+    for number in range(5):
+        run(f"run takes {number}", GUEST, output=bytes(10_000))
+    assert [run.key.job for run in either.history()] == [1, 2, 3, 4, 11, 12, 13]
+    assert len(either.database.rows("SELECT * FROM outputs")) == 3
+    assert either.state.pruning.bytes_of_guests == either.store.runs.bytes_by_user()
+    assert either.state.pruning.stored_runs == 7
+
+
+def test_runs_that_end_at_once_and_late_outputs_count_too(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 50_000)
+    either.turn(either.read(STANZAS + TAKES))
+    assert either.ask(f"sched every 1 sched delete {'x' * 20_000}", GUEST).ok
+    tick(either, 5)
+    failed = [run.key.occurrence for run in either.history()]
+    assert 0 < len(failed) < 4 and failed[-1] == 5
+    either.say("sched delete example.com-000000001")
+    assert either.ask("run takes x", OTHER).ok
+    (start,) = either.started()
+    either.turn(ended(start.key.run))
+    before = sum(either.state.pruning.bytes_of_guests.values())
+    either.turn(ProgramOutput(start.key, bytes(5000), 5000))
+    assert sum(either.state.pruning.bytes_of_guests.values()) - before > 5000
+    either.turn(ProgramOutput(start.key, bytes(49_000), 49_000))
+    assert [run.user for run in either.history()] == ["guest"] * 2
+    assert either.state.pruning.bytes_of_guests == either.store.runs.bytes_by_user()
+
+
+def test_long_runs_whose_failure_must_be_answered_stay(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 0)
+    answer = 'program "p" { argv = ( "/bin/work" ) args = any on_failure = "sched in 9999 run hello" }\n'
+    either.turn(either.read(STANZAS + TAKES + answer))
+    for status, line in ((1, "run p"), (0, "run takes")):
+        assert either.ask(f"{line} {'x' * 5000}", GUEST).ok
+        either.turn(*[ended(key, status) for key in list(either.state.running)])
+    assert [run.key.job for run in either.history() if run.user == "guest"] == [1]
+
+
+def test_long_runs_are_counted_after_a_restart_and_when_they_are_removed(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(SHORT + TAKES))
+    for number in range(10 + SLACK):
+        assert appliance.ask(f"run takes {'x' * 5000}", (GUEST, OTHER)[number % 2]).ok
+        appliance.turn(*[ended(key) for key in list(appliance.state.running)])
+    sizes = dict(appliance.state.pruning.bytes_of_guests)
+    assert sizes.keys() == {2000, 2001} and sizes == appliance.store.runs.bytes_by_user()
+    appliance.restart(stanzas=SHORT + TAKES)
+    assert appliance.state.pruning.bytes_of_guests == sizes
+    assert appliance.ask("run hello", GUEST).ok
+    appliance.turn(*[ended(key) for key in list(appliance.state.running)])
+    assert len(appliance.history()) < 20
+    assert sum(appliance.state.pruning.bytes_of_guests.values()) < sum(sizes.values())
+    assert appliance.state.pruning.bytes_of_guests == appliance.store.runs.bytes_by_user()
 
 
 def test_live_runs_do_not_count_as_history_and_cause_no_wake(either: Appliance) -> None:

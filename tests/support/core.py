@@ -177,6 +177,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     _metrics_agree(state.metrics, appliance.store)
     users_are_counted(appliance.store)
     assert state.live == Counter(run.key.job for run in runs)
+    assert state.pruning.bytes_of_guests == appliance.store.runs.bytes_by_user()
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
     wanted = with_overrides(state.configuration, appliance.store.settings.overrides())

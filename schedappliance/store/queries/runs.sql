@@ -80,6 +80,28 @@ ORDER BY r.sequence LIMIT ?;
 -- name: next_to_sweep
 SELECT max(sequence), count(*) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
 
+-- name: bytes_of_long_runs
+SELECT uid, sum(bytes) FROM long_runs GROUP BY uid;
+
+-- name: bytes_of_run
+-- The last column has the bytes that were noted before.
+SELECT r.uid, r.sequence,
+       length(CAST(r.command || coalesce(r.reason, '') || coalesce(r.answer, '') AS BLOB)) + (
+         SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
+       coalesce((SELECT l.bytes FROM long_runs l WHERE l.uid = r.uid AND l.sequence = r.sequence), 0)
+FROM runs r WHERE r.job = ? AND r.occurrence = ?;
+
+-- name: note_long_run
+INSERT OR REPLACE INTO long_runs (uid, sequence, bytes) VALUES (?, ?, ?);
+
+-- name: oldest_long_run
+SELECT l.sequence, r.job, r.occurrence, l.bytes FROM long_runs l JOIN runs r ON r.sequence = l.sequence
+WHERE l.uid = ? AND NOT EXISTS (SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
+ORDER BY l.sequence LIMIT 1;
+
+-- name: forget_long_runs
+DELETE FROM long_runs WHERE uid = ? AND sequence IN (SELECT value FROM json_each(?)) RETURNING bytes;
+
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
 
