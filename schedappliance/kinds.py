@@ -73,6 +73,7 @@ def uncreatable(path: Path, error: OSError) -> Unusable:
         return unusable
     remedies = dict.fromkeys(FULL, FREE_ROOM) | {
         errno.EROFS: "make its file system writable",
+        errno.ENAMETOOLONG: "name a shorter path",
         errno.ENOENT: f"create its directory: mkdir -p {path.parent}",
     }
     remedy = remedies.get(error.errno or 0, "make its directory writable")

@@ -38,7 +38,7 @@ from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
 from schedappliance.kinds import not_a_directory, uncreatable
-from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.appliance_file import ApplianceFile, node_of_host
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
@@ -109,7 +109,8 @@ def open_store(frame: Frame, path: Path | None, files: Configuration) -> Store:
     `files`: what the stanza files say, which may name another store.
     """
     log = frame.log.logger
-    node = frame.file.node or os.uname().nodename
+    host = os.uname().nodename
+    node = frame.file.node or node_of_host(host)
     before = _size(path)
     try:
         is_local = path is None or on_network(path.parent) is None
@@ -133,6 +134,12 @@ def open_store(frame: Frame, path: Path | None, files: Configuration) -> Store:
         log.warning("the store %s is a copy of %s, or was moved from there; %s", path, original, remedy)
     if store.loss:
         log.warning("the store %s: %s", path, store.loss)
+    if before is None and not frame.file.node and node != host:
+        log.warning(
+            "the host name %a cannot be a node, so the node is %s; for another one, set `node` and start with a new store",
+            host,
+            node,
+        )
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store

@@ -19,6 +19,23 @@ from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
+# The types of the file systems in which the kernel shows itself.
+OF_THE_KERNEL = frozenset(
+    (
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "efivarfs",
+        "proc",
+        "pstore",
+        "securityfs",
+        "sysfs",
+        "tracefs",
+    )
+)
 
 
 def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
@@ -164,7 +181,10 @@ def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
-    """The places where the appliance writes on a file system that is read-only, one for each mount. Modes do not show that."""
+    """The places where the appliance writes on a file system that is read-only or takes no files, one for each mount.
+
+    Modes do not show that.
+    """
     steps = [home[-1] for home in _homes(facts)] + [*facts.keeper_files]
     steps += [facts.log] if facts.log else [facts.log_home.last] if facts.log_home else []
     # A store that cannot be opened is a finding of its own.
@@ -172,7 +192,13 @@ def _read_only_places(facts: Facts) -> Iterator[Diagnostic]:
     seen: set[Path] = set()
     for step in steps:
         mount = mount_of(step.path, facts.mounts)
-        if step != refused and mount and mount.is_read_only and mount.point not in seen:
+        if step == refused or mount is None or mount.point in seen:
+            continue
+        if mount.type in OF_THE_KERNEL:
+            seen.add(mount.point)
+            message = f"its file system ({mount.type}) is one of the kernel, and takes no other files"
+            yield path_diagnostic("E608", step.path, message, "name a path on another file system")
+        elif mount.is_read_only:
             seen.add(mount.point)
             message = f"its file system is read-only ({mount.type}, {mount.source} on {mount.point})"
             remedy = "make it writable; if an error of the disk made it read-only, the log of the kernel names it"

@@ -70,7 +70,8 @@ class Way:
 
     @property
     def directories(self) -> tuple[Step, ...]:
-        return self.steps[:-1] if self.exists else self.steps
+        """At least the root directory, which is also the directory of itself."""
+        return self.steps[:-1] or self.steps if self.exists else self.steps
 
 
 # A limit that is infinite, or not known.

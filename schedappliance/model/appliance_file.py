@@ -34,7 +34,10 @@ MAX_DROP_BYTES = 16 * 1024 * 1024
 # An address has 107 bytes. The directory of the socket and the suffix of a new one take the rest.
 MAX_SOCKET_NAME = 80
 
+# The longest name of a file in Linux; see NAME_MAX in limits.h.
+MAX_NAME = 255
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
+_NO_PART_OF_A_NODE = re.compile(r"[^A-Za-z0-9.-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,18 @@ def _node(text: str) -> str:
     return text
 
 
+def node_of_host(name: str) -> str:
+    """The node of a host. Each character of its name that a node cannot have becomes `-`, also bytes that are not UTF-8."""
+    return _NO_PART_OF_A_NODE.sub("-", name).lstrip(".-")[:200] or "localhost"
+
+
 def _path(text: str) -> str:
     if not text:
         raise InvalidValue("the path is empty", "give a path")
     if not text.isprintable():
         raise InvalidValue("the path contains an unprintable character", "remove it", "E106")
+    if (length := max(len(os.fsencode(part)) for part in text.split("/"))) > MAX_NAME:
+        raise InvalidValue(f"a name in the path is too long: {length} bytes", f"shorten it to {MAX_NAME} bytes", "E204")
     return text
 
 

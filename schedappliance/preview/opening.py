@@ -26,7 +26,7 @@ from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.records import Hold, KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
-from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.appliance_file import ApplianceFile, node_of_host
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.loading import Loaded
@@ -73,7 +73,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     moment = SystemClock().moment()
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), usable_processors()
-        node = file.node or os.uname().nodename
+        node = file.node or node_of_host(os.uname().nodename)
         hold = _lasting_hold(Store(database))
         uid = path.stat().st_uid if path is not None and is_stored else os.geteuid()
         point = StartingPoint(database, loaded, moment, in_use, node, boot, cores, uid, known_user)

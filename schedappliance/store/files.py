@@ -19,6 +19,9 @@ LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
 # All files beside the store that belong to it.
 BESIDE = (LOG, INDEX, JOURNAL, ".lock", ".loss", ".output")
 
+# The longest name of a file beside a store is that of an output directory that was moved away: `STORE.output.INODE`.
+ROOM_BESIDE_BYTES = len(".output.") + 20
+
 # The header of a store file, the place of the file format write version in it, and its value without a write-ahead log.
 HEADER_BYTES, WRITE_VERSION, WITHOUT_LOG = 100, 18, b"\x01"
 

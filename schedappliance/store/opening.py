@@ -19,6 +19,7 @@ from schedappliance.store.database import Database, connect, replace_invalid, wr
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
 from schedappliance.store.files import (
     LOG,
+    ROOM_BESIDE_BYTES,
     WITHOUT_LOG,
     WRITE_VERSION,
     closed_beside,
@@ -78,6 +79,10 @@ def check_place(path: Path) -> None:
         raise unusable
     if not directory.is_dir():
         raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
+    longest = os.pathconf(directory, "PC_NAME_MAX") - ROOM_BESIDE_BYTES
+    if len(os.fsencode(path.name)) > longest:
+        remedy = f"at most {longest} bytes leave room for the names of the files beside it"
+        raise Unusable(f"the name of the store is too long: {path}", remedy)
     if os.path.lexists(path) and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
     if unusable := obstacle(path):

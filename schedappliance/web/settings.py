@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from schedappliance.diagnostics import InvalidValue, Unusable
-from schedappliance.model.appliance_file import KEYS, Address, ApplianceFile
+from schedappliance.model.appliance_file import KEYS, Address, ApplianceFile, node_of_host
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
@@ -51,7 +51,7 @@ def web_settings(file: ApplianceFile) -> WebSettings:
         hosts=LOOPBACK_NAMES | {without_port(name) for name in names},
         read_only=web.read_only,
         url=web.url,
-        title=web.title or file.node or os.uname().nodename,
+        title=web.title or file.node or node_of_host(os.uname().nodename),
         history_ms=web.history_ms,
         tokens=web.tokens,
     )

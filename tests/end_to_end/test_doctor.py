@@ -331,6 +331,31 @@ def test_a_store_of_a_newer_version_is_found(
     assert "has schema 1000, and this version knows schemas up to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("store", "problem"),
+    [
+        ("/", "/: E610 the store is not a file: /"),
+        (f"../var/{'x' * 228}", "E610 the name of the store is too long"),
+        ("/sys/x.db", "/sys: E608 its file system (sysfs) is one of the kernel"),
+    ],
+    ids=["root", "long", "sysfs"],
+)
+def test_a_path_at_which_no_store_can_be_is_found(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], store: str, problem: str
+) -> None:
+    """The root directory has no directory above it. With a longer name, the files beside the store cannot be created."""
+    daemon.conf.write_text(daemon.conf.read_text().replace("../var/sched.db", store))
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+    assert problem in capsys.readouterr().out
+    assert daemon.serve_rejected()
+
+
+def test_the_root_directory_in_place_of_a_socket_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(APPLIANCE_FILE.replace("../var/console.sock", "/"))
+    assert doctor() == (1, ["E614 /"])
+
+
 @pytest.mark.parametrize("header", ["", "PRAGMA application_id = 1234", "PRAGMA user_version = 10"])
 def test_the_database_of_another_program_is_found(
     daemon: Daemon, capsys: pytest.CaptureFixture[str], header: str

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Diagnostic
-from schedappliance.model.appliance_file import KEYS, Address, ApplianceFile, WebSection, read_appliance_file
+from schedappliance.model.appliance_file import (
+    KEYS,
+    Address,
+    ApplianceFile,
+    WebSection,
+    node_of_host,
+    read_appliance_file,
+)
 from tests.support.diagnostics import pointed
 from tests.support.memory_files import FOLDER, held
 
@@ -85,6 +92,32 @@ def test_only_the_name_of_a_socket_is_limited(section: str) -> None:
     assert file is None
     (mistake,) = mistakes
     assert (mistake.code, mistake.message) == ("E204", "the file name of the socket is too long: 81 bytes")
+
+
+@pytest.mark.parametrize("key", ["config: {}", "spool: {{ path: {} }}", "log: {{ file: {} }}", "web: {{ tokens: {} }}"])
+def test_a_name_in_a_path_has_at_most_255_bytes(key: str) -> None:
+    others = "" if key.startswith("config") else "config: c\n"
+    _good(others + key.format(f"{'d' * 255}/{'f' * 255}") + "\n")
+    file, (mistake,) = _read(others + key.format(f"d/{'é' * 128}/f") + "\n")
+    assert file is None
+    assert (mistake.code, mistake.message) == ("E204", "a name in the path is too long: 256 bytes")
+
+
+@pytest.mark.parametrize(
+    ("host", "node"),
+    [
+        ("a.example.com", "a.example.com"),
+        ("foo bar", "foo-bar"),
+        ("a/b%{x}*", "a-b--x--"),
+        ("a\nb", "a-b"),
+        ("\udce9tude", "tude"),
+        ("\udcff\udcfe", "localhost"),
+        ("", "localhost"),
+    ],
+)
+def test_a_host_name_makes_a_node(host: str, node: str) -> None:
+    assert node_of_host(host) == node
+    assert _good(f"config: c\nnode: {node}\n").node == node
 
 
 def test_every_key_of_the_page_is_read() -> None:
