@@ -58,6 +58,17 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
     return Unusable(f"{path} is {kind}, not a file", remedy)
 
 
+def unseen(path: Path) -> str | None:
+    """Why this user cannot look at a path, for a message. None if he can, or if nothing is there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{path} cannot be looked at: {error.strerror}"
+    return None
+
+
 def not_a_directory(path: Path) -> Unusable | None:
     """The exception for a directory that is not there and cannot be made, since something else is at its path or above it."""
     for place in (path, *path.parents):

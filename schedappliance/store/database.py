@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.engine.records import RunKey
-from schedappliance.kinds import not_a_file
+from schedappliance.kinds import not_a_file, unseen
 from schedappliance.lockfile import is_in_place
 from schedappliance.store.failures import (
     SQLITE_ERRORS,
@@ -492,6 +492,8 @@ class OpenFiles:
     def why_gone(self) -> str:
         """Why the store file is not in its place, and what to do."""
         directory = self._path.parent
+        if why := unseen(self._path):
+            return f"{why}; see to the permissions of its directories"
         now = _identity(_status(str(directory), through_links=True))
         if now is None:
             return f"the directory {directory} was moved or deleted; move it back"

@@ -324,6 +324,23 @@ def test_reading_does_not_create_a_store_that_was_moved_away(daemon: Daemon) -> 
     assert [job["id"] for job in daemon.data("sched list")] == [first]
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_a_directory_that_nobody_may_enter_is_not_called_removed(daemon: Daemon) -> None:
+    """Nothing was moved or deleted, so there is nothing to put back."""
+    daemon.wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    daemon.start()
+    daemon.var.chmod(0o000)
+    why = "cannot be looked at: Permission denied"
+    daemon.wait_for_log(f"degraded: the store cannot be written: {daemon.var}/sched.db {why}; see to the permissions")
+    daemon.wait_for_log(f"the console's socket {daemon.socket_path} {why}")
+    daemon.wait_for_log(f"{daemon.var}/spool {why}")
+    daemon.var.chmod(0o700)
+    for text in ("the store can be written again", "spool: it can be used again"):
+        daemon.wait_for_log(text)
+    assert "was removed" not in daemon.log
+    assert "moved or deleted" not in daemon.log
+
+
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_directory_that_is_moved_is_not_made_again_and_can_be_moved_back(daemon: Daemon, is_replaced: bool) -> None:
     """Nothing is made in a directory that took its place, which may be the mount point of a file system that is missing."""

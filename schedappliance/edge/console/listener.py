@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_uid
 from schedappliance.edge.own_directory import OwnDirectory
-from schedappliance.kinds import FREE_ROOM, FULL, uncreatable
+from schedappliance.kinds import FREE_ROOM, FULL, uncreatable, unseen
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ class ListeningSocket:
         self.is_listening = True
 
     def lost(self) -> str | None:
-        """What has happened to the socket, or to its lock file: it was removed or replaced. None if both are in place."""
+        """Why the socket, or its lock file, is not in its place: it was removed, for example. None if both are."""
         if not self.is_listening:
             return f"the console's socket {self.path} could not be created"
         if _identity(self.path) != self._file:
-            return f"the console's socket {self.path} was removed or replaced"
+            return f"the console's socket {unseen(self.path) or f'{self.path} was removed or replaced'}"
         lock_path = Path(f"{self.path}.lock")
         return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path} was removed or replaced"
 

@@ -36,6 +36,7 @@ from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
 from schedappliance.engine.intake import Keep, Rules, SpoolBacklog
+from schedappliance.kinds import unseen
 from schedappliance.lockfile import is_in_place
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class Spool:
                     os.close(lock)
             make_folders(self.settings.path, self.settings.group)
         except OSError as error:
-            return without_spool(f"{missing[0]} is missing and cannot be made again: {error.strerror}")
+            why = unseen(missing[0]) or f"{missing[0]} is missing and cannot be made again: {error.strerror}"
+            return without_spool(why)
         except Unusable as unusable:
             return without_spool(f"{missing[0]} is missing and cannot be made again: {unusable.message}")
         finally:
