@@ -69,7 +69,7 @@ class Audit:
         self.trouble = trouble
         self.frame.log.audit()
         loop = self.frame.loop
-        loop.inbox.post(AuditDue())
+        loop.inbox.post(AuditDue(self.frame.log.trouble or self._log_astray()))
         loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)
 
     def _look_at_links(self) -> None:
@@ -80,6 +80,15 @@ class Audit:
             message = "the links in %s lead to %s now; until a restart, the appliance uses %s"
             self.frame.log.logger.warning(message, link, real_path(link), links[link])
         self.astray = astray
+
+    def _log_astray(self) -> str | None:
+        """Why nobody finds the log, although it is written: a link on the way to it leads elsewhere now."""
+        file = self.frame.file
+        for link in self.astray:
+            if file.log_file and file.links[link] == file.log_file.parent:
+                remedy = "restart the appliance, or let them lead back"
+                return f"the links in {link} lead to {real_path(link)} now, and the log goes on in {file.links[link]}; {remedy}"
+        return None
 
     def _name_reader(self) -> None:
         """Warns of a process that keeps the log of the store long, once for each process."""

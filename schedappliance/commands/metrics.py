@@ -71,6 +71,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
         "spool": status.without_spool,
         "files": status.last_good,
         "zones": status.zones,
+        "log": status.log,
     }
     yield "degraded", "gauge", ("reason",), [((reason,), int(why is not None)) for reason, why in troubles.items()]
     yield _one("held", int(status.hold is not None))

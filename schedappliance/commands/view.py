@@ -68,10 +68,11 @@ class Status:
     why the active configuration comes from the store and not from the present files, None if it does not. `outputs`:
     why no program can be started, for example without a place for outputs; None if one can. `watch` and `waits`: as in the event
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
-    cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `unstored`:
-    the drops that were read and wait for the store. `warnings`: about the changes of the active generation. `unseen`: the
-    runs whose programs cannot be seen. `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also
-    one that is over. `trusted`: the uids of root and of the user of the appliance.
+    cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `log`: why nobody
+    finds the lines of the log in its file, None if they are there. `unstored`: the drops that were read and wait for the
+    store. `warnings`: about the changes of the active generation. `unseen`: the runs whose programs cannot be seen.
+    `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over. `trusted`: the uids
+    of root and of the user of the appliance.
     """
 
     pid: int
@@ -86,6 +87,7 @@ class Status:
     outputs: str | None = None
     spool: SpoolBacklog | None = None
     without_spool: str | None = None
+    log: str | None = None
     zones: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -98,9 +100,8 @@ class Status:
     def trouble_list(self) -> tuple[str, ...]:
         """Why the appliance is degraded, each reason by itself."""
         unseen = self.why_unseen
-        return tuple(
-            filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones, unseen))
-        )
+        troubles = (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones, self.log, unseen)
+        return tuple(filter(None, troubles))
 
     @property
     def why_unseen(self) -> str | None:

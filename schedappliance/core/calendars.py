@@ -33,7 +33,7 @@ from schedappliance.model.calendars.zones import DAMAGED, UnknownZone, Zones
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
-    from schedappliance.engine.events import AuditDue, ZonesChanged
+    from schedappliance.engine.events import ZonesChanged
     from schedappliance.model.calendars.calendar import Calendar
     from schedappliance.model.schedules import Schedule
 
@@ -179,7 +179,7 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
     state.status = replace(state.status, zones=trouble)
 
 
-def release_unclaimable(state: State, _event: AuditDue) -> None:
+def release_unclaimable(state: State) -> None:
     """Releases jobs whose time zone is available now."""
     if state.unclaimable:
         state.unclaimable = frozenset(number for number in state.unclaimable if _is_unknown(state, number))

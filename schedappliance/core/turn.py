@@ -33,6 +33,7 @@ called only if a cheap comparison shows that it has work. `_HANDLERS` names the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -513,6 +514,12 @@ def _stop_requested(state: State, event: StopRequested) -> None:
     stop(state, event.reason, keeps=event.on_stop and state.configuration.on_stop == "keep")
 
 
+def _audit_due(state: State, event: AuditDue) -> None:
+    if event.log != state.status.log:
+        state.status = replace(state.status, log=event.log)
+    release_unclaimable(state)
+
+
 # The events whose order a user can see.
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
@@ -541,5 +548,5 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
     NobodyWatches: _nobody_watches,
-    AuditDue: release_unclaimable,
+    AuditDue: _audit_due,
 }

@@ -39,7 +39,7 @@ from schedappliance.clock import log_time
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.limited_lines import LimitedLines
 from schedappliance.edge.threads import start_thread
-from schedappliance.kinds import not_a_file, uncreatable
+from schedappliance.kinds import FREE_ROOM, FULL, not_a_file, uncreatable
 from schedappliance.visible import json_text, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Log:
         self._path = _file_of(descriptor) if path is None else str(path)
         self._is_audited = path is not None
         self._ends_in_part = False
-        # Why the file could not be opened again; empty if it could.
-        self._trouble = ""
+        # Why the file could not be opened again, and why the last line could not be written; empty if it could.
+        self._open_trouble = self._write_trouble = ""
         # Whether the queue holds a call of this kind already; the writing thread resets it.
         self._is_reopening = False
         self._is_audit_queued = False
@@ -177,6 +177,11 @@ class Log:
         left_out = self._limited.take_left_out(moment.boot)
         if lines := [Line(level, text, moment.wall, missing=number) for level, text, number in left_out]:
             self._enqueue(lines)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no lines reach the log file of the appliance file; None if they do, and for a log on stderr."""
+        return (self._open_trouble or self._write_trouble or None) if self._is_audited else None
 
     def end_turn(self) -> None:
         """Passes the lines of a turn to the writing thread, after the answers were sent."""
@@ -268,7 +273,8 @@ class Log:
         if self._ends_in_part:
             texts[0] = b"\n" + texts[0]
         ends = list(accumulate(map(len, texts)))
-        written = _write(self._descriptor, b"".join(texts))
+        written, error = _write(self._descriptor, b"".join(texts))
+        self._write_trouble = _unwritable(self._path, error) if error else ""
         if written:
             self._ends_in_part = written not in ends
         return lines[bisect_right(ends, written) :]
@@ -285,12 +291,22 @@ class Log:
     def audit(self) -> None:
         """Logs how many lines about commands were left out.
 
-        Opens the log file of the appliance file again if it was moved or removed. Another log stays as it is.
+        Opens the log file of the appliance file again if it was moved or removed, and tries to write it if that failed.
+        Another log stays as it is.
         """
         self._log_left_out()
+        if self.trouble:
+            self._retry()
         if self._is_audited and self._path is not None and not self._is_audit_queued:
             self._is_audit_queued = True
             self._queue.put(partial(self._open_if_moved, self._path))
+
+    def _retry(self) -> None:
+        """Logs how many lines are missing: an idle appliance has no other line that shows whether it can be written."""
+        with self._count_lock:
+            missing = [] if self._queued else self._missing(self._clock.moment().wall)
+        if missing:
+            self._enqueue(missing)
 
     def _open_if_moved(self, path: str) -> None:
         self._is_audit_queued = False
@@ -306,11 +322,13 @@ class Log:
         try:
             file = _open_file(path, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
         except OSError as error:
-            if (error.strerror or "") != self._trouble:
-                self.logger.warning("cannot open the log file %s again: %s", path, error.strerror)
-            self._trouble = error.strerror or ""
+            cause = not_a_log(Path(path)) or uncreatable(Path(path), error)
+            trouble = f"{cause.message}; {cause.help}; until then, the log goes on in the file that had its name"
+            if trouble != self._open_trouble:
+                self.logger.warning(trouble)
+            self._open_trouble = trouble
             return
-        self._trouble = ""
+        self._open_trouble = ""
         os.dup2(file, self._descriptor)
         os.close(file)
         self.logger.info("opened the log file %s again", path)
@@ -403,6 +421,11 @@ def not_a_log(path: Path) -> Unusable | None:
     return Unusable(unusable.message, f"move it away, or {other}")
 
 
+def _unwritable(path: str | None, error: OSError) -> str:
+    remedy = FREE_ROOM if error.errno in FULL else "look for errors of its disk in the log of the kernel"
+    return f"the log file {path} cannot be written: {error.strerror}; {remedy}"
+
+
 def open_log_file(path: Path) -> int:
     """Opens the log file for appending, or creates it. Raises Unusable."""
     try:
@@ -428,8 +451,8 @@ def _open_file(path: str, mode: int) -> int:
     return file
 
 
-def _write(descriptor: int, text: bytes) -> int:
-    """Writes a text and returns how many bytes could be written.
+def _write(descriptor: int, text: bytes) -> tuple[int, OSError | None]:
+    """Writes a text. Returns how many bytes could be written, and the error that prevented the others.
 
     Waits for a reader even if the descriptor does not block.
     """
@@ -441,6 +464,6 @@ def _write(descriptor: int, text: bytes) -> int:
             waiting = select.poll()
             waiting.register(descriptor, select.POLLOUT)
             waiting.poll()
-        except OSError:
-            break
-    return len(text) - len(rest)
+        except OSError as error:
+            return len(text) - len(rest), error
+    return len(text), None

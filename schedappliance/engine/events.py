@@ -72,7 +72,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class AuditDue:
-    """Asks the core to check whether the names of the store's files still lead to the open files."""
+    """Asks the core to check whether the names of the store's files still lead to the open files.
+
+    `log`: why nobody finds the lines of the log in its file; None if they are there.
+    """
+
+    log: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

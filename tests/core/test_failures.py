@@ -301,6 +301,17 @@ def test_the_status_is_shown_while_the_store_cannot_be_read(either: Appliance) -
     assert (either.data("summary")["jobs"], either.data("config status")["generation"]) == (1, generation)
 
 
+def test_a_log_that_nobody_finds_degrades_the_appliance(either: Appliance) -> None:
+    either.say("sched in 3600 pid")
+    either.turn(AuditDue("the log is lost; move it back"))
+    assert either.say("health").splitlines() == ["the log is lost; move it back"]
+    assert either.data("summary")["degraded"] == "the log is lost; move it back"
+    assert "degraded reason=log: 1" in either.say("metrics")
+    assert either.data("health")["ready"] and either.ask("sched in 3600 pid").ok
+    either.turn(AuditDue())
+    assert (either.ask("health").output, either.data("summary")["degraded"]) == ("ok\n", None)
+
+
 @pytest.mark.parametrize("line", ["sched list", "sched history", "sched show example.com-000000001"])
 def test_a_command_that_needs_rows_says_that_the_store_cannot_be_read(
     either: Appliance, line: str, monkeypatch: pytest.MonkeyPatch

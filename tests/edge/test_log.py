@@ -410,6 +410,68 @@ def test_all_lines_that_a_full_disk_has_lost_are_counted(
     assert log.lost_total == 28
 
 
+def test_a_log_file_whose_name_leads_elsewhere_is_a_trouble_until_it_is_a_file_again(tmp_path: Path) -> None:
+    """Nobody looks into the file that was moved away."""
+    path, moved = tmp_path / "app.log", tmp_path / "app.old"
+    log = Log("info", "text", SystemClock(), open_log_file(path), path=path)
+    path.rename(moved)
+    path.mkdir()
+
+    def has_trouble() -> bool:
+        log.audit()
+        return log.trouble is not None
+
+    eventually(has_trouble, "the trouble")
+    assert log.trouble == (
+        f"{path} is a directory, not a file; move it away, or name another file in `log: file`; "
+        "until then, the log goes on in the file that had its name"
+    )
+    path.rmdir()
+    eventually(lambda: not has_trouble(), "the end of the trouble")
+    turn(log, "again")
+    log.close()
+    assert f"warning {path} is a directory, not a file" in moved.read_text()
+    assert path.read_text().endswith(" info again\n")
+
+
+def test_a_log_file_that_cannot_be_written_is_a_trouble_until_a_line_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, is_full = os.write, [True]
+
+    def written(descriptor: int, data: bytes) -> int:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    path = tmp_path / "app.log"
+    log = Log("info", "text", SystemClock(), open_log_file(path), path=path)
+    monkeypatch.setattr("schedappliance.edge.log.os.write", written)
+    turn(log, "lost")
+    eventually(lambda: log.trouble is not None, "the trouble")
+    remedy = "free space on its disk, or inodes: `df -h` and `df -i` show which"
+    assert log.trouble == f"the log file {path} cannot be written: No space left on device; {remedy}"
+    is_full.clear()
+
+    def is_over() -> bool:
+        log.audit()
+        return log.trouble is None
+
+    eventually(is_over, "the end of the trouble, although nothing more is logged")
+    log.close()
+    assert messages(path.read_bytes()) == ["log lines missing here: 1"]
+
+
+def test_a_log_on_stderr_has_no_trouble(pipe: tuple[int, int]) -> None:
+    log = Log("info", "text", SystemClock(), pipe[1])
+    os.close(pipe[0])
+    turn(log, "lost")
+    eventually(lambda: log.lost_total == 1, "the attempt to write")
+    assert log.trouble is None
+    log.close()
+    os.close(pipe[1])
+
+
 def test_lines_in_json_have_fields_of_their_own_and_static_ones(pipe: tuple[int, int]) -> None:
     log = Log("info", "json", SystemClock(), pipe[1], {"env": "prod"})
     log.write(LogMessage("info", "a run ended", fields=(("run", "x/1"), ("duration_ms", 7))))

@@ -120,6 +120,20 @@ def test_a_log_file_that_was_moved_or_removed_is_made_again(daemon: Daemon) -> N
     assert daemon.log == "", "nothing goes to stderr"
 
 
+def test_health_says_that_the_log_file_is_lost(daemon: Daemon) -> None:
+    """The lines went to a file where nobody looks, and `health` said `ok`."""
+    path = daemon.root / "daemon.log"
+    log_to(daemon, path)
+    daemon.launch(audit_often)
+    eventually(lambda: daemon.ended() or (path.exists() and " is ready" in path.read_text()), "the start")
+    path.rename(daemon.root / "daemon.log.1")
+    path.mkdir()
+    eventually(lambda: f"{path} is a directory, not a file; move it away" in daemon.say("health"), "the trouble")
+    path.rmdir()
+    eventually(lambda: daemon.say("health") == "ok\n", "the end of the trouble")
+    assert "opened the log file" in path.read_text()
+
+
 def test_a_log_file_that_cannot_be_opened_prevents_the_start(daemon: Daemon) -> None:
     log_to(daemon, daemon.root / "nowhere" / "log")
     assert "cannot open the log file" in daemon.serve_rejected()
