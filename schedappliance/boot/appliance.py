@@ -331,7 +331,7 @@ def _performers(
         performers[PutOff] = console.put_off
         performers[Happened] = console.watchers.publish
         performers[EndWatches] = console.end_watches
-        performers[MakePreview] = opening.open_previews(frame).make
+        performers[MakePreview] = opening.open_previews(frame, store.path).make
     if spool:
         performers[PublishResult] = spool.publish
         performers[PutBack] = spool.put_back

@@ -6,9 +6,6 @@ open store.
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +18,8 @@ from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
-from schedappliance.model.loading import Loaded, load
+from schedappliance.model.loading import Loaded
+from schedappliance.model.stored_files import load_texts
 from schedappliance.store.tables import Store
 
 
@@ -79,8 +77,7 @@ def from_store(store: Store) -> FirstConfiguration | None:
     texts = store.settings.texts(generation.number) if generation else None
     if generation is None or not texts:
         return None
-    files = StoredFiles(texts)
-    loaded = load(files.root, files.read, files)
+    loaded = load_texts(texts)
     if not loaded.accepted:
         return None
     # The store may have moved since those files named it, so the path where it was found is used.
@@ -102,34 +99,3 @@ def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
         return False
     before = from_store(store)
     return before is not None and before.configuration.authorization is not None
-
-
-class StoredFiles:
-    """The texts of a generation in place of the files. An included path without a text was a directory.
-
-    If it had not existed, the include would have been an error, and the generation would not have been accepted.
-    """
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = {Path(path): text for path, text in texts.items()}
-        self._directories = {path.parent for path in self._texts}
-
-    @property
-    def root(self) -> Path:
-        """The file that was read first."""
-        return next(iter(self._texts))
-
-    def read(self, path: Path) -> bytes:
-        """Raises FileNotFoundError."""
-        if path not in self._texts:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        return self._texts[path].encode("utf-8", "surrogateescape")
-
-    def exists(self, path: Path) -> bool:
-        return path in self._texts or path in self._directories
-
-    def is_dir(self, path: Path) -> bool:
-        return path not in self._texts
-
-    def visible_files(self, directory: Path) -> list[str]:
-        return sorted(p.name for p in self._texts if p.parent == directory and not p.name.startswith("."))

@@ -337,9 +337,9 @@ def _output_limit(configuration: Configuration, program: str) -> int:
     return declared.output_limit if declared else int(absent(STANZAS["program"].options["output_limit"]))
 
 
-def open_previews(frame: Frame) -> Previews:
+def open_previews(frame: Frame, store: Path | None) -> Previews:
     workers = frame.worker("own previews"), frame.worker("previews")
-    previews = Previews(frame.file.path, frame.loop, workers)
+    previews = Previews(frame.file.path, store, frame.loop, workers)
     frame.stack.callback(previews.close)
     return previews
 

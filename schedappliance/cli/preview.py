@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
-from schedappliance.cli.arguments import add_format, count, job_or_pattern, parser, positive_duration
+from schedappliance.cli.arguments import add_format, count, file_path, job_or_pattern, parser, positive_duration
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, Failure, print_note
 from schedappliance.cli.streams import has_reader
 from schedappliance.clock import local_text
-from schedappliance.diagnostics import Unusable, shortened
+from schedappliance.diagnostics import Diagnostic, Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
+from schedappliance.model.files import real_path
 from schedappliance.model.listings import is_pattern
 from schedappliance.model.loading import Loaded, load
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
@@ -21,6 +25,9 @@ from schedappliance.preview.simulation import CopyFailed, Simulation
 from schedappliance.progress import progress
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
+
+if TYPE_CHECKING:
+    from schedappliance.preview.opening import Opened
 
 DESCRIPTION = """\
 Show which jobs would run and when, and which would not run. The preview starts
@@ -37,6 +44,13 @@ PROGRESS_ROWS = 1000
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     preview = parser("preview", DESCRIPTION, STATUSES)
     add_config(preview)
+    preview.add_argument(
+        "--store",
+        metavar="STORE",
+        type=file_path,
+        help="start from this store, and from the files that its appliance has accepted last; "
+        "no appliance file and no stanza file is read then",
+    )
     preview.add_argument(
         "--for",
         dest="period",
@@ -60,28 +74,56 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
+    try:
+        with _open_stored(options.store) if options.store else _open_files(options) as opened:
+            _print(opened, options)
+    except (CopyFailed, StoreFailed) as failed:
+        remedy = "make sure that there is free space in memory and in the temporary directory"
+        raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
+    return OK
+
+
+@contextmanager
+def _open_stored(path: Path) -> Iterator[Opened]:
+    from schedappliance.doctor.needs import unmet_needs
+    from schedappliance.doctor.observe import observe_needs_at
+    from schedappliance.preview.opening import open_stored
+
+    # SQLite keeps the log beside the file to which a link leads.
+    store = real_path(path)
+    with open_stored(store) as opened:
+        _print_needs(unmet_needs(observe_needs_at(store, opened.configuration)))
+        yield opened
+
+
+@contextmanager
+def _open_files(options: argparse.Namespace) -> Iterator[Opened]:
     file, loaded = _load(options)
     # The core takes long to load, and reports of mistakes in the files do not need it.
     from schedappliance.doctor.needs import unmet_needs
     from schedappliance.doctor.observe import observe_needs
     from schedappliance.preview.opening import open_simulation
 
-    for diagnostic in unmet_needs(observe_needs(file, loaded)):
+    _print_needs(unmet_needs(observe_needs(file, loaded)))
+    with open_simulation(file, loaded) as opened:
+        yield opened
+
+
+def _print_needs(unmet: Iterable[Diagnostic]) -> None:
+    for diagnostic in unmet:
         print_note(diagnostic.brief())
-    try:
-        with open_simulation(file, loaded) as (simulation, note):
-            if note:
-                print_note(note)
-            jobs = _wanted_jobs(simulation.store, options.job)
-            if options.format == "json":
-                _print_json(simulation, jobs, options)
-            else:
-                table = Table(simulation.store.node, loaded.configuration.jobs, simulation.zone)
-                _print_table(simulation, table, jobs, options)
-    except (CopyFailed, StoreFailed) as failed:
-        remedy = "make sure that there is free space in memory and in the temporary directory"
-        raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
-    return OK
+
+
+def _print(opened: Opened, options: argparse.Namespace) -> None:
+    simulation = opened.simulation
+    if opened.note:
+        print_note(opened.note)
+    jobs = _wanted_jobs(simulation.store, options.job)
+    if options.format == "json":
+        _print_json(simulation, jobs, options)
+    else:
+        table = Table(simulation.store.node, opened.configuration.jobs, simulation.zone)
+        _print_table(simulation, table, jobs, options)
 
 
 def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:

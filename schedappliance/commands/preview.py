@@ -28,7 +28,6 @@ def show_preview(view: View, command: Command) -> Outcome:
 def preview_answer(view: View, event: PreviewMade) -> Outcome:
     """The answer to `preview`, after the child has ended. Raises Rejected if it has failed."""
     if event.problem is not None:
-        raise view.reject(
-            "E516", f"there is no preview: {event.problem}", "jobs run as before; give a shorter time, or try again"
-        )
+        remedy = "; ".join(filter(None, ("jobs run as before", event.remedy)))
+        raise view.reject("E516", f"there is no preview: {event.problem}", remedy)
     return Outcome(Answer(event.text, is_json=view.order.as_json, note=event.note))

@@ -69,6 +69,13 @@ def observe_needs(file: ApplianceFile, loaded: Loaded) -> Needs:
     return observer.needs(observer.user(holdings), observer.daemon(holdings))
 
 
+def observe_needs_at(store: Path, configuration: Configuration) -> Needs:
+    """The same for the appliance that uses this store, or else for the owner of the store."""
+    daemon = lock_holder(lock_path_of(store))
+    step = (step_at(Path(f"/proc/{daemon}")) if daemon else None) or step_at(store)
+    return needs_of(configuration.programs.values(), credentials_of(step.uid if step else os.geteuid()), daemon)
+
+
 @dataclass(slots=True)
 class _Observer:
     file: ApplianceFile

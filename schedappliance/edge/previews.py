@@ -1,6 +1,7 @@
 """Makes previews for the console in child processes, with a deadline and a bounded answer.
 
 One preview is made at a time for root and the user of the appliance, and one for all other users, who take turns.
+The files of a preview are those that the appliance has accepted: its store keeps them.
 
 Rule: equal requests share an answer. The daemon ends the children before it ends itself.
 """
@@ -16,6 +17,7 @@ import threading
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,7 @@ MOST_OF_ALL = 32
 # A preview gives way to the daemon and to jobs: its nice value is so much above that of the daemon. With 10, it got 3 % of a
 # processor beside three busy programs, and a small one took a minute.
 NICE = 5
+AGAIN, LESS = "try again", "give a shorter time or a smaller limit"
 
 
 @dataclass(slots=True)
@@ -64,12 +67,15 @@ class _Lane:
 
 @dataclass(slots=True)
 class Previews:
-    """`config`: the appliance file. `workers`: for the previews of trusted users, and for those of all others.
+    """`store`: where the jobs and the accepted files are; None: in memory, and a child reads the files on the disk.
+
+    `config`: the appliance file. `workers`: for the previews of trusted users, and for those of all others.
 
     Requests that differ only in who has asked share an answer. As keys and in kept answers, `reply_to` and `uid` are 0.
     """
 
     config: Path
+    store: Path | None
     loop: Loop
     workers: InitVar[tuple[Worker, Worker]]
     # The users whose previews others do not delay.
@@ -94,7 +100,7 @@ class Previews:
         if wanted in self._made:
             self._reply([effect.reply_to], self._made[wanted][1])
         elif effect.uid not in users and (why := lane.why_full(effect.uid)):
-            self._reply([effect.reply_to], PreviewMade(0, "", problem=why))
+            self._reply([effect.reply_to], PreviewMade(0, "", problem=why, remedy=AGAIN))
         else:
             users.setdefault(effect.uid, []).append(effect.reply_to)
             lane.asked[wanted] = users
@@ -122,7 +128,7 @@ class Previews:
         try:
             made = self._run(lane, self._command(wanted))
         except OSError as error:
-            made = PreviewMade(0, "", problem=f"its process cannot be started: {error.strerror}")
+            made = PreviewMade(0, "", problem=f"its process cannot be started: {error.strerror}", remedy=AGAIN)
         self.loop.inbox.post(partial(self._finish, lane, wanted, made))
 
     def _finish(self, lane: _Lane, wanted: MakePreview, made: PreviewMade) -> None:
@@ -141,7 +147,8 @@ class Previews:
         form = "json" if wanted.as_json else "table"
         period = f"{max(1, wanted.period_ms // 1000)}"
         limit = str(wanted.limit)
-        words = ["preview", "--config", str(self.config), "--for", period, "--limit", limit, "--format", form]
+        source = ["--config", str(self.config)] if self.store is None else ["--store", str(self.store)]
+        words = ["preview", *source, "--for", period, "--limit", limit, "--format", form]
         words += [f"--job={wanted.job}"] if wanted.job is not None else []
         return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]
 
@@ -203,12 +210,28 @@ def _result(status: int, why_ended: str | None, text: str, lines: list[str]) -> 
     """The answer of a child. `why_ended`: why the daemon has ended it. `lines`: what it wrote to standard error."""
     if status == -signal.SIGXCPU:
         why_ended = f"it took more than {CPU_SECONDS} seconds of processor time"
-    if why_ended or status:
-        wrong = [line for line in lines if line and not line.startswith(("note: ", " "))]
-        # Warnings about the files may come before the error for which they are rejected.
-        errors = [line for line in wrong if line.startswith("error")]
-        first = next(iter(errors or wrong), "its process was ended")
-        return PreviewMade(0, "", problem=why_ended or first.removeprefix("error: "))
+    if why_ended:
+        return PreviewMade(0, "", problem=why_ended, remedy=LESS)
+    if status < 0:
+        return PreviewMade(0, "", problem=f"its process was ended by signal {-status}", remedy=AGAIN)
+    if status:
+        return PreviewMade(0, "", problem=_first_error(lines))
     notes = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
     # An answer in JSON is one line. Only the layout has line ends; those in a text are escaped.
     return PreviewMade(0, text.replace("\n", "") if text.startswith("[") else text, "; ".join(notes) or None)
+
+
+def _first_error(lines: list[str]) -> str:
+    """What is wrong according to the standard error of a child, on one line with its remedy.
+
+    Notes and warnings may come before the error for which the files are rejected.
+    """
+    start = next((number for number, line in enumerate(lines) if line.startswith("error")), None)
+    if start is None:
+        return next((line for line in reversed(lines) if line), "its process failed")
+    title, _, message = lines[start].partition(": ")
+    code = title.removeprefix("error").strip("[]")
+    details = [line.strip() for line in takewhile(lambda line: line.startswith(" "), lines[start + 1 :])]
+    places = [f"{line.removeprefix('--> ')}:" for line in details if line.startswith("--> ")]
+    remedies = [line.removeprefix("help: ") for line in details if line.startswith("help: ")]
+    return "; ".join([" ".join(filter(None, (*places[:1], code, message))), *remedies[:1]])

@@ -198,12 +198,16 @@ class OutputRead:
 
 @dataclass(frozen=True, slots=True)
 class PreviewMade:
-    """A preview was made, or `problem` says why not. `note`: what its reader must know. `reply_to`: the order that waits."""
+    """A preview was made, or `problem` says why not. `reply_to`: the order that waits.
+
+    `note`: what its reader must know. `remedy`: empty if `problem` says it.
+    """
 
     reply_to: int
     text: str
     note: str | None = None
     problem: str | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

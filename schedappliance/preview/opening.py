@@ -1,5 +1,7 @@
 """Opens a simulation of an appliance in its current state: files, a private copy of the store, and running programs.
 
+The files are those on the disk, or those that the store keeps.
+
 Rule: the store of the appliance is only read.
 """
 
@@ -11,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from schedappliance.clock import ManualClock, Moment, SystemClock, local_text
 from schedappliance.core.state import new_state
@@ -29,10 +32,13 @@ from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile, node_of_host
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded
+from schedappliance.model.stored_files import load_texts
 from schedappliance.preview.rows import ObservedRuns
 from schedappliance.preview.simulation import Simulation
 from schedappliance.store.database import Database
+from schedappliance.store.files import lock_path_of
 from schedappliance.store.opening import open_database
 from schedappliance.store.reading import private_copy
 from schedappliance.store.tables import Store, name_store
@@ -53,7 +59,7 @@ class StartingPoint:
     """
 
     database: Database
-    loaded: Loaded
+    configuration: Configuration
     moment: Moment
     in_use: bool
     node: str
@@ -63,26 +69,58 @@ class StartingPoint:
     look_up: Callable[[int], KnownUser]
 
 
+class Opened(NamedTuple):
+    """A simulation that has started, the configuration with which it started, and a note about its limits."""
+
+    simulation: Simulation
+    configuration: Configuration
+    note: str | None
+
+
 @contextmanager
-def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simulation, str | None]]:
-    """A simulation that has started, and a note about its limits. Raises Unusable and StoreFailed."""
+def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[Opened]:
+    """With the files that are on the disk. Raises Unusable and StoreFailed."""
     path = loaded.configuration.backing_store
-    is_stored = path is not None and path.exists()
-    in_use = path is not None and lock_holder(Path(f"{path}.lock")) is not None
+    stored = path if path is not None and path.exists() else None
     # Read before the copy is made, so that jobs that come due during the copy are still shown.
     moment = SystemClock().moment()
-    with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
-        boot, cores = boot_id(), usable_processors()
+    with closing(private_copy(stored) if stored else open_database(None)) as database:
         node = file.node or node_of_host(os.uname().nodename)
-        hold = _lasting_hold(Store(database))
-        uid = path.stat().st_uid if path is not None and is_stored else os.geteuid()
-        point = StartingPoint(database, loaded, moment, in_use, node, boot, cores, uid, known_user)
-        simulation = simulation_from(point)
-        simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
-        yield (
-            simulation,
-            "; ".join(filter(None, (_store_note(path, is_stored, in_use), _note_on(hold, simulation.zone)))) or None,
-        )
+        yield _opened(database, loaded.configuration, moment, node, stored is not None)
+
+
+@contextmanager
+def open_stored(path: Path) -> Iterator[Opened]:
+    """With the files that the appliance of this store has accepted last. Raises Unusable and StoreFailed."""
+    moment = SystemClock().moment()
+    with closing(private_copy(path)) as database:
+        yield _opened(database, last_configuration(Store(database), path), moment, "", is_stored=True)
+
+
+def last_configuration(store: Store, path: Path) -> Configuration:
+    """The generation that was active last in a copy of the store at `path`. Raises Unusable."""
+    generation = store.settings.last_generation()
+    texts = store.settings.texts(generation.number) if generation else None
+    if not texts:
+        raise Unusable(f"the store {path} holds no stanza files", "start its appliance once")
+    loaded = load_texts(texts)
+    if not loaded.accepted:
+        raise Unusable("the stanza files in the store are rejected", "correct them on the disk", loaded.shown())
+    # The store may have moved since those files named it.
+    return replace(loaded.configuration, backing_store=path)
+
+
+def _opened(database: Database, configuration: Configuration, moment: Moment, node: str, is_stored: bool) -> Opened:
+    path = configuration.backing_store
+    in_use = path is not None and lock_holder(lock_path_of(path)) is not None
+    boot, cores = boot_id(), usable_processors()
+    hold = _lasting_hold(Store(database))
+    uid = path.stat().st_uid if path is not None and is_stored else os.geteuid()
+    point = StartingPoint(database, configuration, moment, in_use, node, boot, cores, uid, known_user)
+    simulation = simulation_from(point)
+    simulation.start(_running_programs(simulation.store, path, simulation.boot, in_use))
+    notes = filter(None, (_store_note(path, is_stored, in_use), _note_on(hold, simulation.zone)))
+    return Opened(simulation, configuration, "; ".join(notes) or None)
 
 
 def simulation_from(point: StartingPoint) -> Simulation:
@@ -97,7 +135,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
         with store.transaction():
             store.settings.set_hold(hold._replace(until_ms=moment.wall))
     # The ends of simulated runs are no news.
-    configuration = replace(point.loaded.configuration, notify={})
+    configuration = replace(point.configuration, notify={})
     state = new_state(
         store,
         configuration,

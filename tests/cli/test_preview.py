@@ -112,6 +112,39 @@ def test_an_interval_with_options_has_no_zone_of_its_own(files: Path, capsys: py
     assert " in UTC" not in capsys.readouterr().out
 
 
+def test_a_store_alone_shows_the_files_that_were_accepted_last(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the files on the disk are now, and wherever the store is."""
+    store = open_store(files / "sched.db", NODE, "0123", 5)
+    with store.transaction():
+        store.settings.add_generation("old", 0, (("/etc/sched.conf", JOB.replace('"j"', '"old"')),))
+        store.settings.add_generation("new", 0, (("/etc/sched.conf", 'include "j"\n'), ("/etc/j", JOB)))
+    store.close()
+    moved, before = files / "moved.db", (files / "sched.db").read_bytes()
+    (files / "sched.db").rename(moved)
+    (files / "sched.conf").write_text("broken {\n")
+    assert main(["preview", "--store", str(moved), "--for", "1m", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert {(row["id"], row["declared"], row["mark"]) for row in json.loads(out)} == {(f"{NODE}-000000001", "j", "run")}
+    assert "no appliance uses the store" in err
+    assert moved.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [(None, "holds no stanza files"), ("x { }\n", "the stanza files in the store are rejected")]
+)
+def test_a_store_without_good_files_has_no_preview(
+    files: Path, capsys: pytest.CaptureFixture[str], text: str | None, error: str
+) -> None:
+    store = open_store(files / "sched.db", NODE, "0123", 5)
+    if text is not None:
+        with store.transaction():
+            store.settings.add_generation("new", 0, (("/etc/sched.conf", text),))
+    store.close()
+    assert main(["preview", "--store", str(files / "sched.db")]) == 78
+    out, err = capsys.readouterr()
+    assert (out, error in err) == ("", True)
+
+
 def test_a_pattern_that_is_too_long_is_wrong_usage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         preview(files, "--job", "[" * 401)

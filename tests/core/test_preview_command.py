@@ -58,12 +58,17 @@ def test_mistakes_are_found_before_a_child_is_started(either: Appliance, line: s
     assert not some(MakePreview, either.effects)
 
 
-def test_a_preview_that_fails_rejects_the_line(either: Appliance) -> None:
+@pytest.mark.parametrize(("remedy", "help_"), [("", "jobs run as before"), ("wait", "jobs run as before; wait")])
+def test_a_preview_that_fails_rejects_the_line(either: Appliance, remedy: str, help_: str) -> None:
+    """Its remedy is that of the problem, or none if the problem says it."""
     event, effect = asked(either, "preview")
-    either.turn(PreviewMade(effect.reply_to, "", problem="it took longer than 60 seconds"))
-    answer = either.reply_to(event)
-    assert [mistake.code for mistake in answer.diagnostics] == ["E516"]
-    assert "it took longer than 60 seconds" in str(answer.error)
+    either.turn(PreviewMade(effect.reply_to, "", problem="it took longer than 60 seconds", remedy=remedy))
+    (mistake,) = either.reply_to(event).diagnostics
+    assert (mistake.code, mistake.message, mistake.help) == (
+        "E516",
+        "there is no preview: it took longer than 60 seconds",
+        help_,
+    )
 
 
 def test_the_stamp_changes_with_jobs_and_options_only(either: Appliance) -> None:

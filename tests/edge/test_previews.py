@@ -17,6 +17,23 @@ from schedappliance.engine.effects import MakePreview
 from schedappliance.engine.events import PreviewMade
 
 ROOT, GUEST, OTHER = 0, 1001, 1002
+# A report on mistakes in stanza files. Warnings and notes may come before the error.
+REPORT = """\
+note: x
+warning[W1]: odd
+  --> /etc/a.conf:1:1
+  help: none
+
+error[E1]: wrong: x
+   --> /etc/x.conf:3:1
+    |
+  3 | x --> y
+    | ^
+  help: mend it
+error[E2]: more
+  --> /etc/y.conf:1:1
+  help: another
+"""
 
 
 class Scripted(Previews):
@@ -35,7 +52,7 @@ class Scripted(Previews):
 def made() -> Iterator[Scripted]:
     loop = Loop(SystemClock(), Inbox())
     workers = Worker("own previews", loop.inbox), Worker("previews", loop.inbox)
-    device = Scripted(Path("/x"), loop, workers, trusted=frozenset({ROOT}))
+    device = Scripted(Path("/x"), None, loop, workers, trusted=frozenset({ROOT}))
     yield device
     device.close()
     for worker in workers:
@@ -74,6 +91,7 @@ def test_a_child_that_takes_too_long_is_ended(made: Scripted, monkeypatch: pytes
     ask(made, 1)
     (event,) = answers(made, 1)
     assert event.problem is not None and event.problem.startswith("it took longer than")
+    assert event.remedy == "give a shorter time or a smaller limit"
 
 
 def test_a_child_that_takes_too_much_processor_time_is_ended(made: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +117,12 @@ def test_a_child_gives_way_to_the_daemon_whatever_its_nice_value_is(
     ("script", "problem"),
     [
         ("exec yes", "its rows are longer than 1,048,576 bytes"),
-        ("echo 'note: x' >&2; echo 'error: no file' >&2; exit 78", "no file"),
-        ("echo 'warning[W1]: x' >&2; echo 'error[E1]: wrong' >&2; echo '  --> f:1' >&2; exit 78", "error[E1]: wrong"),
-        ("kill -9 $$", "its process was ended"),
+        ("echo 'note: x' >&2; echo 'error: no file; make one' >&2; exit 78", "no file; make one"),
+        (f"printf '%s' '{REPORT}' >&2; exit 78", "/etc/x.conf:3:1: E1 wrong: x; mend it"),
+        ("echo 'error[E2]: bad' >&2; echo '  --> /etc/x' >&2; exit 78", "/etc/x: E2 bad"),
+        ("printf 'Traceback:\n  at x\nTypeError: y\n' >&2; exit 1", "TypeError: y"),
+        ("exit 3", "its process failed"),
+        ("kill -9 $$", "its process was ended by signal 9"),
     ],
 )
 def test_a_child_that_fails_is_a_problem_that_is_not_kept(made: Scripted, script: str, problem: str) -> None:
@@ -113,6 +134,16 @@ def test_a_child_that_fails_is_a_problem_that_is_not_kept(made: Scripted, script
     ask(made, 2)
     (event,) = answers(made, 1)
     assert (event.text, event.problem) == ("well\n", None)
+
+
+@pytest.mark.parametrize(("store", "source"), [(None, ["--config", "/x"]), (Path("/s"), ["--store", "/s"])])
+def test_a_child_reads_the_accepted_files_if_a_store_keeps_them(
+    made: Scripted, store: Path | None, source: list[str]
+) -> None:
+    made.store = store
+    words = Previews._command(made, MakePreview(1, GUEST, 90_000, 5, "j", True, (0, 0)))
+    words = words[words.index("preview") + 1 :]
+    assert words == [*source, "--for", "90", "--limit", "5", "--format", "json", "--job=j"]
 
 
 def test_a_user_waits_for_few_previews_and_none_is_left_at_the_end(made: Scripted) -> None:

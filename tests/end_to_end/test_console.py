@@ -551,9 +551,39 @@ def test_a_preview_is_made_by_a_child_and_ends_with_the_daemon(daemon: Daemon) -
     assert "further rows follow" in answer["note"]
     table = daemon.exchange(b"preview 10m limit 3\n").decode()
     assert table.startswith("DUE TIME") and table.count("version") == 3
-    daemon.conf.write_text("sched {\n")
+
+
+BROKEN = "\nsched {\n"
+ELSEWHERE = 'sched { backing_store = "../var/other.db" }\n'
+
+
+@pytest.mark.parametrize("files", [BROKEN, ELSEWHERE, None], ids=["broken", "another store", "missing"])
+def test_a_preview_shows_what_the_appliance_will_do_while_the_files_are_rejected(
+    daemon: Daemon, files: str | None
+) -> None:
+    """The files on the disk decided, so that there was no preview just when somebody needed it."""
+    daemon.start()
+    daemon.say("sched every 60 version")
+    if files is None:
+        daemon.conf.unlink()
+        (daemon.etc / "appliance.yaml").unlink()
+    else:
+        daemon.conf.write_text(files)
+    (line,) = daemon.exchange(request("json preview 11m limit 3")).splitlines()
+    assert [row["command"] for row in json.loads(line)["data"]] == ["version"] * 3, line
+
+
+def test_without_a_store_a_preview_says_what_is_wrong_with_the_files(daemon: Daemon) -> None:
+    appliance = daemon.etc / "appliance.yaml"
+    appliance.write_text(appliance.read_text().replace("spool: { path: ../var/spool }\n", ""))
+    daemon.conf.write_text("A = 1\n")
+    daemon.start()
+    daemon.conf.write_text("A = 1\nx { }\n")
     (line,) = daemon.exchange(request("json preview 11m")).splitlines()
-    assert json.loads(line)["diagnostics"][0]["code"] == "E516"
+    (mistake,) = json.loads(line)["diagnostics"]
+    assert mistake["code"] == "E516"
+    assert f"there is no preview: {daemon.conf}:2:1: E201 unknown stanza `x`; " in mistake["message"]
+    assert mistake["help"] == "jobs run as before"
 
 
 @pytest.mark.parametrize("line", [b"quit", b" QUIT ", request("quit").strip()])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 
 from schedappliance.engine.events import Remains
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -25,13 +24,11 @@ def simulated(
 ) -> Iterator[Simulation]:
     """A simulation that starts now. `stanzas`: what the files hold then; otherwise what is in effect."""
     assert appliance.path
-    loaded = configuration(stanzas or appliance.stanzas)
-    if stanzas is None:
-        loaded = replace(loaded, configuration=appliance.state.options.files)
+    files = configuration(stanzas).configuration if stanzas else appliance.state.options.files
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
         simulation = simulation_from(
-            StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, OPERATOR.uid, appliance.person)
+            StartingPoint(database, files, moment, in_use, NODE, boot, 2, OPERATOR.uid, appliance.person)
         )
         simulation.start(remains)
         yield simulation
