@@ -6,7 +6,7 @@ Rule: every argument is quoted here, so that no value of a caller can become a p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,6 +18,10 @@ from schedappliance.client.states import LIVE
 from schedappliance.client.wire import Message, joined, joined_as_is, quoted
 
 T = TypeVar("T")
+# Before a line whose answer is wanted as data.
+AS_DATA = "json "
+# What the appliance calls the file of a mistake in a command.
+COMMAND = "<command>"
 PAGE = 1000
 # How long to wait for more of an output.
 PAUSE_S = 0.5
@@ -57,13 +61,30 @@ class Question(Generic[T]):
 
     @property
     def request(self) -> str:
-        return f"json {self.line}"
+        return f"{AS_DATA}{self.line}"
 
     def answer(self, response: Message) -> T:
-        """The answer in a response. Raises Error."""
+        """The answer in the response to `request`. Raises Error."""
+        response = without_prefix(response)
         if response["ok"] or (self.reads_failures and response.get("data") is not None):
             return self.read(response["data"])
         raise error_in(response)
+
+
+def without_prefix(response: Message) -> Message:
+    """The response to `json LINE` with the places of mistakes in LINE, which is what the user of a client knows."""
+    diagnostics = response.get("diagnostics")
+    return (
+        {**response, "diagnostics": [moved_back(one, len(AS_DATA)) for one in diagnostics]} if diagnostics else response
+    )
+
+
+def moved_back(diagnostic: Mapping[str, Any], by: int) -> dict[str, Any]:
+    """A mistake of a command with its place in the line without its first characters; one of a file as it is."""
+    if diagnostic["file"] != COMMAND or diagnostic["line"] != 1:
+        return dict(diagnostic)
+    columns = {name: max(1, diagnostic[name] - by) for name in ("column", "end_column")}
+    return {**diagnostic, **columns}
 
 
 def error_in(response: Message) -> Error:

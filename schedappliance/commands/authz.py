@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from schedappliance.commands.outcome import Outcome, Rejected
 from schedappliance.commands.view import View
-from schedappliance.diagnostics import shortened
+from schedappliance.diagnostics import Source, shortened
 from schedappliance.engine.authorization import not_allowed, roles_of
 from schedappliance.engine.records import KnownUser
 from schedappliance.model.commands import Command, read_command
@@ -43,17 +43,20 @@ def may(view: View, command: Command) -> Outcome:
 
     The data also hold all that decides: a client may keep the answer while these stay the same.
     """
-    read = read_command(_AFTER_FORM.sub("", command.text, count=1))
+    text = _AFTER_FORM.sub("", command.text, count=1)
+    read = read_command(text)
     if read.command is None:
-        raise Rejected(read.diagnostics)
+        whole = Source.of_command(view.order.text)
+        before = len(whole.text) - len(text)
+        raise Rejected([one.moved(whole, lambda span: span.shifted(before)) for one in read.diagnostics])
     authorization = view.options.configuration.authorization
-    denied, text, roles = None, "yes\n", list[list[str]]()
+    denied, shown, roles = None, "yes\n", list[list[str]]()
     # A delegate needs a role too.
     for user in filter(None, (view.order.user, view.order.by)):
         known = view.ask.known_user(user.uid) or KnownUser(user.uid, user.name)
         roles.append([role.name for role in roles_of(authorization, known)] if authorization else [])
         if authorization and denied is None and (denied := not_allowed(authorization, known, read.command)):
-            text = f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
+            shown = f"no: no role of user `{user.name}` allows `{shortened(denied)}`\n"
     data = {
         "allowed": denied is None,
         "denied": denied,
@@ -61,7 +64,7 @@ def may(view: View, command: Command) -> Outcome:
         "delegate_roles": roles[1] if view.order.by else None,
         "digest": view.status.digest,
     }
-    return Outcome(view.answer(text, data)._replace(exit_status=0 if denied is None else 1))
+    return Outcome(view.answer(shown, data)._replace(exit_status=0 if denied is None else 1))
 
 
 # The words of the form, which may be followed by a command in any spelling.

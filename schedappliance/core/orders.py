@@ -274,9 +274,10 @@ def _check_programs(view: View, command: Command) -> None:
     command = command.inner or command
     if _all_declared(view, command):
         return
-    tree = read_command(command.text).tree
+    # Places are those in the whole line.
+    tree = read_command(view.order.text).tree
     assert tree is not None
-    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
+    mistakes = command_mistakes(tree, Source.of_command(view.order.text), view.options.configuration)
     raise Rejected([mistake for mistake in mistakes if mistake.is_error])
 
 

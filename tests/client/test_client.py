@@ -130,6 +130,8 @@ def test_errors_say_what_is_wrong(sched: Client, tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="program `helo` is not declared") as rejected:
         sched.run("helo")
     assert not isinstance(rejected.value, NotAuthorized)
+    (mistake,) = rejected.value.diagnostics
+    assert (mistake.column, mistake.end_column) == (5, 9), "in the line without `json`"
     with pytest.raises(Rejected, match="program `--wait` is not declared"):
         sched.run("--wait", "hello")
     with pytest.raises(Unavailable, match="no appliance answers") as unavailable:

@@ -19,6 +19,16 @@ from schedappliance.model.command_file import command_lines, token_of
 from schedappliance.model.listings import read_listing
 from schedappliance.syntax.command import parse_command
 
+
+def test_the_places_of_mistakes_in_files_stay() -> None:
+    mistake = {"file": "sched.conf", "line": 1, "column": 9, "end_line": 1, "end_column": 12}
+    assert questions.without_prefix({"ok": False, "diagnostics": [mistake]})["diagnostics"] == [mistake]
+    of_command = {**mistake, "file": "<command>"}
+    moved = {**of_command, "column": 4, "end_column": 7}
+    assert questions.without_prefix({"ok": False, "diagnostics": [of_command]})["diagnostics"] == [moved]
+    assert questions.without_prefix({"ok": True, "data": 1}) == {"ok": True, "data": 1}
+
+
 # Control characters are no part of any command: the appliance rejects them.
 hostile = st.sampled_from(
     [

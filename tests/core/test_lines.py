@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from schedappliance.client import questions
 from schedappliance.commands import PERFORM
 from schedappliance.engine.effects import PutOff, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, Event
@@ -64,6 +65,24 @@ def test_each_command_answers_with_text(either: Appliance, line: str, answer: st
 )
 def test_each_command_answers_with_data_after_json(either: Appliance, line: str, data: object) -> None:
     assert either.data(line) == data
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("run nix", "nix"),
+        ("json run nix", "nix"),
+        ("json sched in 5 run nix", "nix"),
+        ("sched every 60 sched in 5 run nix", "nix"),
+        ("json sched lst", "lst"),
+        ("authz may sched in 5 foo bar", "foo"),
+        ("JSON  authz  may  sched lst", "lst"),
+    ],
+)
+def test_the_place_of_a_mistake_is_that_in_the_line(either: Appliance, line: str, place: str) -> None:
+    (mistake,) = either.ask(line).diagnostics
+    assert (mistake.source.name, mistake.source.text) == (questions.COMMAND, line)
+    assert mistake.span is not None and line[mistake.span.start : mistake.span.end] == place
 
 
 def test_the_list_matches_momentum_s_tab_for_tab(either: Appliance) -> None:

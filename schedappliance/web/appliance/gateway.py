@@ -16,7 +16,7 @@ from typing import Any
 
 from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.client.errors import Rejected, Unavailable
-from schedappliance.client.questions import error_in
+from schedappliance.client.questions import AS_DATA, error_in, without_prefix
 from schedappliance.client.wire import Message
 from schedappliance.clock import Clock
 from schedappliance.web.access.accounts import own_name
@@ -67,7 +67,7 @@ class Gateway:
         """The response to `json LINE`. Raises Unavailable."""
         async with self._connection(viewer) as session:
             session.set_timeout(PREVIEW_SECONDS if line.startswith("preview") else PATIENCE_SECONDS)
-            return _with_data(await session.ask(f"json {line}"))
+            return _with_data(await session.ask(f"{AS_DATA}{line}"))
 
     async def ask_all(self, viewer: Viewer, lines: Sequence[str]) -> list[Message]:
         """The responses to each `json LINE`, for commands that change nothing. Raises Unavailable."""
@@ -75,7 +75,7 @@ class Gateway:
         for at in range(0, len(lines), TOGETHER):
             async with self._connection(viewer) as session:
                 session.set_timeout(PATIENCE_SECONDS)
-                responses += await session.ask_together([f"json {line}" for line in lines[at : at + TOGETHER]])
+                responses += await session.ask_together([f"{AS_DATA}{line}" for line in lines[at : at + TOGETHER]])
         return list(map(_with_data, responses))
 
     async def data(self, viewer: Viewer, line: str, reads_failures: bool = False) -> Any:
@@ -193,4 +193,4 @@ def _close(connections: _Connections) -> None:
 
 def _with_data(response: Message) -> Message:
     """The rejection of a line that could not be read as a command has no data either."""
-    return {"data": None} | response
+    return {"data": None} | without_prefix(response)

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from schedappliance.client.errors import Rejected
+from schedappliance.client.questions import moved_back
 from schedappliance.client.wire import quoted
 from schedappliance.clock import span_text
 from schedappliance.diagnostics import counted
@@ -26,6 +27,8 @@ FILTERS = ("failing", "running", "paused", "off", "declared", "one-shot")
 # These need the runs.
 FILTERS_OF_RUNS = ("failing", "running")
 FORMS = ("sched at ", "sched in ", "sched every ", "sched cron ", "sched calendar ")
+# Reads a line as a command, and carries out nothing.
+QUESTION = "authz may "
 
 
 async def collect(look: Look) -> dict[str, Any]:
@@ -177,9 +180,11 @@ async def _checked(look: Look, line: str) -> dict[str, Any]:
     if not line:
         return {"mistakes": [], "verdict": ""}
     try:
-        answer = await look.data(f"authz may {line}", reads_failures=True)
+        answer = await look.data(f"{QUESTION}{line}", reads_failures=True)
     except Rejected as error:
-        mistakes = [as_linted({**asdict(one), "line_text": line}) for one in error.diagnostics]
+        mistakes = [
+            as_linted({**moved_back(asdict(one), len(QUESTION)), "line_text": line}) for one in error.diagnostics
+        ]
         return {"mistakes": mistakes, "verdict": "" if mistakes else str(error)}
     if not line.lower().startswith(FORMS):
         return {"mistakes": [], "verdict": "This is no job. Begin with sched at, in, every, cron or calendar."}

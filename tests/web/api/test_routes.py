@@ -230,6 +230,14 @@ def test_errors_are_problems_with_the_diagnostics_of_the_appliance(site: Api) ->
         assert answer.data["diagnostics"], answer.text
 
 
+@pytest.mark.slow
+def test_the_columns_of_a_mistake_are_those_of_the_command(site: Api) -> None:
+    """The page adds `json`, and every column was five too far."""
+    for command, place in (("run no-such", (5, 12)), ("sched in 5 run no-such", (16, 23)), ("sched lst", (7, 10))):
+        (mistake,) = site.ask("POST", "/command", {"command": command}).data["diagnostics"]
+        assert (mistake["column"], mistake["end_column"]) == place, command
+
+
 @pytest.mark.parametrize("code", STATUSES)
 def test_each_code_with_a_status_of_its_own_exists(code: str) -> None:
     assert (Path(__file__).parents[3] / f"schedappliance/lint/explanations/{code}.md").exists()
