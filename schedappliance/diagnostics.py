@@ -98,6 +98,7 @@ CODES: dict[str, str] = {
     "W427": "`each` counts from 1970",
     "W428": "pattern of `notify` matches nothing",
     "W429": "program of `notify` without a timeout",
+    "W430": "alerts that wait long",
     # E5xx: rejected by the running appliance
     "E501": "no such job or run",
     "E502": "job is declared in a file",

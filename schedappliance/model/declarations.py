@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from schedappliance.clock import span_text
 from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic, has_errors, shortened
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import FORMS, RECURRENT, ReadCommand, read_command, read_scheduled, run_line
@@ -30,6 +31,9 @@ from schedappliance.model.stanza_options import Place, StanzaReader, accounts_in
 from schedappliance.model.templates import references
 from schedappliance.syntax.command import CommandTree
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+# Nobody lets alerts wait for longer on purpose.
+LONGEST_COLLECT_MS = 31 * 24 * 60 * 60 * 1000
 
 
 def read_defaults(reader: StanzaReader, block: Block) -> Defaults:
@@ -238,6 +242,10 @@ def read_notify(reader: StanzaReader, block: Block, name: str) -> Notify | None:
         read = options["at"]
         reader.report("E211", f'notify "{name}" has both `at` and `collect`', "remove one", read.source, read.span)
         return None
+    if get("collect") > LONGEST_COLLECT_MS:
+        read = options["collect"]
+        message = f"alerts of `{shortened(name)}` wait for {span_text(get('collect'))}"
+        reader.report("W430", message, "give a shorter time, or `at` for a digest", read.source, read.node.span)
     jobs = options.get("jobs")
     items = () if jobs is None else (jobs.node,) if isinstance(jobs.node, Scalar) else jobs.node.items
     return Notify(
