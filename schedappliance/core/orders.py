@@ -20,7 +20,8 @@ Rule: only this module performs commands. A rejected command gives an answer, ne
 #   a drop, a signal      core/drops.py and core/reload.py call `carry_out`.
 #   a device must answer  `_park` keeps the order and asks the device. The handler of the event with the answer replies,
 #                         for example `answer_parked`.
-#   options have changed  `take_options` makes them active. `take_jobs` makes the stored jobs agree with the declared ones.
+#   options have changed  `take_options` makes them active. `take_jobs` (core/declared.py) makes the stored jobs agree with the
+#                         declared ones. `claim_overdue` claims what was due before.
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ from schedappliance.commands.output import show_output
 from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import answer_of_claim
-from schedappliance.commands.view import NO_NUMBERS, Order, View
+from schedappliance.commands.view import Order, View
 from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, is_change, part_of
 from schedappliance.core.authorization import (
@@ -54,6 +55,7 @@ from schedappliance.core.authorization import (
     user_now,
     why_forbidden,
 )
+from schedappliance.core.declared import take_jobs
 from schedappliance.core.runs import (
     advance_by_claim,
     answer_failure,
@@ -68,25 +70,16 @@ from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic
 from schedappliance.engine.attempts import has_other_waits
-from schedappliance.engine.declared import (
-    Boot,
-    Change,
-    Reconciliation,
-    changed_jobs,
-    reconcile,
-    schedule_before,
-    with_seeds,
-)
+from schedappliance.engine.declared import Overdue, changed_jobs
 from schedappliance.engine.effects import Answer, Effect, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
 from schedappliance.engine.metrics import LATENESS
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
-from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
-from schedappliance.engine.records import Job, NewJob, RunKey, User
+from schedappliance.engine.reasons import SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
+from schedappliance.engine.records import Job, RunKey, User
 from schedappliance.engine.schedule import (
     Claim,
-    Schedules,
     catch_up_of,
     claim,
     claim_now,
@@ -94,9 +87,7 @@ from schedappliance.engine.schedule import (
 )
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import FORMS, Command, is_json, read_command
-from schedappliance.model.configuration import Configuration
 from schedappliance.model.references import command_mistakes
-from schedappliance.store.failures import cannot_store
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
@@ -497,100 +488,55 @@ def take_options(state: State, options: Options) -> None:
         return
     if before.jobs is not after.jobs or before.days is not after.days:
         changes = take_jobs(state, after, frozenset(changed_jobs(before, after)), is_reload=False)
+        claim_overdue(state)
         state.log("info", str(changes))
     if has_other_waits(before, after):
         state.read_queue(state.running.jobs)
 
 
-def take_jobs(
-    state: State,
-    configuration: Configuration,
-    names: frozenset[str] | None,
-    *,
-    is_new_boot: bool = False,
-    is_reload: bool = True,
-) -> Reconciliation:
-    """Makes the stored jobs agree with the declared ones; returns the changes.
+def claim_overdue(state: State) -> None:
+    """Claims the due times that passed under the old schedules of changed jobs, with their new commands and `catch_up`.
 
-    `names`: the jobs that may have changed, so that the others are not looked at; None: any. `is_new_boot`: the appliance
-    starts for the first time since the machine has started. `is_reload` False: only overrides have changed.
+    The command of a claimed job can change, pause or hold the jobs behind it, so each is judged when its turn comes.
     """
-    jobs = state.store.jobs
+    if state.claims_overdue:
+        # A command of a claimed job has changed the jobs. The call that claimed it goes on with them.
+        return
+    state.claims_overdue = True
+    may_differ = False
+    while state.overdue:
+        overdue, *others = state.overdue
+        state.overdue = tuple(others)
+        job = state.store.jobs.get(overdue.job.number) if may_differ else overdue.job
+        if job is not None:
+            _claim_one_overdue(state, overdue._replace(job=job))
+            may_differ |= job.command is None or job.command.bare.form != "run"
+    state.claims_overdue = False
+
+
+def _claim_one_overdue(state: State, overdue: Overdue) -> None:
+    job, due_ms, schedule = overdue
+    passed = job._replace(next_run_ms=due_ms)
     now = state.moment.wall
-    before = state.schedules
-    if (before.days, before.zone) != (configuration.days, configuration.zone):
-        state.schedules = Schedules(before.zones, configuration.days, configuration.zone)
-    state.unclaimable = frozenset()
-    boot = Boot(state.boot, now - state.moment.boot, is_new_boot)
-    concerned = [job for name, job in configuration.jobs.items() if names is None or name in names]
-    stored = jobs.declared() if names is None else jobs.declared_as(list(names))
-    changes = reconcile(with_seeds(concerned, state.store.node), stored, now, state.schedules, boot, before)
-    # All rows first, then the claims: the command of a claimed job may change the jobs again.
-    for removed in changes.removed:
-        call_off(state, removed.number, REMOVED)
-        _miss_overdue(state, removed, before, REMOVED)
-        jobs.delete(removed.number)
-        state.store.counters.forget_job(removed.number)
-        state.handled.add(removed.number)
-    for change in changes.changed:
-        if not change.new.enabled:
-            call_off(state, change.job.number, SWITCHED_OFF)
-        jobs.change(change)
-        # A tick that carries out this change may have read the old row already.
-        state.handled.add(change.job.number)
-        if not change.new.enabled:
-            _miss_overdue(state, change.job, before, SWITCHED_OFF, change.new)
-    if changes.added and not jobs.has_numbers(len(changes.added)):
-        raise cannot_store("; ".join(NO_NUMBERS))
-    for added in changes.added:
-        jobs.add(added, now)
-    close_outdated_incidents(state, None if is_reload else [change.job.number for change in changes.changed])
-    _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
-    return replace(changes, unchanged=len(configuration.jobs) - len(changes.added) - len(changes.changed))
-
-
-def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:
-    """Records the due times that passed before the files removed a job or switched it off. They do not run.
-
-    `new`: its new declaration.
-    """
-    now = state.moment.wall
-    if row.enabled and row.next_run_ms is not None and row.next_run_ms <= now:
-        due = what_is_due(schedule_before(row, before), row.next_run_ms, now)
-        if new is not None and new.schedule != row.schedule:
-            due = due._replace(next_ms=new.next_run_ms)
-        miss_and_advance(state, row, due, WHILE_PAUSED if row.paused else reason)
-
-
-def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
-    """Claims the due times that passed under the old schedule of a job, with its new command and `catch_up`."""
-    now = state.moment.wall
-    started = state.status.started.wall
-    claims = []
-    for change in changes:
-        row = change.job
-        new = change.new
-        assert row.next_run_ms is not None
-        schedule = schedule_before(row, before)
-        if reason := _why_not_now(state, change):
-            due = what_is_due(schedule, row.next_run_ms, now)
-            miss_and_advance(state, row, due._replace(next_ms=new.next_run_ms), reason)
-            continue
-        job = row._replace(command=new.command, text=new.command.text)
+    # During a stop or a hold, the run of a program can be claimed and then waits. A command cannot wait.
+    can_wait = job.command is not None and job.command.bare.form == "run"
+    if state.stopping and not can_wait and job.enabled and not job.paused:
+        # The next start catches it up.
+        advance_by_claim(state, job, Claim((), None, job.occurrence, due_ms))
+    elif reason := _why_not_now(state, job, can_wait):
+        miss_and_advance(state, passed, what_is_due(schedule, due_ms, now)._replace(next_ms=job.next_run_ms), reason)
+    else:
+        started, status = state.status.started.wall, state.status
         catch_up = catch_up_of(state.configuration, job)
-        decision = claim(job, schedule, now, started, catch_up, state.status.degraded, state.status.last_hold)
-        decision = decision._replace(next_run_ms=new.next_run_ms)
-        advance_by_claim(state, job, decision)
-        claims.append((job, decision))
-    # A run can carry out a command that changes the jobs again, so all jobs are advanced before the first run begins.
-    for job, decision in claims:
-        _begin_runs(state, job, decision)
+        decision = claim(passed, schedule, now, started, catch_up, status.degraded, status.last_hold)
+        claim_runs(state, passed, decision._replace(next_run_ms=job.next_run_ms))
 
 
-def _why_not_now(state: State, change: Change) -> Reason | None:
+def _why_not_now(state: State, job: Job, can_wait: bool) -> Reason | None:
     """Why the passed due times of a changed job are missed; None if they can be claimed now."""
-    if change.job.paused:
+    if job.paused:
         return WHILE_PAUSED
+    if not job.enabled:
+        return SWITCHED_OFF
     hold = state.status.hold
-    # During a hold, the run of a program can be claimed and then waits. A command cannot wait.
-    return None if hold is None or change.new.command.bare.form == "run" else held(hold.reason)
+    return None if hold is None or can_wait else held(hold.reason)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.intake import Keep, from_the_largest
 from schedappliance.engine.undoable import Undoable
-from schedappliance.store.runs import LONG_BYTES
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -144,11 +143,6 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
                 pruning.is_behind = True
                 return removed
     return removed
-
-
-def may_be_long(*texts: str | None) -> bool:
-    """Whether a run with these texts and no output may be a long one: a character takes at most four bytes."""
-    return 4 * sum([len(text) for text in texts if text]) > LONG_BYTES
 
 
 def prune_long_runs(pruning: Pruning, runs: Runs) -> None:

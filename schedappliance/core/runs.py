@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
-from schedappliance.core.pruning import may_be_long
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import follow_unseen
@@ -73,7 +72,7 @@ from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
-from schedappliance.store.runs import NewRun
+from schedappliance.store.runs import NewRun, may_be_long
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State

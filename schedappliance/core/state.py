@@ -42,19 +42,19 @@ from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
 from schedappliance.engine.clockstep import TOLERANCE_MS
+from schedappliance.engine.declared import Overdue
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.metrics import HISTOGRAMS, LATENESS, PASSING, CounterKey, Labels, Metrics
 from schedappliance.engine.options import Options, Overrides, with_overrides
-from schedappliance.engine.records import Hold, RunKey, User, reserve_of, run_id
+from schedappliance.engine.records import NONE_UNCLAIMABLE, Hold, RunKey, UnclaimableJobs, User, reserve_of, run_id
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import TRANSITIONS, RunState, Statistics
 from schedappliance.engine.undoable import Undoable
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
-from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
 from schedappliance.store.tables import Store
 
 # A rejected line counts as much as an answer of this size, so that few of them share a turn: the search for what its user
@@ -142,6 +142,9 @@ class State:
     news: list[News] = field(default_factory=list)
     # The jobs that this turn has already claimed, called off or removed, so that the tick skips them.
     handled: set[int] = field(default_factory=set)
+    # The due times that changed jobs have passed, until `claim_overdue` has claimed them, and whether it does so now.
+    overdue: tuple[Overdue, ...] = ()
+    claims_overdue: bool = False
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     is_tick_over: bool = False
     # The bytes of the answers.
@@ -165,8 +168,7 @@ class State:
     running: RunningPrograms = field(default_factory=RunningPrograms)
     # Until this boot instant nothing starts, since the machine ran out of a resource.
     short_until: int = 0
-    # The boot instant from which a running program may be late. The end of a run does not change it, so it may be too early:
-    # then `note_late_runs` finds nothing to do.
+    # The boot instant from which a running program may be late, or an earlier one: the end of a run does not change it.
     late_from: int | None = None
     # The `notify` stanzas that have told something since their alerts were limited.
     alerted: frozenset[str] = frozenset()
@@ -179,8 +181,7 @@ class State:
     next_number: int = 1
     # The orders of the clients that wait for the end of a run.
     awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
-    # The boot instant at which the first of these waits is over; None if no wait has a limit. The end of a run does not change
-    # it, so it may be too early: then `end_waits` finds nothing to do.
+    # The boot instant at which the first of these waits is over, or an earlier one; None if no wait has a limit.
     wait_until: int | None = None
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
@@ -497,8 +498,7 @@ class State:
         for undoable in self._undoables:
             undoable.changes.clear()
 
-        for key, number in self.counted.items():
-            self.metrics.counters[key] += number
+        self.metrics.counters.update(self.counted)
         for (name, labels), values in self.measured.items():
             self.observe(name, values, labels)
         self.counted.clear()

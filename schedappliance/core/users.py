@@ -12,8 +12,7 @@ from typing import NamedTuple
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
 from schedappliance.engine.intake import WaitingDrop
-from schedappliance.engine.records import NO_UID, Job, KnownUser
-from schedappliance.store.jobs import NONE_UNCLAIMABLE, UnclaimableJobs
+from schedappliance.engine.records import NO_UID, NONE_UNCLAIMABLE, Job, KnownUser, UnclaimableJobs
 
 # A line of user 1000 arrives, and it needs the user's groups. What happens, by the milliseconds since the line arrived:
 #

@@ -35,12 +35,12 @@ from schedappliance.engine.reasons import (
 )
 from schedappliance.engine.records import AttemptKey, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
-from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration, Program
 from schedappliance.model.templates import Unset, expand
 
 if TYPE_CHECKING:
     from schedappliance.engine.options import Options
+    from schedappliance.model.commands import Command
 
 
 class Admission(StrEnum):

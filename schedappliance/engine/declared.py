@@ -19,6 +19,9 @@ from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.schedules import AtBoot, Every, Once, Schedule
 
+# In the text of `at`, what stands between the due time and the local time that is written for it.
+AS_WRITTEN = " as "
+
 
 class Boot(NamedTuple):
     """One boot of the machine. `began_ms`: its instant by the wall clock. `is_new`: no appliance of this store ran in it before."""
@@ -26,6 +29,14 @@ class Boot(NamedTuple):
     this: ThisBoot
     began_ms: int
     is_new: bool = False
+
+
+class Overdue(NamedTuple):
+    """Due times, from `due_ms` on, that a job has passed by a schedule that it has no more. `job`: as it is now."""
+
+    job: Job
+    due_ms: int
+    schedule: Schedule
 
 
 class Change(NamedTuple):
@@ -40,7 +51,21 @@ class Change(NamedTuple):
         if job.next_run_ms is None or job.next_run_ms > now_ms or not (job.enabled and new.enabled):
             return False
         stays_at_boot = job.is_at_boot and (new.schedule or "").startswith(AT_BOOT)
-        return new.schedule != job.schedule and not stays_at_boot
+        return due_times_of(new.schedule) != due_times_of(job.schedule) and not stays_at_boot
+
+    def overdue(self, before: Schedules) -> Overdue:
+        """The due times that have passed. `before`: the schedules until now."""
+        job, new = self.job, self.new
+        assert job.next_run_ms is not None
+        now = job._replace(
+            kind=new.kind,
+            next_run_ms=new.next_run_ms,
+            interval_ms=new.interval_ms,
+            text=new.command.text,
+            command=new.command,
+            schedule=new.schedule,
+        )
+        return Overdue(now, job.next_run_ms, schedule_before(job, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +146,7 @@ def reconcile(
         else:
             # Due times that passed while the job was disabled are not caught up.
             enabled_again = job.enabled and not row.enabled
-            rearmed = enabled_again or row.schedule != text
+            rearmed = enabled_again or due_times_of(row.schedule) != due_times_of(text)
             pending = _pending(row, now_ms, before or schedules)
             next_run = first_due(job, now_ms, schedules, boot, row, pending) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
@@ -136,16 +161,22 @@ def _same(declared: DeclaredJob, row: Job, schedule: str) -> bool:
 
 
 def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
-    """The options that decide the due times of a declared job, as one text. If it changes, the job gets a new due time."""
+    """The options that decide the due times of a declared job, as one text. If they change, the job gets a new due time."""
     schedule = job.schedule
     if isinstance(schedule, Once):
-        return f"at {schedule.due_ms}"
+        # Example: `at 1700000400000 as 2023-11-14 23:20:00`.
+        return f"at {schedule.due_ms}{AS_WRITTEN}{schedule.written}" if schedule.written else f"at {schedule.due_ms}"
     if isinstance(schedule, AtBoot):
         # The next boot gives another text, and so a new due time.
         return f"{AT_BOOT}{boot.this.name} delay {schedule.delay_ms}"
     if isinstance(schedule, Every):
         return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
     return schedule.text(days)
+
+
+def due_times_of(schedule: str | None) -> str | None:
+    """The part of a schedule text that decides the due times. The local time of `at` only explains one."""
+    return schedule.partition(AS_WRITTEN)[0] if schedule is not None and schedule.startswith("at ") else schedule
 
 
 def schedule_before(row: Job, schedules: Schedules) -> Schedule:
@@ -181,7 +212,7 @@ def first_due(
     if isinstance(job.schedule, AtBoot):
         return _due_in_boot(job.schedule, now_ms, boot, row)
     if isinstance(job.schedule, Once):
-        return job.schedule.due_ms
+        return None if row is not None and _has_come(job.schedule, row, now_ms) else job.schedule.due_ms
     try:
         schedule = (
             job.schedule if isinstance(job.schedule, Every) else schedules.calendar(job.schedule.text(schedules.days))
@@ -189,6 +220,13 @@ def first_due(
     except NoSchedule:
         return None
     return schedule.next_after(now_ms) if row is None else _continued(schedule, now_ms, pending_ms)
+
+
+def _has_come(schedule: Once, row: Job, now_ms: int) -> bool:
+    """Whether the local time of `at` is still the one in the row, and came before its zone changed. It does not come twice."""
+    written = (row.schedule or "").partition(AS_WRITTEN)[2]
+    is_over = row.next_run_ms is None or row.next_run_ms <= now_ms
+    return row.kind == "at" and is_over and schedule.written != "" and schedule.written == written
 
 
 def _continued(schedule: Every | Calendar, now_ms: int, pending_ms: int | None) -> int | None:

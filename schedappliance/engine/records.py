@@ -161,6 +161,16 @@ class Job(NamedTuple):
         return self.kind in ("every", "calendar")
 
 
+class UnclaimableJobs(NamedTuple):
+    """Jobs that are not claimed now, even if they are due: all jobs of these users, and the jobs with these numbers."""
+
+    uids: list[int]
+    numbers: list[int]
+
+
+NONE_UNCLAIMABLE = UnclaimableJobs([], [])
+
+
 def run_environment(node: str, store: str, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:
     """The variables that describe a run to its program. `store`: its identity, since two stores may have the same node."""
     return (

@@ -63,6 +63,11 @@ class LocalTime:
     day: date | str | None
     zone: str | None
 
+    @property
+    def written(self) -> str:
+        """The time as one text, the same for all spellings of it."""
+        return " ".join(str(part) for part in (self.day, self.time, self.zone) if part is not None)
+
 
 When = int | AfterNow | LocalTime
 

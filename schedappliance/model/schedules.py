@@ -25,9 +25,10 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """One due time."""
+    """One due time. `written`: the local time that a stanza gives, whose instant depends on a zone; empty for an instant."""
 
     due_ms: int
+    written: str = ""
 
     def next_after(self, instant_ms: int) -> int | None:
         return self.due_ms if self.due_ms > instant_ms else None

@@ -391,7 +391,7 @@ def _at_instants(job: DeclaredJob, instants: dict[str, int]) -> DeclaredJob:
     if isinstance(job.schedule, CalendarRule):
         fields: dict[str, Any] = {f"{option}_ms": instant for option, instant in instants.items()}
         return replace(job, schedule=replace(job.schedule, **fields))
-    return replace(job, schedule=Once(instants["at"]))
+    return replace(job, schedule=Once(instants["at"], job.local_times["at"].written))
 
 
 def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
+from schedappliance.engine.records import (
+    NONE_UNCLAIMABLE,
+    Job,
+    NewJob,
+    RunKey,
+    UnclaimableJobs,
+    User,
+    job_number,
+)
 from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table, fetch_page
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
@@ -24,16 +32,6 @@ LAST_NUMBER = 2**63 - 1
 LAST = "last_job"
 # How often declared jobs were written otherwise than by `advance`, among the counts, so that a rollback undoes it.
 REWRITES = "rewritten_jobs"
-
-
-class UnclaimableJobs(NamedTuple):
-    """Jobs that are not claimed now, even if they are due: all jobs of these users, and the jobs with these numbers."""
-
-    uids: list[int]
-    numbers: list[int]
-
-
-NONE_UNCLAIMABLE = UnclaimableJobs([], [])
 
 
 # The place of a job in the list: its next run and its number.

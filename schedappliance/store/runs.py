@@ -164,6 +164,10 @@ class Runs(Table):
         """Whether a run of a job waits."""
         return self._database.row(self._sql["waits"], (job,)) is not None
 
+    def has_due(self, job: int, due_ms: int) -> bool:
+        """Whether a job has a run, or a row without a run, for a due time."""
+        return self._database.row(self._sql["has_due"], (job, due_ms)) is not None
+
     def next_start(self, key: RunKey) -> NextStart:
         row = self._database.row(self._sql["queued_run"], key)
         if row is None:
@@ -452,3 +456,8 @@ def _command(packed: str | None, grammar: int | None, text: str) -> Command | No
         return command.bare if command else None
     read = read_command(text).command
     return read.bare if read else None
+
+
+def may_be_long(*texts: str | None) -> bool:
+    """Whether a run with these texts and no output may be a long one: a character takes at most four bytes."""
+    return 4 * sum([len(text) for text in texts if text]) > LONG_BYTES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.core import MINUTE, SECOND, Appliance
+from tests.support.core import MINUTE, SECOND, Appliance, agrees_with_its_store
 
 BEFORE = 'job "a" { cron = "* * * * *" zone = UTC catch_up = all command = "version" }\n'
 START = 1_699_999_980_000
@@ -134,3 +134,53 @@ def test_a_job_that_becomes_a_calendar_after_the_clock_was_set_back_is_due_soon(
     ((_, next_run),) = either.next_runs()
     assert next_run is not None
     assert next_run <= either.clock.moment().wall + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("sched hold for 600 maintenance", [("missed", "the appliance was held: maintenance")]),
+        ("sched pause b", [("missed", "the job was paused")]),
+        ("sched pause --all", [("missed", "the job was paused")]),
+        ("config set job b enabled false", [("missed", "the stanza files switched the job off while it waited")]),
+        ("config set job b offset 7", [("succeeded", None)]),
+    ],
+)
+def test_the_first_of_the_jobs_with_new_schedules_can_keep_the_second_from_running(
+    tmp_path: Path, first: str, expected: list[tuple[str, str | None]]
+) -> None:
+    """Both have passed a due time when the files change, so both are claimed at once."""
+    files = f'job "a" {{ every = 60 command = "{first}" }}\njob "b" {{ every = 60 command = "version" }}\n'
+    appliance = Appliance(tmp_path / "sched.db", files)
+    due = START + MINUTE
+    appliance.clock.advance(due - appliance.clock.moment().wall)
+    appliance.turn(appliance.read(files.replace("every = 60", "every = 50")))
+    assert [(run.state, run.reason) for run in appliance.history(2)] == expected
+    agrees_with_its_store(appliance)
+    appliance.close()
+
+
+def test_a_stop_leaves_passed_due_times_of_changed_jobs_to_the_next_start(tmp_path: Path) -> None:
+    due = START + MINUTE
+    files = f'job "a" {{ at = {due // 1000} command = "shutdown" }}\njob "b" {{ every = 60 command = "version" }}\n'
+    changed = files.replace(str(due // 1000), "1900000000").replace("every = 60", "every = 50")
+    appliance = Appliance(tmp_path / "sched.db", files)
+    appliance.clock.advance(due - appliance.clock.moment().wall)
+    appliance.turn(appliance.read(changed))
+    assert appliance.states() == [(1, 1, "succeeded")]
+    agrees_with_its_store(appliance)
+    appliance.restart(SECOND, changed)
+    appliance.turn()
+    assert [(run.state, run.due_ms) for run in appliance.history(2)] == [("succeeded", due)]
+    appliance.close()
+
+
+def test_a_long_row_of_jobs_can_change_each_other(either: Appliance) -> None:
+    """Each job was claimed by the command of the job before it, inside that command."""
+    jobs = [f'job "j{n}" {{ every = 60 command = "config set job j{n + 1} every 61" }}' for n in range(200)]
+    either.turn(either.read("\n".join([*jobs, 'job "j200" { every = 60 command = "pid" }', ""])))
+    either.after(START + MINUTE - either.clock.moment().wall)
+    while len(either.history()) < 201:
+        assert either.turn()
+    assert {run.state for run in either.history()} == {"succeeded"}
+    assert sorted(run.key.job for run in either.history()) == list(range(1, 202))

@@ -8,8 +8,7 @@ import signal
 import pytest
 
 from schedappliance.engine.effects import Answer, Happened, Reply
-from schedappliance.engine.records import RunKey
-from schedappliance.store.jobs import NONE_UNCLAIMABLE
+from schedappliance.engine.records import NONE_UNCLAIMABLE, RunKey
 from tests.support.core import (
     MINUTE,
     OPERATOR,

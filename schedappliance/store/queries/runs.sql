@@ -27,6 +27,9 @@ ORDER BY sequence;
 -- name: waits
 SELECT 1 FROM runs WHERE job = ? AND state = 'queued' LIMIT 1;
 
+-- name: has_due
+SELECT 1 FROM runs WHERE job = ? AND due_ms = ? LIMIT 1;
+
 -- name: queued_run
 SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, claimed_ms, retry_at_ms IS NULL, failed_job,
        failed_occurrence
