@@ -26,7 +26,7 @@ HEADER = "INCIDENT\tJOB\tEVENT\tCOUNT\tSINCE\tNOTIFY\tTOLD"
 
 
 def incidents(view: View, command: Command) -> Outcome:
-    """Lists the incidents, the oldest first, and counts the alerts that are not delivered yet.
+    """Lists the incidents, those of declared jobs first, and counts the alerts that are not delivered yet.
 
     The last line of a cut list says how to get more.
     """

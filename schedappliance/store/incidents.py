@@ -43,11 +43,22 @@ class Incidents(Table):
         return [_incident(row) for row in self._database.rows(self._sql["all_incidents"])]
 
     def page(self, after: int, limit: int) -> tuple[list[Incident], int]:
-        """The next incidents after a number, the oldest first, and how many more there are: at most MORE_COUNTED."""
-        rows = [_incident(row) for row in self._database.rows(self._sql["page_of_incidents"], (after, limit))]
-        if len(rows) < limit:
-            return rows, 0
-        return rows, int(self._database.row(self._sql["count_incidents_after"], (rows[-1].number, MORE_COUNTED))[0])
+        """The next incidents after one, by its number, and how many more there are: at most MORE_COUNTED.
+
+        Those of jobs that no stanza declares come last: a user can make many. Otherwise the oldest come first. After an
+        incident that is closed, none is left out, but some may come again.
+        """
+        rows = self._database.rows(self._sql["page_of_incidents"], (self._rank(after), after, limit))
+        incidents = [_incident(row) for row in rows]
+        if len(incidents) < limit:
+            return incidents, 0
+        last = incidents[-1].number
+        more = self._database.row(self._sql["count_incidents_after"], (self._rank(last), last, MORE_COUNTED))
+        return incidents, int(more[0])
+
+    def _rank(self, number: int) -> int:
+        row = self._database.row(self._sql["rank_of_incident"], (number,))
+        return int(row[0]) if row else 0
 
     def of(self, subject: Subject) -> list[Incident]:
         """The incidents of a job or a program, one for each stanza."""
@@ -183,6 +194,6 @@ class Incidents(Table):
 
 
 def _incident(row: Any) -> Incident:
-    number, notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, *rest = row
+    number, notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, *rest, _rank = row
     run = None if last_job is None else RunKey(last_job, last_occurrence)
     return Incident(number, notify, Subject(subject, job), kind, since_ms, count, last_ms, run, *rest)

@@ -457,6 +457,27 @@ def test_the_list_of_incidents_has_pages(appliance: Appliance) -> None:
     assert "unknown filter `nightly`" in appliance.error("sched incidents nightly")
 
 
+def test_incidents_of_declared_jobs_are_listed_first(appliance: Appliance) -> None:
+    """One user's 500 failing jobs hid the one that a stanza declares."""
+    appliance.turn(
+        appliance.read(
+            'program "p" { argv = ( "/bin/work" ) args = any }\nprogram "mail" { argv = ( "/bin/work" ) }\n'
+            'notify "ops" { jobs = ( "p" "vic" ) command = "run mail" }\njob "vic" { every = 1d  command = "run p" }\n'
+        )
+    )
+    for job in [appliance.say("sched every 1h run p") for _ in range(3)] + ["vic"]:
+        appliance.say(f"sched run {job}")
+        end_all(appliance)
+    names = ["vic", *(f"example.com-00000000{number}" for number in (2, 3, 4))]
+    line: str | None = "sched incidents limit 1"
+    listed = []
+    while line:
+        answer = appliance.ask(f"json {line}")
+        listed += [(row["incident"], row["subject"]) for row in json.loads(spoken(answer))["incidents"]]
+        line = answer.next
+    assert listed == list(zip([4, 1, 2, 3], names, strict=True))
+
+
 def test_those_who_watch_learn_of_each_change_of_an_incident(appliance: Appliance) -> None:
     use(appliance, "again = 90")
     appliance.ask("json watch")

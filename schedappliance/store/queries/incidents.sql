@@ -3,11 +3,14 @@
 -- name: all_incidents
 SELECT * FROM incidents ORDER BY number;
 
+-- name: rank_of_incident
+SELECT rank FROM incidents WHERE number = ?;
+
 -- name: page_of_incidents
-SELECT * FROM incidents WHERE number > ? ORDER BY number LIMIT ?;
+SELECT * FROM incidents WHERE (rank, number) > (?, ?) ORDER BY rank, number LIMIT ?;
 
 -- name: count_incidents_after
-SELECT count(*) FROM (SELECT 1 FROM incidents WHERE number > ? LIMIT ?);
+SELECT count(*) FROM (SELECT 1 FROM incidents WHERE (rank, number) > (?, ?) LIMIT ?);
 
 -- name: incidents_of
 SELECT * FROM incidents WHERE subject = ? AND job = ?;
@@ -33,8 +36,9 @@ SELECT count(*), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NU
 
 -- name: add_incident
 INSERT INTO incidents (notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, told_ms, remind_ms,
-                       acked_ms, acked_by, delivery)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                       acked_ms, acked_by, delivery, rank)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+        ?3 > 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE number = ?3 AND declared IS NOT NULL));
 
 -- name: change_incident
 UPDATE incidents SET kind = ?, since_ms = ?, count = ?, last_ms = ?, last_job = ?, last_occurrence = ?, told_ms = ?,

@@ -184,9 +184,13 @@ class Look:
         return ShownRuns(columns, live, failed, jobs)
 
     async def incidents(self) -> list[Row]:
-        """The incidents, the newest first, if the viewer may list them. Raises Unavailable."""
+        """The incidents, if the viewer may list them: those of declared jobs, then all others, each the newest first.
+
+        Raises Unavailable.
+        """
         incidents = self.feed.incidents.values() if await self.may("sched incidents") else ()
-        return sorted(incidents, key=lambda one: -one["since_ms"])
+        # The subject of a job that no stanza declares is its id.
+        return sorted(incidents, key=lambda one: (one["subject"] == one["id"], -one["since_ms"]))
 
 
 def _lines(verb: str, job: Mapping[str, Any], more: str) -> list[str]:

@@ -202,11 +202,11 @@ class Site:
         if refused and not any(one["href"] for one in troubles):
             troubles.append({"kind": "bad", "text": _refusal_words(refused), "href": "/files"})
         with_incident: set[str | None] = set()
-        if feed.incidents and await look.may("sched incidents"):
-            names = list({one["subject"] for one in feed.incidents.values()})
+        if incidents := await look.incidents():
+            names = list(dict.fromkeys(one["subject"] for one in incidents))
             text = f"{_named(names)} {'has' if len(names) == 1 else 'have'} failed and not recovered"
             troubles.append({"kind": "bad", "text": text, "href": "/incidents"})
-            with_incident = {one["id"] for one in feed.incidents.values()}
+            with_incident = {one["id"] for one in incidents}
         if await look.may("sched list") and await look.may_see_runs() and (failing := feed.failing() - with_incident):
             names = [job["name"] or job["command"] for job in map(feed.jobs.__getitem__, failing)]
             text = f"The last {'run' if len(names) == 1 else 'runs'} of {_named(names)} failed"
