@@ -150,7 +150,9 @@ def reconcile(
             pending = _pending(row, now_ms, before or schedules)
             next_run = first_due(job, now_ms, schedules, boot, row, pending) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
-                next_run = None
+                # It is that of `at`, or one that waited for the end of a longer delay than the job has now.
+                is_single = isinstance(job.schedule, Once | AtBoot)
+                next_run = None if is_single else first_due(job, now_ms, schedules, boot, row)
             changed.append(Change(row, _new_job(job, text, next_run)))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 

@@ -44,7 +44,7 @@ NEWER = Reason("a newer run took its place")
 PAUSED = Reason("the job was paused while it waited")
 DELETED = Reason("the job was deleted while it waited")
 REMOVED = Reason("the stanza files do not declare the job any more")
-SWITCHED_OFF = Reason("the stanza files switched the job off while it waited")
+SWITCHED_OFF = Reason("the job was switched off while it waited")
 TOO_MANY_ALERTS = Reason("too many alerts wait for their delivery")
 
 

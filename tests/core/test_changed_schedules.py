@@ -142,7 +142,7 @@ def test_a_job_that_becomes_a_calendar_after_the_clock_was_set_back_is_due_soon(
         ("sched hold for 600 maintenance", [("missed", "the appliance was held: maintenance")]),
         ("sched pause b", [("missed", "the job was paused")]),
         ("sched pause --all", [("missed", "the job was paused")]),
-        ("config set job b enabled false", [("missed", "the stanza files switched the job off while it waited")]),
+        ("config set job b enabled false", [("missed", "the job was switched off while it waited")]),
         ("config set job b offset 7", [("succeeded", None)]),
     ],
 )
@@ -184,3 +184,35 @@ def test_a_long_row_of_jobs_can_change_each_other(either: Appliance) -> None:
         assert either.turn()
     assert {run.state for run in either.history()} == {"succeeded"}
     assert sorted(run.key.job for run in either.history()) == list(range(1, 202))
+
+
+DELAYED = 'job "backup" { cron = "30 22 * * *" zone = UTC spread = 20m command = "pid" }\n'
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        DELAYED.replace("spread = 20m ", ""),
+        DELAYED.replace("20m", "1"),
+        DELAYED.replace("spread = 20m", "jitter = 1"),
+        DELAYED.replace('cron = "30 22 * * *" zone = UTC spread = 20m', "every = 30m"),
+        DELAYED.replace('cron = "30 22 * * *" zone = UTC', "every = 30m").replace("20m", "1"),
+    ],
+)
+def test_a_job_that_is_switched_on_with_a_shorter_delay_is_due_again(either: Appliance, now: str) -> None:
+    """It was off when a due time waited for the end of its delay. That due time has passed, but not the next ones."""
+    either.turn(either.read(DELAYED))
+    ((_, due),) = either.next_runs()
+    nominal = 1_700_001_000_000
+    assert due is not None
+    assert due > nominal + 5 * MINUTE
+    either.after(
+        nominal + MINUTE - either.clock.moment().wall, either.read(DELAYED.replace("spread", "enabled = no spread"))
+    )
+    either.after(2 * MINUTE, either.read(now))
+    ((_, due),) = either.next_runs()
+    assert due is not None
+    assert due > either.clock.moment().wall
+    assert either.history() == []
+    either.after(due - either.clock.moment().wall)
+    assert [(run.state, run.due_ms) for run in either.history()] == [("succeeded", due)]

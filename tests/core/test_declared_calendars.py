@@ -247,5 +247,5 @@ def test_a_job_that_the_files_switch_off_is_not_caught_up(tmp_path: Path) -> Non
         appliance.turn()
         (missed,) = [run for run in appliance.history() if run.command == "version"]
         assert (missed.state, missed.missed_count) == ("missed", 24 * 60)
-        assert missed.reason == "the stanza files switched the job off while it waited"
+        assert missed.reason == "the job was switched off while it waited"
     appliance.close()
