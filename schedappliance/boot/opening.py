@@ -32,6 +32,7 @@ from schedappliance.edge.programs.survivors import boot_id, find_survivors, find
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.threads import Worker
 from schedappliance.edge.users import LookUps, group_number
+from schedappliance.engine.attempts import policy_of
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
@@ -40,8 +41,6 @@ from schedappliance.engine.records import AttemptKey, ProcessKey, job_id, run_id
 from schedappliance.kinds import not_a_directory, uncreatable
 from schedappliance.model.appliance_file import ApplianceFile, node_of_host
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.option_paths import absent
-from schedappliance.model.options import STANZAS
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.opening import in_use
@@ -251,7 +250,8 @@ def _outputs(frame: Frame, store: Path | None) -> Outputs:
 def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: ThisBoot) -> Remains:
     """Takes over the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
     attempts, outputs = store.runs.live_attempts(), supervisor.outputs
-    limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
+    programs = configuration.programs
+    limits = {one.key: (one.policy or policy_of(programs.get(one.program))).output_limit for one in attempts}
     ids = {attempt_id(attempt.key, attempt.started_ms): attempt.key for attempt in attempts}
     fields = {key: log_fields(store, key) for key in limits} if supervisor.collector.output_log else {}
     try:
@@ -330,11 +330,6 @@ def _own_settings(store: Store, boot: str) -> dict[str, str]:
     if store.path is None:
         return {}
     return {PLACE: place_of(store.path), DAEMON: f"{os.getpid()} {start_ticks(os.getpid())} {boot}"}
-
-
-def _output_limit(configuration: Configuration, program: str) -> int:
-    declared = configuration.programs.get(program)
-    return declared.output_limit if declared else int(absent(STANZAS["program"].options["output_limit"]))
 
 
 def open_previews(frame: Frame, store: Path | None) -> Previews:

@@ -21,7 +21,7 @@ from schedappliance.core.reload import discard_outdated_overrides
 from schedappliance.core.runs import count_end, finish_attempt
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import keep_unseen
-from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running
+from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running, policy_of
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
@@ -31,8 +31,6 @@ from schedappliance.store.runs import Attempt
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
-
-DEFAULT_KILL_AFTER_MS = 10_000
 
 
 def recover(state: State, event: Started) -> None:
@@ -111,14 +109,8 @@ def _recover_runs(state: State, remains: Remains) -> None:
 
 
 def _running(state: State, attempt: Attempt) -> Running:
-    """The attempt as the last daemon knew it, with the timeout that its program has now."""
-    program = state.configuration.programs.get(attempt.program)
-    term_at = None
-    if program is not None and program.timeout_ms is not None:
-        term_at = attempt.started_boot_ms + program.timeout_ms
-    kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
-    success = program.success if program else (0,)
-    by = attempt.stopped_by
+    """The attempt as the last daemon knew it."""
+    policy = attempt.policy or policy_of(state.configuration.programs.get(attempt.program))
     started_at = attempt.started_boot_ms
     if state.boot.includes(attempt.boot_id) is False or started_at > state.moment.boot:
         # Times of another boot cannot be compared.
@@ -126,10 +118,10 @@ def _running(state: State, attempt: Attempt) -> Running:
     return Running(
         attempt.key,
         attempt.program,
-        kill_after,
-        term_at,
-        success=success,
-        stopped_by=by,
+        policy.kill_after_ms,
+        None if policy.timeout_ms is None else attempt.started_boot_ms + policy.timeout_ms,
+        success=policy.success,
+        stopped_by=attempt.stopped_by,
         started_at=started_at,
         guest=state.guest(state.store.runs.next_start(attempt.key.run).user),
     )

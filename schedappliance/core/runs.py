@@ -48,6 +48,7 @@ from schedappliance.engine.attempts import (
     admit,
     conclude,
     failure_environment,
+    policy_of,
     prepare,
 )
 from schedappliance.engine.effects import DiscardOutput, StartProgram
@@ -346,7 +347,9 @@ def _launch(state: State, program: Program, start: StartProgram, user: User, wai
     )
     state.running[start.key.run] = running
     # The times of the request: the next daemon compares them with what the keeper was asked for.
-    state.store.runs.add_attempt(start.key, program.name, state.boot.name, start.started_ms, at, state.boot.namespace)
+    state.store.runs.add_attempt(
+        start.key, program.name, state.boot.name, start.started_ms, at, state.boot.namespace, policy_of(program)
+    )
     state.effects.append(start)
     if waited_ms is not None:
         state.measure("run_wait_seconds", waited_ms)

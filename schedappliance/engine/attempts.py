@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.reasons import (
     AFTER_EARLIER,
@@ -36,6 +36,8 @@ from schedappliance.engine.reasons import (
 from schedappliance.engine.records import AttemptKey, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration, Program
+from schedappliance.model.option_paths import absent
+from schedappliance.model.options import STANZAS
 from schedappliance.model.templates import Unset, expand
 
 if TYPE_CHECKING:
@@ -130,6 +132,23 @@ def prepare(options: Options, command: Command) -> Launch | CannotStart:
     except Unset as unset:
         return CannotStart(unfit(str(unset)))
     return Launch(program, argv, env, stdin)
+
+
+class Policy(NamedTuple):
+    """What an attempt is started with and keeps until its end, whatever its program gets meanwhile. `timeout_ms` None: no limit."""
+
+    timeout_ms: int | None
+    kill_after_ms: int
+    success: tuple[int, ...]
+    output_limit: int
+
+
+def policy_of(program: Program | None) -> Policy:
+    """What an attempt that starts now gets; the defaults for a program that is not declared any more."""
+    if program is None:
+        options = STANZAS["program"].options
+        return Policy(*(absent(options[name]) for name in ("timeout", "kill_after", "success", "output_limit")))
+    return Policy(program.timeout_ms, program.kill_after_ms, program.success, program.output_limit)
 
 
 class Ending(StrEnum):

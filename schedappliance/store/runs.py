@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from schedappliance.engine.attempts import EndedRun, Exit
+from schedappliance.engine.attempts import EndedRun, Exit, Policy
 from schedappliance.engine.metrics import JobEnds
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User
@@ -78,7 +79,7 @@ class Attempt(NamedTuple):
 
     `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. The program is being ended if
     a newer run replaced its run (`replaced`), or a user stopped it (`stopped_by`). `namespace`: the pid namespace in which the
-    pid counts; empty if it is not known.
+    pid counts; empty if it is not known. `policy`: what it was started with; None if an earlier version started it.
     """
 
     key: AttemptKey
@@ -96,6 +97,7 @@ class Attempt(NamedTuple):
     output: bytes | None
     output_bytes: int | None
     namespace: str = ""
+    policy: Policy | None = None
 
 
 class Pruned(NamedTuple):
@@ -344,9 +346,16 @@ class Runs(Table):
         return [duration for (duration,) in self._database.rows(self._sql["durations"], (*key, limit))]
 
     def add_attempt(
-        self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int, namespace: str = ""
+        self,
+        key: AttemptKey,
+        program: str,
+        boot_id: str,
+        wall_ms: int,
+        boot_ms: int,
+        namespace: str = "",
+        policy: Policy | None = None,
     ) -> None:
-        row = (*key.run, key.attempt, program, boot_id, namespace, wall_ms, boot_ms)
+        row = (*key.run, key.attempt, program, boot_id, namespace, wall_ms, boot_ms, *_policy_columns(policy))
         self._database.batch.add("attempts", self._sql["add_attempt"], row)
 
     def set_pid(self, key: AttemptKey, process: ProcessKey, namespace: str = "") -> None:
@@ -388,7 +397,7 @@ def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
     job, occurrence, attempt, program, state, reason, pid, ticks, namespace, *columns = row
     boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, took_ms, *columns = columns
-    replaced, stopped_by, output, output_bytes = columns
+    replaced, stopped_by, output, output_bytes, *policy = columns
     return Attempt(
         AttemptKey(RunKey(job, occurrence), attempt),
         program,
@@ -405,7 +414,24 @@ def _attempt(row: Any) -> Attempt:
         output,
         output_bytes,
         namespace or "",
+        _policy(*policy),
     )
+
+
+def _policy_columns(policy: Policy | None) -> tuple[int | str | None, ...]:
+    if policy is None:
+        return (None,) * 4
+    return policy.timeout_ms, policy.kill_after_ms, " ".join(map(str, policy.success)), policy.output_limit
+
+
+def _policy(
+    timeout: int | None, kill_after: int | None, success: str | None, output_limit: int | None
+) -> Policy | None:
+    if kill_after is None:
+        return None
+    if success is None or output_limit is None or not re.fullmatch("[0-9 ]*", success):
+        raise damaged("what an attempt was started with is not complete")
+    return Policy(timeout, kill_after, tuple(map(int, success.split())), output_limit)
 
 
 def _insertion(job: Job, run: NewRun, now_ms: int) -> tuple[str, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,91 @@ def test_a_survivor_whose_timeout_has_passed_is_signalled_at_once(appliance: App
     assert appliance.signalled() == [(KEY, signal.SIGTERM)]
 
 
+# How the policy of a program changes while an attempt runs: the lines that set options, and the stanzas of the next start.
+OTHERS = "timeout = 100 kill_after = 50 success = ( 3 )"
+CHANGED_FILE = STANZAS.replace("timeout = 10 kill_after = 5", OTHERS)
+CHANGES = {
+    "overrides": (
+        [f"config set program limited {option}" for option in ("timeout 100", "kill_after 50", "success ( 3 )")],
+        STANZAS,
+    ),
+    "a changed file": ([], CHANGED_FILE),
+    "a removed program": ([], "a = 1\n"),
+}
+each_change = pytest.mark.parametrize(("lines", "stanzas"), CHANGES.values(), ids=CHANGES)
+
+
+def restart_changed(appliance: Appliance, lines: list[str], stanzas: str, **left: Any) -> None:
+    """The first run starts, the policy of its program changes, and the appliance is killed and starts again."""
+    start_first_run(appliance)
+    for line in lines:
+        appliance.say(line)
+    appliance.restart(stanzas=stanzas, **left)
+
+
+@each_change
+def test_a_survivor_keeps_timeout_and_kill_after_of_its_start(
+    appliance: Appliance, lines: list[str], stanzas: str
+) -> None:
+    restart_changed(appliance, lines, stanzas, survivors=FOUND)
+    appliance.after(9_999)
+    assert appliance.signalled() == []
+    appliance.after(1)
+    assert appliance.signalled() == [(KEY, signal.SIGTERM)]
+    appliance.after(4_999)
+    assert appliance.signalled() == []
+    appliance.after(1)
+    assert appliance.signalled() == [(KEY, signal.SIGKILL)]
+
+
+def test_a_survivor_that_started_without_a_timeout_gets_none(appliance: Appliance) -> None:
+    start_first_run(appliance, "sched in 60 run sleep 5")
+    appliance.say("config set program sleep timeout 20")
+    appliance.restart(survivors=FOUND)
+    assert appliance.core.wake()[1] is None
+    appliance.after(30_000, ended(KEY, 0))
+    assert appliance.states() == [(1, 1, "succeeded")]
+
+
+@each_change
+def test_a_survivor_keeps_the_exit_statuses_that_were_success_at_its_start(
+    appliance: Appliance, lines: list[str], stanzas: str
+) -> None:
+    restart_changed(appliance, lines, stanzas, survivors=FOUND)
+    appliance.turn(ended(KEY, 0))
+    assert appliance.states() == [(1, 1, "succeeded")]
+
+
+@each_change
+def test_an_end_while_no_appliance_ran_is_judged_by_the_policy_of_its_start(
+    appliance: Appliance, lines: list[str], stanzas: str
+) -> None:
+    restart_changed(appliance, lines, stanzas, causes={FIRST: Exit(0, None, START_MS)})
+    assert appliance.states() == [(1, 1, "succeeded")]
+
+
+def test_the_next_attempt_has_the_changed_policy(appliance: Appliance) -> None:
+    start_first_run(appliance)
+    appliance.restart(stanzas=CHANGED_FILE, survivors=FOUND)
+    appliance.turn(ended(KEY, 0))
+    appliance.after(MINUTE)
+    (start,) = appliance.started()
+    assert (start.key.run.occurrence, start.term_at) == (2, appliance.clock.moment().boot + 100_000)
+    appliance.turn(ended(start.key.run, 0))
+    assert appliance.states() == [(1, 1, "succeeded"), (1, 2, "failed")]
+
+
+def test_a_survivor_of_an_earlier_version_has_the_policy_that_its_program_has_now(appliance: Appliance) -> None:
+    """Such a version did not store what an attempt was started with."""
+    start_first_run(appliance)
+    with appliance.store.transaction():
+        appliance.store._database.execute("UPDATE attempts SET timeout_ms = NULL, kill_after_ms = NULL, success = NULL")
+    appliance.restart(stanzas=CHANGED_FILE, survivors=FOUND)
+    assert appliance.core.wake()[1] == appliance.clock.moment().boot + 100_000
+    appliance.turn(ended(KEY, 3))
+    assert appliance.states() == [(1, 1, "succeeded")]
+
+
 def test_a_run_whose_program_cannot_be_seen_lasts_until_its_end_is_known(appliance: Appliance) -> None:
     start_first_run(appliance)
     appliance.restart(after_ms=SECOND, unseen=[FIRST])
@@ -198,7 +284,7 @@ def test_a_run_whose_program_was_never_requested_waits_for_its_start(appliance: 
 def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:
     start_first_run(appliance)
     appliance.restart(stanzas="a = 1\n", survivors=FOUND)
-    assert appliance.core.wake()[1] is None
+    assert appliance.core.wake()[1] == appliance.clock.moment().boot + 10_000, "its timeout stays"
     appliance.turn(ended(KEY, None))
     assert appliance.states() == [(1, 1, "interrupted")]
 

@@ -102,7 +102,7 @@ def with_sleepers(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_ends_by_its_timeout(daemon: Daemon) -> None:
+def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_keeps_its_policy(daemon: Daemon) -> None:
     stanzas = STANZAS % daemon.etc + 'program "long" { argv = ( "/bin/sleep" "3600" ) }\n'
     daemon.conf.write_text(stanzas)
     daemon.start()
@@ -118,14 +118,15 @@ def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_ends_by_its_timeout(
     assert is_running(pid)
     daemon.say("sched delete example.com-000000001")
     daemon.kill()
-    # The timeout counts from the start of the program, which is long enough ago.
+    # The program was started without a timeout, so none applies to this attempt.
     daemon.conf.write_text(stanzas.replace('"3600" )', '"3600" ) timeout = 1'))
     daemon.start()
     daemon.wait_for_log(f"its process {pid} was adopted", 2)
-    (run,) = daemon.wait_for_state("timed_out")
-    assert (run["occurrence"], run["reason"]) == (1, "the program's timeout passed")
+    daemon.say("sched stop example.com-000000001/1")
+    (run,) = daemon.wait_for_state("cancelled")
+    assert run["occurrence"] == 1
     assert not is_running(pid)
-    assert daemon.rows("SELECT pid, state, ended_ms >= started_ms + 1000 FROM attempts") == [(pid, "timed_out", 1)]
+    assert daemon.rows("SELECT pid, state, ended_ms >= started_ms + 1000 FROM attempts") == [(pid, "cancelled", 1)]
     daemon.assert_healthy()
 
 
@@ -250,6 +251,7 @@ def test_an_adopted_program_keeps_its_output_limit(daemon: Daemon) -> None:
     pid = daemon.wait_for_pid()
     eventually(lambda: [p for p in daemon.output_files() if p.stat().st_size == 10], "output")
     daemon.kill()
+    daemon.conf.write_text(daemon.conf.read_text().replace("output_limit = 4", "output_limit = 0"))
     daemon.start()
     os.killpg(pid, signal.SIGKILL)
     daemon.wait_for_state("failed")

@@ -426,7 +426,7 @@ class Machine:
             self.up = self._is_starting = True
             self._accepted = self.text
             self._say("up, but degraded:", self.appliance.clock.moment(), self.text)
-            self._adopt(self.view([self.appliance.state.configuration]), remains.survivors)
+            self._adopt(remains.survivors)
             return
         if not is_started:
             self.appliance.close()
@@ -441,15 +441,15 @@ class Machine:
         self._say("up:", self.appliance.clock.moment(), self.text)
         self._accepted, self._has_booted, self._clock_is_right = self.text, False, True
         view = self._committed(self.appliance.state.options)
-        self._adopt(view, adopted)
+        self._adopt(adopted)
         if self.dice.counts["start"] % LOOK_AT_ALL == 0:
             self.checker.whole(self.appliance.database._connection)
         self._perform(view, self.appliance.effects)
         self._claim_again()
 
-    def _adopt(self, view: View, adopted: Iterable[AttemptKey]) -> None:
+    def _adopt(self, adopted: Iterable[AttemptKey]) -> None:
         for name in adopted:
-            self.processes.adopt(name, self._term_at(view, self.checker.rows.attempts[name]))
+            self.processes.adopt(name)
 
     def _recognize(self, left: Remains) -> Remains:
         """What a daemon that starts recognizes, by the boot that it takes this one for."""

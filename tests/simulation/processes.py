@@ -21,7 +21,8 @@ class Process:
     """A program from its order to its end. `began`: it runs; `watched`: its parent, the daemon, will learn how it ends.
 
     `success`: the statuses that mean success; `exit`: how it ends by itself, then what is known of its end; `signals`:
-    those that were sent. `term_at`, `kill_at`: when TERM and KILL must have been sent, None if never.
+    those that were sent. `term_at`, `kill_at`: when a daemon must have sent TERM and KILL; `timeout_at`: `term_at` of its start,
+    which each daemon has. None: never.
     """
 
     key: AttemptKey
@@ -33,6 +34,7 @@ class Process:
     watched: bool = True
     success: tuple[int, ...] = (0,)
     told_at: int = 0
+    timeout_at: int | None = None
     term_at: int | None = None
     kill_at: int | None = None
     signals: list[int] = field(default_factory=list)
@@ -85,7 +87,9 @@ class Processes:
             return
         self._pids += 1
         outcome = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
-        process = Process(key, self._pids, outcome, dice.happens("deaf"), success=success, term_at=term_at)
+        process = Process(
+            key, self._pids, outcome, dice.happens("deaf"), success=success, timeout_at=term_at, term_at=term_at
+        )
         self.present[key] = process
         self._after(latency, lambda: self._begin(process))
 
@@ -175,7 +179,7 @@ class Processes:
         gone = [key for key in left if key not in survivors]
         return Remains(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
 
-    def adopt(self, key: AttemptKey, term_at: int | None) -> None:
-        """The new daemon watches it from now on, and counts its timeout from the start of the program."""
+    def adopt(self, key: AttemptKey) -> None:
+        """The new daemon watches it from now on, with the timeout that it was started with."""
         process = self.present[key]
-        process.told_at, process.term_at = self._now(), term_at
+        process.told_at, process.term_at = self._now(), process.timeout_at

@@ -129,7 +129,8 @@ def lived_in(path: Path, chance: random.Random) -> PlainWorld:
 
 # The third seed: after a start, a waiting run took the place of a lost program only when something else happened.
 # The fourth seed: a command changed a job that the same tick had read, and the tick claimed its due times again.
-SEEDS = [1, 2, 686924723, 739487194, *random_seeds(2)]
+# The fifth seed: a program got a timeout while it ran, and only the preview applied it to the running attempt.
+SEEDS = [1, 2, 686924723, 739487194, 12862331, *random_seeds(2)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from schedappliance.engine.attempts import EndedRun, Exit
+from schedappliance.engine.attempts import EndedRun, Exit, Policy
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, NewJob, ProcessKey, RunKey, User
 from schedappliance.engine.schedule import Missed
@@ -121,6 +121,32 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     assert (run.attempts, run.exit_status, run.exit_signal, run.cpu_ms, run.memory_bytes) == (1, 3, None, 20, 4096)
     (attempt,) = store.runs.attempts(KEY, 1)
     assert (attempt.exit.cpu_ms, attempt.exit.memory_bytes, attempt.exit.took_ms) == (20, 4096, 3999)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        None,
+        Policy(None, 0, (), 0),
+        Policy(None, 10_000, (0,), 65_536),
+        Policy(3_153_600_000_000, 5, (0, 3, 255), 1 << 24),
+    ],
+)
+def test_an_attempt_has_what_it_was_started_with(store: Store, policy: Policy | None) -> None:
+    claim(store, attempts=1)
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70, policy=policy)
+    assert [attempt.policy for attempt in store.runs.live_attempts()] == [policy]
+    assert [attempt.policy for attempt in store.runs.attempts(KEY, 1)] == [policy]
+
+
+@pytest.mark.parametrize("wrong", ["success = NULL", "success = '0, 3'", "output_limit = NULL"])
+def test_a_policy_that_is_not_complete_is_damage(store: Store, wrong: str) -> None:
+    claim(store, attempts=1)
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70, policy=Policy(None, 10_000, (0,), 0))
+    with store.transaction():
+        store._database.execute(f"UPDATE attempts SET {wrong}")
+    with pytest.raises(StoreFailed, match="damaged: what an attempt was started with is not complete"):
+        store.runs.live_attempts()
 
 
 def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -> None:

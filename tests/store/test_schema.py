@@ -43,7 +43,8 @@ def test_the_migrations_give_the_schema(tmp_path: Path, place: str, begin: str) 
 
 
 def test_the_migrations_are_numbered_from_one() -> None:
-    assert [number for number, _ in migrations()] == list(range(1, len(migrations()) + 1))
+    numbers = sorted(int(file.name[:4]) for file in FOLDER.glob("*.sql"))
+    assert numbers == list(range(1, migrations()[-1][0] + 1)), "two scripts with one number: one would never run"
 
 
 # What later versions may contain: a trigger, whose statements contain semicolons, and a table that is rebuilt.
@@ -226,6 +227,23 @@ def test_alerts_that_wait_during_the_upgrade_are_not_told_yet(tmp_path: Path) ->
     with closing(open_database(path)) as database:
         rows = database.rows("SELECT number, told_ms, delivery FROM incidents ORDER BY number")
     assert rows == [(1, None, 7), (2, 5, 8), (3, 5, None)]
+
+
+def test_what_an_attempt_of_an_earlier_version_was_started_with_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        for _, script in migrations()[:20]:
+            plain.executescript(script)
+        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 20;")
+        plain.execute(
+            "INSERT INTO runs (sequence, job, occurrence, due_ms, state, command, uid, user, origin, attempts, claimed_ms)"
+            " VALUES (1, 1, 1, 5, 'started', 'run hello', 0, 'root', 'console', 1, 5)"
+        )
+        columns = "job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms"
+        plain.execute(f"INSERT INTO attempts ({columns}) VALUES (1, 1, 1, 'hello', 'started', 'boot', 5, 5)")
+    with closing(open_store(path, "example.com", "x", 1)) as store:
+        (attempt,) = store.runs.live_attempts()
+    assert (attempt.program, attempt.policy) == ("hello", None)
 
 
 def test_another_connection_sees_the_new_schema(first_version: Path) -> None:

@@ -228,8 +228,9 @@ FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND
 WHERE r.job = ?1 AND r.occurrence > ?2 - 100 AND r.occurrence <= ?2 AND r.state = 'succeeded' ORDER BY r.occurrence DESC LIMIT ?3;
 
 -- name: add_attempt
-INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, pid_namespace, started_ms, started_boot_ms)
-VALUES (?, ?, ?, ?, 'started', ?, nullif(?, ''), ?, ?);
+INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, pid_namespace, started_ms, started_boot_ms, timeout_ms,
+  kill_after_ms, success, output_limit)
+VALUES (?, ?, ?, ?, 'started', ?, nullif(?, ''), ?, ?, ?, ?, ?, ?);
 
 -- name: set_pid
 UPDATE attempts SET pid = ?4, start_ticks = ?5, pid_namespace = nullif(?6, '')
@@ -263,7 +264,8 @@ SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 -- name: last_attempts
 -- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
 SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, pid_namespace, boot_id, started_ms, started_boot_ms,
-       ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes
+       ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes,
+       timeout_ms, kill_after_ms, success, output_limit
 FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
 -- name: attempt
