@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def move(outputs: Path) -> None:
 
 @pytest.fixture
 def left(daemon: Daemon) -> Daemon:
+    return killed(daemon)
+
+
+def killed(daemon: Daemon) -> Daemon:
     """The daemon was killed while a program runs, which ends when its FIFO gets a line."""
     os.mkfifo(daemon.root / "fifo")
     daemon.conf.write_text(STANZAS.format(daemon.root))
@@ -71,6 +76,23 @@ def test_a_keeper_is_known_after_a_move_that_left_a_link(left: Daemon) -> None:
     (run,) = left.wait_for_state("failed")
     assert (run["exit_status"], run["attempts"]) == (4, 1)
     assert left.lines("began") == ["1"]
+
+
+def test_the_next_daemon_takes_the_keeper_of_a_directory_over_that_was_unmounted(daemon: Daemon) -> None:
+    daemon.outputs.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", str(daemon.outputs)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a file system")
+    try:
+        (keeper,) = killed(daemon).keepers()
+    finally:
+        subprocess.run(["umount", "-l", daemon.outputs], check=True)
+    daemon.start()
+    assert daemon.keepers() == [keeper]
+    (daemon.root / "fifo").write_text("\n")
+    (run,) = daemon.wait_for_state("failed")
+    assert (run["exit_status"], run["attempts"]) == (4, 1)
+    assert daemon.lines("began") == ["1"]
 
 
 def test_a_keeper_makes_nothing_below_another_directory(left: Daemon) -> None:
