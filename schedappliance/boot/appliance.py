@@ -148,7 +148,6 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         watcher.open(reading, FilesAccepted(first.texts, first.configuration.authorization is not None))
         if first.degraded:
             frame.loop.inbox.post(as_event(reading))
-        launcher.supervisor.punch_outputs()
         launcher.audit_outputs()
         where = file.listen or "no console"
         beginning.append(

@@ -36,6 +36,7 @@ from schedappliance.core.authorization import rejection_of_stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import answer_parked, line_typed
 from schedappliance.core.reload import reload_failed
+from schedappliance.core.running import Unrecorded
 from schedappliance.core.stopping import finish_stopping, send_signals, stop
 from schedappliance.core.waits import end_waits
 from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
@@ -53,7 +54,7 @@ from schedappliance.engine.events import (
     StopRequested,
 )
 from schedappliance.engine.intake import MOST_NAMED, WaitingDrop
-from schedappliance.model.commands import is_json
+from schedappliance.model.commands import is_json, read_command
 from schedappliance.store.failures import REMEDY, StoreFailed
 
 if TYPE_CHECKING:
@@ -247,7 +248,27 @@ class Degraded:
                 return self._turns.commit(lambda: line_typed(self._state, event))
             return self._read(partial(line_typed, self._state, event))
         except StoreFailed as again:
+            if writes and (stopped := self._stop_program(event, again)):
+                return stopped
             return _reject_unstored(self._state, event, again, "written" if writes else "read")
+
+    def _stop_program(self, event: LineTyped, failure: StoreFailed) -> list[Effect] | None:
+        """Carries out `sched stop` of a running program: it may be the one that fills the disk. The row waits for the store.
+
+        None for anything else.
+        """
+        command = read_command(event.line.strip(" \t")).command
+        if command is None or command.bare.form != "sched_stop":
+            return None
+        self._state.unrecorded = Unrecorded(failure, _ended_runs(self.backlog), [])
+        try:
+            effects = self._read(partial(line_typed, self._state, event))
+            self.backlog += self._state.unrecorded.stops
+        except StoreFailed:
+            return None
+        finally:
+            self._state.unrecorded = None
+        return effects
 
     def _show_output(self, event: OutputRead) -> list[Effect]:
         """Answers a command that has waited for an output."""

@@ -56,6 +56,7 @@ from schedappliance.core.authorization import (
     why_forbidden,
 )
 from schedappliance.core.declared import take_jobs
+from schedappliance.core.run_stops import stop_run
 from schedappliance.core.runs import (
     advance_by_claim,
     answer_failure,
@@ -64,7 +65,6 @@ from schedappliance.core.runs import (
     count_end_at_claim,
     miss_and_advance,
     not_started,
-    stop_run,
 )
 from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
-    from schedappliance.engine.events import OutputEmptied, OutputsChecked, OutputUnreadable, ProgramOutput
+    from schedappliance.engine.events import (
+        OutputEmptied,
+        OutputFlooded,
+        OutputsChecked,
+        OutputUnreadable,
+        ProgramOutput,
+    )
 
 
 def output_kept(state: State, event: ProgramOutput) -> None:
@@ -28,6 +34,12 @@ def output_emptied(state: State, event: OutputEmptied) -> None:
     state.log(
         "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
     )
+
+
+def output_flooded(state: State, event: OutputFlooded) -> None:
+    name, seconds = state.named(event.key.run), event.milliseconds / 1000
+    what = f"the program of run {name} could fill the disk: {event.size} bytes of its output were discarded after {seconds:.1f} s"
+    state.log("warning", f"{what}; let it write less, or stop it: `sched stop {name}`")
 
 
 def output_unreadable(state: State, event: OutputUnreadable) -> None:

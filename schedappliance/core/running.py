@@ -1,6 +1,6 @@
 """The running programs, and the number of live runs, as dictionaries whose changes a turn can undo.
 
-Also the programs of a preview that take no time.
+Also the programs of a preview that take no time, and those that are ended while the store cannot be written.
 
 Rule: the cost of a step does not grow with the number of running programs.
 """
@@ -8,13 +8,18 @@ Rule: the cost of a step does not grow with the number of running programs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.attempts import Running
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.undoable import Undoable
+
+if TYPE_CHECKING:
+    from schedappliance.engine.events import ProgramStopped
+    from schedappliance.store.failures import StoreFailed
 
 # The heap of deadlines is rebuilt when its hints exceed twice the number of programs by more than this.
 MOST_OUTDATED = 64
@@ -170,3 +175,20 @@ class InstantPrograms:
         """Frees all places at the end of a turn."""
         self.places = self.of_guests = 0
         self.of_program.clear()
+
+
+class Unrecorded(NamedTuple):
+    """A command that is carried out although the store cannot be written: it only ends a program.
+
+    `failure`: why the store cannot be written. `ended`: the runs whose ends it could not record. `stops`: the programs that
+    the command has ended, for the time when the store can be written.
+    """
+
+    failure: StoreFailed
+    ended: Set[RunKey]
+    stops: list[ProgramStopped]
+
+    def check(self, key: RunKey, running: Container[RunKey]) -> None:
+        """Raises StoreFailed if a run has no program that could be ended without a row."""
+        if key not in running or key in self.ended:
+            raise self.failure

@@ -66,7 +66,6 @@ from schedappliance.engine.reasons import (
     STOPPED,
     UNREADABLE,
     Reason,
-    stopped_by,
 )
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, User, job_id, run_environment
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences
@@ -569,18 +568,6 @@ def call_off(state: State, job: int, reason: Reason) -> None:
     """Cancels the job's waiting runs. Its running programs continue."""
     for key in state.queue.remove_job(job):
         end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
-
-
-def stop_run(state: State, key: RunKey, user: str) -> None:
-    """Cancels a run that waits, or ends its program. If TERM was sent before, the instant of KILL stays."""
-    if state.queue.remove(key):
-        end_run(state, key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
-        return
-    running = state.running[key]
-    if running.ending is Ending.CANCELLED:
-        return
-    state.store.runs.mark_stopped(running.key, user)
-    terminate(state, replace(running, stopped_by=user), Ending.CANCELLED)
 
 
 def _replace_siblings(state: State, job: int) -> None:

@@ -37,7 +37,7 @@ from schedappliance.commands.view import Counts, Order, Questions, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns, turn_about
-from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms
+from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Unrecorded
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -133,6 +133,8 @@ class State:
     stopped: bool = False
     # Whether the programs run on when the appliance stops.
     keeps_programs: bool = False
+    # The store cannot be written, and the present command must do without rows.
+    unrecorded: Unrecorded | None = None
 
     # This turn. Core sets the moment and `answered` when it begins; `settle` empties the others.
 
@@ -234,8 +236,7 @@ class State:
     @property
     def clock_was_set(self) -> bool:
         """Whether the wall clock was set since the last turn that moved the jobs with it."""
-        moment, steady = self.moment, self.steady
-        return abs((steady.wall - steady.boot) - (moment.wall - moment.boot)) > TOLERANCE_MS
+        return abs((self.steady.wall - self.steady.boot) - (self.moment.wall - self.moment.boot)) > TOLERANCE_MS
 
     @property
     def is_short(self) -> bool:

@@ -50,6 +50,7 @@ from schedappliance.core.orders import answer_parked, claim_runs, connection_clo
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
+from schedappliance.core.run_stops import record_stop
 from schedappliance.core.stopping import finish_stopping, send_signals, stop, stop_ends_at
 from schedappliance.core.waits import end_waits
 from schedappliance.engine.effects import EndWatches
@@ -63,6 +64,7 @@ from schedappliance.engine.events import (
     LineTyped,
     NobodyWatches,
     OutputEmptied,
+    OutputFlooded,
     OutputRead,
     OutputsChecked,
     OutputUnreadable,
@@ -71,6 +73,7 @@ from schedappliance.engine.events import (
     ProgramNotStarted,
     ProgramOutput,
     ProgramStarted,
+    ProgramStopped,
     ReloadRequested,
     Remains,
     SpoolSeen,
@@ -524,7 +527,7 @@ def _audit_due(state: State, event: AuditDue) -> None:
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.
-_UNSTORED = (AuditDue, NobodyWatches, WatchChanged, SpoolSeen, OutputEmptied, OutputUnreadable)
+_UNSTORED = (AuditDue, NobodyWatches, WatchChanged, SpoolSeen, OutputEmptied, OutputFlooded, OutputUnreadable)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     Started: recover,
@@ -537,11 +540,13 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ProgramNotStarted: runs.program_not_started,
     OutputsChecked: outputs.outputs_checked,
     OutputEmptied: outputs.output_emptied,
+    OutputFlooded: outputs.output_flooded,
     OutputUnreadable: outputs.output_unreadable,
     OutputRead: answer_parked,
     PreviewMade: answer_parked,
     ProgramEnded: runs.program_ended,
     ProgramOutput: outputs.output_kept,
+    ProgramStopped: record_stop,
     FilesRead: files_read,
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,

@@ -175,6 +175,15 @@ class OutputEmptied:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFlooded:
+    """A running program writes so much that it could fill the disk: `size` bytes were discarded after `milliseconds`."""
+
+    key: AttemptKey
+    size: int
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputUnreadable:
     """The output of an attempt that has ended cannot be read; `reason`: why. The event ProgramEnded follows."""
 
@@ -208,6 +217,14 @@ class PreviewMade:
     note: str | None = None
     problem: str | None = None
     remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStopped:
+    """A user has stopped a program while the store could not be written. Degraded makes it, and no device."""
+
+    key: AttemptKey
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,10 +323,12 @@ Event = (
     | DropPutBack
     | SpoolSeen
     | ProgramStarted
+    | ProgramStopped
     | ProgramNotStarted
     | NobodyWatches
     | OutputsChecked
     | OutputEmptied
+    | OutputFlooded
     | OutputUnreadable
     | OutputRead
     | PreviewMade

@@ -141,3 +141,46 @@ def test_an_ended_run_cannot_be_stopped(either: Appliance) -> None:
     begun(either, "")
     either.turn(ended(FIRST, 3))
     assert f"run {ONE} has ended: failed: exit status 3" in either.error(f"sched stop {ONE}")
+
+
+def test_a_program_can_be_stopped_although_the_disk_is_full(either: Appliance) -> None:
+    """It may be the one that fills the disk. Who stopped it is stored as soon as that is possible."""
+    begun(either)
+    either.database.full = True
+    for signals in ([(FIRST, signal.SIGTERM)], []):
+        assert either.say(f"sched stop {ONE}") == f"{ONE}: its program is being ended"
+        assert "command='sched stop" in either.logged()
+        assert either.signalled() == signals
+    either.database.full = False
+    either.after(SECOND)
+    assert [attempt.stopped_by for attempt in either.store.runs.live_attempts()] == ["operator"]
+    either.turn(ended(FIRST, signal=15))
+    assert outcomes(either) == [("cancelled", WHY)]
+    agrees_with_its_store(either)
+
+
+def test_a_program_that_ends_while_the_disk_is_full_is_cancelled_by_the_stop(either: Appliance) -> None:
+    begun(either)
+    either.database.full = True
+    either.say(f"sched stop {ONE}")
+    either.turn(ended(FIRST, signal=15))
+    either.database.full = False
+    either.after(SECOND)
+    assert outcomes(either) == [("cancelled", WHY)]
+    agrees_with_its_store(either)
+
+
+def test_on_a_full_disk_nothing_else_is_stopped(either: Appliance) -> None:
+    """A run that waits, and a run whose end the store does not know yet."""
+    either.state.places = 1
+    begun(either)
+    either.say("run p")
+    either.database.full = True
+    assert "the store cannot be written" in either.error("sched stop example.com-000000002/1")
+    either.turn(ended(FIRST, 0))
+    assert "the store cannot be written" in either.error(f"sched stop {ONE}")
+    assert either.signalled() == []
+    either.database.full = False
+    either.after(SECOND)
+    assert ("succeeded", None) in outcomes(either) and ("started", None) in outcomes(either)
+    agrees_with_its_store(either)

@@ -271,3 +271,39 @@ def test_an_upgrade_on_a_full_disk_is_tried_again(daemon: Daemon, disk: Path) ->
     daemon.start()
     assert "upgraded the store" in daemon.log
     daemon.assert_healthy()
+
+
+@pytest.fixture
+def roomy(daemon: Daemon) -> Iterator[Path]:
+    """Puts the store on a file system with room for a second of a program that writes much."""
+    yield from small(daemon, "size=48m")
+
+
+def test_a_program_that_writes_much_is_named_and_does_not_fill_the_disk(daemon: Daemon, roomy: Path) -> None:
+    """Its output was cut only every ten seconds, and the appliance stood still for the rest of the time."""
+    script = "while :; do head -c 1000000 /dev/zero; sleep 0.02; done"
+    daemon.conf.write_text(daemon.conf.read_text() + f'program "loud" {{ argv = ( "/bin/sh" "-c" "{script}" ) }}\n')
+    daemon.start()
+    daemon.say("run loud")
+    daemon.wait_for_log("the program of run example.com-000000001/1 could fill the disk: ")
+    output = roomy / "sched.db.output" / "1-1-1"
+    written = output.stat().st_size
+    eventually(lambda: output.stat().st_size > written + 200_000_000, "more output than the disk has room for")
+    eventually(lambda: daemon.run("run hello")["state"] == "succeeded", "a command")
+    assert daemon.log.count("could fill the disk") == 1
+    assert "its program is being ended" in daemon.say("sched stop example.com-000000001/1")
+    daemon.wait_for_state("cancelled")
+    daemon.assert_healthy()
+
+
+def test_a_program_can_be_stopped_on_a_full_disk(daemon: Daemon, disk: Path) -> None:
+    daemon.start()
+    daemon.say("run sleep 600")
+    pid = daemon.wait_for_pid()
+    ballast = fill_until_rejected(daemon, disk)
+    assert "its program is being ended" in daemon.say("sched stop example.com-000000001/1")
+    eventually(lambda: not is_running(pid), "the end of the program")
+    ballast.unlink()
+    (run,) = daemon.wait_for_state("cancelled")
+    assert run["run"] == "example.com-000000001/1"
+    daemon.assert_healthy()

@@ -32,8 +32,8 @@ from schedappliance.syntax.stanza import parse_stanzas
 
 # What a test changes in a copy.
 Change = Callable[[], None]
-# The intervals of a daemon that are ten seconds in a new process. Many tests wait for one of them to pass.
-INTERVALS = {"AUDIT_MS": 1000, "PUNCH_EVERY_MS": 1000}
+# The interval of a daemon that is ten seconds in a new process. Many tests wait for it to pass.
+INTERVALS = {"AUDIT_MS": 1000}
 # The command of a new process.
 PYTHON = (sys.executable, "-m", "schedappliance")
 for module in walk_packages(schedappliance.__path__, "schedappliance."):

@@ -14,14 +14,15 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from schedappliance.edge import linux
 from schedappliance.edge.own_directory import OwnDirectory
+from schedappliance.edge.programs.looks import Looks
 from schedappliance.engine.events import OutputEmptied, OutputRead, OutputUnreadable, ProgramEnded
 from schedappliance.engine.output_parts import NOTHING, OutputPart, cut, left_out
 from schedappliance.engine.records import AttemptKey, RunKey
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from schedappliance.edge.loop import Loop
-    from schedappliance.edge.programs.output_lines import OutputLines, OutputLog
+    from schedappliance.edge.programs.looks import Writer, Writers
+    from schedappliance.edge.programs.output_lines import OutputLog
     from schedappliance.edge.threads import Worker
     from schedappliance.engine.attempts import Exit
     from schedappliance.engine.effects import ReadOutput
@@ -311,9 +313,20 @@ class Outputs:
                 held += self.retire([AttemptKey(RunKey(job, occurrence), attempt)])
         return held
 
-    def punch(self, key: AttemptKey, limit: int) -> None:
+    def punch(self, key: AttemptKey, limit: int) -> int:
+        """Frees the middle of a long output. Returns how many bytes of disk space that gave, 0 if it was left alone."""
         with contextlib.suppress(OSError):
-            punch(Path(self.checked_path(key)), limit)
+            # Most outputs are short, and opening one would break a lease of its program.
+            if os.lstat(self.path(key)).st_blocks * BLOCK_BYTES > 2 * limit + SPARE_BYTES:
+                return punch(Path(self.checked_path(key)), limit)
+        return 0
+
+    def free_bytes(self) -> int:
+        """How much the disk can take; 0 if it cannot be seen."""
+        with contextlib.suppress(OSError):
+            status = os.statvfs(self.directory)
+            return status.f_bavail * status.f_frsize
+        return 0
 
 
 def _status(path: str, inode: int | None) -> os.stat_result:
@@ -402,32 +415,19 @@ def _is_same(link: str, path: str) -> bool:
         return False
 
 
-def punch(path: Path, limit: int) -> None:
-    """Frees the disk space between the head and the tail of a file, if the file system can."""
+def punch(path: Path, limit: int) -> int:
+    """Frees the disk space between the head and the tail of a file, if the file system can. Returns how much that was."""
     with contextlib.suppress(OSError):
         descriptor = _open(path)
         try:
-            size = os.fstat(descriptor).st_size
+            before = os.fstat(descriptor)
             # New output of the program moves the tail away from the hole, never into it.
-            if size > 2 * limit + SPARE_BYTES:
-                linux.punch_hole(descriptor, limit, size - 2 * limit)
+            if before.st_size > 2 * limit + SPARE_BYTES:
+                linux.punch_hole(descriptor, limit, before.st_size - 2 * limit)
+                return max(0, before.st_blocks - os.fstat(descriptor).st_blocks) * BLOCK_BYTES
         finally:
             os.close(descriptor)
-
-
-class Writer(Protocol):
-    """A running program, as far as its output is concerned."""
-
-    # How many bytes of the output the store keeps.
-    output_limit: int
-    # Of the output; None if the program has redirected it.
-    inode: int | None
-    # What the log has of the output; None if nothing is passed on.
-    lines: OutputLines | None
-
-
-# The programs that run now. May be called from any thread.
-Writers = Callable[[], Iterable[tuple[AttemptKey, Writer]]]
+    return 0
 
 
 @dataclass(slots=True)
@@ -442,7 +442,11 @@ class Collector:
     output_log: OutputLog | None = None
     # The outputs of ended runs that a process has open, and whether the log names them. Only tasks change it.
     held: dict[AttemptKey, bool] = field(default_factory=dict)
+    looks: Looks = field(init=False)
     _will_pass_on: bool = False
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self.loop, self.outputs, self.worker, self._bound_held)
 
     # For the deciding thread
 
@@ -464,12 +468,6 @@ class Collector:
     def discard(self, keys: list[AttemptKey]) -> None:
         """Removes outputs that the store holds now."""
         self.worker.submit(partial(self._retire, keys))
-
-    def punch(self, running: Writers) -> None:
-        """Frees the middle of the long outputs of running programs, and bounds those of ended runs."""
-        for key, program in running():
-            self.worker.submit(partial(self.outputs.punch, key, program.output_limit))
-        self.worker.submit(self._bound_held)
 
     # For all threads
 
@@ -536,9 +534,14 @@ class Collector:
         """Watches outputs of ended runs that a process still has open. Nobody reads them any more."""
         for key in keys:
             self.held.setdefault(key, False)
+        if keys:
+            self.looks.begin()
 
-    def _bound_held(self) -> None:
-        """Removes the outputs that no process has open any more, and bounds the size of the others."""
+    def _bound_held(self) -> bool:
+        """Removes the outputs that no process has open any more, and bounds the size of the others.
+
+        Returns whether there are others.
+        """
         held = self.outputs.retire(self.held)
         self.held = {key: self.held[key] for key in held}
         for key in held:
@@ -546,3 +549,4 @@ class Collector:
             if size and not self.held[key]:
                 self.held[key] = True
                 self.loop.inbox.post(OutputEmptied(key, size))
+        return bool(held)

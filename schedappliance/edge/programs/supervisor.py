@@ -74,8 +74,6 @@ STRAYS_AFTER_MS = 500
 UNREADABLE_MS = 10_000
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
-# The interval at which the middle of long outputs is discarded.
-PUNCH_EVERY_MS = 10_000
 NO_NAMES: AttemptNames = ()
 # The fields of the lines that a program writes, in the log.
 LogFields = tuple[tuple[str, Any], ...]
@@ -137,6 +135,7 @@ class Supervisor:
     _will_look: bool = False
 
     def __post_init__(self) -> None:
+        self.collector.looks.running = self._running
         self.keeper.on_open = self._watch
         self.keeper.is_needed = self._needs_keeper
         self.keeper.wake = self._continue
@@ -148,6 +147,7 @@ class Supervisor:
         if key in self.collector.held or self.outputs.aside:
             # The store was restored, and gives the number of an earlier run to this one. An old file may have its name.
             self.collector.hold_aside(key)
+        self.collector.looks.begin()
         if process.lines:
             self.collector.pass_on_later(self._running)
 
@@ -518,11 +518,6 @@ class Supervisor:
         for link, forgotten in names.items():
             for place in range(0, len(forgotten), MOST_FORGOTTEN):
                 self._say(link, f"forget {' '.join(forgotten[place : place + MOST_FORGOTTEN])}")
-
-    def punch_outputs(self) -> None:
-        """Frees the middle of the long outputs of running programs, and bounds those of ended runs, at each interval."""
-        self.loop.alarms.at(self.loop.clock.moment().boot + PUNCH_EVERY_MS, self.punch_outputs)
-        self.collector.punch(self._running)
 
 
 def _is_alive(pidfd: int) -> bool:
