@@ -82,6 +82,7 @@ def _run(function: Callable[[], int]) -> None:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(status)
 
