@@ -248,7 +248,7 @@ class Degraded:
                 return self._turns.commit(lambda: line_typed(self._state, event))
             return self._read(partial(line_typed, self._state, event))
         except StoreFailed as again:
-            if writes and (stopped := self._stop_program(event, again)):
+            if writes and (stopped := self._stop_program(event, again)) is not None:
                 return stopped
             return _reject_unstored(self._state, event, again, "written" if writes else "read")
 

@@ -16,6 +16,7 @@ from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, RunKey, User
 from tests.support.core import (
     MINUTE,
+    NODE,
     OPERATOR,
     SECOND,
     STANZAS,
@@ -61,7 +62,9 @@ def guarded(either: Appliance) -> Appliance:
     return either
 
 
-@pytest.mark.parametrize("line", ["config set a 1", "sched in 5 run p", "shutdown", "nonsense"])
+@pytest.mark.parametrize(
+    "line", ["config set a 1", "sched in 5 run p", "shutdown", "nonsense", f"sched stop {NODE}-000000001/1"]
+)
 def test_a_user_without_a_role_does_not_learn_that_the_store_cannot_be_written(guarded: Appliance, line: str) -> None:
     guarded.ask("pid", EVE)
     guarded.database.failing_commits = 9
