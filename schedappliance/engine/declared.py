@@ -144,15 +144,9 @@ def reconcile(
         elif _same(job, row, text := schedule_text(job, schedules.days, boot)):
             unchanged += 1
         else:
-            # Due times that passed while the job was disabled are not caught up.
-            enabled_again = job.enabled and not row.enabled
-            rearmed = enabled_again or due_times_of(row.schedule) != due_times_of(text)
+            rearmed = _is_on_again(job, row) or due_times_of(row.schedule) != due_times_of(text)
             pending = _pending(row, now_ms, before or schedules)
             next_run = first_due(job, now_ms, schedules, boot, row, pending) if rearmed else row.next_run_ms
-            if enabled_again and next_run is not None and next_run <= now_ms:
-                # It is that of `at`, or one that waited for the end of a longer delay than the job has now.
-                is_single = isinstance(job.schedule, Once | AtBoot)
-                next_run = None if is_single else first_due(job, now_ms, schedules, boot, row)
             changed.append(Change(row, _new_job(job, text, next_run)))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 
@@ -160,6 +154,11 @@ def reconcile(
 def _same(declared: DeclaredJob, row: Job, schedule: str) -> bool:
     wanted = (schedule, declared.command.text, declared.enabled)
     return wanted == (row.schedule, row.text, row.enabled)
+
+
+def _is_on_again(job: DeclaredJob, row: Job | None) -> bool:
+    """Whether a job is enabled that was disabled. Due times that passed meanwhile are not caught up."""
+    return row is not None and job.enabled and not row.enabled
 
 
 def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
@@ -211,17 +210,23 @@ def first_due(
 
     `row`: the stored job before this change. `pending_ms`: its next due time, before any delay.
     """
+    is_on_again = _is_on_again(job, row)
     if isinstance(job.schedule, AtBoot):
-        return _due_in_boot(job.schedule, now_ms, boot, row)
+        return _due_in_boot(job.schedule, now_ms, boot, row, is_on_again)
     if isinstance(job.schedule, Once):
-        return None if row is not None and _has_come(job.schedule, row, now_ms) else job.schedule.due_ms
+        is_over = is_on_again and job.schedule.due_ms <= now_ms
+        return None if is_over or (row and _has_come(job.schedule, row, now_ms)) else job.schedule.due_ms
     try:
         schedule = (
             job.schedule if isinstance(job.schedule, Every) else schedules.calendar(job.schedule.text(schedules.days))
         )
     except NoSchedule:
         return None
-    return schedule.next_after(now_ms) if row is None else _continued(schedule, now_ms, pending_ms)
+    if row is None:
+        return schedule.next_after(now_ms)
+    due = _continued(schedule, now_ms, pending_ms)
+    has_passed = due is not None and due <= now_ms
+    return schedule.next_after(now_ms) if has_passed and is_on_again else due
 
 
 def _has_come(schedule: Once, row: Job, now_ms: int) -> bool:
@@ -245,13 +250,15 @@ def _continued(schedule: Every | Calendar, now_ms: int, pending_ms: int | None) 
     return next_after(now_ms)
 
 
-def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> int | None:
-    """The due time in this boot; None if the job has run in it, or was declared after its time had passed."""
+def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None, is_on_again: bool) -> int | None:
+    """The due time in this boot; None if the job has run in it, or was declared or enabled after its time had passed."""
     due = boot.began_ms + schedule.delay_ms
     if row and row.is_at_boot:
         name = (row.schedule or "").split()[1]
-        has_run = row.next_run_ms is None and boot.this.includes(name) is True
-        return None if has_run else max(due, now_ms)
+        if row.next_run_ms is None and boot.this.includes(name) is True:
+            return None
+        if not is_on_again:
+            return max(due, now_ms)
     return max(due, now_ms) if boot.is_new or due > now_ms else None
 
 

@@ -178,6 +178,16 @@ def test_a_job_that_was_disabled_at_the_boot_waits_for_the_next_one(path: Path) 
     assert len(runs(appliance)) == 1
 
 
+@pytest.mark.parametrize("delay", ["", "delay = 2h"])
+def test_a_job_that_is_enabled_before_the_first_start_in_a_boot_runs(path: Path, delay: str) -> None:
+    """As a job does that is declared there."""
+    appliance = Appliance(path, job(f"enabled = false {delay}"))
+    appliance.reboot(HOUR, job())
+    assert len(runs(appliance)) == 1
+    appliance.restart(MINUTE, job())
+    assert len(runs(appliance)) == 1
+
+
 def test_why_list_and_show_say_what_it_waits_for(path: Path) -> None:
     appliance = Appliance(path, job("delay = 10m"))
     due = "1700000100 (2023-11-14T22:15:00+00:00)"

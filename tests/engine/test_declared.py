@@ -85,6 +85,8 @@ def test_a_changed_job_keeps_its_phase_unless_its_times_have_changed(after: str,
 
 
 OFF = "enabled = no "
+# Delays by 143 seconds, so that three due times wait. By 83 seconds, the first of them would have ended at the change.
+DELAYED = "cron = '* * * * *' zone = UTC spread = 150 command = pid"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,7 @@ OFF = "enabled = no "
         (EVERY, OFF + EVERY, 1_700_000_047_000),
         (OFF + "at = 1700000300 command = pid", "at = 1700000300 command = pid", None),
         (OFF + "at = 1700000900 command = pid", "at = 1700000900 command = pid", 1_700_000_900_000),
+        (OFF + DELAYED, DELAYED.replace("150", "90"), 1_700_000_603_000),
     ],
 )
 def test_a_reenabled_job_gets_a_future_due_time(before: str, after: str, next_run: int | None) -> None:
