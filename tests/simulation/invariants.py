@@ -465,6 +465,13 @@ def nothing_stalls(view: View) -> Iterator[str]:
             yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
 
 
+def a_recurrent_job_stays_due(view: View) -> Iterator[str]:
+    """No calendar of the histories ends, so only a job that is switched off may have no next due time, whatever was edited."""
+    for job in view.rows.jobs.values():
+        if job.enabled and job.next_run_ms is None and (job.interval_ms or job.kind == "calendar"):
+            yield f"job {job.number} is never due again: {job}"
+
+
 def _is_next(schedules: Schedules, job: JobRow, now_ms: int) -> bool:
     return schedules.calendar(job.schedule or "").next_after(now_ms) == job.next_run_ms
 
@@ -482,4 +489,10 @@ def a_hold_ends_in_time(view: View) -> Iterator[str]:
         yield f"the hold should have ended at {view.hold_ends}"
 
 
-OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls, history_is_kept_short, a_hold_ends_in_time)
+OF_A_TURN: tuple[OfAStep, ...] = (
+    no_place_is_wasted,
+    nothing_stalls,
+    a_recurrent_job_stays_due,
+    history_is_kept_short,
+    a_hold_ends_in_time,
+)

@@ -185,6 +185,8 @@ STEPS: list[tuple[str, View]] = [
     ("a_hold_ends_in_time", view(is_held=True, hold_ends=START_MS)),
     ("nothing_stalls", view(JOB._replace(next_run_ms=START_MS + 2 * HOUR))),
     ("nothing_stalls", view(JOB._replace(kind="in", interval_ms=None), elapsed=HOUR)),
+    ("a_recurrent_job_stays_due", view(JOB._replace(next_run_ms=None))),
+    ("a_recurrent_job_stays_due", view(CALENDAR._replace(next_run_ms=None))),
 ]
 
 
