@@ -136,15 +136,24 @@ def test_a_fifo_in_place_of_a_file_of_the_store_stops_nothing_for_ever(daemon: D
 
 
 def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None:
-    """The jobs in the log are lost; another job could take the id of one of them."""
+    """The jobs in the log are lost; another job could take the id of one of them.
+
+    The client stays connected: the end of a connection is a turn too, and one that writes while the test shortens the log
+    would make it as long as before.
+    """
     daemon.start()
-    daemon.say("sched in 1h run hello")
-    os.truncate(daemon.var / "sched.db-wal", 0)
-    answer = daemon.console("sched in 2h run hello")
-    assert answer.returncode == 1
-    assert answer.stderr.endswith(
-        "sched.db-wal was shortened or overwritten; stop the appliance and restore a backup; nothing was changed\n"
-    )
+    reason = "sched.db-wal was shortened or overwritten; stop the appliance and restore a backup; nothing was changed\n"
+    with daemon.connect() as connection, connection.makefile("rw") as lines:
+
+        def ask(line: str) -> str:
+            print(line, file=lines, flush=True)
+            return lines.readline()
+
+        assert ask("sched in 1h run hello").startswith("example.com-"), daemon.log
+        os.truncate(daemon.var / "sched.db-wal", 0)
+        assert ask("sched in 2h run hello").endswith(reason), daemon.log
+    answer = daemon.console("sched in 3h run hello")
+    assert answer.returncode == 1 and answer.stderr.endswith(reason), (answer, daemon.log)
     assert "Degraded:" in daemon.say("summary")
     assert int(daemon.say("pid"))
     assert "degraded: " in daemon.say("config status")
