@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from schedappliance.cli import tables
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
-from schedappliance.cli.errors import FAILED, OK
+from schedappliance.cli.errors import FAILED, OK, Failure
 from schedappliance.cli.runs import FAILED_STATES, name_of
 from schedappliance.client.console import Session
 from schedappliance.clock import SystemClock, lasted_text
@@ -45,8 +46,17 @@ def facts_of(session: Session, most: int) -> dict[str, Any]:
         "live": data_of(session, f"sched history state started,queued limit {most}")[0],
         "failed": data_of(session, f"sched history since 24h state {FAILED_STATES} limit {most}")[0],
         "next": data_of(session, f"sched list limit {SHOWN}")[0],
+        "incidents": _incidents(session),
         "most": most,
     }
+
+
+def _incidents(session: Session) -> list[dict[str, Any]]:
+    """The first incidents, those of declared jobs first; none for a user who may not list them."""
+    with suppress(Failure):
+        rows: list[dict[str, Any]] = data_of(session, f"sched incidents limit {SHOWN + 1}")[0]["incidents"]
+        return rows
+    return []
 
 
 def lines_of(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
@@ -69,6 +79,9 @@ def head_of(facts: dict[str, Any]) -> Iterator[str]:
         until = f" until {tables.time_text(ends_ms)}" if (ends_ms := hold.get("ends_ms")) is not None else ""
         held = f"held since {tables.time_text(hold['since_ms'])}{until} by {hold['user']}{reason}"
         yield visible(f"{held}; nothing new starts until {'then or ' if until else ''}`sched release`")
+    if names := list(dict.fromkeys(one["subject"] for one in facts["incidents"])):
+        others = " and others" if len(facts["incidents"]) > SHOWN else ""
+        yield visible(f"failed and not recovered: {', '.join(names[:SHOWN])}{others}; see `sched incidents`")
     more = "+" if len(failed) == facts["most"] else ""
     yield (
         f"{summary['jobs']} jobs, {summary['jobs_paused']} paused; {summary['programs_running']} programs run,"

@@ -18,8 +18,19 @@ def test_a_hold_without_a_planned_end_lasts_until_the_release() -> None:
         (HOLD | {"ends_ms": None}, "nothing new starts until `sched release`"),
         (HOLD | {"ends_ms": NOW_MS}, "nothing new starts until then or `sched release`"),
     ):
-        facts = {"health": {"troubles": [], "held": hold}, "summary": counts, "failed": [], "most": 5}
+        facts = {"health": {"troubles": [], "held": hold}, "summary": counts, "failed": [], "incidents": [], "most": 5}
         assert [line for line in head_of(facts) if line.endswith(end)], hold
+
+
+def test_the_first_incidents_are_named() -> None:
+    """So many failures of one user came after the one of a declared job that the newest 1,000 did not have it."""
+    counts = dict.fromkeys(("jobs", "jobs_paused", "programs_running", "runs_queued", "uptime_s"), 0)
+    facts = {"health": {"troubles": [], "held": None}, "summary": counts, "failed": [], "most": 5}
+    one, *many = [{"subject": name} for name in ("vic", *(f"n-{number}" for number in range(10)))]
+    text = "failed and not recovered: vic; see `sched incidents`"
+    assert list(head_of({**facts, "incidents": [one, one]}))[1] == text
+    text = f"failed and not recovered: vic, {', '.join(row['subject'] for row in many[:9])} and others; see `sched incidents`"
+    assert list(head_of({**facts, "incidents": [one, *many]}))[1] == text
 
 
 def run(**values: Any) -> dict[str, Any]:
