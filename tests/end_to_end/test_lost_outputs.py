@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, is_running
 from tests.support.waiting import eventually
 
 STANZAS = """\
@@ -63,15 +63,23 @@ def test_the_next_daemon_takes_the_keeper_over(left: Daemon, harm: Callable[[Pat
     left.assert_healthy()
 
 
-def test_a_keeper_is_known_after_a_move_that_left_a_link(left: Daemon) -> None:
+@pytest.mark.parametrize("has_ends", [True, False])
+@pytest.mark.parametrize("leaves_link", [True, False])
+def test_a_keeper_is_known_after_a_move_of_the_directory_above(left: Daemon, leaves_link: bool, has_ends: bool) -> None:
     """Its arguments have the old path of its directory, and the program ran a second time."""
     (keeper,) = left.keepers()
     moved = left.root / "moved"
     left.var.rename(moved)
-    left.var.symlink_to(moved)
-    (left.outputs / "keeper.sock").unlink()
+    if leaves_link:
+        left.var.symlink_to(moved)
+    else:
+        for file in (left.conf, left.etc / "appliance.yaml"):
+            file.write_text(file.read_text().replace("../var/", "../moved/"))
+        left.var = moved
+    for name in ("keeper.sock", *(() if has_ends else ("keeper.ends",))):
+        (left.outputs / name).unlink()
     left.start()
-    assert left.keepers() == [keeper]
+    assert is_running(keeper)
     (left.root / "fifo").write_text("\n")
     (run,) = left.wait_for_state("failed")
     assert (run["exit_status"], run["attempts"]) == (4, 1)

@@ -137,7 +137,13 @@ class Keeper:
 
     def is_needed(self) -> bool:
         """Whether it has programs, or ends that no other process can know."""
-        return bool(self.programs or self.lingering or self.starters or (self.unwritten and self.await_ms))
+        has_programs = self.programs or self.lingering or self.starters
+        return bool(has_programs or (self.await_ms and (self.unwritten or self.has_lost_ends())))
+
+    def has_lost_ends(self) -> bool:
+        """Whether nobody would find the ends, though the store is still there: their directory cannot be made again yet."""
+        is_lost = self.ends and self.directory and not os.path.lexists(f"{self.directory}/{ENDS}")
+        return bool(is_lost) and self.above == identity_above(self.directory)
 
     def await_daemon(self) -> bool:
         """Waits for another daemon. Returns whether something has come."""
@@ -258,6 +264,7 @@ class Keeper:
         if self.daemon or not self.directory or not self.await_ms:
             return
         try:
+            self.follow_directory()
             is_needed = self.programs or self.lingering or self.ends
             if is_needed and not os.path.lexists(self.directory) and self.above == identity_above(self.directory):
                 os.mkdir(self.directory, 0o700)  # noqa: PTH102
@@ -267,6 +274,15 @@ class Keeper:
                 self.take_ends(open_ends(self.directory))
         except OSError:  # The directory above is gone too, or its disk is full.
             return
+
+    def follow_directory(self) -> None:
+        """Finds the directory again after one above it was renamed: the path of the open file of ends leads to it."""
+        if os.path.lexists(self.directory) or self.above == identity_above(self.directory):
+            return
+        directory = os.path.dirname(os.readlink("/proc/self/fd/1"))  # noqa: PTH115, PTH120
+        is_same_name = os.path.basename(directory) == os.path.basename(self.directory)  # noqa: PTH119
+        if is_same_name and self.above == identity_above(directory):
+            self.directory = directory
 
     def flush(self) -> None:
         """Sends as many lines as the daemon takes. A daemon that reads nothing does not stop the keeper."""

@@ -270,6 +270,12 @@ class Launcher:
         try:
             if self.outputs.make():
                 self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
+            elif self.outputs.was_replaced():
+                self.logger.warning(
+                    "another directory has the name %s now; what programs have written to the last one is lost, unless it is "
+                    "back when they end",
+                    self.outputs.directory,
+                )
         except OSError as error:
             self._note_trouble(self.outputs.why_unwritable(error))
             return

@@ -84,6 +84,7 @@ class Outputs:
     is_temporary: bool = False
     aside: list[tuple[AttemptKey, AttemptKey]] = field(default_factory=list)
     _above: OwnDirectory = field(init=False)
+    _last: OwnDirectory | None = None
 
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
@@ -142,10 +143,17 @@ class Outputs:
         self._above.check()
         try:
             self.directory.mkdir(mode=0o700)
-            return True
         except FileExistsError:
             self._check(self.directory.lstat())
-        return False
+            self._last = self._last or OwnDirectory(self.directory)
+            return False
+        self._last = OwnDirectory(self.directory)
+        return True
+
+    def was_replaced(self) -> bool:
+        """Whether another directory has the name since the last call: the old one was moved, or something is mounted over it."""
+        last, self._last = self._last, OwnDirectory(self.directory)
+        return last is not None and last.is_other()
 
     def problem(self) -> str | None:
         """Why no file can be created, None if one can."""

@@ -85,10 +85,11 @@ def _command_line(pid: int) -> bytes:
 
 
 def keepers_of(directory: Path) -> list[int]:
-    """The keepers of this user whose arguments lead to this directory of outputs, and that make a removed socket again.
+    """The keepers of this user for this directory of outputs: their arguments or their files of ends lead to it.
 
-    A keeper leads a session, and its copies do not. Any user can start a process with such arguments, and one with the rights
-    of this user if a program is set-user-ID. But only this user can open a file of ends, wherever that was moved.
+    They make a removed socket again. A keeper leads a session, and its copies do not. Any user can start a process with such
+    arguments, and one with the rights of this user if a program is set-user-ID. But only this user can open a file of ends,
+    wherever that was moved.
     """
     keepers = []
     for pid in _pids():
@@ -103,9 +104,19 @@ def keepers_of(directory: Path) -> list[int]:
             if not is_own or not _is_file_of_ends(process / "fd" / "1"):
                 continue
             # In a container, the same path may lead to another directory, and a link may make another path lead to this one.
-            if os.path.samestat(Path(f"{process}/root{os.fsdecode(named)}").stat(), directory.stat()):
+            paths = {Path(os.fsdecode(named)), (process / "fd" / "1").readlink().parent}
+            # A directory above was renamed if the file of ends is elsewhere, in a directory of the same name.
+            known = [path for path in paths if path.name == Path(os.fsdecode(named)).name]
+            if any(_is_same_directory(f"{process}/root{path}", directory) for path in known):
                 keepers.append(pid)
     return keepers
+
+
+def _is_same_directory(path: str, directory: Path) -> bool:
+    try:
+        return directory.samefile(path)
+    except OSError:
+        return False
 
 
 def _is_file_of_ends(link: Path) -> bool:

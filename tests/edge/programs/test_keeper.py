@@ -262,6 +262,36 @@ def test_a_keeper_without_daemon_and_files_makes_others(make: Make, tmp_path: Pa
     edge, _ = next_daemon(make, [running])
     gate.write_text("go\n")
     assert edge.heard(ProgramEnded, running).exit == Exit(status=5)
+    # It does not wait for another daemon: a second run of this test at the same path would find it.
+    link = edge.keeper.link
+    assert link is not None
+    edge.loop.unwatch(link.control.fileno())
+    link.leave(PATIENCE_SECONDS)
+    edge.keeper.link = None
+    eventually(lambda: not is_running(pid), "the end of the keeper")
+
+
+# The first attempts to make the directory again fail. The keeper would wait 50 ms for a daemon, and looks each 10 ms.
+NO_INODE_AT_FIRST = """
+keeper.LONGEST_MS, keeper.LOOK_FOR_FILES_MS, mkdir, full = 50, 10, os.mkdir, [28] * 20
+def mkdir_unless_full(path, mode):
+    if full:
+        raise OSError(full.pop(), "no free inode")
+    return mkdir(path, mode)
+os.mkdir = mkdir_unless_full
+"""
+
+
+def test_a_keeper_stays_until_it_can_make_the_directory_of_the_ends_again(make: Make, tmp_path: Path) -> None:
+    edge, gate = make(patched(NO_INODE_AT_FIRST)), tmp_path / "gate"
+    os.mkfifo(gate)
+    key = edge.start(f"read line < {gate}; rm -rf {edge.directory}; exit 4")
+    edge.heard(ProgramStarted, key)
+    pid = edge.process()
+    left(edge)
+    gate.write_text("go\n")
+    eventually(lambda: not is_running(pid), "the end of the keeper")
+    assert {report.id for report in ends(edge)} == {attempt_id(key, 0)}
 
 
 def test_a_keeper_waits_for_the_next_daemon_after_one_was_killed(make: Make) -> None:

@@ -676,6 +676,27 @@ def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
     assert len(os.listdir(f"/proc/{edge.process()}/fd")) <= kept
 
 
+def test_another_directory_of_outputs_is_told_once(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody mounts a file system over it, say. The outputs of running programs are not found then."""
+    audit = edge.launcher._audit_outputs
+    edge.keeper.outputs.make()
+    audit()
+    edge.directory.rename(edge.directory.with_name("moved"))
+    edge.directory.mkdir(mode=0o700)
+    audit()
+    audit()
+    (message,) = caplog.messages
+    assert message == (
+        f"another directory has the name {edge.directory} now; what programs have written to the last one is lost, unless it "
+        "is back when they end"
+    )
+    edge.directory.rename(edge.directory.with_name("moved again"))
+    audit()
+    assert caplog.messages[1:] == [f"the directory {edge.directory} was missing and was made again"]
+    audit()
+    assert len(caplog.messages) == 2
+
+
 def test_trouble_with_the_files_of_the_keeper_is_told_once(
     edge: Edge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
