@@ -151,7 +151,8 @@ class Executable:
 class Needs(NamedTuple):
     """What the programs need that an appliance, or its systemd unit, may not give them.
 
-    `user`: that of the appliance. `rights`: None without a daemon, or if they cannot be read.
+    `user`: that of the appliance. `rights`: None without a daemon, or if they cannot be read. `maps`: without a daemon, the user
+    namespace of this process; None in the first one.
     """
 
     user: Credentials
@@ -160,6 +161,7 @@ class Needs(NamedTuple):
     rights: Rights | None = None
     restrained: tuple[Restrained, ...] = ()
     hidden: tuple[Hidden, ...] = ()
+    maps: IdMaps | None = None
 
 
 @dataclass(frozen=True, slots=True)

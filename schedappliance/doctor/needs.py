@@ -47,7 +47,7 @@ def _foreign_users(needs: Needs) -> Iterator[Diagnostic]:
 
 def _unmapped_users(needs: Needs) -> Iterator[Diagnostic]:
     """Programs whose users and groups the user namespace of the appliance does not have, as in a rootless container."""
-    maps = needs.rights.maps if needs.rights else None
+    maps = needs.rights.maps if needs.rights else needs.maps
     for program in needs.users if maps else ():
         is_own = (program.user.uid, program.user.gid) == (needs.user.uid, needs.user.gid)
         assert maps is not None

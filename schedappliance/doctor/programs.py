@@ -52,6 +52,8 @@ def needs_of(programs: Iterable[Program], user: Credentials, daemon: int | None)
         rights=rights_of(daemon) if daemon else None,
         restrained=tuple(_restrained(programs)),
         hidden=tuple(_hidden(programs, daemon)) if daemon else (),
+        # The container in which the doctor runs is probably that of the appliance. What its service gets is not known yet.
+        maps=None if daemon else id_maps_of(os.getpid()),
     )
 
 

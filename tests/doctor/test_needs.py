@@ -88,6 +88,8 @@ def test_a_user_whom_the_user_namespace_lacks_is_a_finding(maps: IdMaps | None, 
     """Root has all capabilities there, and the findings were silent."""
     needs = Needs(ROOT, users=(ProgramUser("p", named, *PLACE),), rights=Rights(ALL, UNLIMITED, 0, True, maps=maps))
     assert [finding.message for finding in unmet_needs(needs)] == ([LACKS + why] if why else [])
+    without_daemon = Needs(ROOT, users=(ProgramUser("p", named, *PLACE),), maps=maps)
+    assert list(unmet_needs(without_daemon)) == list(unmet_needs(needs))
 
 
 @pytest.mark.parametrize(

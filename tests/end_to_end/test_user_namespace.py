@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.daemon import Daemon, command
+from tests.support.processes import PYTHON
 
 STANZAS = """\
 sched {{ backing_store = "../var/sched.db" }}
@@ -46,3 +47,7 @@ def test_doctor_and_preview_name_the_programs_that_cannot_run(rootless: Daemon) 
     preview = command("preview", "--for", "1m", "--config", config)
     assert all(f"program `{name}` cannot" in preview.stdout + preview.stderr for name in failing), preview
     rootless.assert_healthy()
+    rootless.stop()
+    doctor = [*rootless.wrapper, *PYTHON, "doctor", "--config", config]
+    alone = subprocess.run(doctor, capture_output=True, text=True, check=False).stdout
+    assert [name for name in (*failing, "own") if f"program `{name}` cannot" in alone] == ["user", "group"], alone
