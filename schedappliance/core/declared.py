@@ -15,6 +15,7 @@ from schedappliance.core.runs import call_off, miss_and_advance
 from schedappliance.engine.declared import (
     Boot,
     Change,
+    Overdue,
     Reconciliation,
     due_times_of,
     reconcile,
@@ -74,7 +75,8 @@ def _change(state: State, change: Change, before: Schedules) -> None:
     """Gives a job its new declaration."""
     number, now = change.job.number, state.moment.wall
     new = change.new
-    if new.kind == "at" and _has_run(state, number, new.next_run_ms):
+    is_overdue = change.leaves_overdue(now)
+    if new.kind == "at" and _is_decided(state, number, new.next_run_ms, change.overdue(before) if is_overdue else None):
         new = new._replace(next_run_ms=None)
         change = change._replace(new=new)
     if not new.enabled:
@@ -84,13 +86,18 @@ def _change(state: State, change: Change, before: Schedules) -> None:
     state.handled.add(number)
     if not new.enabled:
         _miss_overdue(state, change.job, before, SWITCHED_OFF, new)
-    elif change.leaves_overdue(now):
+    elif is_overdue:
         state.overdue = (*state.overdue, change.overdue(before))
 
 
-def _has_run(state: State, number: int, due_ms: int | None) -> bool:
-    """Whether the history shows what became of a due time: the files give an earlier value of `at` again."""
-    return due_ms is not None and due_ms <= state.moment.wall and state.store.runs.has_due(number, due_ms)
+def _is_decided(state: State, number: int, due_ms: int | None, overdue: Overdue | None) -> bool:
+    """Whether the history shows what became of a time of `at`, or will do so when `overdue` and the others are claimed."""
+    if due_ms is None or due_ms > state.moment.wall:
+        return False
+    if overdue is not None and overdue.includes(due_ms):
+        return True
+    earlier = any(passed.job.number == number and passed.includes(due_ms) for passed in state.overdue)
+    return earlier or state.store.runs.has_due(number, due_ms)
 
 
 def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:

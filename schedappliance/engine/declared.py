@@ -38,6 +38,9 @@ class Overdue(NamedTuple):
     due_ms: int
     schedule: Schedule
 
+    def includes(self, due_ms: int) -> bool:
+        return due_ms == self.due_ms or (due_ms > self.due_ms and self.schedule.latest(due_ms) == due_ms)
+
 
 class Change(NamedTuple):
     """A stored job whose declaration has changed, and what its row must hold now."""

@@ -89,6 +89,16 @@ def test_an_earlier_time_that_the_files_give_again_does_not_come_again(either: A
     assert [run.due_ms for run in either.history()] == [DUE]
 
 
+def test_a_time_that_comes_as_a_passed_due_time_of_the_old_schedule_does_not_come_again(tmp_path: Path) -> None:
+    files = 'sched { catch_up = all }\njob "pay" { every = 20 command = "pid" }\n'
+    appliance = Appliance(tmp_path / "sched.db", files)
+    appliance.restart(MINUTE, files.replace("every = 20", f"at = {START_MS // 1000 + 40}"))
+    appliance.after(MINUTE)
+    assert [run.due_ms - START_MS for run in appliance.history()] == [20 * SECOND, 40 * SECOND, MINUTE]
+    assert appliance.next_runs() == [(1, None)]
+    appliance.close()
+
+
 def test_a_time_that_an_earlier_version_has_stored_does_not_come_again(tmp_path: Path) -> None:
     """Its row has no local time. The first start adds it."""
     appliance = Appliance(tmp_path / "sched.db", BERLIN)
