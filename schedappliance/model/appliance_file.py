@@ -5,6 +5,7 @@ Rule: a relative path in the file is relative to the directory of the file.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -38,6 +39,8 @@ MAX_SOCKET_NAME = 80
 MAX_NAME = 255
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
 _NO_PART_OF_A_NODE = re.compile(r"[^A-Za-z0-9.-]", re.ASCII)
+# The words of YAML for no value; see https://yaml.org/spec/1.2.2/#10311-null. They would be strange paths and names.
+_NULL = ("", "~", "null", "Null", "NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ def _path(text: str) -> str:
         raise InvalidValue("the path is empty", "give a path")
     if not text.isprintable():
         raise InvalidValue("the path contains an unprintable character", "remove it", "E106")
+    values.without_home(text)
     if (length := max(len(os.fsencode(part)) for part in text.split("/"))) > MAX_NAME:
         raise InvalidValue(f"a name in the path is too long: {length} bytes", f"shorten it to {MAX_NAME} bytes", "E204")
     return text
@@ -347,7 +351,10 @@ def read_appliance_file(
         data = read_file(path)
     except OSError as error:
         message = f"cannot read `{path}`: {error.strerror}"
-        return None, [Diagnostic("E307", message, "name the appliance file with --config", Source(str(path), ""))]
+        remedy = "name the appliance file with --config"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            remedy = "let this user read it and enter its directory"
+        return None, [Diagnostic("E307", message, remedy, Source(str(path), ""))]
     source, mistakes = decode(str(path), data)
     if mistakes:
         return None, mistakes
@@ -366,6 +373,10 @@ def usable_appliance_file(path: Path) -> ApplianceFile:
     if file is None:
         raise Unusable(diagnostics=diagnostics)
     return file
+
+
+def _is_null(node: YamlScalar) -> bool:
+    return node.text in _NULL and not node.quoted
 
 
 @dataclass(slots=True)
@@ -420,14 +431,20 @@ class _Reader:
             self.list(name, span, node)
         elif not isinstance(node, YamlScalar):
             self.report("E203", f"key `{name}` takes one value", "write it as text", node.span)
-        elif not node.text and not node.quoted:
-            self.report("E203", f"missing value for key `{name}`", KEYS[name].help, span)
+        elif _is_null(node):
+            self.missing(name, span)
         else:
             try:
                 value = KEYS[name].read(node.text)
                 self.values[name] = ((value,) if KEYS[name].is_list else value, span)
             except InvalidValue as invalid:
                 self.diagnostics.append(invalid.diagnostic(self.source, node.span))
+
+    def missing(self, name: str, span: Span) -> None:
+        remedy, key = "give a value, or remove the key", KEYS.get(name)
+        if key:
+            remedy = key.help if key.required else f"{remedy}; {key.help}"
+        self.report("E203", f"missing value for key `{name}`", remedy, span)
 
     def list(self, name: str, span: Span, node: YamlList) -> None:
         """A key whose value is a list of texts."""
@@ -437,6 +454,9 @@ class _Reader:
         for item in node.items:
             if not isinstance(item, YamlScalar):
                 self.report("E203", f"`{name}` takes a list of texts", "write each as text", item.span)
+                continue
+            if _is_null(item):
+                self.missing(name, item.span)
                 continue
             try:
                 entries.append(KEYS[name].read(item.text))
@@ -454,6 +474,9 @@ class _Reader:
         for key, (place, value) in node.entries.items():
             if not isinstance(value, YamlScalar):
                 self.report("E203", f"`{key}` takes one value", "write it as text", value.span)
+                continue
+            if _is_null(value):
+                self.missing(f"{name}.{key}", place)
                 continue
             try:
                 entries[KEYS[name].read(key)] = value.text

@@ -75,6 +75,7 @@ def path(value: str) -> str:
 
 def store_path(value: str) -> str:
     """The path of the store. SQLite treats `:memory:` and similar names as databases without a file."""
+    values.without_home(value)
     if value.startswith(":"):
         raise InvalidValue(f"`{shortened(value)}` is not a file", "leave out `backing_store` to keep jobs in memory")
     return path(value)
@@ -331,7 +332,7 @@ PROGRAM: dict[str, OptionSpec] = {
         standard_input, "text that the program reads from its standard input; it may contain `%{option}`"
     ),
     "cwd": OptionSpec(scalar(absolute_path), "working directory", default="/"),
-    "umask": OptionSpec(scalar(values.octal), "file mode creation mask", default="022"),
+    "umask": OptionSpec(scalar(values.umask), "file mode creation mask", default="022"),
     "nice": OptionSpec(or_none(scalar(resources.nice)), "nice value, from -20 to 19; default: that of the appliance"),
     "ionice": OptionSpec(
         or_none(scalar(resources.ionice)),

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
+from schedappliance.kinds import not_a_directory
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import (
     Account,
@@ -251,9 +252,10 @@ def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
             message = f"cannot execute `{shown}` here, the interpreter of `{executable}`"
             yield Diagnostic("W403", message, remedy, *program.executable)
     if program.directory and _lacks_directory(program.cwd):
-        message = f"directory `{shortened(program.cwd)}` does not exist here"
-        remedy = "create it, or correct the path; runs of the program will fail"
-        yield Diagnostic("W407", message, remedy, *program.directory)
+        unusable = not_a_directory(Path(program.cwd))
+        message = unusable.message if unusable else f"directory `{shortened(program.cwd)}` does not exist here"
+        remedy = "correct the path" if unusable else "create it, or correct the path"
+        yield Diagnostic("W407", message, f"{remedy}; runs of the program will fail", *program.directory)
     if program.env_file and program.env_file_place and (reason := _env_file_doubt(program.env_file)):
         remedy = "correct the file or the path; runs of the program will fail"
         yield Diagnostic("W422", reason, remedy, *program.env_file_place)

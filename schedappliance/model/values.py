@@ -137,9 +137,24 @@ def integer(text: str, least: int, most: int) -> int:
 
 def octal(text: str) -> int:
     """File permissions such as `0660`; raises InvalidValue."""
+    return _octal(text, "file mode", "660")
+
+
+def umask(text: str) -> int:
+    """The permissions that new files do not get, such as `022`; raises InvalidValue."""
+    return _octal(text, "umask", "022")
+
+
+def _octal(text: str, what: str, example: str) -> int:
     if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
-        raise InvalidValue(f"invalid file mode `{shortened(text)}`", 'give three octal digits, such as "0660"')
+        raise InvalidValue(f"invalid {what} `{shortened(text)}`", f'give three octal digits, such as "{example}"')
     return int(text, 8)
+
+
+def without_home(path: str) -> None:
+    """Raises InvalidValue for a path in the home directory as only a shell writes it: it would name a directory `~`."""
+    if path.startswith("~/"):
+        raise InvalidValue("only a shell puts the home directory in place of `~`", "write the whole path")
 
 
 def choice(text: str, choices: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,16 @@ def test_every_key_has_help_and_its_place(key: str) -> None:
         (f"config: c\nnode: {'x' * 201}\n", "E208", "x" * 201),
         pytest.param('config: ""\n', "E203", '""'),
         ("config:\n", "E203", "config"),
+        ("config: null\n", "E203", "config"),
+        ("config: c\nconsole: { listen: null }\n", "E203", "listen"),
+        ("config: c\nspool: { path: ~ }\n", "E203", "path"),
+        ("config: c\nspool: { path: ~/spool }\n", "E203", "~/spool"),
+        ("config: c\nconsole: { listen: '~/s.sock' }\n", "E203", "'~/s.sock'"),
+        ("config: c\nweb: { listen: ~/s.sock }\n", "E203", "~/s.sock"),
+        ("config: c\nconsole: { timeout: Null }\n", "E203", "timeout"),
+        ("config: c\nlog: { fields: { env: ~ } }\n", "E203", "env"),
+        ("config: c\nlog: { fields: { env: } }\n", "E203", "env"),
+        ("config: c\nweb: { hosts: [ a, null ] }\n", "E203", "null"),
         ("config: [ c ]\n", "E203", "[ c ]"),
         ("config: c\nconsole: x\n", "E203", "x"),
         ("config: c\nconsole: { listen: { } }\n", "E203", "{ }"),
@@ -288,6 +299,25 @@ def test_every_mistake_is_reported() -> None:
 def test_a_file_that_is_missing_is_a_mistake() -> None:
     file, (mistake,) = read_appliance_file(PATH, held({}))
     assert (file, mistake.code) == (None, "E307")
+
+
+def test_a_key_without_a_value_can_be_removed() -> None:
+    _, (mistake,) = _read("config: c\nspool: { path: ~ }\n")
+    assert mistake.message == "missing value for key `spool.path`"
+    assert mistake.help.startswith("give a value, or remove the key; path of the spool directory")
+
+
+@pytest.mark.parametrize("name", ["'null'", '"~"', "nullable", "~x"])
+def test_a_quoted_null_is_a_name(name: str) -> None:
+    assert _good(f"config: {name}\n").config == FOLDER / name.strip("'\"")
+
+
+def test_a_file_that_may_not_be_read_was_named() -> None:
+    def closed(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    _, (mistake,) = read_appliance_file(PATH, closed)
+    assert (mistake.code, mistake.help) == ("E307", "let this user read it and enter its directory")
 
 
 def test_a_missing_key_is_reported_beside_an_invalid_value() -> None:

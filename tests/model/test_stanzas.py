@@ -214,6 +214,20 @@ def test_a_doubt_about_a_program_is_a_warning(text: str, code: str) -> None:
     assert (codes(loaded.diagnostics), loaded.accepted) == ([code], True)
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/passwd/x"])
+def test_a_file_in_place_of_a_directory_is_named(path: str) -> None:
+    (doubt,) = load(ROOT, held({"sched.conf": PROGRAM % f"cwd = {path}"})).diagnostics
+    assert (doubt.message, doubt.help) == (
+        "/etc/passwd is not a directory",
+        "correct the path; runs of the program will fail",
+    )
+
+
+def test_a_store_in_the_home_directory_is_named_by_its_whole_path() -> None:
+    (mistake,) = load(ROOT, held({"sched.conf": 'sched { backing_store = "~/sched.db" }'})).diagnostics
+    assert (mistake.code, mistake.help) == ("E203", "write the whole path")
+
+
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [

@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "boolean": values.boolean,
     "size": values.size,
     "octal": values.octal,
+    "umask": values.umask,
     "integer": lambda text: values.integer(text, 0, 255),
     "choice": lambda text: values.choice(text, ("none", "any")),
 }
@@ -73,6 +74,7 @@ def test_a_duration_is_seconds_or_units(text: str, milliseconds: int) -> None:
         *(("boolean", text, "E203") for text in ("", "2", "maybe", "truee", "falſe")),
         *(("size", text, "E203") for text in ("", "k", "1t", "-1", "1.5k", "1 k", "9" * 13)),
         *(("octal", text, "E203") for text in ("", "66", "888", "0o660", "06600", "rw-rw----", "１２３")),
+        *(("umask", text, "E203") for text in ("", "0", "22", "0o22", "00022")),
         *(("integer", text, "E203") for text in ("", "-1", "1.0", "x", "9" * 19)),
         *(("integer", text, "E204") for text in ("256", "999")),
         *(("choice", text, "E203") for text in ("", "all", "none ")),
@@ -199,3 +201,10 @@ def test_a_message_shortens_a_long_value(text: str) -> None:
     with pytest.raises(InvalidValue) as raised:
         values.duration(text)
     assert len(raised.value.message) < 100
+
+
+@pytest.mark.parametrize(("reader", "text", "example"), [(values.octal, "66", "660"), (values.umask, "22", "022")])
+def test_the_example_of_a_mode_is_of_its_kind(reader: Callable[[str], Any], text: str, example: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        reader(text)
+    assert raised.value.help == f'give three octal digits, such as "{example}"'
