@@ -101,7 +101,10 @@ def _files(options: argparse.Namespace, linter: Linter) -> list[Path]:
             continue
         path = Path(name)
         check_exists(path)
-        under = linter.files_of(path)
+        try:
+            under = linter.files_of(path)
+        except OSError as error:
+            raise Failure(f"{error.strerror}: {path}", USAGE) from None
         if not under:
             raise Failure("; ".join([f"no *.conf, *.cmd or appliance.yaml in {path}", *linter.notes]), USAGE)
         files += under

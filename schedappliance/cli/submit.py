@@ -141,9 +141,10 @@ def _errors(title: str, data: bytes, check: bool) -> list[Diagnostic]:
     if not check and len(data) <= MAX_BYTES and _has_command(data):
         return []
     from schedappliance.lint.linter import lint_commands
+    from schedappliance.model.command_file import SPLIT_DROP
     from schedappliance.syntax.text import decode
 
-    source, diagnostics = decode(title, data)
+    source, diagnostics = decode(title, data, SPLIT_DROP)
     if source.text or not diagnostics:
         diagnostics += lint_commands(source, None)
     return [diagnostic for diagnostic in diagnostics if diagnostic.is_error]

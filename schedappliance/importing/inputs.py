@@ -18,7 +18,7 @@ from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.refusals import LEFT_BEHIND, refusals, without_end
 from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
-from schedappliance.model.files import ReadFile, ends_with, real_path
+from schedappliance.model.files import DISK, ReadFile, ends_with, real_path
 from schedappliance.syntax.text import decode
 
 # The kinds of input, each with the noun of what is counted.
@@ -42,13 +42,13 @@ class Importer:
 
     def files_of(self, path: Path) -> list[Path]:
         """The files that a path stands for: those that cron, systemd or atd would read in a directory."""
-        if not path.is_dir():
+        if not DISK.is_dir(path):
             return [path]
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
             raise Unusable(f"cannot read {path}: {error.strerror}", "run `import` as root") from None
-        return [path / name for name in names if self._is_of_kind(name) and not (path / name).is_dir()]
+        return [path / name for name in names if self._is_of_kind(name) and not DISK.is_dir(path / name)]
 
     def _is_of_kind(self, name: str) -> bool:
         if self.kind == "timer":
@@ -59,7 +59,7 @@ class Importer:
 
     def path(self, path: Path) -> list[Imported]:
         """The stanzas for each file that a path stands for. Raises Unusable."""
-        is_directory = path.is_dir()
+        is_directory = DISK.is_dir(path)
         return [self.file(file, file.name if is_directory else None) for file in self.files_of(path)]
 
     def file(self, path: Path, owner: str | None = None) -> Imported:

@@ -5,6 +5,7 @@ Rule: the linter reads files with the code of the appliance, and imports no engi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.command_file import (
+    SPLIT_DROP,
     command_lines,
     is_costly,
     read_drop_line,
@@ -26,7 +28,7 @@ from schedappliance.model.command_file import (
 )
 from schedappliance.model.commands import ReadCommand
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.files import ReadFile, read_regular, real_path
+from schedappliance.model.files import DISK, ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.loading import BY_LINTER, Loaded, load
 from schedappliance.model.references import MOST_SUGGESTIONS, command_mistakes
@@ -65,9 +67,9 @@ class Linter:
         They are drops, which the appliance has judged itself, and no part of what people maintain.
         """
         files = files_under(path)
-        if not path.is_dir():
+        if not DISK.is_dir(path):
             return files
-        folders = [folder for folder in path.rglob(SYSTEMD) if folder.is_dir() and _is_ours(folder.parent, path)]
+        folders = [folder for folder in path.rglob(SYSTEMD) if DISK.is_dir(folder) and _is_ours(folder.parent, path)]
         self.notes += [f"{folder}: not checked: its files are for systemd" for folder in sorted(folders)]
         appliances = [file for file in files if file.name == APPLIANCE_FILE]
         spools = self._spools([self.config, _nearest(path / APPLIANCE_FILE), *appliances], real_path(path))
@@ -97,11 +99,11 @@ class Linter:
             return self._appliance_file(path)
         own, notes = self._source_of(path), len(self.notes)
         diagnostics = self._stanza_file(path)
-        if mistake := _of_another_program(path, own, diagnostics):
+        mistake = _of_another_program(path, own, diagnostics)
+        if mistake or not own:
             # It holds no references that could be checked.
             del self.notes[notes:]
-            return [mistake]
-        return diagnostics
+        return [mistake] if mistake else diagnostics
 
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
         own = self._source_of(path)
@@ -138,7 +140,7 @@ class Linter:
             self.unreadable.append(path)
             remedy = "name a file that exists and can be read"
             return [Diagnostic("E307", f"cannot read `{path}`: {error.strerror}", remedy, Source(str(path), ""))]
-        source, diagnostics = decode(str(path), data)
+        source, diagnostics = decode(str(path), data, SPLIT_DROP)
         configuration = self._configuration_for(path)
         if source.text or not diagnostics:
             diagnostics += lint_commands(source, configuration, self.progress)
@@ -166,7 +168,7 @@ class Linter:
         if appliance is None:
             return None
         file, loaded = appliance
-        if any(_same(name, path) for name in loaded.closure.texts):
+        if any(_same(name, path) for name in (loaded.closure.root, *loaded.closure.texts)):
             return loaded
         self._note(path, f"{file.config} does not include it")
         return None
@@ -277,12 +279,13 @@ def lint_line(read: ReadCommand, line: str, configuration: Configuration | None,
 def files_under(path: Path) -> list[Path]:
     """The files that a path stands for: those of a directory are its *.conf, *.cmd and appliance.yaml at any depth.
 
-    Dot files, dot directories and the directories of systemd are left out.
+    Dot files, dot directories and the directories of systemd are left out. Raises OSError for a closed directory.
     """
-    if not path.is_dir():
+    if not DISK.is_dir(path):
         return [path]
+    os.scandir(path).close()
     files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
-    return sorted(p for p in files if _is_ours(p, path) and not p.is_dir())
+    return sorted(p for p in files if _is_ours(p, path) and not DISK.is_dir(p))
 
 
 def _is_ours(path: Path, directory: Path) -> bool:
@@ -303,6 +306,6 @@ def _nearest(path: Path) -> Path | None:
     here = real_path(".")
     for directory in real_path(path).parents:
         candidate = directory / APPLIANCE_FILE
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # noqa: PTH113  # Path.is_file raises PermissionError
             return candidate.relative_to(here) if candidate.is_relative_to(here) else candidate
     return None

@@ -16,6 +16,8 @@ from schedappliance.model.commands import MAX_LINE_BYTES, Command, ReadCommand, 
 from schedappliance.model.listings import is_pattern
 
 MAX_LINES = 20_000
+# The remedy for a file that no setting makes acceptable.
+SPLIT_DROP = "split it; a drop has at most 1,048,576 bytes unless `spool.max_bytes` is set"
 # Each of these takes milliseconds, since its work grows with the number of declared jobs. All lines of a drop are carried
 # out in one turn, during which no job starts.
 MAX_COSTLY = 100

@@ -134,7 +134,15 @@ class Disk:
     def visible_files(self, directory: Path) -> list[str]:
         """The files that an include of a directory reads, in lexical order, without dot files; raises OSError."""
         with os.scandir(directory) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
+            return sorted(e.name for e in entries if not e.name.startswith(".") and not _is_directory(e))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """False for a link that leads to itself or to a closed directory. Reading it tells the reason."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 DISK = Disk()

@@ -22,16 +22,15 @@ _HARMLESS = bytes(byte for byte in range(256) if byte in b"\t\n\v\f\r" or (byte 
 _CURLY_QUOTES = "“”„‟‘’‚‛«»"
 
 
-def decode(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
+def decode(name: str, data: bytes, split: str = "split it") -> tuple[Source, list[Diagnostic]]:
     """The text of a file, and a diagnostic for each character that is not allowed in it.
 
     Such characters are replaced by blanks so that the rest can be checked; a text with a diagnostic must not be loaded.
-    If the file is too large or binary, the text is empty.
+    If the file is too large or binary, the text is empty. `split`: the remedy for a file that is too large.
     """
     if len(data) > MAX_BYTES:
         source = Source(name, "")
-        message, remedy = f"the file has {len(data):,} bytes", f"split it; the limit is {MAX_BYTES:,} bytes"
-        return source, [Diagnostic("E108", message, remedy, source)]
+        return source, [Diagnostic("E108", f"the file has more than {MAX_BYTES:,} bytes", split, source)]
     if b"\0" in data:
         return _binary(name, data)
     if _is_readable(data):

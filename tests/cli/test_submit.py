@@ -19,6 +19,8 @@ from schedappliance.cli import submit
 from schedappliance.cli.errors import Failure, print_error
 from schedappliance.cli.submit import MAX_BYTES
 from schedappliance.diagnostics import Unusable
+from schedappliance.model.appliance_file import KEYS
+from schedappliance.model.command_file import SPLIT_DROP
 from schedappliance.syntax import text
 from tests.client.test_drop import STEPS
 
@@ -94,7 +96,9 @@ def test_a_file_without_a_command_is_rejected_at_once(
 
 def test_an_endless_stream_is_rejected(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(spool, "/dev/zero") == 1
-    assert "error[E108]" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "error[E108]" in err and f"help: {SPLIT_DROP}\n" in err
+    assert f" {KEYS['spool.max_bytes'].default:,} bytes" in SPLIT_DROP
     assert names(spool / "new") == names(spool / "tmp") == []
     assert MAX_BYTES == text.MAX_BYTES
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -357,6 +360,29 @@ def test_a_crontab_is_one_error_without_a_note_on_references(folder: Path, line:
     """Also one whose lines could be options with wrong names."""
     _write(folder, {"mycron": f"{line}\n@daily /bin/true\n"})
     assert _lint("mycron") == (["E118"], [])
+
+
+def test_a_file_that_cannot_be_read_is_one_error_without_a_note(folder: Path) -> None:
+    _appliance(folder, PROGRAM)
+    (folder / "sched.conf").unlink()
+    os.mkfifo(folder / "sched.conf")
+    assert _lint("sched.conf") == (["E307"], [])
+    (folder / "other.conf").symlink_to("other.conf")
+    assert _lint("other.conf") == (["E307"], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_a_closed_directory_is_an_error(folder: Path) -> None:
+    lint = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", sys.executable, "-m", "schedappliance", "lint")
+    _appliance(folder, PROGRAM)
+    (folder / "closed" / "d").mkdir(parents=True)
+    (folder / "link.conf").symlink_to("closed/d")
+    (folder / "closed").chmod(0)
+    done = subprocess.run([*lint, "closed"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: Permission denied: closed\n")
+    done = subprocess.run([*lint, "."], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stderr == "" and "error[E307]: cannot read `link.conf`: Permission denied" in done.stdout
+    (folder / "closed").chmod(0o700)
 
 
 def test_a_note_says_that_a_syntax_error_hides_wrong_references(folder: Path) -> None:

@@ -96,6 +96,13 @@ def test_a_circle_through_a_symbolic_link_ends(tmp_path: Path) -> None:
     assert set(codes(closure.diagnostics)) == {"E306"}
 
 
+def test_a_link_to_itself_in_an_included_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "inc").mkdir()
+    (link := tmp_path / "inc" / "b.conf").symlink_to("b.conf")
+    (mistake,) = _closure(tmp_path, a="include inc").diagnostics
+    assert (mistake.code, mistake.message) == ("E305", f"cannot read `{link}`: Too many levels of symbolic links")
+
+
 def test_a_file_may_be_included_twice_where_there_is_no_circle(tmp_path: Path) -> None:
     closure = _closure(tmp_path, a="s { include b.conf } t { include b.conf }", b="x = 1")
     assert closure.diagnostics == []

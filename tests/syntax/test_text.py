@@ -57,7 +57,8 @@ def test_the_number_of_decoding_diagnostics_is_limited() -> None:
 
 def test_a_file_over_the_size_limit_is_rejected_and_one_at_the_limit_is_accepted() -> None:
     assert decode("x.conf", b"#" * MAX_BYTES)[1] == []
-    assert codes(decode("x.conf", b"#" * (MAX_BYTES + 1))[1]) == ["E108"]
+    (mistake,) = decode("x.conf", b"#" * (MAX_BYTES + 1))[1]
+    assert (mistake.code, mistake.message) == ("E108", "the file has more than 16,777,216 bytes")
 
 
 @pytest.mark.parametrize(
