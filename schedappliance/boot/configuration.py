@@ -13,6 +13,7 @@ from typing import NamedTuple
 from schedappliance.clock import local_text
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
+from schedappliance.kinds import other_kind
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -51,10 +52,21 @@ def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) 
         raise Unusable(diagnostics=loaded.diagnostics)
     named = last_good.store
     path = real_path(named) if named else loaded.configuration.backing_store
-    if path is None or not path.is_file():
-        where = f"{named} does not exist" if named else "the files do not name it"
+    where = "the files do not name it" if path is None else _why_no_file(path, named or path)
+    if where is not None:
         raise Unusable(f"no store to start from: {where}", "give `--last-good=STORE`", loaded.diagnostics)
     return path
+
+
+def _why_no_file(path: Path, name: Path) -> str | None:
+    """Why no file can be read at a path; None if one is there. `name`: the path as it was given."""
+    try:
+        kind = other_kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{name} does not exist"
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return kind and f"{name} is {kind}"
 
 
 def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:

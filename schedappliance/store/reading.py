@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
@@ -44,15 +45,15 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Resul
     Raises Unusable and sqlite3.Error.
     """
     try:
-        is_file, exists = path.is_file(), path.exists()
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        remedy = "start the appliance once, or correct `backing_store`"
+        raise Unusable(f"there is no store at {path}", remedy) from None
     except OSError as error:
-        raise Unusable(
-            f"cannot read the store {path}: {error.strerror}", "correct its path or its permissions"
-        ) from error
-    if exists and not is_file:
+        remedy = "correct its path or its permissions"
+        raise Unusable(f"cannot read the store {path}: {error.strerror}", remedy) from error
+    if not is_file:
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
-    if not exists:
-        raise Unusable(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
         raise Unusable(f"cannot read the store {path}: permission denied", "run this as the appliance's user")
     if unusable := obstacle(path):

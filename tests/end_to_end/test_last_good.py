@@ -98,4 +98,13 @@ def test_a_start_without_a_store_says_what_is_missing(daemon: Daemon, tmp_path: 
     assert not (tmp_path / "absent.db").exists()
     daemon.conf.write_text(STANZAS % daemon.etc + "Broken =\n")
     daemon.options = ["--last-good"]
-    assert "no store to start from" in daemon.serve_rejected()
+    assert f"no store to start from: {daemon.var / 'sched.db'} does not exist" in daemon.serve_rejected()
+
+
+def test_a_start_from_what_is_no_store_says_what_it_is(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.conf.write_text("Broken =\n")
+    daemon.options = [f"--last-good={tmp_path}"]
+    assert f"error: no store to start from: {tmp_path} is a directory; give" in daemon.serve_rejected()
+    (loop := tmp_path / "loop.db").symlink_to(loop)
+    daemon.options = [f"--last-good={loop}"]
+    assert f"{loop} cannot be read: Too many levels of symbolic links" in daemon.serve_rejected()

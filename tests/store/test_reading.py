@@ -178,6 +178,10 @@ def test_a_file_that_is_not_a_store_is_rejected_and_keeps_its_bytes(tmp_path: Pa
         maintenance.check(tmp_path / "text")
     with pytest.raises(Unusable, match="there is no store at"):
         maintenance.check(tmp_path / "nothing")
+    (loop := tmp_path / "loop").symlink_to(loop)
+    with pytest.raises(Unusable, match=r"cannot read the store .*: Too many levels of symbolic links"):
+        maintenance.check(loop)
+    loop.unlink()
     assert file_states(tmp_path) == before
 
 
