@@ -233,11 +233,19 @@ class Stranger:
     output: str
 
 
+class WatchFailure(NamedTuple):
+    """Why a directory of the files, or of the spool, cannot be watched. `number`: of the error."""
+
+    number: int
+    text: str
+    is_spool: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
-    `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made
+    `watch_failure`: of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
     the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
     directory in which the log is made. `blocked`: what is needed and cannot be used, with code, path, message and remedy. `immutable`: what
@@ -255,7 +263,7 @@ class Facts:
     listed: tuple[Way, ...] = ()
     loaded: tuple[Diagnostic, ...] = ()
     programs: int = 0
-    watch_failure: tuple[int, str] | None = None
+    watch_failure: WatchFailure | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[RelativePath, ...] = ()
     store: Way | None = None

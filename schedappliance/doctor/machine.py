@@ -106,13 +106,17 @@ def _moving_paths(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _watching(facts: Facts) -> Iterator[Diagnostic]:
-    if facts.watch_failure is None:
+    failure = facts.watch_failure
+    if failure is None:
         return
-    number, text = facts.watch_failure
-    limit = {errno.EMFILE: "fs.inotify.max_user_instances", errno.ENOSPC: "fs.inotify.max_user_watches"}.get(number)
-    remedy = f"raise `{limit}` with sysctl" if limit else "let the appliance's user read the directories of the files"
-    message = f"cannot watch the files with inotify, so changes are found only by slow polling: {text}"
-    yield path_diagnostic("W605", facts.files[-1].named, message, remedy)
+    of_limits = {errno.EMFILE: "fs.inotify.max_user_instances", errno.ENOSPC: "fs.inotify.max_user_watches"}
+    limit = of_limits.get(failure.number)
+    place, watched, found, read = facts.files[-1].named, "the files", "changes", "the directories of the files"
+    if facts.spool and failure.is_spool:
+        place, watched, found, read = facts.spool.named, "the spool", "drops", "its directories"
+    remedy = f"raise `{limit}` with sysctl" if limit else f"let the appliance's user read {read}"
+    message = f"cannot watch {watched} with inotify, so {found} are found only by slow polling: {failure.text}"
+    yield path_diagnostic("W605", place, message, remedy)
 
 
 def _store(facts: Facts) -> Iterator[Diagnostic]:

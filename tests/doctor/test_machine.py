@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader
+from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader, WatchFailure
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, MIN_FREE_INODES, machine_mistakes
 from schedappliance.model.loading import load
@@ -93,9 +93,16 @@ def test_a_relative_path_behind_a_link_is_a_finding(lines: str, codes: list[str]
     ],
 )
 def test_a_failed_trial_to_watch_names_the_remedy(number: int, remedy: str) -> None:
-    (mistake,) = machine_mistakes(machine(watch_failure=(number, "why")))
+    (mistake,) = machine_mistakes(machine(watch_failure=WatchFailure(number, "why")))
     assert (mistake.code, mistake.help) == ("W605", remedy)
     assert mistake.message.endswith(": why")
+
+
+def test_a_spool_that_cannot_be_watched_is_named() -> None:
+    (mistake,) = machine_mistakes(machine(watch_failure=WatchFailure(errno.EACCES, "why", is_spool=True)))
+    assert (mistake.code, mistake.source.name) == ("W605", str(SPOOL))
+    assert mistake.help == "let the appliance's user read its directories"
+    assert mistake.message == "cannot watch the spool with inotify, so drops are found only by slow polling: why"
 
 
 @pytest.mark.parametrize(

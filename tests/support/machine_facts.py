@@ -28,6 +28,7 @@ from schedappliance.doctor.facts import (
     Rights,
     Step,
     Stranger,
+    WatchFailure,
     Way,
 )
 from schedappliance.doctor.mounts import parse_mounts
@@ -188,7 +189,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     relative = [RelativePath(option, facts.files[1]) for option, path in _found(_PLACE, lines) if path[0] != "/"]
     changes["relative"] = tuple(relative)
     for (failure,) in _found(_WATCH, lines):
-        changes["watch_failure"] = None if failure == "ok" else (errno.EMFILE, failure)
+        changes["watch_failure"] = None if failure == "ok" else WatchFailure(errno.EMFILE, failure)
     for (error,) in _found(_STORE_ERROR, lines):
         changes["store_refusal"] = None if error == "ok" else (error, f"create it: mkdir -p {VAR}")
     for (free,) in _found(_ROOM, lines):

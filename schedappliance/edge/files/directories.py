@@ -147,7 +147,13 @@ class Directories:
 def _inotify() -> BaseObserver:
     from watchdog.observers import Observer
 
+    logging.getLogger("watchdog.observers.inotify").addFilter(_is_news)
     return Observer()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the line of an emitter that is closed before its thread has begun. Nobody can do anything about it."""
+    return "when the thread is inactive" not in record.getMessage()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -12,7 +12,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from watchdog.events import FileSystemEventHandler
 
+from schedappliance.edge.files import directories as watching
 from schedappliance.edge.files.directories import Directories
 
 # The other user may not be able to read the checkout and the packages, so all is imported before.
@@ -81,3 +83,13 @@ def test_a_directory_that_cannot_be_looked_at_is_no_failure() -> None:
         command = [sys.executable, "-c", AS_NOBODY, str(place / "inner" / "etc")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"Permission denied: {place}" in done.stdout
+
+
+def test_an_emitter_that_is_closed_before_it_begins_logs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = watching._inotify()
+    observer.schedule(FileSystemEventHandler(), str(tmp_path))
+    (emitter,) = observer.emitters
+    emitter.queue_events(0)
+    assert caplog.records == []
