@@ -16,7 +16,7 @@ from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
-from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
+from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, YEAR, Kind, kinds_of
 from schedappliance.model.calendars.day_lists import end_of_dates
 from schedappliance.model.calendars.day_sets import Unit
 from schedappliance.model.calendars.days import ALL_MONTHS, MONTHS, WEEKDAYS, weekdays
@@ -237,7 +237,8 @@ def never_due(expression: Expression, span: Span) -> Doubt:
     """E214: an expression has no due time."""
     months = [name for number, name in enumerate(MONTHS, 1) if expression.months >> number & 1]
     if expression.years is not None:
-        return Doubt("E214", f"never due: {expression_words(expression)}", "choose other years or days", span)
+        last = "; the last day is 9999-12-30" if max(expression.years) == YEAR.high else ""
+        return Doubt("E214", f"never due: {expression_words(expression)}", f"choose other years or days{last}", span)
     tried = "month" if len(months) == 12 else " or ".join(months)
     message = f"never due: no {tried} has such a day"
     return Doubt(

@@ -208,6 +208,17 @@ def test_what_is_never_due_names_the_months_that_were_tried(text: str, tried: st
     assert (doubt.code, doubt.message) == ("E214", f"never due: no {tried} has such a day")
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("9999-12-31", "choose other years or days; the last day is 9999-12-30"),
+        ("2026-02-30", "choose other years or days"),
+    ],
+)
+def test_what_is_never_due_in_its_years_names_the_last_day(text: str, remedy: str) -> None:
+    assert never_due(read_calendar(text), Span(0, len(text))).remedy == remedy
+
+
 def test_an_unknown_zone_has_a_suggestion() -> None:
     doubt = unknown_zone(UnknownZone("Europe/Berln", "it is not there"), ZONES, Span(0, 12))
     assert doubt == Doubt("E213", "unknown time zone `Europe/Berln`", "did you mean `Europe/Berlin`?", Span(0, 12))
