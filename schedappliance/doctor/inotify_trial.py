@@ -57,9 +57,9 @@ def _failure_as(user: Credentials, sets: Sequence[set[Path]]) -> WatchFailure | 
             os._exit(status)
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as report:
-        told = report.read()
+        answer = report.read()
     os.waitpid(child, 0)
-    if not told:
+    if not answer:
         return WatchFailure(errno.EPERM, "the trial as the appliance's user failed")
-    failure = json.loads(told)
+    failure = json.loads(answer)
     return WatchFailure(*failure) if failure else None

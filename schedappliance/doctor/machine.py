@@ -111,11 +111,11 @@ def _watching(facts: Facts) -> Iterator[Diagnostic]:
         return
     of_limits = {errno.EMFILE: "fs.inotify.max_user_instances", errno.ENOSPC: "fs.inotify.max_user_watches"}
     limit = of_limits.get(failure.number)
-    place, watched, found, read = facts.files[-1].named, "the files", "changes", "the directories of the files"
+    place, watched, news, read = facts.files[-1].named, "the files", "changes", "the directories of the files"
     if facts.spool and failure.is_spool:
-        place, watched, found, read = facts.spool.named, "the spool", "drops", "its directories"
+        place, watched, news, read = facts.spool.named, "the spool", "drops", "its directories"
     remedy = f"raise `{limit}` with sysctl" if limit else f"let the appliance's user read {read}"
-    message = f"cannot watch {watched} with inotify, so {found} are found only by slow polling: {failure.text}"
+    message = f"cannot watch {watched} with inotify, so {news} are found only by slow polling: {failure.text}"
     yield path_diagnostic("W605", place, message, remedy)
 
 
