@@ -86,6 +86,21 @@ def test_a_keeper_is_known_after_a_move_of_the_directory_above(left: Daemon, lea
     assert left.lines("began") == ["1"]
 
 
+def test_a_keeper_that_has_followed_its_directory_is_known_to_a_restored_copy(left: Daemon) -> None:
+    (keeper,) = left.keepers()
+    moved = left.root / "moved"
+    left.var.rename(moved)
+    (moved / "sched.db.output" / "keeper.sock").unlink()
+    eventually((moved / "sched.db.output" / "keeper.sock").exists, "the socket in the renamed directory")
+    shutil.copytree(moved, left.var, ignore=shutil.ignore_patterns("*.sock", "sched.db.output"))
+    left.start()
+    assert left.keepers() == [keeper]
+    (left.root / "fifo").write_text("\n")
+    (run,) = left.wait_for_state("failed")
+    assert (run["exit_status"], run["attempts"]) == (4, 1)
+    assert left.lines("began") == ["1"]
+
+
 def test_the_next_daemon_takes_the_keeper_of_a_directory_over_that_was_unmounted(daemon: Daemon) -> None:
     daemon.outputs.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", str(daemon.outputs)]

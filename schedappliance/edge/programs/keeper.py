@@ -276,7 +276,12 @@ class Keeper:
             return
 
     def follow_directory(self) -> None:
-        """Finds the directory again after one above it was renamed: the path of the open file of ends leads to it."""
+        """Finds the directory again after one above it was renamed: the path of the open file of ends leads to it.
+
+        If a directory has the first name again, that one counts: the old one was moved back, or a copy was restored.
+        """
+        if os.path.lexists(sys.argv[-1]):
+            self.directory = sys.argv[-1]
         if os.path.lexists(self.directory) or self.above == identity_above(self.directory):
             return
         directory = os.path.dirname(os.readlink("/proc/self/fd/1"))  # noqa: PTH115, PTH120
