@@ -144,7 +144,9 @@ class Zones:
         try:
             if any(_content(path) != content for path, content in self._contents.items()):
                 return True
-            local = None if LOCAL in self.lost_zones else self._zones.get(LOCAL)
+            # The environment stays as it is.
+            is_fixed = self._machine.tz is not None or LOCAL in self.lost_zones
+            local = None if is_fixed else self._zones.get(LOCAL)
             return (local is not None and _local_name(self._machine) != local.name) or self._can_read_again()
         except OSError:
             return False
@@ -187,6 +189,9 @@ class Zones:
             try:
                 return self.get(name)
             except UnknownZone as error:
+                if self._machine.tz is not None and (content := _content_of_rule(name)):
+                    with suppress(UnknownZone):
+                        return self._zone(LOCAL, None, _Data(None, content))
                 place = "this machine is in" if self._machine.tz is None else "TZ is"
                 raise UnknownZone(LOCAL, f"{place} `{name}`: {error.reason}") from error
         path = self._machine.localtime
@@ -297,6 +302,19 @@ def _block_size(counts: Sequence[int], width: int) -> int:
     """Bytes of a data block whose instants have a width of 4 or 8 bytes."""
     utc, standard, leaps, instants, kinds, letters = counts
     return instants * (width + 1) + kinds * 6 + letters + leaps * (width + 4) + standard + utc
+
+
+# What TZ may be in place of a name, such as `<+05>-5` or `CET-1CEST,M3.5.0,M10.5.0/3`; see tzset(3). `ZoneInfo` checks the rest.
+_ABBREVIATED = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
+_RULE = re.compile(rf"{_ABBREVIATED}[+-]?\d[\d:]*(?:{_ABBREVIATED}[\d:+-]*,[\dJM.,/:+-]+)?", re.ASCII)
+
+
+def _content_of_rule(rule: str) -> bytes | None:
+    """The bytes of a zone without a listed change that follows a rule of TZ from the beginning; None for any other text."""
+    if not _RULE.fullmatch(rule):
+        return None
+    block = struct.pack(">4sc15x6l", _MAGIC, b"2", 0, 0, 0, 0, 1, 4) + struct.pack(">lBB4s", 0, 0, 0, b"UTC")
+    return block + block + f"\n{rule}\n".encode()
 
 
 def _content(path: Path) -> bytes | None:

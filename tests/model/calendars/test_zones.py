@@ -172,9 +172,41 @@ def test_local_by_the_environment(machine: Machine, tz: str, name: str) -> None:
     assert Zones(replace(machine, tz=tz)).local.name == name
 
 
-def test_local_by_a_rule_in_the_environment(machine: Machine) -> None:
-    with pytest.raises(UnknownZone, match="`local`: TZ is `CET-1CEST"):
-        _ = Zones(replace(machine, tz="CET-1CEST,M3.5.0,M10.5.0/3")).local
+@pytest.mark.parametrize(
+    ("tz", "january", "july"),
+    [
+        ("MSK-3", 3 * 3600, 3 * 3600),
+        (":MSK-3", 3 * 3600, 3 * 3600),
+        ("<+0545>-5:45", 20_700, 20_700),
+        ("UTC+2", -7200, -7200),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", 3600, 7200),
+        ("<-03>3<-02>2,M3.5.0/-2,M10.5.0/-1", -10_800, -7200),
+    ],
+)
+def test_local_by_a_rule_in_the_environment(machine: Machine, tz: str, january: int, july: int) -> None:
+    zones = Zones(replace(machine, tz=tz))
+    local = zones.local
+    assert (local.name, local.offset_at(JANUARY), local.offset_at(JULY)) == (None, january, july)
+    assert zones.to_show(None) is local and not zones.changed()
+    assert zones.damaged == []
+
+
+def test_a_rule_in_the_environment_changes_at_the_same_instants_as_the_place() -> None:
+    rule, berlin = Zones(Machine(tz="CET-1CEST,M3.5.0,M10.5.0/3")).local, Zones(this_machine()).get("Europe/Berlin")
+    instant = 1_735_689_600
+    for _ in range(30):
+        of_rule, of_place = rule.piece_at(instant), berlin.piece_at(instant)
+        assert (of_rule.offset, of_rule.before, of_rule.after) == (of_place.offset, of_place.before, of_place.after)
+        assert of_rule.end == of_place.end
+        instant = of_rule.end
+
+
+@pytest.mark.parametrize(
+    "tz", ["MSK", "A-3", "AAA25", "EST5EDT4", "CET-1CEST,", "CET-1CEST,M13.5.0,M10.5.0", "MSK-3\n", "MSK-3 x", "Ä-3"]
+)
+def test_what_is_neither_a_name_nor_a_rule_is_no_zone(machine: Machine, tz: str) -> None:
+    with pytest.raises(UnknownZone, match="`local`: TZ is `"):
+        _ = Zones(replace(machine, tz=tz)).local
 
 
 def test_local_by_a_file_that_tz_names(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
