@@ -36,6 +36,9 @@ Value = TypeVar("Value")
 # The most runs that a text names.
 MOST_NAMED = 3
 
+# Why stanza files that were read have no effect yet.
+FILES_UNSTORED = "the stanza files were read; they become active when the store can be written"
+
 # Message and remedy after the last number that SQLite gives.
 NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty store")
 
@@ -70,9 +73,9 @@ class Status:
     WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool
     cannot be used, None if it can. `zones`: which time zones cannot be read any more, None if all can. `log`: why nobody
     finds the lines of the log in its file, None if they are there. `unstored`: the drops that were read and wait for the
-    store. `warnings`: about the changes of the active generation. `unseen`: the runs whose programs cannot be seen.
-    `hold`: the hold that lasts, None if the appliance is not held. `last_hold`: also one that is over. `trusted`: the uids
-    of root and of the user of the appliance.
+    store. `has_unstored_files`: whether stanza files that were read wait for it. `warnings`: about the changes of the active
+    generation. `unseen`: the runs whose programs cannot be seen. `hold`: the hold that lasts, None if the appliance is not
+    held. `last_hold`: also one that is over. `trusted`: the uids of root and of the user of the appliance.
     """
 
     pid: int
@@ -90,6 +93,7 @@ class Status:
     log: str | None = None
     zones: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
+    has_unstored_files: bool = False
     warnings: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     last_hold: Hold | None = None
@@ -119,6 +123,11 @@ class Status:
     def troubles(self) -> str | None:
         """Why the appliance is degraded; None if it is not."""
         return "; ".join(self.trouble_list) or None
+
+    @property
+    def files_wait(self) -> str | None:
+        """Why the present stanza files are not active yet, and were not rejected either; None if nothing waits."""
+        return "; ".join(filter(None, [FILES_UNSTORED if self.has_unstored_files else None, self.waits])) or None
 
     @property
     def is_ready(self) -> bool:

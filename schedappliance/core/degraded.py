@@ -8,7 +8,8 @@ of commands that write nothing, and the answers to clients whose wait is over. A
 #
 # What can go wrong, and what then happens. `passing` means that the same write may succeed later. Then the events wait
 # in `backlog`, and are tried each second. Lines do not wait: one that only reads is answered, and any other is tried
-# alone, and rejected if that fails. A request to stop does not wait either.
+# alone, and rejected if that fails. A request to stop does not wait either, nor does what devices have seen (`UNSTORED`). Files
+# with mistakes are told at once (`tell_unstored`).
 #
 #   the disk is full (the failure is `passing` and `full`)
 #       The events are tried one by one, small ones first (`by_room`), since there may be room for some of them.
@@ -35,23 +36,30 @@ from schedappliance.core.audit import may_write_rows, rejection_line
 from schedappliance.core.authorization import rejection_of_stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import answer_parked, line_typed
-from schedappliance.core.reload import reload_failed
+from schedappliance.core.reload import reload_failed, tell_unstored
 from schedappliance.core.running import Unrecorded
 from schedappliance.core.stopping import finish_stopping, send_signals, stop
 from schedappliance.core.waits import end_waits
 from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
 from schedappliance.engine.events import (
+    AuditDue,
     DropClaimed,
     Event,
     FilesRead,
     LineTyped,
+    NobodyWatches,
+    OutputEmptied,
+    OutputFlooded,
     OutputRead,
+    OutputUnreadable,
     PreviewMade,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
+    SpoolSeen,
     Started,
     StopRequested,
+    WatchChanged,
 )
 from schedappliance.engine.intake import MOST_NAMED, WaitingDrop
 from schedappliance.model.commands import is_json, read_command
@@ -62,6 +70,8 @@ if TYPE_CHECKING:
     from schedappliance.engine.records import RunKey
 
 RETRY_MS = 1000
+# Events that change only memory. They never wait for the store.
+UNSTORED = (AuditDue, NobodyWatches, WatchChanged, SpoolSeen, OutputEmptied, OutputFlooded, OutputUnreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ class Degraded:
         self.retry_at = None
         self.is_disk_full = False
         if self._state.status.degraded:
-            self._state.status = replace(self._state.status, degraded=None, unstored=())
+            self._state.status = replace(self._state.status, degraded=None, unstored=(), has_unstored_files=False)
             self._logged.clear()
             return [*effects, LogMessage("info", "the store can be written again")]
         return effects
@@ -195,15 +205,18 @@ class Degraded:
         """Keeps the events that need a write, and shows and logs why they wait."""
         self.is_disk_full = failure.full
         self.retry_soon()
-        self.backlog = [
-            event for event in events if not isinstance(event, LineTyped | OutputRead | PreviewMade | StopRequested)
-        ]
+        self.backlog = without_earlier_files(
+            tell_unstored(self._state, event) if isinstance(event, FilesRead) else event
+            for event in events
+            if not isinstance(event, (*UNSTORED, LineTyped, OutputRead, PreviewMade, StopRequested))
+        )
         why = f"the store cannot be written: {failure}"
         drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
         unstored = tuple(
             WaitingDrop(drop.name, "waits until the store can be written", drop.arrived_ms) for drop in drops
         )
-        self._state.status = replace(self._state.status, degraded=why, unstored=unstored)
+        has_files = any(isinstance(event, FilesRead) and not event.is_told for event in self.backlog)
+        self._state.status = replace(self._state.status, degraded=why, unstored=unstored, has_unstored_files=has_files)
         if why in self._logged:
             return []
         self._logged.add(why)
@@ -219,7 +232,14 @@ class Degraded:
             case PreviewMade():
                 # This answer needs no row.
                 return self._read(partial(answer_parked, self._state, event))
-        return []
+        return self._note(event) if isinstance(event, UNSTORED) else []
+
+    def _note(self, event: Event) -> list[Effect]:
+        """Notes what a device has seen. What it needs of the store, the next audit does."""
+        try:
+            return self._read(partial(self._turns.take_step, event, 0, frozenset()))
+        except StoreFailed:
+            return []
 
     def _continue_without_rows(self, stops: list[StopRequested]) -> None:
         """Sends signals, ends waits and stops the appliance, although the store cannot record it."""
@@ -310,6 +330,22 @@ def _what(state: State, event: Event) -> str:
         case FilesRead():
             return "the configuration"
     return "an event"
+
+
+def without_earlier_files(events: Iterable[Event]) -> list[Event]:
+    """The events without files that later ones replace, so that a long wait keeps two readings at most.
+
+    Files that can be accepted replace all before them, and rejected ones those that were rejected.
+    """
+    latest: list[Event] = []
+    has_later = has_good = False
+    for event in reversed(list(events)):
+        if isinstance(event, FilesRead) and event.reply_to is None:
+            if has_good or (has_later and event.is_told):
+                continue
+            has_later, has_good = True, not event.is_told
+        latest.append(event)
+    return latest[::-1]
 
 
 def _ended_runs(events: Iterable[Event]) -> set[RunKey]:

@@ -72,37 +72,59 @@ def files_read(state: State, event: FilesRead) -> None:
     Files with the digest of the last attempt are ignored, unless a user asked for a reload.
     """
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
-    if parked is None and event.digest == state.attempted_digest:
+    if parked is None and event.digest == state.attempted_digest and not event.is_told:
         return
     effects_before = len(state.effects)
-    diagnostics = list(event.diagnostics)
-    if event.configuration is not None:
-        diagnostics += _needs_restart(state.configuration, event.configuration)
+    diagnostics = _judged(state, event)
     is_accepted = event.configuration is not None and not has_errors(diagnostics)
     if is_accepted:
         assert event.configuration is not None
         accepted = _accept(state, event, event.configuration, parked.options if parked else None)
         answer = _acceptance(parked is not None and parked.order.as_json, accepted)
     else:
-        _log_rejection(state, diagnostics)
+        if not event.is_told:
+            _log_rejection(state, diagnostics)
         answer = _rejection(diagnostics)
     state.attempted_digest = event.digest
     first_error = next((diagnostic.brief() for diagnostic in diagnostics if diagnostic.is_error), "it has errors")
     reload_ended(state, None if is_accepted else first_error)
-    _show_outcome(state, event, diagnostics, "accepted" if is_accepted else "rejected")
+    outcome = "accepted" if is_accepted else "rejected"
+    state.count("reloads_total", outcome)
+    _show_outcome(state, event, diagnostics, outcome)
     if parked is not None:
         _reply(state, parked.order, answer)
         if parked.order.command is RELOAD:
             _log_once(state.effects, effects_before)
 
 
+def tell_unstored(state: State, event: FilesRead) -> FilesRead:
+    """Says at once that files are rejected, although the store cannot be written. Returns the event for the next try.
+
+    Files that can be accepted wait for the store, which keeps their generation.
+    """
+    is_known = event.reply_to is None and event.digest == state.attempted_digest
+    diagnostics = [] if event.is_told or is_known else _judged(state, event)
+    if not has_errors(diagnostics):
+        return event
+    _log_rejection(state, diagnostics)
+    _show_outcome(state, event, diagnostics, "rejected")
+    state.attempted_digest = event.digest
+    return replace(event, is_told=True)
+
+
+def _judged(state: State, event: FilesRead) -> list[Diagnostic]:
+    """What is wrong with files that were read, or doubtful."""
+    if event.configuration is None:
+        return list(event.diagnostics)
+    return [*event.diagnostics, *_needs_restart(state.configuration, event.configuration)]
+
+
 def _show_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic], outcome: str) -> None:
-    """Shows the outcome of a reload in status, metrics and news. It writes no row."""
-    state.count("reloads_total", outcome)
+    """Shows the outcome of a reload in status and news. It writes no row."""
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     result = ReloadResult(state.moment.wall, outcome, brief, tuple(with_lines(diagnostics)))
     state.status = replace(state.status, last_reload=result)
-    if state.is_watched:
+    if state.is_watched and not event.is_told:
         # With 5,000 mistakes, this takes 10 ms.
         state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=as_data(diagnostics))
 
@@ -121,6 +143,7 @@ def reload_failed(state: State, event: FilesRead, why: str) -> None:
     remedy = "nothing was changed; `schedappliance store check` checks the store"
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
+    state.count("reloads_total", "rejected")
     _show_outcome(state, event, [diagnostic], "rejected")
     if parked is not None:
         _reply(state, parked.order, _rejection([diagnostic]))

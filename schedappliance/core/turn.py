@@ -44,7 +44,7 @@ from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
 from schedappliance.core.authorization import defer_job_for_users
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
-from schedappliance.core.degraded import Degraded, DueWork, Step, by_room
+from schedappliance.core.degraded import UNSTORED, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
@@ -265,7 +265,7 @@ class Core:
 
         Only a turn changes what is due, so the result of `wake` after the last turn still holds.
         """
-        if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
+        if self._degraded.backlog or self._wake is None or not all(isinstance(event, UNSTORED) for event in events):
             return True
         state = self.state
         has_new_troubles = bool(state.configuration.notify) and state.troubles_in_incidents != state.status.troubles
@@ -525,9 +525,6 @@ def _audit_due(state: State, event: AuditDue) -> None:
 
 # The events whose order a user can see.
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
-
-# Events that change only memory.
-_UNSTORED = (AuditDue, NobodyWatches, WatchChanged, SpoolSeen, OutputEmptied, OutputFlooded, OutputUnreadable)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     Started: recover,

@@ -21,6 +21,8 @@ from schedappliance.store.opening import MIN_SQLITE
 
 # Space for SQLite's log at its usual size (4 MiB), the outputs of running programs, and some growth.
 MIN_FREE_BYTES = 64 * 1024 * 1024
+# With less, the store may not even take a shorter `history`: the rows that it removes need space in SQLite's log first.
+FULL_BYTES = 1024 * 1024
 # Each running program needs one for its output, and each drop one for its result.
 MIN_FREE_INODES = 1000
 # Symbolic links in these directories belong to the layout of the system and do not change.
@@ -147,8 +149,9 @@ def _room(facts: Facts) -> Iterator[Diagnostic]:
     then = "on a full disk no command is accepted and no program starts"
     if facts.free_bytes is not None and facts.free_bytes < MIN_FREE_BYTES:
         free, wanted = facts.free_bytes // 1024**2, MIN_FREE_BYTES // 1024**2
-        message, remedy = f"{free} MiB left", f"free at least {wanted} MiB, or shorten `history`"
-        yield path_diagnostic("W611", facts.store.named, f"the disk of the store has {message}; {then}", remedy)
+        message = f"the disk of the store has {free} MiB left; {then}"
+        remedy = f"free at least {wanted} MiB{', or shorten `history`' if facts.free_bytes >= FULL_BYTES else ''}"
+        yield path_diagnostic("W611", facts.store.named, message, remedy)
     if facts.free_inodes is not None and facts.free_inodes < MIN_FREE_INODES:
         left = counted(facts.free_inodes, "inode")
         message = f"the disk of the store has {left} left, whatever space is free; {then}"

@@ -257,7 +257,8 @@ class ProgramOutput:
 class FilesRead:
     """The stanza files were read and checked. `configuration`: None if they have errors. `reply_to`: the order that waits.
 
-    `typed`: a user typed `config reload`, so overrides are dropped. `prepared`: what a worker has computed for them.
+    `typed`: a user typed `config reload`, so overrides are dropped. `prepared`: what a worker has computed for them. `is_told`:
+    they are rejected, which the log and the status say already, although the store could not be written.
     """
 
     reply_to: int | None
@@ -267,6 +268,7 @@ class FilesRead:
     diagnostics: tuple[Diagnostic, ...]
     texts: tuple[tuple[str, str], ...]
     prepared: Prepared | None = field(default=None, repr=False)
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

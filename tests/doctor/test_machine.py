@@ -10,7 +10,7 @@ import pytest
 
 from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader, WatchFailure
 from schedappliance.doctor.findings import checked, findings
-from schedappliance.doctor.machine import MIN_FREE_BYTES, MIN_FREE_INODES, machine_mistakes
+from schedappliance.doctor.machine import FULL_BYTES, MIN_FREE_BYTES, MIN_FREE_INODES, machine_mistakes
 from schedappliance.model.loading import load
 from schedappliance.store.files import LOG_LIMIT_BYTES
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, machine
@@ -125,6 +125,13 @@ def test_few_free_inodes_are_a_finding_that_names_them() -> None:
 def test_little_free_space_is_a_finding(free: int, little: bool) -> None:
     assert [code for code, _ in codes_and_paths("", free_bytes=free)] == (["W611"] if little else [])
     assert codes_and_paths("", free_bytes=free, store=None) == []
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (FULL_BYTES - 1, True), (FULL_BYTES, False)])
+def test_a_full_disk_is_not_told_to_shorten_the_history(free: int, is_full: bool) -> None:
+    """The store could not take that change."""
+    (finding,) = machine_mistakes(machine(free_bytes=free))
+    assert finding.help == f"free at least 64 MiB{'' if is_full else ', or shorten `history`'}"
 
 
 def test_a_console_without_its_group_or_on_a_file_is_a_finding() -> None:

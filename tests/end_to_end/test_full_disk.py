@@ -186,6 +186,26 @@ def test_it_starts_on_a_full_disk_and_recovers_when_there_is_room(daemon: Daemon
     assert daemon.store("check").returncode == 0
 
 
+def test_edits_are_judged_although_it_started_on_a_full_disk(daemon: Daemon, disk: Path) -> None:
+    daemon.start()
+    daemon.kill()
+    ballast = fill(disk)
+    daemon.start()
+    assert daemon.data("summary")["degraded"]
+    good = daemon.conf.read_text() + "Colour = red\n"
+    daemon.conf.write_text(good + "x { }\n")
+    eventually(lambda: daemon.data("config status")["last_attempt"]["outcome"] == "rejected", "the rejection")
+    daemon.wait_for_log("E201 unknown stanza `x`")
+    assert daemon.data("config status")["watch"] == "events"
+    daemon.conf.write_text(good)
+    eventually(lambda: "when the store can be written" in daemon.say("config status"), "the good edit")
+    ballast.unlink()
+    eventually(lambda: daemon.say("config get colour") == "Colour = red\n", "its effect")
+    assert daemon.data("config status")["waits"] is None
+    assert daemon.log.count("E201 unknown stanza `x`") == 1
+    daemon.assert_healthy()
+
+
 def take_inodes(disk: Path) -> Path:
     """Takes all inodes that are left."""
     ballast = disk / "ballast"
