@@ -146,7 +146,7 @@ CODES: dict[str, str] = {
     "W627": "an executable gains no privileges",
     "E628": "the appliance does not see a path of a program",
     "E629": "the spool cannot be used",
-    "E630": "the page cannot start, or has no tokens",
+    "E630": "the page cannot start, cannot be reached, or has no tokens",
 }
 
 

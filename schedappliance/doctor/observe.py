@@ -335,6 +335,13 @@ class _Observer:
             yield "E630", self.file.path, f"no user `{user}` of `web.proxies`", remedy
         if isinstance(web.listen, Path) and (step := step_at(web.listen)) and not stat.S_ISSOCK(step.mode):
             yield "E630", web.listen, "the path of the page is not a socket", "move it away, or change `web.listen`"
+        if (
+            isinstance(web.listen, Path)
+            and _is_missing(web.listen)
+            and (pid := lock_holder(Path(f"{web.listen}.lock")))
+        ):
+            remedy = "it makes the socket again within ten seconds; if it does not, restart it"
+            yield "E630", web.listen, f"the running page (pid {pid}) has lost its socket", remedy
         with suppress(OSError):
             if kind := other_kind(web.tokens.stat().st_mode):
                 yield "E630", web.tokens, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"

@@ -22,6 +22,7 @@ import pytest
 from schedappliance.cli.main import main
 from schedappliance.client.places import VARIABLE
 from schedappliance.doctor import running
+from schedappliance.edge.console.listener import ListeningSocket
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, command
 from tests.support.waiting import eventually
 
@@ -724,6 +725,20 @@ def test_a_removed_socket_and_output_directory_are_found(
         with socket.socket(socket.AF_UNIX) as other:
             bind_console(daemon, other)
         assert doctor() == (1, ["E616 var/console.sock", "E616 var/sched.db.output"])
+
+
+def test_a_running_page_without_its_socket_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    """The page makes it again, unless something keeps it from that."""
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(f"{file.read_text()}\nweb: {{ listen: ../var/web.sock }}\n")
+    page = ListeningSocket(daemon.var / "web.sock", 0o600, None, False, "web.listen")
+    assert doctor() == (0, [])
+    page.path.unlink()
+    assert doctor() == (1, ["E630 var/web.sock"])
+    page.socket.close()
+    assert page.mend() == f"the page's socket {page.path} was removed or replaced; it was created again"
+    assert doctor() == (0, [])
+    page.close()
 
 
 @as_root

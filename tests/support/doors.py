@@ -20,7 +20,7 @@ from schedappliance.web.access import guard
 from schedappliance.web.access.guard import Guard
 from schedappliance.web.access.refusal import html_refusal
 from schedappliance.web.rendering.templates import environment
-from schedappliance.web.server import connections
+from schedappliance.web.server import connections, listening
 from schedappliance.web.server.serving import open_doors, serve
 from schedappliance.web.settings import web_settings
 from tests.support.processes import copy_of
@@ -116,7 +116,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 def page(folder: Path, web: str, pass_on: socket.socket | None = None, **deadlines: float) -> Iterator[Page]:
     """A page with this section `web`. `pass_on`: a socket that it gets as systemd passes sockets on.
 
-    `deadlines`: constants of `connections.py` and `guard.py`, shortened.
+    `deadlines`: constants of `connections.py`, `guard.py` and `listening.py`, shortened.
     """
     file = folder / "appliance.yaml"
     file.write_text(f"config: sched.conf\nweb: {{ {web} }}\n")
@@ -138,8 +138,10 @@ def _serve(file: Path, deadlines: dict[str, float], is_passed: bool) -> int:
         os.dup2(0, 3)
         os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     for name, seconds in deadlines.items():
-        setattr(connections if hasattr(connections, name) else guard, name, seconds)
+        (module,) = [module for module in (connections, guard, listening) if hasattr(module, name)]
+        setattr(module, name, seconds)
     settings = web_settings(usable_appliance_file(file))
-    with open_doors(settings, lambda line: print(line, flush=True)) as doors:
-        serve(Guard(application, doors, html_refusal(environment())), doors)
+    announce = partial(print, flush=True)
+    with open_doors(settings, announce) as doors:
+        serve(Guard(application, doors, html_refusal(environment())), doors.listening, announce)
     return 0

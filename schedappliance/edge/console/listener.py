@@ -33,6 +33,9 @@ ACCEPTED_AT_ONCE = 64
 REST_MS = 1000
 
 
+CONSOLE = "console.listen"
+
+
 class NoRoom(Unusable):
     """The disk has no space, or no inode, for a socket."""
 
@@ -54,10 +57,11 @@ class ListeningSocket:
         mode: int,
         group: int | None,
         makes_directory: bool = True,
-        key: str = "console.listen",
+        key: str = CONSOLE,
         waits: bool = False,
     ) -> None:
         self.path, self._key = path, key
+        self._name = "the console's socket" if key == CONSOLE else "the page's socket"
         self._above = None if makes_directory else OwnDirectory(path.parent)
         self._mode, self._group = mode, group
         self._lock = _lock_socket(path, key)
@@ -82,11 +86,22 @@ class ListeningSocket:
     def lost(self) -> str | None:
         """Why the socket, or its lock file, is not in its place: it was removed, for example. None if both are."""
         if not self.is_listening:
-            return f"the console's socket {self.path} could not be created"
+            return f"{self._name} {self.path} could not be created"
         if _identity(self.path) != self._file:
-            return f"the console's socket {unseen(self.path) or f'{self.path} was removed or replaced'}"
+            return f"{self._name} {unseen(self.path) or f'{self.path} was removed or replaced'}"
         lock_path = Path(f"{self.path}.lock")
         return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path} was removed or replaced"
+
+    def mend(self) -> str:
+        """Creates what somebody removed again. Returns what was found and done; empty if all is in its place."""
+        lost = self.lost()
+        if lost is None:
+            return ""
+        try:
+            self.renew()
+        except Unusable as unusable:
+            return f"{lost}, and cannot be created again: {unusable}"
+        return f"{lost}; it was created again"
 
     def renew(self) -> None:
         """Creates the socket file, and the lock file, again if somebody removed them. Raises Unusable.
@@ -145,25 +160,17 @@ class Acceptor:
 
     def audit(self) -> None:
         """Creates the socket and its lock file again if somebody removed them."""
-        lost = self._listener.lost()
-        if lost is None:
-            self._trouble = ""
-            return
-        # The clients that connected before the removal wait in the old socket.
-        if self._listener.is_listening:
-            self._accept()
         old = self._listener.socket
-        try:
-            self._listener.renew()
-        except Unusable as unusable:
-            trouble = f"{lost}, and cannot be created again: {unusable}"
-        else:
-            trouble = f"{lost}; it was created again"
-            if self._listener.socket is not old:
-                self._loop.unwatch(old.fileno())
-                old.close()
-                self.open()
-        if trouble != self._trouble:
+        if self._listener.is_listening and self._listener.lost():
+            # The clients that connected before the removal wait in the old socket.
+            self._accept()
+        trouble = self._listener.mend()
+        is_new = self._listener.socket is not old
+        if is_new:
+            self._loop.unwatch(old.fileno())
+            old.close()
+            self.open()
+        if trouble and (is_new or trouble != self._trouble):
             self._log.warning(trouble)
         self._trouble = trouble
 

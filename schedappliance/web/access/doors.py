@@ -6,7 +6,6 @@ Rule: a secret is compared with a hash, and the answer is a name. What the user 
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -23,6 +22,7 @@ from schedappliance.web.access.links import LinkDoor
 from schedappliance.web.access.refusal import Refused
 from schedappliance.web.access.tokens import TokenFile
 from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.server.listening import Listening
 from schedappliance.web.settings import WebSettings
 
 ROOT = 0
@@ -33,7 +33,7 @@ class Doors:
     """`link` None: the page does not listen on a loopback address."""
 
     settings: WebSettings
-    sockets: tuple[socket.socket, ...]
+    listening: Listening
     accounts: Accounts
     tokens: TokenFile
     link: LinkDoor | None

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
@@ -23,24 +24,32 @@ DEFAULT = Address("127.0.0.1", 8385)
 FIRST_DESCRIPTOR = 3
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 BACKLOG = 128
+# How often the page looks whether its Unix socket is in its place.
+AUDIT_SECONDS = 10.0
+
+
+class Listening(NamedTuple):
+    """The sockets, and where each listens. `unix`: the one that the page has made at a path, and makes again."""
+
+    sockets: tuple[socket.socket, ...]
+    addresses: tuple[Address | Path, ...]
+    unix: ListeningSocket | None = None
 
 
 @contextmanager
-def listening(
-    settings: WebSettings, environ: MutableMapping[str, str], pid: int
-) -> Iterator[tuple[tuple[socket.socket, ...], tuple[Address | Path, ...]]]:
-    """The sockets, which are closed at the end, and where each listens. `pid`: of this process. Raises Unusable."""
+def listening(settings: WebSettings, environ: MutableMapping[str, str], pid: int) -> Iterator[Listening]:
+    """The sockets, which are closed at the end. `pid`: of this process. Raises Unusable."""
     sockets = sockets_of_systemd(environ, pid)
     if not sockets and isinstance(settings.listen, Path):
         unix = ListeningSocket(settings.listen, settings.mode, _group(settings), False, "web.listen")
         try:
-            yield (unix.socket,), (unix.path,)
+            yield Listening((unix.socket,), (unix.path,), unix)
         finally:
             unix.close()
         return
     sockets = sockets or (_tcp(settings.listen),)
     try:
-        yield sockets, tuple(map(_address, sockets))
+        yield Listening(sockets, tuple(map(_address, sockets)))
     finally:
         for one in sockets:
             one.close()

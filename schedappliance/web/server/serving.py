@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from schedappliance.clock import SystemClock, stopwatch
+from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.model.appliance_file import Address
 from schedappliance.web.access.accounts import Accounts
 from schedappliance.web.access.doors import Doors
@@ -30,8 +32,9 @@ from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from schedappliance.web.application import application
 from schedappliance.web.rendering.templates import environment
+from schedappliance.web.server import listening
 from schedappliance.web.server.connections import Connection
-from schedappliance.web.server.listening import check_reach, listening
+from schedappliance.web.server.listening import Listening, check_reach
 from schedappliance.web.settings import WebSettings
 
 IDLE_SECONDS = 5
@@ -43,14 +46,14 @@ TRACEBACK_SECONDS = 1.0
 def serve_page(endpoint: Path, settings: WebSettings, announce: Callable[[str], None], end_with: int | None) -> None:
     """Serves the page of the appliance whose console is at `endpoint`. Raises Unusable.
 
-    `announce`: as for open_doors. `end_with`: as for serve.
+    `announce`: as for open_doors and serve. `end_with`: as for serve.
     """
     with open_doors(settings, announce) as doors:
         clock = SystemClock()
         gateway = Gateway(endpoint, clock)
         feed = Feed(endpoint, clock, settings.history_ms, gateway.forget_rights)
         app = application(settings.title, settings.read_only, gateway, feed, clock)
-        serve(Guard(app, doors, html_refusal(environment())), doors, end_with)
+        serve(Guard(app, doors, html_refusal(environment())), doors.listening, announce, end_with)
 
 
 @contextmanager
@@ -58,7 +61,8 @@ def open_doors(settings: WebSettings, announce: Callable[[str], None]) -> Iterat
     """Listens, and says where. `announce` prints a line for the person who starts the page. Raises Unusable."""
     clock = SystemClock()
     tokens = TokenFile(settings.tokens, announce)
-    with listening(settings, os.environ, os.getpid()) as (sockets, addresses):
+    with listening.listening(settings, os.environ, os.getpid()) as opened:
+        addresses = opened.addresses
         check_reach(addresses, tokens.has_tokens())
         loopback = next((one for one in addresses if isinstance(one, Address) and one.is_loopback), None)
         link = None if loopback is None else LinkDoor(f"http://{loopback}", clock, announce)
@@ -68,11 +72,14 @@ def open_doors(settings: WebSettings, announce: Callable[[str], None]) -> Iterat
             announce(f"the page listens on {address}")
         if link:
             link.print_link()
-        yield Doors(settings, sockets, Accounts(clock), tokens, link, name)
+        yield Doors(settings, opened, Accounts(clock), tokens, link, name)
 
 
-def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, or until the pipe `end_with` has no writer any more."""
+def serve(app: ASGIApp, opened: Listening, announce: Callable[[str], None], end_with: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, or until the pipe `end_with` has no writer any more.
+
+    `announce` prints a line when the socket of the page was lost.
+    """
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -89,7 +96,7 @@ def serve(app: ASGIApp, doors: Doors, end_with: int | None = None) -> None:
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
     logging.getLogger("uvicorn.error").addFilter(FewTracebacks())
-    asyncio.run(_serve(_Server(config), doors, end_with))
+    asyncio.run(_serve(_Server(config), opened, announce, end_with))
 
 
 class FewTracebacks(logging.Filter):
@@ -127,11 +134,37 @@ class _Server(uvicorn.Server):
     def end(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         self.should_exit = True
 
+    async def listen_on(self, new: socket.socket) -> None:
+        """Accepts clients on another socket, and closes the old ones. The clients that are connected stay."""
+        for server in self.servers:
+            server.close()
+        self.servers = [await asyncio.get_running_loop().create_server(self._connection, sock=new)]
 
-async def _serve(server: _Server, doors: Doors, end_with: int | None) -> None:
+    def _connection(self) -> Connection:
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+async def _serve(server: _Server, opened: Listening, announce: Callable[[str], None], end_with: int | None) -> None:
     if end_with is not None:
         _watch(end_with, server.end)
-    await server.serve(sockets=list(doors.sockets))
+    audits = asyncio.create_task(_keep(opened.unix, server, announce)) if opened.unix else None
+    await server.serve(sockets=list(opened.sockets))
+    if audits:
+        audits.cancel()
+
+
+async def _keep(unix: ListeningSocket, server: _Server, announce: Callable[[str], None]) -> None:
+    """Makes the socket again if somebody removes it, and says so. It says once for each cause that this is impossible."""
+    last = ""
+    while True:
+        await asyncio.sleep(listening.AUDIT_SECONDS)
+        old, trouble = unix.socket, unix.mend()
+        is_new = unix.socket is not old
+        if is_new:
+            await server.listen_on(unix.socket)
+        if trouble and (is_new or trouble != last):
+            announce(trouble)
+        last = trouble
 
 
 def _watch(descriptor: int, end: Callable[[], None]) -> None:

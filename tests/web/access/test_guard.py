@@ -23,6 +23,7 @@ from schedappliance.web.access.guard import BODY_BYTES, PEER, SECURITY_HEADERS, 
 from schedappliance.web.access.identity import Peer
 from schedappliance.web.access.links import LINK_MS, PAUSE_MS, SESSION_S, LinkDoor
 from schedappliance.web.access.tokens import Token, TokenFile, hash_of
+from schedappliance.web.server.listening import Listening
 from schedappliance.web.settings import WebSettings
 from tests.support.doors import application
 from tests.web.access.test_identity import PROXIED
@@ -58,7 +59,7 @@ class Site:
         self.tokens = tmp_path / "web-tokens"
         self.doors = Doors(
             settings,
-            (),
+            Listening((), ()),
             Accounts(self.clock),
             TokenFile(self.tokens, self.printed.append),
             LinkDoor("http://127.0.0.1:1", self.clock, self.printed.append),

@@ -15,6 +15,7 @@ from schedappliance.web.access.tokens import Token, hash_of
 from schedappliance.web.server.listening import sockets_of_systemd
 from schedappliance.web.server.serving import open_doors
 from schedappliance.web.settings import WebSettings, listening_at, web_settings, without_port
+from tests.support.doors import Page, page, read_answer
 from tests.web.access.test_identity import SETTINGS
 
 
@@ -112,3 +113,38 @@ def test_the_command_line_may_name_another_place(tmp_path: Path) -> None:
 )
 def test_the_name_in_the_header_host(host: str, name: str) -> None:
     assert without_port(host) == name
+
+
+def _next_line(running: Page) -> str:
+    assert running.process.stdout
+    return running.process.stdout.readline().strip()
+
+
+def test_a_removed_socket_is_made_again(tmp_path: Path) -> None:
+    """Clients that are connected stay."""
+    with page(tmp_path, "listen: web.sock", AUDIT_SECONDS=0.1) as running, running.connect() as before:
+        for _ in range(2):
+            Path(running.place).unlink()
+            assert _next_line(running) == (
+                f"the page's socket {running.place} was removed or replaced; it was created again"
+            )
+            assert running.ask("GET / HTTP/1.1", "Host: localhost")[0] == 200
+        before.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert read_answer(before)[0] == 200
+
+
+def test_what_takes_the_place_of_the_socket_is_named_until_it_is_gone(tmp_path: Path) -> None:
+    with page(tmp_path, "listen: web.sock", AUDIT_SECONDS=0.1) as running:
+        place = Path(running.place)
+        place.unlink()
+        place.write_text("mine")
+        while "cannot be created again" not in (line := _next_line(running)):
+            assert "it was created again" in line, "the audit came between the two"
+            place.unlink()
+            place.write_text("mine")
+        assert f"{place} exists and is not a socket" in line
+        assert place.read_text() == "mine"
+        place.unlink()
+        assert _next_line(running).endswith("it was created again")
+        assert running.ask("GET / HTTP/1.1", "Host: localhost")[0] == 200
+    assert not place.exists()
