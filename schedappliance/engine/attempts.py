@@ -340,7 +340,7 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
 def _end_state(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
     """The state and the reason. A start that hung until its timeout has timed out, even if the machine reports an error."""
     if running.ending is Ending.CANCELLED:
-        return RunState.CANCELLED, stopped_by(running.stopped_by or "")
+        return RunState.CANCELLED, stopped_by(running.stopped_by)
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if isinstance(cause, Exit):

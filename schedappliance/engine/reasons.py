@@ -48,9 +48,9 @@ SWITCHED_OFF = Reason("the job was switched off while it waited")
 TOO_MANY_ALERTS = Reason("too many alerts wait for their delivery")
 
 
-def stopped_by(user: str) -> Reason:
-    """A user stopped the run."""
-    return Reason(f"stopped by {user}")
+def stopped_by(user: str | None) -> Reason:
+    """A user stopped the run. None: the appliance ended before its store could be written, so nobody knows the name."""
+    return Reason(f"stopped by {user or 'a user'}")
 
 
 # Queued.

@@ -17,7 +17,7 @@ from schedappliance.engine.attempts import (
     Running,
     conclude,
 )
-from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHILE_RUNNING
+from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHILE_RUNNING, Reason
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Program
@@ -38,6 +38,14 @@ def verdict(
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_replaced_run_is_never_retried(cause: Cause) -> None:
     assert verdict(cause, Ending.REPLACED) == AttemptEnd(RunState.REPLACED, NEWER)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize(("user", "reason"), [("alice", "stopped by alice"), (None, "stopped by a user")])
+def test_a_stopped_run_is_never_retried(cause: Cause, user: str | None, reason: str) -> None:
+    """The name is missing if the store could not be written at the stop, and the appliance ended before it could."""
+    running = replace(ATTEMPT, ending=Ending.CANCELLED, stopped_by=user)
+    assert conclude(running, cause, AGAIN, 0, "seed") == AttemptEnd(RunState.CANCELLED, Reason(reason))
 
 
 @pytest.mark.parametrize(
