@@ -87,7 +87,7 @@ def _change(state: State, change: Change, before: Schedules) -> None:
     if not new.enabled:
         _miss_overdue(state, change.job, before, SWITCHED_OFF, new)
     elif is_overdue:
-        state.overdue = (*state.overdue, change.overdue(before))
+        state.overdue.add(change.overdue(before))
 
 
 def _is_decided(state: State, number: int, due_ms: int | None, overdue: Overdue | None) -> bool:
@@ -96,8 +96,7 @@ def _is_decided(state: State, number: int, due_ms: int | None, overdue: Overdue 
         return False
     if overdue is not None and overdue.includes(due_ms):
         return True
-    earlier = any(passed.job.number == number and passed.includes(due_ms) for passed in state.overdue)
-    return earlier or state.store.runs.has_due(number, due_ms)
+    return state.overdue.includes(number, due_ms) or state.store.runs.has_due(number, due_ms)
 
 
 def _miss_overdue(state: State, row: Job, before: Schedules, reason: Reason, new: NewJob | None = None) -> None:

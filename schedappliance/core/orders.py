@@ -499,19 +499,17 @@ def claim_overdue(state: State) -> None:
 
     The command of a claimed job can change, pause or hold the jobs behind it, so each is judged when its turn comes.
     """
-    if state.claims_overdue:
+    if state.overdue.is_claiming:
         # A command of a claimed job has changed the jobs. The call that claimed it goes on with them.
         return
-    state.claims_overdue = True
+    state.overdue.is_claiming = True
     may_differ = False
-    while state.overdue:
-        overdue, *others = state.overdue
-        state.overdue = tuple(others)
+    while overdue := state.overdue.take():
         job = state.store.jobs.get(overdue.job.number) if may_differ else overdue.job
         if job is not None:
             _claim_one_overdue(state, overdue._replace(job=job))
             may_differ |= job.command is None or job.command.bare.form != "run"
-    state.claims_overdue = False
+    state.overdue.is_claiming = False
 
 
 def _claim_one_overdue(state: State, overdue: Overdue) -> None:

@@ -42,7 +42,7 @@ from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
 from schedappliance.engine.clockstep import TOLERANCE_MS
-from schedappliance.engine.declared import Overdue
+from schedappliance.engine.declared import OverdueJobs
 from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
@@ -144,9 +144,8 @@ class State:
     news: list[News] = field(default_factory=list)
     # The jobs that this turn has already claimed, called off or removed, so that the tick skips them.
     handled: set[int] = field(default_factory=set)
-    # The due times that changed jobs have passed, until `claim_overdue` has claimed them, and whether it does so now.
-    overdue: tuple[Overdue, ...] = ()
-    claims_overdue: bool = False
+    # The due times that changed jobs have passed, until `claim_overdue` has claimed them.
+    overdue: OverdueJobs = field(default_factory=OverdueJobs)
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     is_tick_over: bool = False
     # The bytes of the answers.
@@ -483,7 +482,7 @@ class State:
         self.store.watch(self.is_watched)
         self.statistics = before.statistics
         self.pruning = before.pruning
-        self.handled = before.handled
+        self.handled, self.overdue = before.handled, OverdueJobs()
         self.counted = before.counted
         del self.effects[before.effects :], self.news[before.news :]
         self.measured = {key: self.measured[key][:number] for key, number in before.measured.items()}

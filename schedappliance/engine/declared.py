@@ -6,6 +6,7 @@ command keeps its id and phase; a job with a changed schedule gets a new due tim
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -40,6 +41,34 @@ class Overdue(NamedTuple):
 
     def includes(self, due_ms: int) -> bool:
         return due_ms == self.due_ms or (due_ms > self.due_ms and self.schedule.latest(due_ms) == due_ms)
+
+
+class OverdueJobs:
+    """The due times that changed jobs have passed, in the order in which they wait. Empty between two turns.
+
+    `is_claiming`: they are being claimed, so what comes meanwhile waits behind them.
+    """
+
+    def __init__(self) -> None:
+        self.is_claiming = False
+        self._waiting: deque[Overdue] = deque()
+        self._of_job: defaultdict[int, deque[Overdue]] = defaultdict(deque)
+
+    def add(self, overdue: Overdue) -> None:
+        self._waiting.append(overdue)
+        self._of_job[overdue.job.number].append(overdue)
+
+    def take(self) -> Overdue | None:
+        """The next one; None if there is none left."""
+        if not self._waiting:
+            return None
+        overdue = self._waiting.popleft()
+        self._of_job[overdue.job.number].popleft()
+        return overdue
+
+    def includes(self, job: int, due_ms: int) -> bool:
+        """Whether a due time of a job waits."""
+        return any(overdue.includes(due_ms) for overdue in self._of_job.get(job, ()))
 
 
 class Change(NamedTuple):
