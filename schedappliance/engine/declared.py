@@ -6,9 +6,9 @@ command keeps its id and phase; a job with a changed schedule gets a new due tim
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from schedappliance.engine.boots import ThisBoot
@@ -43,27 +43,30 @@ class Overdue(NamedTuple):
         return due_ms == self.due_ms or (due_ms > self.due_ms and self.schedule.latest(due_ms) == due_ms)
 
 
+@dataclass(slots=True)
 class OverdueJobs:
     """The due times that changed jobs have passed, in the order in which they wait. Empty between two turns.
 
     `is_claiming`: they are being claimed, so what comes meanwhile waits behind them.
     """
 
-    def __init__(self) -> None:
-        self.is_claiming = False
-        self._waiting: deque[Overdue] = deque()
-        self._of_job: defaultdict[int, deque[Overdue]] = defaultdict(deque)
+    is_claiming: bool = False
+    _waiting: deque[Overdue] = field(default_factory=deque)
+    _of_job: dict[int, deque[Overdue]] = field(default_factory=dict)
 
     def add(self, overdue: Overdue) -> None:
         self._waiting.append(overdue)
-        self._of_job[overdue.job.number].append(overdue)
+        self._of_job.setdefault(overdue.job.number, deque()).append(overdue)
 
     def take(self) -> Overdue | None:
         """The next one; None if there is none left."""
         if not self._waiting:
             return None
         overdue = self._waiting.popleft()
-        self._of_job[overdue.job.number].popleft()
+        of_job = self._of_job[overdue.job.number]
+        of_job.popleft()
+        if not of_job:
+            del self._of_job[overdue.job.number]
         return overdue
 
     def includes(self, job: int, due_ms: int) -> bool:
