@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from random import Random
 
 import pytest
@@ -51,10 +51,20 @@ def is_due_as_its_stanza_says(appliance: Appliance, row: Job) -> None:
         assert following is None or row.next_run_ms <= following
 
 
+def nominal(appliance: Appliance, row: Job, due_ms: int) -> int:
+    """What a due time was before its delay, if it is one of this row."""
+    calendar = appliance.state.schedules.calendar_of(row)
+    return due_ms if calendar is None else calendar.nominal(due_ms)
+
+
 @pytest.mark.parametrize("seed", [*range(60), *random_seeds(3)])
 def test_a_recurrent_job_stays_due_after_any_edit(seed: int) -> None:
     random = Random(seed)
     appliance = Appliance(None, stanzas(random))
+    (row,) = appliance.store.jobs.declared()
+    # By the due time of a run: what it was before a delay. An edit in a delay can bring two of these to one instant.
+    nominals = defaultdict[int, set[int]](set)
+    seen = 0
     for _ in range(EDITS):
         appliance.clock.advance(random.randint(1, 90) * SECOND)
         if random.random() < 0.7:
@@ -64,8 +74,11 @@ def test_a_recurrent_job_stays_due_after_any_edit(seed: int) -> None:
         else:
             appliance.turn(appliance.read(stanzas(random)))
         appliance.turn()
-        (row,) = appliance.store.jobs.declared()
+        (before, (row,)) = row, appliance.store.jobs.declared()
+        for run in appliance.history()[seen:]:
+            nominals[run.due_ms] |= {nominal(appliance, by, run.due_ms) for by in (before, row)}
+            seen += 1
         is_due_as_its_stanza_says(appliance, row)
         agrees_with_its_store(appliance)
     ran = Counter(run.due_ms for run in appliance.history() if run.state == "succeeded")
-    assert set(ran.values()) <= {1}
+    assert [due for due, count in ran.items() if count > len(nominals[due])] == []
