@@ -314,7 +314,10 @@ class Log:
             is_open = os.path.samestat(os.stat(path), os.fstat(self._descriptor))  # noqa: PTH116
         except OSError:
             is_open = False
-        if not is_open:
+        if is_open:
+            # Somebody may have moved the file back.
+            self._open_trouble = ""
+        else:
             self._open_again(path)
 
     def _open_again(self, path: str) -> None:

@@ -434,6 +434,26 @@ def test_a_log_file_whose_name_leads_elsewhere_is_a_trouble_until_it_is_a_file_a
     assert path.read_text().endswith(" info again\n")
 
 
+def test_a_log_file_that_is_moved_back_is_no_trouble_any_more(tmp_path: Path) -> None:
+    """Its directory is renamed, so that its name leads nowhere or to the old file, and the log can make no new one."""
+    path, moved = tmp_path / "logs" / "app.log", tmp_path / "moved"
+    path.parent.mkdir()
+    log = Log("info", "text", SystemClock(), open_log_file(path), path=path)
+
+    def has_trouble() -> bool:
+        log.audit()
+        return log.trouble is not None
+
+    path.parent.rename(moved)
+    eventually(has_trouble, "the trouble")
+    moved.rename(path.parent)
+    eventually(lambda: not has_trouble(), "the end of the trouble")
+    turn(log, "again")
+    log.close()
+    assert messages(path.read_bytes())[-1] == "again"
+    assert f"opened the log file {path} again" not in path.read_text()
+
+
 def test_a_log_file_that_cannot_be_written_is_a_trouble_until_a_line_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
