@@ -56,10 +56,10 @@ def data_of(session: Session, line: str) -> tuple[Any, str | None]:
     return data_in(answer_of(session, line))
 
 
-def answer_of(session: Session, line: str) -> dict[str, Any]:
-    """The whole answer as data. Raises Failure if none comes."""
+def answer_of(session: Session, line: str, quiet: bool = False) -> dict[str, Any]:
+    """The whole answer as data. Raises Failure if none comes. `quiet`: see Session.ask."""
     try:
-        return session.ask(f"json {line}")
+        return session.ask(f"json {line}", quiet=quiet)
     except Unavailable as unavailable:
         raise Failure(str(unavailable), UNAVAILABLE) from None
 

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 # Momentum's text.
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
-# What a client asks although nobody typed it: a greeting, and the names that complete a word. Nothing else can be tried
-# without a line in the log.
-QUIET = {"version": "`version`", "sched_list": "`sched list`", "config_show": "`config show`"}
+# What a client asks although nobody typed it: a greeting, the names that complete a word, and what a screen leaves out for
+# a user who may not see it. Nothing else can be tried without a line in the log.
+QUIET = {
+    "version": "`version`",
+    "sched_list": "`sched list`",
+    "sched_incidents": "`sched incidents`",
+    "config_show": "`config show`",
+}
 
 
 def defer_for_users(state: State, event: Input, *commands: Command) -> bool:

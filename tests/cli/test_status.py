@@ -1,12 +1,23 @@
-"""What `schedappliance status` says of a hold, and how long runs have run."""
+"""What `schedappliance status` says of a hold and of incidents, and how long runs have run."""
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from typing import Any
 
+import pytest
+
+from schedappliance.cli.errors import UNAVAILABLE, Failure
 from schedappliance.cli.runs import took
-from schedappliance.cli.status import head_of, tables_of
+from schedappliance.cli.status import facts_of, head_of, tables_of
+from schedappliance.client.console import Session
+from schedappliance.client.errors import Unavailable
+from schedappliance.edge.console.protocol import Request, response
+from schedappliance.engine.effects import LogMessage
+from schedappliance.engine.records import KnownUser, User
 from tests.support.answers import NOW_MS
+from tests.support.core import OPERATOR, STANZAS, Appliance, some
 
 HOLD = {"since_ms": NOW_MS, "user": "alice", "reason": None}
 
@@ -31,6 +42,40 @@ def test_the_first_incidents_are_named() -> None:
     assert list(head_of({**facts, "incidents": [one, one]}))[1] == text
     text = f"failed and not recovered: vic, {', '.join(row['subject'] for row in many[:9])} and others; see `sched incidents`"
     assert list(head_of({**facts, "incidents": [one, *many]}))[1] == text
+
+
+class CoreSession(Session):
+    """Asks the core without a connection. `lost`: at these commands the connection breaks."""
+
+    def __init__(self, appliance: Appliance, user: User = OPERATOR, lost: str = "nothing") -> None:
+        self.appliance, self.user, self.lost = appliance, user, lost
+
+    def ask(self, line: str, instead: str | None = None, quiet: bool = False) -> dict[str, Any]:
+        if self.lost in line:
+            raise Unavailable("the appliance has ended the connection")
+        event = self.appliance.typed(line, self.user)._replace(instead=instead, quiet=quiet)
+        self.appliance.turn(event)
+        request = Request(line, structured=True)
+        answer: dict[str, Any] = json.loads(b"".join(response(request, self.appliance.reply_to(event), False)))
+        return answer
+
+
+def test_what_a_user_may_not_know_of_incidents_is_not_known() -> None:
+    """An empty list would mean that there are none. Nobody typed the question, and `top` repeats it each second."""
+    role = 'Role "viewer" { allow = ( "^health" "^summary" "^sched (list|history)" ) users = ( "viewer" ) }'
+    viewer = User(2000, "viewer")
+    with closing(Appliance(None, f"{STANZAS}Authorization {{ {role} }}\n")) as appliance:
+        appliance.people[viewer.uid] = KnownUser(*viewer)
+        facts = facts_of(CoreSession(appliance, viewer), 5)
+        assert facts["incidents"] is None
+        assert not [line for line in head_of(facts) if "not recovered" in line]
+        assert not [log.message for log in some(LogMessage, appliance.past) if "sched incidents" in log.message]
+
+
+def test_incidents_that_no_answer_tells_are_not_shown_as_none() -> None:
+    with closing(Appliance(None)) as appliance, pytest.raises(Failure) as raised:
+        facts_of(CoreSession(appliance, lost="sched incidents"), 5)
+    assert raised.value.status == UNAVAILABLE
 
 
 def run(**values: Any) -> dict[str, Any]:

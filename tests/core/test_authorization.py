@@ -108,7 +108,9 @@ def test_a_client_that_gives_two_lines_has_one_of_them_carried_out_and_logged(
     assert commands == [repr(carried_out)]
 
 
-@pytest.mark.parametrize("line", ["version", "json sched list limit 1000", "json config show"])
+@pytest.mark.parametrize(
+    "line", ["version", "json sched list limit 1000", "json sched incidents limit 11", "json config show"]
+)
 def test_what_nobody_typed_is_rejected_without_a_line_in_the_log(guarded: Appliance, line: str) -> None:
     """Each Tab at a prompt would otherwise look like an attack."""
     event = guarded.typed(line, EVE)
