@@ -266,6 +266,27 @@ def test_no_check_constraint_builds_a_table_for_each_row(statement: str) -> None
     assert "OpenEphemeral" not in steps and ("MakeRecord" in steps or "Insert" in steps)
 
 
+@pytest.mark.parametrize(
+    ("table", "statement", "place"),
+    [
+        ("incidents", "page_of_incidents", "rank"),
+        ("incidents", "count_incidents_after", "rank"),
+        ("jobs", "list_jobs", "next_run_ms"),
+        ("jobs", "list_paused", "next_run_ms"),
+    ],
+)
+def test_a_page_begins_at_its_place(table: str, statement: str, place: str) -> None:
+    """A page after 100,000 incidents of one rank, or jobs that are due at one time, read them all before it."""
+    sql = queries(table)[statement]
+    with closing(sqlite3.connect(":memory:")) as plain:
+        for _, script in migrations():
+            plain.executescript(script)
+        plan = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * plain_parameters(sql))]
+    bounds = [step.partition(" (")[2] for step in plan if step.startswith("SEARCH")]
+    assert bounds == [f"{place}=? AND number>?)", f"{place}>?)"], plan
+    assert not [step for step in plan if step.startswith(("USE TEMP", f"SCAN {table}"))], plan
+
+
 def plain_parameters(sql: str) -> int:
     """The number of values that a statement takes."""
     numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]

@@ -7,10 +7,14 @@ SELECT * FROM incidents ORDER BY number;
 SELECT rank FROM incidents WHERE number = ?;
 
 -- name: page_of_incidents
-SELECT * FROM incidents WHERE (rank, number) > (?, ?) ORDER BY rank, number LIMIT ?;
+-- The incidents after (rank, number). Two ranges: SQLite would find the place of such a pair by its first column alone, since
+-- the second one is the rowid, and read all rows of this rank.
+SELECT * FROM incidents WHERE rank = ?1 AND number > ?2 UNION ALL SELECT * FROM incidents WHERE rank > ?1
+ORDER BY rank, number LIMIT ?3;
 
 -- name: count_incidents_after
-SELECT count(*) FROM (SELECT 1 FROM incidents WHERE (rank, number) > (?, ?) LIMIT ?);
+SELECT count(*) FROM (
+  SELECT 1 FROM incidents WHERE rank = ?1 AND number > ?2 UNION ALL SELECT 1 FROM incidents WHERE rank > ?1 LIMIT ?3);
 
 -- name: incidents_of
 SELECT * FROM incidents WHERE subject = ? AND job = ?;

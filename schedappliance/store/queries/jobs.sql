@@ -45,13 +45,16 @@ SELECT * FROM stored_jobs WHERE declared IS NOT NULL ORDER BY +number;
 SELECT * FROM stored_jobs WHERE declared IN (SELECT value FROM json_each(?)) ORDER BY +number;
 
 -- name: list_jobs
--- A page of the list: the jobs after (next_run_ms, number).
-SELECT * FROM listed_jobs WHERE paused = 0 AND (next_run_ms, number) > (?, ?)
-ORDER BY next_run_ms, number LIMIT ?;
+-- A page of the list: the jobs after (next_run_ms, number). Two ranges: SQLite would find the place of such a pair by its first
+-- column alone, since the second one is the rowid, and read all jobs that are due at this time.
+SELECT * FROM listed_jobs WHERE paused = 0 AND next_run_ms = ?1 AND number > ?2
+UNION ALL SELECT * FROM listed_jobs WHERE paused = 0 AND next_run_ms > ?1
+ORDER BY next_run_ms, number LIMIT ?3;
 
 -- name: list_paused
-SELECT * FROM listed_jobs WHERE paused = 1 AND (next_run_ms, number) > (?, ?)
-ORDER BY next_run_ms, number LIMIT ?;
+SELECT * FROM listed_jobs WHERE paused = 1 AND next_run_ms = ?1 AND number > ?2
+UNION ALL SELECT * FROM listed_jobs WHERE paused = 1 AND next_run_ms > ?1
+ORDER BY next_run_ms, number LIMIT ?3;
 
 -- name: count_unplanned
 -- Only declared jobs keep their rows when they are disabled or done. SQLite would choose the index of all declared jobs.
