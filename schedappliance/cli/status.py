@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from schedappliance.cli import tables
@@ -22,6 +22,8 @@ FAILED_HEAD = "FAILED"
 # The code of what no role allows. The client library has it too, but its import takes 0.1 s.
 NOT_AUTHORIZED = "E512"
 FAILURES_COUNTED = 1000
+# How many incidents are asked for at once.
+INCIDENTS_PAGE = 100
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -53,12 +55,26 @@ def facts_of(session: Session, most: int) -> dict[str, Any]:
 
 
 def _incidents(session: Session) -> list[dict[str, Any]] | None:
-    """The first incidents, those of declared jobs first; None for a user who may not list them. Raises Failure."""
-    response = answer_of(session, f"sched incidents limit {SHOWN + 1}", quiet=True)
-    if NOT_AUTHORIZED in (mistake["code"] for mistake in response.get("diagnostics", ())):
-        return None
-    rows: list[dict[str, Any]] = data_in(response)[0]["incidents"]
-    return rows
+    """The first incidents, those of declared jobs first; None for a user who may not list them. Raises Failure.
+
+    Each `notify` stanza has an incident of the same job, so pages are read until they name more jobs than are shown. A job
+    has no more incidents than there are stanzas, so these are few pages.
+    """
+    # After an incident that is closed between two pages, some come again.
+    incidents: dict[int, dict[str, Any]] = {}
+    line: str | None = f"sched incidents limit {INCIDENTS_PAGE}"
+    while line and len(_names_of(incidents.values())) <= SHOWN:
+        response = answer_of(session, line, quiet=True)
+        if NOT_AUTHORIZED in (mistake["code"] for mistake in response.get("diagnostics", ())):
+            return None
+        incidents |= {one["incident"]: one for one in data_in(response)[0]["incidents"]}
+        line = response.get("next")
+    return list(incidents.values())
+
+
+def _names_of(incidents: Iterable[dict[str, Any]]) -> list[str]:
+    """The jobs and programs that have failed and not recovered, each once."""
+    return list(dict.fromkeys(one["subject"] for one in incidents))
 
 
 def lines_of(facts: dict[str, Any], now_ms: int) -> Iterator[str]:
@@ -81,9 +97,8 @@ def head_of(facts: dict[str, Any]) -> Iterator[str]:
         until = f" until {tables.time_text(ends_ms)}" if (ends_ms := hold.get("ends_ms")) is not None else ""
         held = f"held since {tables.time_text(hold['since_ms'])}{until} by {hold['user']}{reason}"
         yield visible(f"{held}; nothing new starts until {'then or ' if until else ''}`sched release`")
-    incidents = facts["incidents"] or []
-    if names := list(dict.fromkeys(one["subject"] for one in incidents)):
-        others = " and others" if len(incidents) > SHOWN else ""
+    if names := _names_of(facts["incidents"] or ()):
+        others = " and others" if len(names) > SHOWN else ""
         yield visible(f"failed and not recovered: {', '.join(names[:SHOWN])}{others}; see `sched incidents`")
     more = "+" if len(failed) == facts["most"] else ""
     yield (

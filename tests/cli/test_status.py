@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.cli import status
 from schedappliance.cli.errors import UNAVAILABLE, Failure
 from schedappliance.cli.runs import took
 from schedappliance.cli.status import facts_of, head_of, tables_of
@@ -17,7 +18,7 @@ from schedappliance.edge.console.protocol import Request, response
 from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.records import KnownUser, User
 from tests.support.answers import NOW_MS
-from tests.support.core import OPERATOR, STANZAS, Appliance, some
+from tests.support.core import OPERATOR, STANZAS, Appliance, ended, has_pid, some
 
 HOLD = {"since_ms": NOW_MS, "user": "alice", "reason": None}
 
@@ -70,6 +71,36 @@ def test_what_a_user_may_not_know_of_incidents_is_not_known() -> None:
         assert facts["incidents"] is None
         assert not [line for line in head_of(facts) if "not recovered" in line]
         assert not [log.message for log in some(LogMessage, appliance.past) if "sched incidents" in log.message]
+
+
+def facts_of_failures(stanzas: int, jobs: int) -> dict[str, Any]:
+    """What `status` learns after each of these jobs has failed, of which so many `notify` stanzas tell."""
+    text = STANZAS + "".join(f'job "j{number}" {{ every = 1d command = "run hello" }}\n' for number in range(jobs))
+    for number in range(stanzas):
+        text += f'program "n{number}" {{ argv = ( "/bin/n" ) }}\nnotify "w{number}" {{ command = "run n{number}" }}\n'
+    with closing(Appliance(None, text)) as appliance:
+        for number in range(jobs):
+            appliance.say(f"sched run j{number}")
+            (start,) = [start for start in appliance.started() if start.argv[0] != "/bin/n"]
+            appliance.turn(has_pid(start))
+            appliance.turn(ended(start.key.run, 1))
+        return facts_of(CoreSession(appliance), 5)
+
+
+@pytest.mark.parametrize(("stanzas", "jobs", "end"), [(2, 6, ""), (11, 10, ""), (2, 11, " and others")])
+def test_ten_jobs_with_incidents_are_named_however_many_stanzas_tell_of_them(stanzas: int, jobs: int, end: str) -> None:
+    """The line said "and others" when there were none, and named fewer jobs with each further stanza."""
+    facts = facts_of_failures(stanzas, jobs)
+    assert len(facts["incidents"]) == stanzas * jobs
+    names = ", ".join(f"j{number}" for number in range(min(jobs, 10)))
+    assert list(head_of(facts))[-2] == f"failed and not recovered: {names}{end}; see `sched incidents`"
+
+
+def test_no_incidents_are_asked_for_after_those_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 100,000."""
+    monkeypatch.setattr(status, "INCIDENTS_PAGE", 6)
+    facts = facts_of_failures(1, 14)
+    assert [one["subject"] for one in facts["incidents"]] == [f"j{number}" for number in range(12)]
 
 
 def test_incidents_that_no_answer_tells_are_not_shown_as_none() -> None:
