@@ -32,6 +32,9 @@ MOST_BYTES = 512 * 1024
 MOST_RESULTS = 500
 # The most bytes of the long runs of all guests. One guest could fill the disk with 87,500 runs of 140 KB each.
 MOST_BYTES_OF_GUESTS = 1 << 30
+# After as many long runs as a turn has noted, it removes at most this many more, and stops after this many bytes. They may be
+# much shorter than the new ones: an output of 16 MiB takes the place of 4,000 runs.
+MOST_LONG, MOST_LONG_BYTES = 500, 16 << 20
 # While many rows exceed the limit, as after `history` was lowered, extra turns remove them at this interval.
 AGAIN_MS = 100
 # Results of drops may stay this much longer than `spool.keep`, so that few turns remove many results each.
@@ -68,8 +71,9 @@ class Pruning:
     keep: Keep = KEEP
     stored_runs: int = 0
     bytes_of_guests: BytesOfGuests = field(default_factory=lambda: BytesOfGuests({}))
-    # Whether their sum may exceed the limit.
+    # Whether their sum may exceed the limit, and how many runs were noted since long runs were last removed.
     is_long: bool = True
+    noted: int = 0
     # By uid. A turn that fails needs the old ones, so they are replaced.
     sweeps: Mapping[int, Sweep] = field(default_factory=dict)
     # The users of whom a whole sweep has removed no run. They are left out until all others are done.
@@ -91,6 +95,7 @@ class Pruning:
         if size:
             self.bytes_of_guests.add(uid, size)
             self.is_long = True
+            self.noted += 1
 
     def forget(self, uid: int, number: int, size: int) -> None:
         """Counts runs that were removed. `size`: the bytes of the long runs of a guest among them."""
@@ -146,24 +151,39 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
 
 
 def prune_long_runs(pruning: Pruning, runs: Runs) -> None:
-    """Removes the oldest long runs of the guest with the most bytes, while those of all guests exceed their limit."""
+    """Removes the oldest long runs of the guest with the most bytes, if those of all guests exceed their limit.
+
+    Leaves `is_long` set if further turns can remove more.
+    """
     left = dict(pruning.bytes_of_guests)
-    surplus = sum(left.values()) - MOST_BYTES_OF_GUESTS
+    surplus = _surplus_bytes(pruning)
+    removed = removed_bytes = 0
     while surplus > 0 and left:
+        if removed >= pruning.noted + MOST_LONG or (removed > pruning.noted and removed_bytes >= MOST_LONG_BYTES):
+            break
         uid = max(left, key=lambda uid: left[uid])
         if size := runs.remove_long(uid):
             pruning.forget(uid, 1, size)
             left[uid] -= size
             surplus -= size
+            removed, removed_bytes = removed + 1, removed_bytes + size
         else:
             # The others are needed: a command has yet to answer their failures.
             del left[uid]
-    pruning.is_long = False
+    pruning.is_long = surplus > 0 and bool(left)
+    pruning.noted = 0
 
 
 def next_history_prune(pruning: Pruning, history: int, live: LiveRuns, boot_ms: int) -> int | None:
     """The boot instant of a turn that only removes runs; None if no such turn is needed."""
-    return boot_ms + AGAIN_MS if pruning.is_behind and _surplus(pruning, history, live) > SLACK else None
+    is_needed = (pruning.is_long and _surplus_bytes(pruning) > 0) or (
+        pruning.is_behind and _surplus(pruning, history, live) > SLACK
+    )
+    return boot_ms + AGAIN_MS if is_needed else None
+
+
+def _surplus_bytes(pruning: Pruning) -> int:
+    return sum(pruning.bytes_of_guests.values()) - MOST_BYTES_OF_GUESTS
 
 
 def _surplus(pruning: Pruning, history: int, live: LiveRuns) -> int:

@@ -390,7 +390,7 @@ def _next_steps(state: State) -> list[int]:
         steps.append(state.users.next_step(state.moment.boot))
     pruning = state.pruning
     boot_ms = state.moment.boot
-    if pruning.is_behind or pruning.stored_results:
+    if pruning.is_behind or pruning.is_long or pruning.stored_results:
         steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
         steps.append(next_results_prune(pruning, boot_ms))
     if state.queue.number and state.queue.has_ready:

@@ -321,6 +321,34 @@ def test_long_runs_of_guests_have_a_limit_in_bytes(either: Appliance, monkeypatc
     assert either.state.pruning.stored_runs == 7
 
 
+def test_a_long_output_removes_few_short_ones_at_a_time(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of one program with 16 MiB removed 4,000 runs in its turn, while no job could start."""
+    monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 100_000)
+    monkeypatch.setattr(pruning, "MOST_LONG", 4)
+    either.turn(either.read(STANZAS + TAKES))
+
+    def run(number: int, size: int) -> int:
+        either.turn(*[either.typed("run takes", GUEST) for _ in range(number)])
+        either.turn(*[ended(key, output=bytes(size)) for key in list(either.state.running)])
+        return len(either.history())
+
+    assert [run(1, 5000) for _ in range(19)] == list(range(1, 20))
+    assert either.core.wake()[1] is None
+    counts = [run(2, 45_000)]
+    while (at := either.core.wake()[1]) is not None:
+        assert at - either.clock.moment().boot == AGAIN_MS
+        either.after(AGAIN_MS)
+        counts.append(len(either.history()))
+    assert counts == [15, 11, 7, 3]
+    monkeypatch.setattr(pruning, "MOST_LONG_BYTES", 10_000)
+    monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 1)
+    counts = [run(1, 5000)]
+    while either.core.wake()[1] is not None:
+        either.after(AGAIN_MS)
+        counts.append(len(either.history()))
+    assert counts == [2, 1, 0]
+
+
 def test_runs_that_end_at_once_and_late_outputs_count_too(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "MOST_BYTES_OF_GUESTS", 50_000)
     either.turn(either.read(STANZAS + TAKES))
