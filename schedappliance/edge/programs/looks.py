@@ -1,6 +1,7 @@
 """The looks at the outputs of running programs: each frees the middle of long ones, so that none fills the disk.
 
-Rule: the faster programs write, the sooner the next look comes. Nothing wakes while no program runs.
+Rule: the faster programs write, the sooner the next look comes. While no program runs, only outputs of ended runs that a
+process still has open are looked at, and seldom: that may last for months.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 from schedappliance.engine.events import OutputFlooded
 
 if TYPE_CHECKING:
-    from schedappliance.edge.loop import Loop
+    from schedappliance.edge.loop import Alarm, Loop
     from schedappliance.edge.programs.output_lines import OutputLines
     from schedappliance.edge.threads import Worker
     from schedappliance.engine.records import AttemptKey
 
 # The usual interval, and the shortest one.
 LOOK_MS, SOON_MS = 1000, 100
+# The interval for the outputs of ended runs, unless one had to be emptied. Each of them is opened.
+HELD_MS = 10_000
 # How much all running programs may write between two looks, if the disk has twice as much room.
 ROOM_BYTES = 64 * 1024 * 1024
 
@@ -52,35 +55,52 @@ Writers = Callable[[], Iterable[tuple["AttemptKey", Writer]]]
 
 @dataclass(slots=True)
 class Looks:
-    """`bound_held`: bounds the outputs of ended runs, and returns whether there are any. `running`: set by the supervisor."""
+    """`bound_held`: bounds the outputs of ended runs, and returns how many bytes that gave; None if there are no such outputs.
+
+    `running`: set by the supervisor.
+    """
 
     loop: Loop
     outputs: Files
     worker: Worker
-    bound_held: Callable[[], bool]
+    bound_held: Callable[[], int | None]
     running: Writers = tuple
     # The programs that the log has named.
     _flooding: set[AttemptKey] = field(default_factory=set)
-    _is_planned: bool = False
+    # The alarm of the next look, and its number; None: no look is planned.
+    _alarm: Alarm | None = None
+    _number: int = 0
     # The boot time of the last look, or of the start of the program after which they began again.
     _last: int = 0
+    # When the outputs of ended runs are due; None if there are none.
+    _held_due: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> None:
         """Looks from now on, until no program runs. May be called from any thread, after the program was added."""
-        if not self._is_planned:
-            self._last = self.loop.clock.moment().boot
-            self._plan(LOOK_MS)
-
-    def _plan(self, pause: int) -> None:
+        now = self.loop.clock.moment().boot
         with self._lock:
-            if self._is_planned:
-                return
-            self._is_planned = True
-        self.loop.alarms.at(self.loop.clock.moment().boot + pause, partial(self.worker.submit, self._look))
+            if self._alarm is None or self._alarm[0] > now + LOOK_MS:
+                self._last = now
+                self._plan(now + LOOK_MS)
 
-    def _look(self) -> None:
+    def begin_held(self) -> None:
+        """Looks at the outputs of ended runs too, from now on. Called before the first look, or by a task of the worker."""
+        self._held_due = self.loop.clock.moment().boot
+        self.begin()
+
+    def _plan(self, at: int) -> None:
+        """Plans the next look instead of a later one. The caller has the lock."""
+        if self._alarm is not None:
+            self.loop.alarms.cancel(self._alarm)
+        self._number += 1
+        self._alarm = self.loop.alarms.at(at, partial(self.worker.submit, partial(self._look, self._number)))
+
+    def _look(self, number: int) -> None:
         """A task of the worker."""
+        if number != self._number:
+            # Another look was planned instead when the alarm of this one had already rung.
+            return
         now = self.loop.clock.moment().boot
         passed, self._last = now - self._last, now
         running = list(self.running())
@@ -91,11 +111,22 @@ class Looks:
             if size > room and key not in self._flooding:
                 self._flooding.add(key)
                 self.loop.inbox.post(OutputFlooded(key, size, passed))
-        has_held = self.bound_held()
-        # Before the question whether a program runs, so that one that is added from here on begins the looks again.
-        self._is_planned = False
-        if has_held or list(self.running()):
-            self._plan(pause_after(sum(freed.values()), passed, room))
+        if self._held_due is not None and self._held_due <= now:
+            self._look_at_held(now)
+        self._plan_next(now, pause_after(sum(freed.values()), passed, room))
+
+    def _look_at_held(self, now: int) -> None:
+        emptied = self.bound_held()
+        self._held_due = None if emptied is None else now + (LOOK_MS if emptied else HELD_MS)
+
+    def _plan_next(self, now: int, pause: int) -> None:
+        with self._lock:
+            # Before the question whether a program runs, so that one that is added from here on begins the looks again.
+            self._alarm = None
+            if list(self.running()):
+                self._plan(now + pause)
+            elif self._held_due is not None:
+                self._plan(self._held_due)
 
 
 def pause_after(written: int, milliseconds: int, room: int) -> int:

@@ -543,18 +543,20 @@ class Collector:
         for key in keys:
             self.held.setdefault(key, False)
         if keys:
-            self.looks.begin()
+            self.looks.begin_held()
 
-    def _bound_held(self) -> bool:
-        """Removes the outputs that no process has open any more, and bounds the size of the others.
+    def _bound_held(self) -> int | None:
+        """Removes the outputs that no process has open any more, and empties others that are too long.
 
-        Returns whether there are others.
+        Returns how many bytes that gave; None if no process has an output open.
         """
+        emptied = 0
         held = self.outputs.retire(self.held)
         self.held = {key: self.held[key] for key in held}
         for key in held:
             size = self.outputs.empty(key, HELD_BYTES // len(held))
+            emptied += size
             if size and not self.held[key]:
                 self.held[key] = True
                 self.loop.inbox.post(OutputEmptied(key, size))
-        return bool(held)
+        return emptied if held else None

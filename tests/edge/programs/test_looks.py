@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.programs.looks import LOOK_MS, ROOM_BYTES, SOON_MS, Looks, Writer, pause_after
+from schedappliance.edge.programs.looks import HELD_MS, LOOK_MS, ROOM_BYTES, SOON_MS, Looks, Writer, pause_after
 from schedappliance.edge.programs.output_lines import OutputLines
 from schedappliance.edge.threads import Inbox, Worker
 from schedappliance.engine.events import OutputFlooded
@@ -46,11 +46,13 @@ class Machine:
     clock: ManualClock
     free: int = 100 * GIGABYTE
     written: dict[AttemptKey, int] = field(default_factory=dict)
-    held: bool = False
+    # How many bytes the look at the outputs of ended runs gives, and how many such looks there were.
+    held: int | None = None
+    looks_at_held: int = 0
     looks: Looks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.looks = Looks(self.loop, self, AtOnce(), lambda: self.held, self.running)
+        self.looks = Looks(self.loop, self, AtOnce(), self.bound_held, self.running)
 
     def running(self) -> list[tuple[AttemptKey, Writer]]:
         return [(key, Running()) for key in self.written]
@@ -58,6 +60,10 @@ class Machine:
     def punch(self, key: AttemptKey, limit: int) -> int:
         assert limit == 1000
         return self.written[key]
+
+    def bound_held(self) -> int | None:
+        self.looks_at_held += 1
+        return self.held
 
     def free_bytes(self) -> int:
         return self.free
@@ -116,17 +122,58 @@ def test_on_a_small_disk_less_is_much(machine: Machine) -> None:
     assert machine.look() == (4_000_000 * LOOK_MS // 6_000_000, [OutputFlooded(LOUD, 5_000_000, LOOK_MS)])
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_the_looks_end_with_the_last_program_and_begin_again_with_the_next(machine: Machine, held: bool) -> None:
-    """Outputs that the processes of ended runs hold are still looked at."""
+def test_the_looks_end_with_the_last_program_and_begin_again_with_the_next(machine: Machine) -> None:
     machine.begin(calm=0)
     assert machine.look() == (LOOK_MS, [])
     machine.written.clear()
-    machine.held = held
-    assert machine.look() == (LOOK_MS if held else None, [])
-    machine.clock.advance(0 if held else 60_000)
+    assert machine.look() == (None, [])
+    machine.clock.advance(60_000)
     machine.begin(loud=2 * ROOM_BYTES)
     assert machine.look() == (LOOK_MS // 2, [OutputFlooded(LOUD, 2 * ROOM_BYTES, LOOK_MS)])
+    assert machine.looks_at_held == 0
+
+
+def test_outputs_that_a_left_process_has_open_are_looked_at_seldom(machine: Machine) -> None:
+    """A process that a run has left for months woke the appliance each second."""
+    machine.held = 0
+    machine.looks.begin_held()
+    assert [machine.look()[0] for _ in range(3)] == [HELD_MS] * 3
+    machine.held = 20_000_000
+    assert [machine.look()[0] for _ in range(2)] == [LOOK_MS] * 2
+    machine.held = None
+    assert machine.look() == (None, [])
+    assert machine.looks_at_held == 6
+
+
+def test_running_programs_do_not_hasten_the_looks_at_outputs_of_ended_runs(machine: Machine) -> None:
+    machine.held = 0
+    machine.looks.begin_held()
+    machine.begin(loud=ROOM_BYTES)
+    assert [machine.look()[0] for _ in range(10)] == [LOOK_MS] * 10
+    assert machine.looks_at_held == 1
+    machine.look()
+    assert machine.looks_at_held == 2
+
+
+def test_a_program_does_not_wait_for_a_planned_look_at_outputs_of_ended_runs(machine: Machine) -> None:
+    machine.held = 0
+    machine.looks.begin_held()
+    assert machine.look() == (HELD_MS, [])
+    machine.clock.advance(3000)
+    machine.begin(loud=2 * ROOM_BYTES)
+    assert machine.look() == (LOOK_MS // 2, [OutputFlooded(LOUD, 2 * ROOM_BYTES, LOOK_MS)])
+    assert machine.looks_at_held == 1
+    machine.written.clear()
+    assert machine.look() == (HELD_MS - 3000 - LOOK_MS - LOOK_MS // 2, [])
+
+
+def test_new_outputs_of_ended_runs_are_looked_at_soon(machine: Machine) -> None:
+    machine.held = 0
+    machine.looks.begin_held()
+    assert machine.look() == (HELD_MS, [])
+    machine.looks.begin_held()
+    assert machine.look() == (HELD_MS, [])
+    assert (machine.looks_at_held, len(machine.loop.alarms)) == (2, 1)
 
 
 def test_programs_that_start_together_share_the_looks(machine: Machine) -> None:
