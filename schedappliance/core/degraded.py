@@ -205,11 +205,18 @@ class Degraded:
         """Keeps the events that need a write, and shows and logs why they wait."""
         self.is_disk_full = failure.full
         self.retry_soon()
-        self.backlog = without_earlier_files(
-            tell_unstored(self._state, event) if isinstance(event, FilesRead) else event
+        waiting = [
+            event
             for event in events
             if not isinstance(event, (*UNSTORED, LineTyped, OutputRead, PreviewMade, StopRequested))
-        )
+        ]
+        attempted = self._state.attempted_digest
+        judged = [
+            tell_unstored(self._state, event) if isinstance(event, FilesRead) else event
+            for event in without_unchanged_files(waiting, attempted)
+        ]
+        # Files may be unchanged only now, since later files replace those between.
+        self.backlog = without_unchanged_files(without_earlier_files(judged), attempted)
         why = f"the store cannot be written: {failure}"
         drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
         unstored = tuple(
@@ -346,6 +353,21 @@ def without_earlier_files(events: Iterable[Event]) -> list[Event]:
             has_later, has_good = True, not event.is_told
         latest.append(event)
     return latest[::-1]
+
+
+def without_unchanged_files(events: Iterable[Event], attempted: str) -> list[Event]:
+    """The events without files that nobody asked for and that are those of the attempt before: nothing of them waits.
+
+    `attempted`: the digest of the attempt before the first event.
+    """
+    changed: list[Event] = []
+    for event in events:
+        if isinstance(event, FilesRead) and event.reply_to is None and not event.is_told and event.digest == attempted:
+            continue
+        if isinstance(event, FilesRead | Started):
+            attempted = event.digest
+        changed.append(event)
+    return changed
 
 
 def _ended_runs(events: Iterable[Event]) -> set[RunKey]:

@@ -89,6 +89,43 @@ def test_files_that_are_restored_are_accepted_again(full: Appliance) -> None:
     agrees_with_its_store(full)
 
 
+def test_rejected_files_that_are_read_again_do_not_wait(full: Appliance) -> None:
+    """They were said to become active when the store can be written."""
+    FragileDatabase.full = False
+    full.turn(full.read(BAD))
+    FragileDatabase.full = True
+    full.turn(full.read(BAD), full.typed("sched in 9h run hello"))
+    assert full.state.status.degraded and outcome(full) == ("rejected", None)
+    assert REJECTED not in full.logged()
+    has_room(full)
+    assert outcome(full) == ("rejected", None)
+    assert full.state.metrics.counters["reloads_total", ("rejected",)] == 1
+    agrees_with_its_store(full)
+
+
+def test_an_edit_that_is_undone_does_not_wait(full: Appliance) -> None:
+    before, _ = outcome(full)
+    full.turn(full.read(STANZAS), full.typed("sched in 9h run hello"))
+    assert outcome(full) == (before, None)
+    full.turn(full.read(GOOD))
+    assert outcome(full) == (before, FILES_UNSTORED)
+    full.turn(full.read(STANZAS))
+    assert outcome(full) == (before, None)
+    has_room(full)
+    assert full.state.options.value("message_expiration") == "86400"
+    agrees_with_its_store(full)
+
+
+def test_mistakes_that_are_read_twice_do_not_lose_the_good_files_before(full: Appliance) -> None:
+    for text in (GOOD, BAD, BAD):
+        full.turn(full.read(text))
+    assert outcome(full) == ("rejected", FILES_UNSTORED)
+    has_room(full)
+    assert outcome(full) == ("rejected", None)
+    assert full.state.options.value("message_expiration") == "5"
+    agrees_with_its_store(full)
+
+
 def test_a_long_wait_keeps_two_readings_at_most(full: Appliance) -> None:
     for number in range(5):
         full.turn(full.read(STANZAS.replace("86400", str(number + 1))), full.read(BAD + f"# {number}\n"))
