@@ -268,9 +268,11 @@ class Degraded:
         Before the first turn is stored, it is rejected too.
         """
         writes = may_write_rows(event.line)
-        if (failure.locked or self.is_starting) and writes:
+        if self.is_starting and writes:
             return _reject_unstored(self._state, event, failure)
         try:
+            if writes and failure.locked:
+                raise failure
             if writes:
                 return self._turns.commit(lambda: line_typed(self._state, event))
             return self._read(partial(line_typed, self._state, event))

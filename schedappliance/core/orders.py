@@ -76,7 +76,7 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead
 from schedappliance.engine.metrics import LATENESS
 from schedappliance.engine.options import Options
 from schedappliance.engine.output_parts import LEAST_BYTES, PART_BYTES, READ_BYTES
-from schedappliance.engine.reasons import SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
+from schedappliance.engine.reasons import STOPPED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, held, rejected
 from schedappliance.engine.records import Job, RunKey, User
 from schedappliance.engine.schedule import (
     Claim,
@@ -518,8 +518,8 @@ def _claim_one_overdue(state: State, overdue: Overdue) -> None:
     now = state.moment.wall
     # During a stop or a hold, the run of a program can be claimed and then waits. A command cannot wait.
     can_wait = job.command is not None and job.command.bare.form == "run"
-    if state.stopping and not can_wait and job.enabled and not job.paused:
-        # The next start catches it up.
+    if state.stopping and not can_wait and job.recurrent and job.enabled and not job.paused:
+        # The next start catches it up. A job that is due once has only the time in its row, which may be a new one.
         advance_by_claim(state, job, Claim((), None, job.occurrence, due_ms))
     elif reason := _why_not_now(state, job, can_wait):
         miss_and_advance(state, passed, what_is_due(schedule, due_ms, now)._replace(next_ms=job.next_run_ms), reason)
@@ -536,5 +536,8 @@ def _why_not_now(state: State, job: Job, can_wait: bool) -> Reason | None:
         return WHILE_PAUSED
     if not job.enabled:
         return SWITCHED_OFF
-    hold = state.status.hold
-    return None if hold is None or can_wait else held(hold.reason)
+    if can_wait:
+        return None
+    if state.stopping:
+        return STOPPED
+    return None if state.status.hold is None else held(state.status.hold.reason)

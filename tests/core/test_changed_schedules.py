@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.core import MINUTE, SECOND, Appliance, agrees_with_its_store
+from schedappliance.engine.events import StopRequested
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, has_pid
 
 BEFORE = 'job "a" { cron = "* * * * *" zone = UTC catch_up = all command = "version" }\n'
 START = 1_699_999_980_000
@@ -172,6 +173,27 @@ def test_a_stop_leaves_passed_due_times_of_changed_jobs_to_the_next_start(tmp_pa
     appliance.restart(SECOND, changed)
     appliance.turn()
     assert [(run.state, run.due_ms) for run in appliance.history(2)] == [("succeeded", due)]
+    appliance.close()
+
+
+def test_a_job_that_gets_a_new_time_during_a_stop_runs_at_it(tmp_path: Path) -> None:
+    """Its row holds one due time. The one that passed during the stop is missed."""
+    before = STANZAS + 'job "a" { every = 1h command = "version" }\n'
+    later = START + 3 * 60 * MINUTE
+    appliance = Appliance(tmp_path / "sched.db", before)
+    ((_, due),) = appliance.next_runs()
+    assert due is not None
+    appliance.say("run sleep 9")
+    appliance.turn(has_pid(appliance.started()[0]))
+    appliance.turn(StopRequested("SIGTERM"))
+    appliance.clock.advance(due - appliance.clock.moment().wall)
+    after = before.replace("every = 1h", f"at = {later // 1000}")
+    appliance.turn(appliance.read(after))
+    assert [(run.state, run.due_ms) for run in appliance.history(1)] == [("missed", due)]
+    assert (1, later) in appliance.next_runs()
+    appliance.restart(SECOND, after)
+    appliance.after(later - appliance.clock.moment().wall)
+    assert [(run.state, run.due_ms) for run in appliance.history(1)] == [("missed", due), ("succeeded", later)]
     appliance.close()
 
 

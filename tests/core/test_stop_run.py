@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from schedappliance.engine.events import Event, ProgramNotStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended, has_pid
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended, failure, has_pid
 
 FIRST = RunKey(1, 1)
 ONE = "example.com-000000001/1"
@@ -157,6 +160,26 @@ def test_a_program_can_be_stopped_although_the_disk_is_full(either: Appliance) -
     either.turn(ended(FIRST, signal=15))
     assert outcomes(either) == [("cancelled", WHY)]
     agrees_with_its_store(either)
+
+
+def test_a_program_can_be_stopped_while_another_process_locks_the_store(
+    either: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(either)
+    execute = either.database.execute
+
+    def locked(sql: str, parameters: Sequence[Any] = ()) -> Any:
+        if sql == "BEGIN IMMEDIATE":
+            raise failure("database is locked", sqlite3.SQLITE_BUSY)
+        return execute(sql, parameters)
+
+    with monkeypatch.context() as lock:
+        lock.setattr(either.database, "execute", locked)
+        assert either.say(f"sched stop {ONE}") == f"{ONE}: its program is being ended"
+        assert either.signalled() == [(FIRST, signal.SIGTERM)]
+        assert "database is locked" in either.error("run p")
+    either.after(SECOND)
+    assert [attempt.stopped_by for attempt in either.store.runs.live_attempts()] == ["operator"]
 
 
 def test_a_program_that_ends_while_the_disk_is_full_is_cancelled_by_the_stop(either: Appliance) -> None:

@@ -387,7 +387,7 @@ def test_a_limit_on_the_size_of_files_is_not_blamed_on_the_store(daemon: Daemon)
 
 def test_a_store_whose_path_cannot_exist_is_rejected_in_one_line(daemon: Daemon) -> None:
     daemon.conf.write_text(f'sched {{ backing_store = "{daemon.var}/{TOO_LONG}" }}\n')
-    assert "File name too long" in daemon.serve_rejected()
+    assert "the name of the store is too long" in daemon.serve_rejected()
 
 
 # With a small limit, a few outputs make the log too long.

@@ -283,7 +283,9 @@ def test_usr1_opens_a_rotated_log_file_again(daemon: Daemon) -> None:
     daemon.log_path.rename(daemon.root / "log.2")
     daemon.log_path.mkdir()
     daemon.process.send_signal(signal.SIGUSR1)
-    eventually(lambda: "the log goes on in the file that had its name" in (daemon.root / "log.2").read_text(), "the warning")
+    eventually(
+        lambda: "the log goes on in the file that had its name" in (daemon.root / "log.2").read_text(), "the warning"
+    )
     daemon.log_path.rmdir()
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
-from schedappliance.engine.reasons import AFTER_REPLACED, stopped_by
+from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
 from tests.simulation import alerts, counting, invariants, promises
@@ -147,7 +147,7 @@ class Checker:
             case Change(_, AttemptRow() as attempt) if attempt.stopped_by is not None:
                 past.stopped.add(attempt.key.run)
             case Change(RunRow(state=RunState.QUEUED), RunRow(state=RunState.CANCELLED) as run):
-                if (run.reason or "").startswith(stopped_by("")):
+                if (run.reason or "").startswith("stopped by "):
                     past.stopped.add(run.key)
             case Change(None, RunRow() as run):
                 past.covered[run.job] = run.occurrence
