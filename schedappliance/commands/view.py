@@ -182,6 +182,8 @@ class Questions:
     waiting_drops: Callable[[], list[WaitingDrop]]
     # How many programs of a job run, by its number.
     running_jobs: Callable[[], dict[int, int]]
+    # How many runs of a guest wait, by the uid.
+    waiting_of: Callable[[int], int]
     metrics: Callable[[], Metrics]
     # What the devices measure, by the names of `metrics`.
     measure_devices: Callable[[], Mapping[str, float]]
@@ -247,7 +249,8 @@ MANY, LONG = 1000, 1000
 def why_full(view: View, user: User | None) -> tuple[str, str] | None:
     """Why no more jobs of a user are accepted, and the remedy; None if they are. `user`: None for any guest.
 
-    A part of the jobs is kept for root and the user of the appliance, and no guest may have more than half of all.
+    A part of the jobs is kept for root and the user of the appliance, and no guest may have more than half of all. The job
+    of a run that waits may be gone, so the waiting runs of a guest count as jobs.
     """
     limit = view.options.configuration.max_jobs
     if not view.store.jobs.has_numbers():
@@ -262,10 +265,19 @@ def why_full(view: View, user: User | None) -> tuple[str, str] | None:
             f"there are already {total} jobs, and {reserve} more are kept for root and the user of the appliance",
             remedy,
         )
-    half = (limit + 1) // 2
-    if user is not None and not is_trusted and total >= half and view.store.jobs.of_user(user.uid) >= half:
-        return f"user {user.name} already has {half} jobs, half of all that may exist", remedy
+    half = half_of(limit)
+    if user is None or is_trusted:
+        return None
+    waiting = view.ask.waiting_of(user.uid)
+    if total + waiting >= half and view.store.jobs.of_user(user.uid) + waiting >= half:
+        and_waiting = f" and waiting runs ({waiting})" if waiting else ""
+        return f"user {user.name} already has {half} jobs{and_waiting}, half of all that may exist", remedy
     return None
+
+
+def half_of(limit: int) -> int:
+    """How many jobs and waiting runs one guest may have. `limit`: how many jobs may exist."""
+    return (limit + 1) // 2
 
 
 def _why_too_long(view: View) -> tuple[str, str] | None:
@@ -274,9 +286,11 @@ def _why_too_long(view: View) -> tuple[str, str] | None:
     `max_jobs` counts jobs, of which the longest takes 160 KB of the disk. The jobs of a user are counted once.
     """
     user = view.order.user
-    if len(view.order.text) <= LONG or user.uid in view.status.trusted or view.store.jobs.of_user(user.uid) < MANY:
+    if len(view.order.text) <= LONG or user.uid in view.status.trusted:
         return None
-    message = f"user {user.name} already has {MANY:,} jobs, and this command has more than {LONG:,} characters"
+    if view.store.jobs.of_user(user.uid) + view.ask.waiting_of(user.uid) < MANY:
+        return None
+    message = f"user {user.name} already has {MANY:,} jobs or waiting runs, and this command has more than {LONG:,} characters"
     return message, "shorten it, or delete some jobs"
 
 

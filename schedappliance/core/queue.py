@@ -10,6 +10,7 @@ undoes its changes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -206,11 +207,13 @@ class SharedLane:
 class WaitingRuns:
     """The waiting runs in their lanes. A lane that becomes empty is removed.
 
-    `number`: how many runs wait. It is a field, since most turns only ask whether any run waits.
+    `number`: how many runs wait. It is a field, since most turns only ask whether any run waits. `of_guests`: how many of
+    them each guest has.
     `changes`: the changes that can be undone, each as a position and whether a run has entered it.
     """
 
     number: int = 0
+    of_guests: Counter[int] = field(default_factory=Counter)
     lanes: dict[LaneName, Lane | SharedLane] = field(default_factory=dict)
     # A turn that is undone stays noted here. It only decides an order.
     _rotation: Rotation = field(default_factory=Rotation)
@@ -257,7 +260,7 @@ class WaitingRuns:
             is_shared = position.lane.where in ("guests", "limited")
             lane = self.lanes[position.lane] = SharedLane(self._rotation) if is_shared else Lane()
         lane.add(position)
-        self.number += 1
+        self._count(position, 1)
 
     def _pop(self, name: LaneName) -> Waiter | None:
         """Removes and returns the first run of a lane; None if no run waits in it."""
@@ -284,7 +287,14 @@ class WaitingRuns:
         del of_job[key]
         if not of_job:
             del self._positions[key.job]
-        self.number -= 1
+        self._count(position, -1)
+
+    def _count(self, position: Position, change: int) -> None:
+        self.number += change
+        if (guest := position.waiter.guest) is not None:
+            self.of_guests[guest] += change
+            if not self.of_guests[guest]:
+                del self.of_guests[guest]
 
     def blocked_of(self, job: int) -> int:
         """How many runs of a job wait for its earlier runs."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.commands.view import NO_NUMBERS
+from schedappliance.commands.view import LONG, MANY, NO_NUMBERS, half_of
 from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter, turn_about
@@ -64,6 +64,7 @@ from schedappliance.engine.reasons import (
     NO_PLACE,
     PERHAPS_NOT_STARTED,
     STOPPED,
+    TOO_MANY_WAIT,
     UNREADABLE,
     Reason,
 )
@@ -112,8 +113,17 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
         _launch(state, launch.program, effect, job.user, waited_ms=0)
+    elif _has_many_waiting(state, job):
+        not_started(state, job, key, due_ms, RunState.SKIPPED, TOO_MANY_WAIT)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
+
+
+def _has_many_waiting(state: State, job: Job) -> bool:
+    """Whether no further run of the job may wait, since as many of its user wait as that user may have jobs."""
+    if (waiting := state.queue.of_guests.get(job.user.uid)) is None:
+        return False
+    return waiting >= half_of(state.configuration.max_jobs) or (waiting >= MANY and len(job.text) > LONG)
 
 
 def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str) -> bool:

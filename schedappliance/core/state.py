@@ -209,6 +209,7 @@ class State:
             known_user=lambda uid: self.users.last_answer(uid),
             waiting_drops=self.waiting_drops,
             running_jobs=lambda: self.running.count_by_job(),
+            waiting_of=lambda uid: self.queue.of_guests.get(uid, 0),
             metrics=lambda: self.metrics,
             measure_devices=lambda: self.measure_devices(),
         )
@@ -493,8 +494,7 @@ class State:
     def settle(self) -> list[Effect]:
         """Ends a turn after its commit, so that it cannot be undone any more. Returns its effects."""
         effects, self.effects = self.effects, []
-        self.handled = set()
-        self.is_tick_over = False
+        self.handled, self.is_tick_over = set(), False
         for undoable in self._undoables:
             undoable.changes.clear()
 

@@ -38,6 +38,7 @@ def held(why: str, policy: Reason | None = None) -> Reason:
 OVERLAP = Reason("the job's last run has not ended")
 OVERLAP_WAITING = Reason(f"{OVERLAP}: it waits")
 ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")
+TOO_MANY_WAIT = Reason("too many runs of its user wait")
 NEWER = Reason("a newer run took its place")
 
 # Cancelled.

@@ -82,7 +82,7 @@ def test_a_user_with_many_jobs_adds_no_long_command(either: Appliance, monkeypat
     long = f"sched in 600 config set a {'x' * view.LONG}"
     for _ in range(2):
         assert either.ask(long, GUEST).ok
-    error = "user guest already has 2 jobs, and this command has more than 1,000 characters; shorten it"
+    error = "user guest already has 2 jobs or waiting runs, and this command has more than 1,000 characters; shorten it"
     assert str(either.ask(long, GUEST).error).startswith(error)
     assert either.ask("sched in 600 pid", GUEST).ok and either.ask("run hello", GUEST).ok
     for user in (OTHER, OPERATOR, User(0, "root")):
@@ -90,6 +90,30 @@ def test_a_user_with_many_jobs_adds_no_long_command(either: Appliance, monkeypat
     either.say("sched delete example.com-000000001")
     either.say("sched delete example.com-000000002")
     assert either.ask(long, GUEST).ok
+
+
+def test_waiting_runs_of_a_user_count_as_jobs(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job of a typed `run` is gone when its run waits: one user filled memory and disk with waiting runs."""
+    program = 'program "takes" { argv = ( "/bin/work" ) args = any overlap = parallel }\n'
+    either.turn(either.read(f"sched {{ max_jobs = 8 max_running = 2 }}\n{program}{STANZAS}"))
+    job = spoken(either.ask("sched every 1 run takes", GUEST)).strip()
+    for _ in range(4):
+        assert either.ask("run takes", GUEST).ok
+    full = "user guest already has 4 jobs and waiting runs (3), half of all that may exist; delete some, or raise"
+    assert str(either.ask("run takes", GUEST).error).startswith(full)
+    assert either.ask("sched in 600 pid", OTHER).ok and either.ask("run takes", User(0, "root")).ok
+    tick(either, 3)
+    assert either.history()[-1].state == "skipped"
+    assert "too many runs of its user wait" in either.say(f"sched why {job}")
+    assert either.state.queue.of_guests == {GUEST.uid: 4}
+    either.turn(*[ended(key) for key in list(either.state.running)])
+    tick(either, 1)
+    assert either.state.queue.of_guests == {GUEST.uid: 4}
+    monkeypatch.setattr(view, "MANY", 4)
+    monkeypatch.setattr("schedappliance.core.runs.MANY", 2)
+    either.turn(either.read(f"sched {{ max_jobs = 800 max_running = 2 }}\n{program}{STANZAS}"))
+    assert "jobs or waiting runs, and this" in str(either.ask(f"run takes {'x' * view.LONG}", GUEST).error)
+    assert either.ask("run takes x", GUEST).ok
 
 
 def test_lines_about_accepted_commands_are_limited_for_guests_only(either: Appliance) -> None:

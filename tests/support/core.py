@@ -179,6 +179,8 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     assert state.live == Counter(run.key.job for run in runs)
     assert state.pruning.bytes_of_guests == appliance.store.runs.bytes_by_user()
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
+    waiting = Counter(run.uid for run in appliance.store.runs.queued())
+    assert state.queue.of_guests == {uid: n for uid, n in waiting.items() if uid not in state.status.trusted}
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
     wanted = with_overrides(state.configuration, appliance.store.settings.overrides())
     assert state.options.overrides == wanted.overrides
