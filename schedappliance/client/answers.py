@@ -210,10 +210,14 @@ class EndedRun:
 
 @dataclass(frozen=True)
 class StoppedRun:
-    """The answer of `sched stop`: the run is cancelled, or its program is being ended."""
+    """The answer of `sched stop`: the run is cancelled, or its program is being ended.
+
+    `stored` False: the store cannot be written, so a start of the appliance before that may try the run again.
+    """
 
     run: str
     state: Literal["started", "cancelled"]
+    stored: bool
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,15 @@ def stop(view: View, command: Command) -> Outcome:
             "E501", f"run {name} has ended: {state_text(run.state, run.reason)}", "nothing is left to stop"
         )
     if run.state == RunState.QUEUED:
-        return Outcome(view.answer(f"{name}: cancelled", {"run": name, "state": "cancelled"}), stops_run=run.key)
+        return Outcome(
+            view.answer(f"{name}: cancelled", {"run": name, "state": "cancelled", "stored": True}), stops_run=run.key
+        )
     if run.program is None:
         raise view.reject("E501", f"run {name} has no program that could be stopped", "wait until its command is done")
-    return Outcome(
-        view.answer(f"{name}: its program is being ended", {"run": name, "state": "started"}), stops_run=run.key
-    )
+    text, is_stored = f"{name}: its program is being ended", view.ask.can_store()
+    if not is_stored:
+        text += "; the store cannot be written, so a start before that may try the run again"
+    return Outcome(view.answer(text, {"run": name, "state": "started", "stored": is_stored}), stops_run=run.key)
 
 
 def wait(view: View, command: Command) -> Outcome:

@@ -185,6 +185,8 @@ class Questions:
     # How many runs of a guest wait, by the uid.
     waiting_of: Callable[[int], int]
     metrics: Callable[[], Metrics]
+    # Whether rows can be written. False only for a command that is carried out without them; see Unrecorded.
+    can_store: Callable[[], bool]
     # What the devices measure, by the names of `metrics`.
     measure_devices: Callable[[], Mapping[str, float]]
 

@@ -76,8 +76,6 @@ class Pruning:
     noted: int = 0
     # By uid. A turn that fails needs the old ones, so they are replaced.
     sweeps: Mapping[int, Sweep] = field(default_factory=dict)
-    # The users of whom a whole sweep has removed no run. They are left out until all others are done.
-    fruitless: frozenset[int] = frozenset()
     # Whether the last turn left runs above the limit that further turns can remove.
     is_behind: bool = False
     # None until they are counted.
@@ -119,16 +117,12 @@ def prune_history(pruning: Pruning, runs: Runs, history: int, live: LiveRuns, st
         if not pruning.is_behind:
             # The count may be wrong, so it is read again.
             pruning.count_runs(runs)
-    if not pruning.is_behind:
-        pruning.fruitless = frozenset()
 
 
 def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -> int:
     """Removes at most `most` runs, and returns how many it removed. Sets `is_behind` if it stopped before the last row."""
     of_users = runs.count_by_user()
     counts = {0: pruning.stored_runs - sum(of_users.values()), **of_users}
-    for uid in pruning.fruitless:
-        counts.pop(uid, None)
     removed = size = 0
     while shares := from_the_largest(counts, most - removed):
         for uid, share in shares.items():
@@ -143,7 +137,6 @@ def _remove(pruning: Pruning, runs: Runs, most: int, least: int, history: int) -
             if done.is_over and not swept:
                 # None of this user's runs can be removed now, so others take the share.
                 del counts[uid]
-                pruning.fruitless |= {uid}
             elif done.removed < share:
                 pruning.is_behind = True
                 return removed

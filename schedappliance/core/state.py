@@ -211,6 +211,7 @@ class State:
             running_jobs=lambda: self.running.count_by_job(),
             waiting_of=lambda uid: self.queue.of_guests.get(uid, 0),
             metrics=lambda: self.metrics,
+            can_store=lambda: self.unrecorded is None,
             measure_devices=lambda: self.measure_devices(),
         )
 

@@ -217,14 +217,18 @@ class Runs(Table):
         """Removes at most `most` of the oldest ended runs of a user behind row `swept`, with their attempts and outputs.
 
         After `least` runs, it stops before their outputs exceed `most_bytes`. One call passes over a limited number of
-        rows that stay: runs that are needed, and runs of others.
+        rows that stay: runs that are needed, and, if the user is root, runs of others.
         """
         limit = most + SWEPT_AT_ONCE
-        end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
+        if uid:
+            end, seen = self._database.row(self._sql["next_of_user_to_sweep"], (uid, swept, limit))
+        else:
+            end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
+        oldest = self._sql["oldest_ended_of_user" if uid else "oldest_ended"]
         bytes_removed = 0
         gone: list[int] = []
         is_full = False
-        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (uid, swept, end, most)):
+        for sequence, job, occurrence, size in self._database.rows(oldest, (uid, swept, end, most)):
             is_full = len(gone) >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes
             if is_full:
                 break

@@ -225,6 +225,17 @@ def any_place(appliance: Appliance) -> Reason:
     return reasons.NO_PLACE
 
 
+def too_many_wait(appliance: Appliance) -> Reason:
+    """The first job of the guest waits for a place with each of its runs, until they are half of `max_jobs`."""
+    guest = User(2000, "guest")
+    program = 'program "takes" { argv = ( "/bin/work" ) overlap = parallel }\n'
+    appliance.turn(appliance.read(f"sched {{ max_jobs = 2 max_running = 2 }}\n{program}"))
+    assert appliance.ask("sched every 1 run takes", guest).ok
+    for _ in range(6):
+        appliance.after(SECOND)
+    return reasons.TOO_MANY_WAIT
+
+
 def short(appliance: Appliance) -> Reason:
     appliance.say("sched every 60 run hello")
     appliance.after(MINUTE - SECOND // 2, appliance.typed("run hello"))
@@ -443,6 +454,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "stopped_by": [stopped_by],
     "HELD": [until_release],
     "NO_PLACE": [any_place],
+    "TOO_MANY_WAIT": [too_many_wait],
     "SHORT": [short],
     "NO_OUTPUT": [no_output],
     "AFTER_EARLIER": [after_earlier],

@@ -515,6 +515,26 @@ def test_needed_failures_are_skipped_in_small_steps(either: Appliance) -> None:
     assert both[0].count() == needed - 50
 
 
+def test_waiting_runs_of_one_user_do_not_keep_the_history_of_others(either: Appliance) -> None:
+    """The user has the most runs, but none that could be removed."""
+    either.turn(either.read(f"sched {{ history = 10 max_running = 1 }}\n{STANZAS}"))
+    with either.store.transaction():
+        either.database.execute(
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?) "
+            "INSERT INTO runs (job, occurrence, due_ms, state, command, uid, user, origin, claimed_ms) "
+            "SELECT 1000000 + n, 1, 0, 'queued', 'run hello', 2000, 'guest', 'console', 0 FROM c",
+            (3 * SWEPT_AT_ONCE,),
+        )
+        either.database.execute("INSERT INTO rows_of_users (uid, runs) VALUES (2000, ?)", (3 * SWEPT_AT_ONCE,))
+    either.state.read_back()
+    either.state.pruning.count_runs(either.store.runs)
+    for _ in range(20):
+        either.turn(*[either.typed("sched in 1 pid", User(0, "root")) for _ in range(20)])
+        either.after(SECOND)
+        (ended_runs,) = either.database.row("SELECT count(*) FROM runs WHERE state NOT IN ('queued', 'started')")
+        assert ended_runs <= 10 + SLACK + 20, "those of one turn may be too many"
+
+
 def test_an_output_that_arrives_after_its_run_was_removed_is_discarded(either: Appliance) -> None:
     """The output waited for space on a full disk while its run was removed."""
     either.say("run hello")

@@ -17,6 +17,9 @@ FIRST = RunKey(1, 1)
 ONE = "example.com-000000001/1"
 AGAIN = 'retries = 2 retry_delay = 5 on_interrupt = rerun on_failure = "pid"'
 WHY = "stopped by operator"
+UNSTORED = (
+    f"{ONE}: its program is being ended; the store cannot be written, so a start before that may try the run again"
+)
 
 
 def begun(appliance: Appliance, policy: str = AGAIN) -> Appliance:
@@ -151,7 +154,7 @@ def test_a_program_can_be_stopped_although_the_disk_is_full(either: Appliance) -
     begun(either)
     either.database.full = True
     for signals in ([(FIRST, signal.SIGTERM)], []):
-        assert either.say(f"sched stop {ONE}") == f"{ONE}: its program is being ended"
+        assert either.say(f"sched stop {ONE}") == UNSTORED
         assert "command='sched stop" in either.logged()
         assert either.signalled() == signals
     either.database.full = False
@@ -175,7 +178,7 @@ def test_a_program_can_be_stopped_while_another_process_locks_the_store(
 
     with monkeypatch.context() as lock:
         lock.setattr(either.database, "execute", locked)
-        assert either.say(f"sched stop {ONE}") == f"{ONE}: its program is being ended"
+        assert either.say(f"sched stop {ONE}") == UNSTORED
         assert either.signalled() == [(FIRST, signal.SIGTERM)]
         assert "database is locked" in either.error("run p")
     either.after(SECOND)

@@ -104,9 +104,9 @@ def survivors_are_ignored(patch: MonkeyPatch) -> None:
 
 def _prune_otherwise(patch: MonkeyPatch, right: str, wrong: str) -> None:
     statements = queries(runs.Runs.file)
-    name = "oldest_ended"
-    assert right in statements[name]
-    patch.setitem(statements, name, statements[name].replace(right, wrong))
+    for name in ("oldest_ended", "oldest_ended_of_user"):
+        assert right in statements[name]
+        patch.setitem(statements, name, statements[name].replace(right, wrong))
 
 
 def the_newest_are_pruned(patch: MonkeyPatch) -> None:

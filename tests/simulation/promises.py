@@ -151,7 +151,7 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
         stored = number_of(words[2]) not in view.rows.jobs
     elif words[:2] == ["sched", "pause"]:
         stored = any(isinstance(row, JobRow) and row.number == number_of(words[2]) and row.paused for row in rows)
-    elif words[:2] == ["sched", "stop"]:
+    elif words[:2] == ["sched", "stop"] and "the store cannot be written" not in answer.output:
         stored = RunKey(number_of(words[2]), int(words[2].rpartition("/")[2])) in view.past.stopped
     elif words[:2] == ["sched", "run"]:
         stored = RunKey(number_of(words[2]), int(answer.output.rpartition("/")[2])) in view.past.claimed

@@ -1,5 +1,5 @@
 -- How many rows each user has, without root: most rows belong to root, as do those of stanza files. The numbers change once in a
--- transaction. An index by user for each of the two tables took 0.7 us for each row.
+-- transaction. To count the jobs by an index took 0.7 us for each.
 CREATE TABLE rows_of_users (
   uid  INTEGER PRIMARY KEY,
   jobs INTEGER NOT NULL DEFAULT 0,
@@ -11,4 +11,3 @@ INSERT INTO rows_of_users (uid, runs) SELECT uid, count(*) FROM runs WHERE uid <
   ON CONFLICT (uid) DO UPDATE SET runs = excluded.runs;
 
 DROP INDEX jobs_by_user;
-DROP INDEX runs_ended_by_user;

@@ -72,7 +72,7 @@ INSERT INTO rows_of_users (uid, runs) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE 
 UPDATE rows_of_users SET runs = runs - ?2 WHERE uid = ?1;
 
 -- name: oldest_ended
--- The runs of a user, with the size of their stored outputs in bytes.
+-- The runs of root, with the size of their stored outputs in bytes.
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
@@ -104,6 +104,20 @@ ORDER BY l.sequence LIMIT 1;
 
 -- name: forget_long_runs
 DELETE FROM long_runs WHERE uid = ? AND sequence IN (SELECT value FROM json_each(?)) RETURNING bytes;
+
+-- name: oldest_ended_of_user
+-- The same for another user.
+SELECT r.sequence, r.job, r.occurrence, (
+  SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
+FROM runs r INDEXED BY runs_ended_by_user
+WHERE r.uid = ? AND r.sequence > ? AND r.sequence <= ? AND r.uid <> 0 AND r.state <> 'queued' AND r.state <> 'started'
+  AND NOT EXISTS (SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
+ORDER BY r.sequence LIMIT ?;
+
+-- name: next_of_user_to_sweep
+SELECT max(sequence), count(*) FROM (
+  SELECT sequence FROM runs INDEXED BY runs_ended_by_user
+  WHERE uid = ? AND sequence > ? AND uid <> 0 AND state <> 'queued' AND state <> 'started' ORDER BY sequence LIMIT ?);
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
