@@ -59,7 +59,7 @@ def unusable_kind(path: Path, mode: int) -> Unusable | None:
 
 
 def unseen(path: Path) -> str | None:
-    """Why this user cannot look at a path, for a message. None if he can, or if nothing is there."""
+    """Why this process cannot look at a path, for a message. None if it can, or if nothing is there."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -285,7 +285,7 @@ def half_of(limit: int) -> int:
 def _why_too_long(view: View) -> tuple[str, str] | None:
     """Why a guest may not add so long a command, and the remedy; None if he may.
 
-    `max_jobs` counts jobs, of which the longest takes 160 KB of the disk. The jobs of a user are counted once.
+    `max_jobs` counts jobs, of which the longest takes 160 KB of the disk. The store counts the jobs of each user.
     """
     user = view.order.user
     if len(view.order.text) <= LONG or user.uid in view.status.trusted:

@@ -59,12 +59,12 @@ def rejection_line(state: State, user: User, origin: str, line: str, error: str,
 
 
 def share_of_rejected(who: str) -> str:
-    """Among which lines of the log a rejection counts. `who`: as from `who_gave`."""
+    """The allowance that the line about a rejection uses. `who`: as from `who_gave`."""
     return f"{who} rejected"
 
 
 def share_of_accepted(state: State, user: User, who: str) -> str:
-    """Among which lines a command or drop that was accepted counts. Those of trusted users all have a line."""
+    """The allowance that the line about an accepted command or drop uses. Those of trusted users are always logged."""
     return "" if user.uid in state.status.trusted else f"{who} accepted"
 
 

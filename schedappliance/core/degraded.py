@@ -8,13 +8,14 @@ of commands that write nothing, and the answers to clients whose wait is over. A
 #
 # What can go wrong, and what then happens. `passing` means that the same write may succeed later. Then the events wait
 # in `backlog`, and are tried each second. Lines do not wait: one that only reads is answered, and any other is tried
-# alone, and rejected if that fails. A request to stop does not wait either, nor does what devices have seen (`UNSTORED`). Files
-# with mistakes are told at once (`tell_unstored`).
+# alone. If that fails, `sched stop` of a running program is carried out without a row, and any other line is rejected. A
+# request to stop does not wait either, nor does what devices have seen (`UNSTORED`). Files with mistakes are told at once
+# (`tell_unstored`).
 #
 #   the disk is full (the failure is `passing` and `full`)
 #       The events are tried one by one, small ones first (`by_room`), since there may be room for some of them.
 #   another process holds the lock (`passing` and `locked`)
-#       The events are tried together. A line that writes is rejected untried: each try would wait for the lock.
+#       The events are tried together. A line that writes is not tried: each try would wait for the lock.
 #   the disk has an error or is read-only, or the file is missing (only `passing`)
 #       The events are tried together.
 #   one event can never be stored (not `passing`)

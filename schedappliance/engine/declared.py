@@ -33,7 +33,7 @@ class Boot(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Due times, from `due_ms` on, that a job has passed by a schedule that it has no more. `job`: as it is now."""
+    """Due times that passed under a job's old schedule: `due_ms` and later ones. `job`: its row as it is now."""
 
     job: Job
     due_ms: int

@@ -219,8 +219,8 @@ class EndWatches(NamedTuple):
 class LogMessage(NamedTuple):
     """A line for the log. `once`: it is left out if the same line was logged in this second already.
 
-    `fields`: names and values that a log in JSON has beside the message. `share`: the words for the lines of one user
-    among which it counts, if the log limits them.
+    `fields`: names and values that a log in JSON has beside the message. `share`: the name of the allowance that
+    the line uses, such as `user=bob uid=7 rejected`. Empty: the line is always logged.
     """
 
     level: str

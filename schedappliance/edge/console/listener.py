@@ -93,7 +93,7 @@ class ListeningSocket:
         return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path} was removed or replaced"
 
     def mend(self) -> str:
-        """Creates what somebody removed again. Returns what was found and done; empty if all is in its place."""
+        """Makes removed files again. Returns what was found and done; empty if all is in its place."""
         lost = self.lost()
         if lost is None:
             return ""
