@@ -15,7 +15,7 @@ class Answering:
         self.runs = [{"id": "busy", "state": "succeeded", "ended_ms": runs - number} for number in range(runs)]
         self.lines: list[str] = []
 
-    def ask(self, line: str) -> dict[str, Any]:
+    def ask(self, line: str, quiet: bool = False) -> dict[str, Any]:  # noqa: ARG002
         self.lines.append(line.removeprefix("json sched history "))
         if "gone" in line:
             return {"ok": False, "error": "no job has the id or name `gone`", "data": None}

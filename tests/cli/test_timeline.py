@@ -56,8 +56,8 @@ class CoreSession:
     def __init__(self, appliance: Appliance) -> None:
         self.appliance = appliance
 
-    def ask(self, line: str) -> dict[str, Any]:
-        pieces = response(Request(line, structured=True), self.appliance.ask(line), in_transaction=False)
+    def ask(self, line: str, quiet: bool = False) -> dict[str, Any]:
+        pieces = response(Request(line, structured=True, quiet=quiet), self.appliance.ask(line), in_transaction=False)
         answer: dict[str, Any] = json.loads(b"".join(pieces))
         return answer
 
