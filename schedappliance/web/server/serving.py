@@ -138,7 +138,8 @@ class _Server(uvicorn.Server):
         """Accepts clients on another socket, and closes the old ones. The clients that are connected stay."""
         for server in self.servers:
             server.close()
-        self.servers = [await asyncio.get_running_loop().create_server(self._connection, sock=new)]
+        loop, backlog = asyncio.get_running_loop(), self.config.backlog
+        self.servers = [await loop.create_server(self._connection, sock=new, backlog=backlog)]
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
