@@ -386,10 +386,9 @@ def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_one
     assert sorted(line.split(" ", 2)[2] for line in rest) == ["later", "log lines missing here: 2"]
 
 
-def test_all_lines_that_a_full_disk_has_lost_are_counted(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each line of a lost turn, also when the line that reports earlier ones is lost, as often as that happens."""
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Each write of the log fails until a test clears this list."""
     write, is_full = os.write, [True]
 
     def written(descriptor: int, data: bytes) -> int:
@@ -397,12 +396,17 @@ def test_all_lines_that_a_full_disk_has_lost_are_counted(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, data)
 
-    log = Log("info", "text", SystemClock(), pipe[1])
     monkeypatch.setattr("schedappliance.edge.log.os.write", written)
+    return is_full
+
+
+def test_all_lines_that_a_full_disk_has_lost_are_counted(pipe: tuple[int, int], full_disk: list[bool]) -> None:
+    """Each line of a lost turn, also when the line that reports earlier ones is lost, as often as that happens."""
+    log = Log("info", "text", SystemClock(), pipe[1])
     for number in range(1, 8):
         turn(log, *many("lost", number))
         eventually(lambda: not log._queued, "the attempt to write")
-    is_full.clear()
+    full_disk.clear()
     turn(log, "late")
     log.close()
     os.close(pipe[1])
@@ -455,23 +459,15 @@ def test_a_log_file_that_is_moved_back_is_no_trouble_any_more(tmp_path: Path) ->
 
 
 def test_a_log_file_that_cannot_be_written_is_a_trouble_until_a_line_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, full_disk: list[bool]
 ) -> None:
-    write, is_full = os.write, [True]
-
-    def written(descriptor: int, data: bytes) -> int:
-        if is_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data)
-
     path = tmp_path / "app.log"
     log = Log("info", "text", SystemClock(), open_log_file(path), path=path)
-    monkeypatch.setattr("schedappliance.edge.log.os.write", written)
     turn(log, "lost")
     eventually(lambda: log.trouble is not None, "the trouble")
     remedy = "free space on its disk, or inodes: `df -h` and `df -i` show which"
     assert log.trouble == f"the log file {path} cannot be written: No space left on device; {remedy}"
-    is_full.clear()
+    full_disk.clear()
 
     def is_over() -> bool:
         log.audit()
