@@ -359,7 +359,7 @@ def without_earlier_files(events: Iterable[Event]) -> list[Event]:
 
 
 def without_unchanged_files(events: Iterable[Event], attempted: str) -> list[Event]:
-    """The events without files that nobody asked for and that are those of the attempt before: nothing of them waits.
+    """The events without files that equal those of the last attempt, unless a client asked for the reload: they change nothing.
 
     `attempted`: the digest of the attempt before the first event.
     """

@@ -1,5 +1,4 @@
-"""Removes old runs and old results of drops: the oldest of the user with the most. `history` counts runs, and guests
-have a limit on their bytes too.
+"""Removes old runs and old results of drops: the oldest of the user with the most. It also removes long runs of guests.
 
 Rule: a turn removes a few of them, so that no tick stalls. Nobody's runs and drops make those of others go.
 """

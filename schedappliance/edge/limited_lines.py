@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-# A share has this many lines at once. Each second gives room for one more.
+# An allowance is this many lines at once. Each second adds one line.
 MOST_AT_ONCE = 1000
 REFILL_MS = 1000
 
@@ -23,7 +23,7 @@ class _Share:
 
 
 class LeftOut(NamedTuple):
-    """A line that gives the number of the lines of a share that were left out."""
+    """A line that gives the number of lines that were left out of an allowance."""
 
     level: str
     text: str
@@ -32,7 +32,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(slots=True)
 class LimitedLines:
-    """The lines of each share, such as `user=bob uid=7 rejected`. These words begin the line about those that were left out."""
+    """The allowances by their names, such as `user=bob uid=7 rejected`. The line about lines that were left out begins with the name."""
 
     _shares: dict[str, _Share] = field(default_factory=dict)
 
@@ -48,9 +48,9 @@ class LimitedLines:
         return True
 
     def take_left_out(self, boot_ms: int) -> list[LeftOut]:
-        """The shares of which lines were left out since the last call.
+        """The allowances of which lines were left out since the last call.
 
-        Those that have all their room again are forgotten.
+        Allowances that are whole again are forgotten.
         """
         left_out = [
             LeftOut(

@@ -180,7 +180,7 @@ class Log:
 
     @property
     def trouble(self) -> str | None:
-        """Why no lines reach the log file of the appliance file; None if they do, and for a log on stderr."""
+        """What is wrong with the log file that the appliance file names. None if nothing is, and for a log on stderr."""
         return (self._open_trouble or self._write_trouble or None) if self._is_audited else None
 
     def end_turn(self) -> None:

@@ -84,7 +84,7 @@ class ListeningSocket:
         self.is_listening = True
 
     def lost(self) -> str | None:
-        """Why the socket, or its lock file, is not in its place: it was removed, for example. None if both are."""
+        """Why the socket or its lock file is not in its place. None if both are in their places."""
         if not self.is_listening:
             return f"{self._name} {self.path} could not be created"
         if _identity(self.path) != self._file:

@@ -1,4 +1,4 @@
-"""The looks at the outputs of running programs: each frees the middle of long ones, so that none fills the disk.
+"""The looks at the outputs of running programs: each frees the middle of long ones, since they could fill the disk.
 
 Rule: the faster programs write, the sooner the next look comes. While no program runs, only outputs of ended runs that a
 process still has open are looked at, and seldom: that may last for months.
