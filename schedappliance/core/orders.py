@@ -65,6 +65,7 @@ from schedappliance.core.runs import (
     count_end_at_claim,
     miss_and_advance,
     not_started,
+    share_of_runs,
 )
 from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits
@@ -458,7 +459,8 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     else:
         why = rejected(answer.error)
         run = NewRun(key, due_ms, RunState.FAILED, why, ended_ms=now, answer=stored_output(answer) or None)
-        state.log("warning", f"sched: command: {part_of(command.text)} returned: {part_of(why)}")
+        text = f"sched: command: {part_of(command.text)} returned: {part_of(why)}"
+        state.log("warning", text, share_of_runs(state, job.user.uid))
     state.store.runs.record(job, run, now)
     state.note_claim(key, run.state)
     if run.ended_ms is not None:

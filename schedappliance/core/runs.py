@@ -190,6 +190,7 @@ def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState,
     state.log(
         "warning",
         text if job.declared is None else f"{text} ({job.declared})",
+        share_of_runs(state, job.user.uid),
         **_run_fields(state, key, how),
         **_job_fields(job),
     )
@@ -214,7 +215,8 @@ def advance_by_claim(state: State, job: Job, decision: Claim) -> None:
     if passed := decision.missed:
         key = record_missed(state, job, passed)
         count = counted(passed.missed.count, "due time")
-        state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
+        text = f"job {state.named(key)}: {count} missed: {passed.reason}"
+        state.log("warning", text, share_of_runs(state, job.user.uid))
     _advance(state, job, decision.last, decision.next_run_ms)
 
 
@@ -487,7 +489,8 @@ def _queue_again(state: State, running: Running, again: Again, is_logged: bool) 
     level = "warning" if is_logged else "debug"
     key = running.key.run
     text = f"run {state.named(key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds"
-    state.log(level, text, **_run_fields(state, key, RunState.QUEUED), program=running.program)
+    share = share_of_runs(state, running.guest)
+    state.log(level, text, share, **_run_fields(state, key, RunState.QUEUED), program=running.program)
 
 
 # Ends of runs
@@ -508,7 +511,8 @@ def _log_end(state: State, key: RunKey, how: RunState, reason: Reason | None) ->
     text = f"run {state.named(key)} {how.value.replace('_', ' ')}{f': {reason}' if reason else ''}"
     fields = _run_fields(state, key, how) | {"job_name": run.name, "program": run.program, "duration_ms": run.took_ms}
     level = "info" if how in (RunState.SUCCEEDED, RunState.CANCELLED) else "warning"
-    state.log(level, f"{text} ({about})" if about else text, **fields, user=run.user, origin=run.origin)
+    share = share_of_runs(state, run.uid)
+    state.log(level, f"{text} ({about})" if about else text, share, **fields, user=run.user, origin=run.origin)
 
 
 def count_end(state: State, key: RunKey, how: RunState) -> PastRun:
@@ -539,6 +543,11 @@ def count_end_at_claim(state: State, job: Job, run: NewRun) -> None:
 def _concerns_alerts(state: State, origin: str, declared: str | None) -> bool:
     """Whether alerts.py must be told of the end of a run: a stanza may watch it, or it may deliver an alert."""
     return bool(state.configuration.notify) or (origin == "stanza" and declared is None)
+
+
+def share_of_runs(state: State, uid: int | None) -> str:
+    """The allowance that the lines about the runs of a user use. Those of trusted users are always logged, also for None."""
+    return "" if uid is None or uid in state.status.trusted else f"uid={uid} runs"
 
 
 def _run_fields(state: State, key: RunKey, how: RunState) -> dict[str, Any]:

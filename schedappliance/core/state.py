@@ -323,10 +323,10 @@ class State:
 
     # Effects
 
-    def log(self, level: str, message: str, **fields: Any) -> None:
+    def log(self, level: str, message: str, share: str = "", **fields: Any) -> None:
         """Logs a line. `fields`: what it is about, for programs that read the log. Those that are None are left out."""
         known = tuple([(name, value) for name, value in fields.items() if value is not None]) if fields else ()
-        self.effects.append(LogMessage(level, message, fields=known))
+        self.effects.append(LogMessage(level, message, fields=known, share=share))
 
     def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
         """Answers a console line. `as_json`: it was `json COMMAND`, so errors are data. `is_repeatable`: see Reply."""

@@ -1,4 +1,4 @@
-"""How many lines about commands and drops a user may have in the log, so that nobody fills its disk.
+"""How many lines about commands, drops and runs a user may have in the log, so that nobody fills its disk.
 
 Rule: a line that is left out is counted, and a later line gives the number.
 """
@@ -55,7 +55,7 @@ class LimitedLines:
         left_out = [
             LeftOut(
                 share.level,
-                f"{words}: {share.left_out:,} more commands or drops, which have no lines of their own",
+                f"{words}: {share.left_out:,} more lines were left out",
                 share.left_out,
             )
             for words, share in self._shares.items()

@@ -133,7 +133,7 @@ class Log:
         self._turn_ms = 0
         self._clock = clock
 
-        # How many lines about commands and drops each user may still have.
+        # How many lines about commands, drops and runs each user may still have.
         self._limited = LimitedLines()
 
         # The queue: the lines of a turn each, or a call, or None at the end.
@@ -289,7 +289,7 @@ class Log:
             self._queue.put(partial(self._open_again, self._path))
 
     def audit(self) -> None:
-        """Logs how many lines about commands were left out.
+        """Logs how many lines about commands, drops and runs were left out.
 
         Opens the log file of the appliance file again if it was moved or removed, and tries to write it if that failed.
         Another log stays as it is.

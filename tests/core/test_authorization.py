@@ -231,6 +231,7 @@ def test_each_line_about_a_command_counts_for_its_user(guarded: Appliance) -> No
         ("user=bob uid=1001 rejected", "origin=spool"): 1,
         ("user=bob uid=1001 rejected", "origin=job"): 1,
         ("user=eve uid=1002 rejected", "origin=console"): 1,
+        ("uid=1001 runs", "failed:"): 1,
     }
 
 

@@ -126,6 +126,26 @@ def test_lines_about_accepted_commands_are_limited_for_guests_only(either: Appli
     assert set(shares) == {("user=operator", ""), ("user=root", "")}
 
 
+@pytest.mark.parametrize(("user", "share"), [(GUEST, "uid=2000 runs"), (OPERATOR, ""), (User(0, "root"), "")])
+def test_lines_about_runs_are_limited_for_guests_only(either: Appliance, user: User, share: str) -> None:
+    """A user filled the log with the ends of runs."""
+    either.turn(either.read(f'program "again" {{ argv = ( "/bin/false" ) retries = 1 }}\n{STANZAS}'))
+    lines = ("run hello", "run again", "sched in 5 sched delete x", "sched in 5 run sleep 1", "sched every 1 pid")
+    either.turn(*[either.typed(line, user) for line in lines])
+    either.turn(*[ended(start.key.run, status=1) for start in either.started()])
+    either.turn(either.read('program "hello" { argv = ( "/bin/echo" ) }\n'))
+    either.after(5 * SECOND)
+    logs = [log for log in some(LogMessage, either.past) if "command=" not in log.message]
+    for end in (
+        "000000001/1 failed: ",
+        "000000002/1: ",
+        "sched: command: ",
+        "000000004/1 failed: ",
+        "due times missed",
+    ):
+        assert {log.share for log in logs if end in log.message} == {share}, end
+
+
 def test_users_take_turns_where_their_runs_wait(either: Appliance) -> None:
     """One user let all others but root wait for a day, with one script."""
     either.turn(either.read(PLACES))

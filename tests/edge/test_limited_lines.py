@@ -1,4 +1,4 @@
-"""The lines about commands: a limit for each share, and a count of the lines above it."""
+"""The lines about commands and runs: a limit for each share, and a count of the lines above it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_lines_without_room_are_counted_once_and_the_limit_stays() -> None:
     limited = LimitedLines()
     rooms(limited, "bob", 0, MOST_AT_ONCE + 1234)
     rooms(limited, "eve", 0, 3)
-    text = "bob: 1,234 more commands or drops, which have no lines of their own"
+    text = "bob: 1,234 more lines were left out"
     assert limited.take_left_out(1) == [("warning", text, 1234)]
     assert limited.take_left_out(2) == []
     assert rooms(limited, "bob", 3, 10) == 0

@@ -328,7 +328,7 @@ def test_lines_about_commands_are_limited_for_each_user_and_the_others_are_count
         "of eve",
         "accepted of bob",
         "accepted of root",
-        "user=bob uid=7 rejected: 2,000 more commands or drops, which have no lines of their own",
+        "user=bob uid=7 rejected: 2,000 more lines were left out",
     ]
 
 
