@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from schedappliance.store.files import is_mount_point
+
 
 class OwnDirectory:
     """A directory as it was when this object was made."""
@@ -15,6 +17,7 @@ class OwnDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._first = self._identity()
+        self._was_mount = is_mount_point(path)
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -32,3 +35,11 @@ class OwnDirectory:
         """Raises OSError if another directory has the name now."""
         if self.is_other():
             raise OSError(errno.ESTALE, f"another directory has the name {self.path} now; move the old one back")
+
+    def check_mounts(self) -> None:
+        """Raises OSError if something was mounted over the directory, or if its file system was unmounted."""
+        if self.is_other():
+            if is_mount_point(self.path):
+                raise OSError(errno.ESTALE, "something was mounted over it; unmount it, or restart the appliance")
+            if self._was_mount:
+                raise OSError(errno.ESTALE, "its file system was unmounted; mount it again, or restart the appliance")

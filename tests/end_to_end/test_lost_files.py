@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.edge.programs.survivors import boot_id, start_ticks
+from schedappliance.store.files import is_mount_point
 from tests.support.daemon import STANZAS, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -486,7 +487,7 @@ def bind() -> Iterator[Callable[[Path, Path], None]]:
         points.append(point)
 
     yield mount
-    for point in points:
+    for point in filter(is_mount_point, points):
         subprocess.run(["umount", "-l", point], check=True)
 
 
@@ -539,3 +540,41 @@ def test_a_mount_over_a_directory_of_the_spool_is_told(daemon: Daemon, bind: Cal
     )
     daemon.stop()
     assert f"{problem}; unmount it" in daemon.serve_rejected()
+
+
+def test_a_mount_over_the_directory_of_outputs_is_told(daemon: Daemon, bind: Callable[[Path, Path], None]) -> None:
+    """`health` answered `ok`, and outputs that were below the mount or on it were lost."""
+    daemon.is_copy = False
+    daemon.start()
+    outputs, other = daemon.var / "sched.db.output", daemon.root / "other"
+    other.mkdir(mode=0o700)
+    bind(other, outputs)
+    problem = (
+        f"outputs cannot be written to {outputs}: something was mounted over it; unmount it, or restart the appliance"
+    )
+    daemon.wait_for_log(f"degraded: {problem}")
+    assert daemon.console("health").stdout == f"{problem}\n"
+    assert problem in daemon.data("summary")["degraded"]
+    assert problem in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    subprocess.run(["umount", "-l", outputs], check=True)
+    daemon.wait_for_log("programs can be started again")
+    assert daemon.console("health").stdout == "ok\n"
+    assert list(other.iterdir()) == []
+    daemon.assert_healthy()
+
+
+def test_a_directory_of_outputs_whose_file_system_is_unmounted_is_told(
+    daemon: Daemon, bind: Callable[[Path, Path], None]
+) -> None:
+    outputs, other = daemon.var / "sched.db.output", daemon.root / "other"
+    for directory in (outputs, other):
+        directory.mkdir(mode=0o700)
+    bind(other, outputs)
+    daemon.start()
+    subprocess.run(["umount", "-l", outputs], check=True)
+    daemon.wait_for_log(
+        f"degraded: outputs cannot be written to {outputs}: its file system was unmounted; mount it again"
+    )
+    bind(other, outputs)
+    daemon.wait_for_log("programs can be started again")
+    daemon.assert_healthy()

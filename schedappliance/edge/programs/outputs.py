@@ -146,12 +146,13 @@ class Outputs:
         except FileExistsError:
             self._check(self.directory.lstat())
             self._last = self._last or OwnDirectory(self.directory)
+            self._last.check_mounts()
             return False
         self._last = OwnDirectory(self.directory)
         return True
 
     def was_replaced(self) -> bool:
-        """Whether another directory has the name since the last call: the old one was moved, or something is mounted over it."""
+        """Whether another directory has the name since the last call: the old one was moved."""
         last, self._last = self._last, OwnDirectory(self.directory)
         return last is not None and last.is_other()
 

@@ -677,7 +677,7 @@ def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
 
 
 def test_another_directory_of_outputs_is_told_once(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody mounts a file system over it, say. The outputs of running programs are not found then."""
+    """Somebody moves the old one, say. The outputs of running programs are not found then."""
     audit = edge.launcher._audit_outputs
     edge.keeper.outputs.make()
     audit()
