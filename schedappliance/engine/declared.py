@@ -182,7 +182,7 @@ def reconcile(
             rearmed = _is_on_again(job, row) or due_times_of(row.schedule) != due_times_of(text)
             pending = _pending(row, now_ms, before or schedules)
             next_run = first_due(job, now_ms, schedules, boot, row, pending) if rearmed else row.next_run_ms
-            changed.append(Change(row, _new_job(job, text, next_run)))
+            changed.append(Change(row, _new_job(job, text, next_run)._replace(boot=_boot_of(row, now_ms))))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 
 
@@ -247,7 +247,7 @@ def first_due(
     """
     is_on_again = _is_on_again(job, row)
     if isinstance(job.schedule, AtBoot):
-        return _due_in_boot(job.schedule, now_ms, boot, row, is_on_again)
+        return _due_in_boot(job.schedule, now_ms, boot, row, is_on_again, job.enabled)
     if isinstance(job.schedule, Once):
         is_over = is_on_again and job.schedule.due_ms <= now_ms
         return None if is_over or (row and _has_come(job.schedule, row, now_ms)) else job.schedule.due_ms
@@ -285,16 +285,26 @@ def _continued(schedule: Every | Calendar, now_ms: int, pending_ms: int | None) 
     return next_after(now_ms)
 
 
-def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None, is_on_again: bool) -> int | None:
+def _due_in_boot(
+    schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None, is_on_again: bool, is_enabled: bool
+) -> int | None:
     """The due time in this boot; None if the job has run in it, or was declared or enabled after its time had passed."""
     due = boot.began_ms + schedule.delay_ms
-    if row and row.is_at_boot:
-        name = (row.schedule or "").split()[1]
-        if row.next_run_ms is None and boot.this.includes(name) is True:
-            return None
-        if not is_on_again:
-            return max(due, now_ms)
-    return max(due, now_ms) if boot.is_new or due > now_ms else None
+    if row and (name := _boot_of(row, None if is_enabled else now_ms)) and boot.this.includes(name) is True:
+        return None
+    is_due = boot.is_new or due > now_ms or (row is not None and row.is_at_boot and not is_on_again)
+    return max(due, now_ms) if is_due else None
+
+
+def _boot_of(row: Job, now_ms: int | None) -> str | None:
+    """The last boot in which a job was due by `at = boot`; None if in none that is known.
+
+    `now_ms`: the due times up to this instant are over, since the job gets others or is switched off.
+    """
+    if not row.is_at_boot:
+        return row.boot
+    is_over = now_ms is not None and row.enabled and row.next_run_ms is not None and row.next_run_ms <= now_ms
+    return (row.schedule or "").split()[1] if row.next_run_ms is None or is_over else None
 
 
 def new_job(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot) -> NewJob:

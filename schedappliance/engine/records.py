@@ -115,7 +115,10 @@ def job_number(node: str, text: str) -> int | None:
 
 
 class NewJob(NamedTuple):
-    """A job to be stored. The store gives it a number. `schedule`: of a declared job and of a calendar, their due times."""
+    """A job to be stored. The store gives it a number. `schedule`: of a declared job and of a calendar, their due times.
+
+    `boot`: as in Job.
+    """
 
     kind: Kind
     next_run_ms: int | None
@@ -127,6 +130,7 @@ class NewJob(NamedTuple):
     schedule: str | None = None
     enabled: bool = True
     on_failure_of: RunKey | None = None
+    boot: str | None = None
 
 
 class Job(NamedTuple):
@@ -134,6 +138,7 @@ class Job(NamedTuple):
 
     `interval_ms`: of kind `every`. `schedule`: of a declared job and of a calendar, the text of their due times.
     `on_failure_of`: the failed run whose `on_failure` made the job, or made the job that made it; None for other jobs.
+    `boot`: the last boot in which the job was due by `at = boot`, before its due times were changed; None if in none.
     """
 
     number: int
@@ -150,6 +155,7 @@ class Job(NamedTuple):
     enabled: bool = True
     paused: bool = False
     on_failure_of: RunKey | None = None
+    boot: str | None = None
 
     @property
     def is_at_boot(self) -> bool:

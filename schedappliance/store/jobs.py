@@ -227,7 +227,7 @@ class Jobs(Table):
     def change(self, change: Change) -> None:
         """Gives the row of a declared job another declaration, deferred. Its number and its occurrences stay."""
         new = change.new
-        times = new.kind, new.next_run_ms, new.interval_ms, new.schedule, new.enabled
+        times = new.kind, new.next_run_ms, new.interval_ms, new.schedule, new.enabled, new.boot
         if new.command.text == change.job.text:
             self._database.batch.add("jobs", self._sql["change_times"], (*times, change.job.number))
         else:
@@ -379,7 +379,7 @@ def _program(command: Command) -> str | None:
 def _job(row: Any) -> Job:
     """A row of the view `stored_jobs`."""
     number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user = row[:10]
-    origin, declared, schedule, enabled, paused, failed_job, failed_occurrence = row[10:]
+    origin, declared, schedule, enabled, paused, failed_job, failed_occurrence, boot = row[10:]
     return Job(
         number,
         kind,
@@ -395,4 +395,5 @@ def _job(row: Any) -> Job:
         enabled != 0,
         paused != 0,
         RunKey(failed_job, failed_occurrence) if failed_job is not None else None,
+        boot,
     )

@@ -161,6 +161,29 @@ def test_a_changed_delay_does_not_repeat_it(path: Path) -> None:
     assert len(runs(appliance)) == 1
 
 
+@pytest.mark.parametrize(
+    "meanwhile", ["every = 1h", "at = 1900000000", 'cron = "0 0 1 1 *" zone = UTC', "at = boot enabled = no"]
+)
+@pytest.mark.parametrize("is_claimed", [True, False], ids=["claimed", "overdue"])
+def test_other_due_times_meanwhile_do_not_repeat_it(path: Path, meanwhile: str, is_claimed: bool) -> None:
+    """The row of the job did not show any more that it had run in this boot."""
+    appliance = Appliance(path, job("delay = 9m"))
+    if is_claimed:
+        appliance.after(MINUTE)
+    else:
+        appliance.clock.advance(MINUTE)
+    for options in (meanwhile, meanwhile.replace("1", "2")):
+        appliance.turn(appliance.read(job().replace("at = boot", options)))
+    assert runs(appliance) == [
+        (BOOTED_MS + 9 * MINUTE, "succeeded" if is_claimed or "no" not in meanwhile else "missed")
+    ]
+    appliance.restart(SECOND, job().replace("at = boot", meanwhile))
+    appliance.turn(appliance.read(job("delay = 20m")))
+    assert appliance.next_runs() == [(1, None)]
+    appliance.reboot(HOUR, job("delay = 20m"))
+    assert len(appliance.next_runs()) == 1 and appliance.next_runs()[0][1] is not None
+
+
 def test_a_changed_delay_moves_a_time_that_is_still_to_come(path: Path) -> None:
     appliance = Appliance(path, job("delay = 10m"))
     appliance.turn(appliance.read(job("delay = 20m")))

@@ -71,12 +71,12 @@ SELECT (SELECT count(*) FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL)
 UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
 
 -- name: change_job
-UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ?, command = ?, parsed = ?,
+UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ?, boot = ?, command = ?, parsed = ?,
                 grammar = ?, program = ?
 WHERE number = ?;
 
 -- name: change_times
-UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ? WHERE number = ?;
+UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ?, boot = ? WHERE number = ?;
 
 -- name: calendar_jobs
 SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ? ORDER BY number LIMIT ?;
