@@ -129,8 +129,10 @@ def _drop_ins(name: str, template: str, directories: list[Path]) -> list[Path]:
 def _listed(directory: Path) -> list[Path]:
     try:
         return [directory / name for name in sorted(os.listdir(directory)) if name.endswith(".conf")]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise NotPossible(f"cannot read {directory}: {error.strerror}") from None
 
 
 def _read(unit: Unit, path: Path, read_file: ReadFile) -> None:

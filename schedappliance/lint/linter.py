@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_argument, counted, has_errors
 from schedappliance.lint.calendars import CalendarDoubts
@@ -51,6 +52,7 @@ class Linter:
 
     `now_ms`: the present, from which the next due times of calendars are judged; None: they are not judged.
     `notes`: the files whose references were not checked, and why. `unreadable`: the files that could not be read.
+    `_closed`: the directories that could not be read, and why.
     """
 
     config: Path | None = None
@@ -60,25 +62,28 @@ class Linter:
     notes: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     _appliances: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
+    _closed: dict[Path, str] = field(default_factory=dict)
 
     def files_of(self, path: Path) -> list[Path]:
-        """The files that a path stands for. Those in a spool below it are left out, with a note.
+        """The files that a path stands for, and the directories below it that cannot be read.
 
-        They are drops, which the appliance has judged itself, and no part of what people maintain.
+        Those in a spool below it are left out, with a note: they are drops, which the appliance has judged itself, and no part
+        of what people maintain.
         """
-        files = files_under(path)
         if not DISK.is_dir(path):
-            return files
-        folders = [folder for folder in path.rglob(SYSTEMD) if DISK.is_dir(folder) and _is_ours(folder.parent, path)]
-        self.notes += [f"{folder}: not checked: its files are for systemd" for folder in sorted(folders)]
+            return [path]
+        files, of_systemd, closed = content_of(path)
+        self.notes += [f"{folder}: not checked: its files are for systemd" for folder in of_systemd]
         appliances = [file for file in files if file.name == APPLIANCE_FILE]
         spools = self._spools([self.config, _nearest(path / APPLIANCE_FILE), *appliances], real_path(path))
-        left_out = (
-            {folder: _spool_above(folder, spools) for folder in {file.parent for file in files}} if spools else {}
-        )
+        folders = {*closed, *(file.parent for file in files)} if spools else ()
+        left_out = {folder: _spool_above(folder, spools) for folder in folders}
+        left_out |= {folder: folder for folder in closed if real_path(folder) in spools}
         for spool in sorted({spool for spool in left_out.values() if spool}):
             self.notes.append(f"{spool}: drops are not checked: it is the spool of {spools[real_path(spool)]}")
-        return [file for file in files if not left_out.get(file.parent)]
+        unread = {folder: why for folder, why in closed.items() if not left_out.get(folder)}
+        self._closed |= unread
+        return sorted([*unread, *(file for file in files if not left_out.get(file.parent))])
 
     def _spools(self, names: Iterable[Path | None], above: Path) -> dict[Path, Path]:
         """The spools of appliance files that are below a directory, each with its appliance file."""
@@ -92,7 +97,11 @@ class Linter:
         return spools
 
     def lint(self, path: Path) -> list[Diagnostic]:
-        """Every diagnostic for a file. The suffix of its name determines the language."""
+        """Every diagnostic for a path of `files_of`. The suffix of its name determines the language."""
+        if path in self._closed:
+            self.unreadable.append(path)
+            message, remedy = f"cannot read the directory `{path}`: {self._closed[path]}", "name the files to check"
+            return [Diagnostic("E307", message, remedy, Source(str(path), ""))]
         if path.suffix == ".cmd":
             return self._command_file(path)
         if path.suffix in (".yaml", ".yml"):
@@ -276,21 +285,33 @@ def lint_line(read: ReadCommand, line: str, configuration: Configuration | None,
         yield from command_mistakes(read.tree, Source.of_command(line), configuration, suggest)
 
 
-def files_under(path: Path) -> list[Path]:
-    """The files that a path stands for: those of a directory are its *.conf, *.cmd and appliance.yaml at any depth.
+class Content(NamedTuple):
+    """What a directory holds for the linter, sorted.
 
-    Dot files, dot directories and the directories of systemd are left out. Raises OSError for a closed directory.
+    `files`: its *.conf, *.cmd and appliance.yaml at any depth. `of_systemd`: the directories of systemd. `closed`: the directories
+    that cannot be read, and why.
     """
-    if not DISK.is_dir(path):
-        return [path]
-    os.scandir(path).close()
-    files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
-    return sorted(p for p in files if _is_ours(p, path) and not DISK.is_dir(p))
+
+    files: list[Path]
+    of_systemd: list[Path]
+    closed: dict[Path, str]
 
 
-def _is_ours(path: Path, directory: Path) -> bool:
-    """Whether a path in a directory is neither hidden nor in a directory of systemd."""
-    return not any(name.startswith(".") or name == SYSTEMD for name in path.relative_to(directory).parts)
+def content_of(directory: Path) -> Content:
+    """The content of a directory without dot files, dot directories and what is in those of systemd. Raises OSError if it is closed."""
+    os.scandir(directory).close()
+    content, errors = Content([], [], {}), list[OSError]()
+    for place, folders, files in os.walk(directory, onerror=errors.append):
+        folder = Path(place)
+        content.of_systemd.extend(folder / SYSTEMD for name in folders if name == SYSTEMD)
+        folders[:] = [name for name in folders if not name.startswith(".") and name != SYSTEMD]
+        content.files.extend(folder / file for file in files if _is_ours(file))
+    content.closed.update((Path(error.filename), str(error.strerror)) for error in errors)
+    return Content(sorted(content.files), sorted(content.of_systemd), content.closed)
+
+
+def _is_ours(name: str) -> bool:
+    return not name.startswith(".") and (name.endswith((".conf", ".cmd")) or name == APPLIANCE_FILE)
 
 
 def _spool_above(folder: Path, spools: Container[Path]) -> Path | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,3 +49,17 @@ def test_every_command_line_has_words_or_a_reason(line: str) -> None:
         assert str(error)
     else:
         assert all(words)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_drop_ins_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """They were left out in silence."""
+    (tmp_path / "x.timer").write_text("[Timer]\nOnCalendar=daily\n")
+    (tmp_path / "x.service").write_text("[Service]\nExecStart=/bin/true\n")
+    (tmp_path / "x.timer.d").mkdir(mode=0)
+    privileges = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    words = ("-m", "schedappliance", "import", "timer", "x.timer")
+    done = subprocess.run(
+        [*privileges, sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "cannot read x.timer.d: Permission denied" in done.stdout + done.stderr

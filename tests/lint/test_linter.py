@@ -14,7 +14,7 @@ import pytest
 
 from schedappliance.cli.main import main
 from schedappliance.edge.spool.folders import PRIVATE, SHARED
-from schedappliance.lint.linter import Linter, files_under
+from schedappliance.lint.linter import Linter, content_of
 from schedappliance.model.appliance_file import KEYS, SPOOL_FOLDERS
 from schedappliance.model.command_file import MAX_LINES
 from schedappliance.model.loading import load
@@ -188,8 +188,8 @@ def test_a_directory_stands_for_its_files_except_dot_files(folder: Path) -> None
     names = ["a.conf", "b/c.cmd", "b/appliance.yaml", ".d.conf", ".e/f.conf", "g.yaml", "h.txt", "b/.i/j.cmd"]
     _write(folder, dict.fromkeys(names, ""))
     (folder / "k.conf").mkdir()
-    assert [str(path) for path in files_under(Path())] == ["a.conf", "b/appliance.yaml", "b/c.cmd"]
-    assert files_under(Path("h.txt")) == [Path("h.txt")]
+    assert [str(path) for path in content_of(Path()).files] == ["a.conf", "b/appliance.yaml", "b/c.cmd"]
+    assert Linter().files_of(Path("h.txt")) == [Path("h.txt")]
 
 
 def test_the_directories_of_systemd_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,7 +382,29 @@ def test_a_closed_directory_is_an_error(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "error: Permission denied: closed\n")
     done = subprocess.run([*lint, "."], cwd=folder, capture_output=True, text=True, check=False)
     assert done.stderr == "" and "error[E307]: cannot read `link.conf`: Permission denied" in done.stdout
+    assert "error[E307]: cannot read the directory `closed`: Permission denied" in done.stdout
+    assert done.returncode == 2
     (folder / "closed").chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_a_closed_directory_below_a_directory_is_named(folder: Path) -> None:
+    """It was passed over in silence. What the linter leaves out anyway may be closed."""
+    lint = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", sys.executable, "-m", "schedappliance", "lint")
+    _with_spool(folder)
+    (folder / "failed" / "b.cmd").unlink()
+    _write(folder, dict.fromkeys(["a/deep/x.conf", "systemd/x.conf", ".git/x.conf", "failed/x.conf"], "A = 1\n"))
+    for name in ("systemd", ".git", "var/spool/work", "var/spool/failed/directory"):
+        (folder / name).chmod(0)
+    done = subprocess.run([*lint, "."], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    (folder / "a" / "deep").chmod(0)
+    (folder / "var" / "spool").chmod(0)
+    done = subprocess.run([*lint, "."], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout.count("error[") == 1
+    assert "error[E307]: cannot read the directory `a/deep`: Permission denied" in done.stdout
+    for closed in ("a/deep", "systemd", ".git", "var/spool", "var/spool/work", "var/spool/failed/directory"):
+        (folder / closed).chmod(0o700)
 
 
 def test_a_note_says_that_a_syntax_error_hides_wrong_references(folder: Path) -> None:
