@@ -43,17 +43,18 @@ RESULT_PAUSE_S = 0.25
 class AsyncSession(Connection):
     """A connection whose calls are awaited."""
 
-    async def ask(self, line: str) -> Message:
+    async def ask(self, line: str, quiet: bool = False) -> Message:
         """As Session.ask."""
-        return (await self.ask_together([line]))[0]
+        return (await self.ask_together([line], quiet))[0]
 
-    async def ask_together(self, lines: Sequence[str]) -> list[Message]:
+    async def ask_together(self, lines: Sequence[str], quiet: bool = False) -> list[Message]:
         """The responses to lines that are sent at once, in their order. The appliance may carry them out in one turn."""
         connection = self._open(socket.SOCK_NONBLOCK)
         try:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await asyncio.get_running_loop().sock_sendall(connection, b"".join(map(self._wire.request, lines)))
+                    requests = b"".join(self._wire.request(line, quiet=quiet) for line in lines)
+                    await asyncio.get_running_loop().sock_sendall(connection, requests)
             except OSError as error:
                 raise lost(self._endpoint, error) from error
             responses = [await self.next_message(self._timeout) for _ in lines]

@@ -46,6 +46,8 @@ FORGET_SECONDS = 3600.0
 MOST_RUNS, MOST_PICTURES = 200_000, 20
 FAILED_SHOWN = 20
 NOT_DONE = (*FAILED, "missed")
+# The questions of the feed that may be `quiet` (see docs/protocol.md): nobody has typed them.
+QUIET = ("sched list", "sched incidents", "config show")
 
 
 class Feed:
@@ -405,10 +407,10 @@ class _Questions(AsyncSession):
         super().__init__(endpoint, PATIENCE_SECONDS)
         self._be_late = be_late
 
-    async def ask_together(self, lines: Sequence[str]) -> list[Message]:
+    async def ask_together(self, lines: Sequence[str], quiet: bool = False) -> list[Message]:
         alarm = asyncio.get_running_loop().call_later(LATE_SECONDS, self._be_late)
         try:
-            return await super().ask_together(lines)
+            return await super().ask_together(lines, quiet)
         finally:
             alarm.cancel()
 
@@ -443,7 +445,7 @@ async def _all_details(session: AsyncSession, jobs: Sequence[str], more: str) ->
 
 async def _response(session: AsyncSession, line: str) -> Message | None:
     """The response to `json LINE`; None if the roles of this process do not allow the command. Raises Error."""
-    return _unless_refused(line, await session.ask(f"json {line}"))
+    return _unless_refused(line, await session.ask(f"json {line}", line.startswith(QUIET)))
 
 
 def _unless_refused(line: str, response: Message) -> Message | None:

@@ -63,12 +63,14 @@ class Console:
         self.connections: list[asyncio.StreamWriter] = []
         # What happens while a command is answered, by how the command begins.
         self.meanwhile: dict[str, Callable[[], None]] = {}
+        self.requests: list[Row] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.append(writer)
         try:
             while line := await reader.readline():
                 request = json.loads(line)
+                self.requests.append(request)
                 answer = {"v": 1, "id": request["id"], "ok": True, "transaction": False}
                 answer["data"] = self.data(request["command"], writer)
                 if answer["data"] is None:
@@ -146,6 +148,18 @@ def test_events_change_what_the_feed_knows(endpoint: Path) -> None:
         await until(feed, lambda: not feed.incidents)
         console.tell(kind="degraded", troubles=["the disk is full"])
         await until(feed, lambda: feed.health["troubles"] == ["the disk is full"])
+
+    follow(endpoint, check)
+
+
+def test_what_roles_do_not_allow_the_feed_is_not_logged_where_the_protocol_can_leave_it_out(endpoint: Path) -> None:
+    """Each reading of the incidents gave a line about a rejection."""
+
+    async def check(_feed: Feed, console: Console) -> None:
+        quiet = {" ".join(request["command"].split()[1:3]): request.get("quiet", False) for request in console.requests}
+        quiet.pop("")
+        expected = {"sched list": True, "sched history": False, "sched incidents": True, "health": False}
+        assert quiet == {**expected, "config status": False, "config show": True}
 
     follow(endpoint, check)
 
@@ -248,9 +262,9 @@ def test_single_jobs_are_asked_for_together(endpoint: Path, monkeypatch: pytest.
     """Each question that is asked alone waits for a turn of the appliance."""
     asked: list[list[str]] = []
 
-    async def ask_together(self: AsyncSession, lines: Sequence[str]) -> list[Message]:
+    async def ask_together(self: AsyncSession, lines: Sequence[str], quiet: bool = False) -> list[Message]:
         asked.append([line for line in lines if line.startswith("json sched show")])
-        return await AsyncSession.ask_together(self, lines)
+        return await AsyncSession.ask_together(self, lines, quiet)
 
     monkeypatch.setattr(feed_module._Questions, "ask_together", ask_together)
 
