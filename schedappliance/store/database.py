@@ -173,6 +173,9 @@ class Database:
         try:
             yield
             self.write_deferred()
+            if self._files and self._files.is_log_cut():
+                # The log has lost what was committed before, and the COMMIT would hide that: it makes the log long again.
+                raise self._damaged_by_others(f"{self.path}{LOG}", "the log of the store")
             self.execute("COMMIT")
         except BaseException:
             self.counts = counts
@@ -456,6 +459,11 @@ class OpenFiles:
         if os.access(self._journal, os.F_OK, follow_symlinks=False) and self.obstacle():
             return Fault.OBSTACLE
         return Fault.LOG_CUT if self._is_cut(log.st_size) else None
+
+    def is_log_cut(self) -> bool:
+        """Whether the log was shortened since `fault`. It takes one call of the kernel."""
+        log = _status(self._log)
+        return log is not None and self._is_cut(log.st_size)
 
     def _is_linked(self) -> bool:
         return _identity(_status(str(self.link), through_links=True)) == self._opened[0]

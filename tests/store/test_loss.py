@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from schedappliance.store.database import Database
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.loss import MOST_BYTES, loss_of, loss_path_of, lost_pages, remember_loss
 from schedappliance.store.opening import open_database
 
@@ -94,3 +97,20 @@ def test_what_has_the_name_of_the_file_of_a_loss_tells_of_one(tmp_path: Path, ma
     assert str(loss_of(path)).endswith("the cause is unknown")
     assert not loss_path_of(path).is_file() or loss_path_of(path).is_symlink()
     assert not Path(tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_a_log_that_is_cut_during_a_transaction_is_noticed_before_its_commit(tmp_path: Path, part: float) -> None:
+    """The commit made the log as long as before, with a hole in it, and all that was committed was lost unseen."""
+    path = tmp_path / "sched.db"
+    log = Path(f"{path}-wal")
+    reason = f"{log} was shortened or overwritten; stop the appliance and restore a backup"
+    with closing(open_database(path)) as database:
+        with database.transaction():
+            database.execute("CREATE TABLE a (b)")
+        with pytest.raises(StoreFailed, match=re.escape(reason)), database.transaction():
+            database.execute("INSERT INTO a VALUES (1)")
+            os.truncate(log, int(log.stat().st_size * part))
+        with pytest.raises(StoreFailed, match=re.escape(reason)), database.transaction():
+            pass
+    assert "the log of the store was shortened" in str(loss_of(path))
