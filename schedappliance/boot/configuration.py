@@ -6,7 +6,6 @@ open store.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,15 +88,13 @@ def from_store(store: Store) -> FirstConfiguration | None:
     texts = store.settings.texts(generation.number) if generation else None
     if generation is None or not texts:
         return None
-    loaded = load_texts(texts)
+    loaded = load_texts(texts, store.path)
     if not loaded.accepted:
         return None
-    # The store may have moved since those files named it, so the path where it was found is used.
-    configuration = replace(loaded.configuration, backing_store=store.path)
-    zone = Zones(this_machine()).to_show(configuration.zone)
+    zone = Zones(this_machine()).to_show(loaded.configuration.zone)
     since = f"configuration {generation.number} of {local_text(generation.applied_ms, zone)}"
     why = f"the stanza files are rejected; {since} is active, from the store"
-    return FirstConfiguration(configuration, generation.digest, loaded.texts, why)
+    return FirstConfiguration(loaded.configuration, generation.digest, loaded.texts, why)
 
 
 def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:

@@ -1,6 +1,6 @@
 """Declared jobs: makes the rows of the store agree with the stanza files and the overrides.
 
-Rule: this module writes the rows first. `claim_overdue` in orders.py then claims what was due before, since it may carry out
+Rule: this module only writes the rows. `follow_declared` in orders.py then claims what was due before, which may carry out
 commands that change the jobs again.
 """
 
@@ -25,27 +25,15 @@ from schedappliance.engine.declared import (
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, WHILE_PAUSED, Reason
 from schedappliance.engine.records import Job, NewJob
 from schedappliance.engine.schedule import Schedules, what_is_due
-from schedappliance.model.configuration import Configuration
 from schedappliance.store.failures import cannot_store
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
 
-def take_jobs(
-    state: State,
-    configuration: Configuration,
-    names: frozenset[str] | None,
-    *,
-    is_new_boot: bool = False,
-    is_reload: bool = True,
-) -> Reconciliation:
-    """Makes the stored jobs agree with the declared ones; returns the changes. The caller then calls `claim_overdue`.
-
-    `names`: the jobs that may have changed, so that the others are not looked at; None: any. `is_new_boot`: the appliance
-    starts for the first time since the machine has started. `is_reload` False: only overrides have changed.
-    """
-    jobs = state.store.jobs
+def take_jobs(state: State, names: frozenset[str] | None, is_new_boot: bool, is_reload: bool) -> Reconciliation:
+    """Makes the stored jobs agree with the declared ones; returns the changes. The arguments are those of `follow_declared`."""
+    jobs, configuration = state.store.jobs, state.configuration
     now = state.moment.wall
     before = state.schedules
     if (before.days, before.zone) != (configuration.days, configuration.zone):

@@ -20,8 +20,8 @@ Rule: only this module performs commands. A rejected command gives an answer, ne
 #   a drop, a signal      core/drops.py and core/reload.py call `carry_out`.
 #   a device must answer  `_park` keeps the order and asks the device. The handler of the event with the answer replies,
 #                         for example `answer_parked`.
-#   options have changed  `take_options` makes them active. `take_jobs` (core/declared.py) makes the stored jobs agree with the
-#                         declared ones. `claim_overdue` claims what was due before.
+#   options have changed  `take_options` makes them active. `follow_declared` makes the stored jobs agree with the declared ones
+#                         (core/declared.py), and claims what was due before.
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ from schedappliance.core.stopping import stop
 from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic
 from schedappliance.engine.attempts import has_other_waits
-from schedappliance.engine.declared import Overdue, changed_jobs
+from schedappliance.engine.declared import Overdue, Reconciliation, changed_jobs
 from schedappliance.engine.effects import Answer, Effect, MakePreview, PutBack, PutOff, ReadFiles, ReadOutput, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped, OutputRead, PreviewMade
 from schedappliance.engine.metrics import LATENESS
@@ -489,14 +489,26 @@ def take_options(state: State, options: Options) -> None:
     if after is before:
         return
     if before.jobs is not after.jobs or before.days is not after.days:
-        changes = take_jobs(state, after, frozenset(changed_jobs(before, after)), is_reload=False)
-        claim_overdue(state)
+        changes = follow_declared(state, frozenset(changed_jobs(before, after)), is_reload=False)
         state.log("info", str(changes))
     if has_other_waits(before, after):
         state.read_queue(state.running.jobs)
 
 
-def claim_overdue(state: State) -> None:
+def follow_declared(
+    state: State, names: frozenset[str] | None, *, is_new_boot: bool = False, is_reload: bool = True
+) -> Reconciliation:
+    """Makes the stored jobs agree with the declared ones, and claims what was due before; returns the changes.
+
+    `names`: the jobs that may have changed, so that the others are not looked at; None: any. `is_new_boot`: the appliance
+    starts for the first time since the machine has started. `is_reload` False: only overrides have changed.
+    """
+    changes = take_jobs(state, names, is_new_boot, is_reload)
+    _claim_overdue(state)
+    return changes
+
+
+def _claim_overdue(state: State) -> None:
     """Claims the due times that passed under the old schedules of changed jobs, with their new commands and `catch_up`.
 
     The command of a claimed job can change, pause or hold the jobs behind it, so each is judged when its turn comes.

@@ -14,8 +14,7 @@ from schedappliance.commands.view import ReloadResult
 from schedappliance.core.alerts import expect_late_end, reload_ended
 from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
-from schedappliance.core.declared import take_jobs
-from schedappliance.core.orders import claim_overdue
+from schedappliance.core.orders import follow_declared
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
 from schedappliance.core.runs import count_end, finish_attempt
@@ -51,8 +50,7 @@ def recover(state: State, event: Started) -> None:
     state.queue.release_delayed(state.moment.boot)
     discard_outdated_overrides(state)
     follow_zones_since_last_start(state)
-    changes = take_jobs(state, state.configuration, None, is_new_boot=not state.boot.has_ticked)
-    claim_overdue(state)
+    changes = follow_declared(state, None, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
     last = state.store.settings.last_generation()
     generation = last.number if last else 0

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedappliance.commands.view import Order, ReloadResult
 from schedappliance.core.alerts import reload_ended
 from schedappliance.core.audit import audit
-from schedappliance.core.declared import take_jobs
-from schedappliance.core.orders import carry_out, claim_overdue
+from schedappliance.core.orders import carry_out, follow_declared
 from schedappliance.core.runs import count_end
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors, with_lines
 from schedappliance.engine.declared import Reconciliation
@@ -180,8 +179,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     _drop(state, dropped, DROPPED_BY_RELOAD)
     _drop(state, outdated, CHANGED_BY_FILES)
     state.version += 1
-    changes = take_jobs(state, state.configuration, jobs)
-    claim_overdue(state)
+    changes = follow_declared(state, jobs)
     if before.authorization or configuration.authorization:
         state.effects.append(EndWatches())
     is_lost = before.authorization is not None and configuration.authorization is None

@@ -144,7 +144,7 @@ class State:
     news: list[News] = field(default_factory=list)
     # The jobs that this turn has already claimed, called off or removed, so that the tick skips them.
     handled: set[int] = field(default_factory=set)
-    # The due times that changed jobs have passed, until `claim_overdue` has claimed them.
+    # The due times that changed jobs have passed, until `follow_declared` has claimed them.
     overdue: OverdueJobs = field(default_factory=OverdueJobs)
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     is_tick_over: bool = False

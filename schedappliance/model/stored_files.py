@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from schedappliance.model.loading import Loaded, load
 
 
-def load_texts(texts: Mapping[str, str]) -> Loaded:
-    """`texts`: of one generation, by the paths of their files."""
+def load_texts(texts: Mapping[str, str], store: Path | None) -> Loaded:
+    """`texts`: of one generation, by the paths of their files.
+
+    `store`: where the store was found. It may have moved since those files named it.
+    """
     files = StoredFiles(texts)
-    return load(files.root, files.read, files)
+    loaded = load(files.root, files.read, files)
+    loaded.configuration = replace(loaded.configuration, backing_store=store)
+    return loaded
 
 
 class StoredFiles:

@@ -103,11 +103,10 @@ def last_configuration(store: Store, path: Path) -> Configuration:
     texts = store.settings.texts(generation.number) if generation else None
     if not texts:
         raise Unusable(f"the store {path} holds no stanza files", "start its appliance once")
-    loaded = load_texts(texts)
+    loaded = load_texts(texts, path)
     if not loaded.accepted:
         raise Unusable("the stanza files in the store are rejected", "correct them on the disk", loaded.shown())
-    # The store may have moved since those files named it.
-    return replace(loaded.configuration, backing_store=path)
+    return loaded.configuration
 
 
 def _opened(database: Database, configuration: Configuration, moment: Moment, node: str, is_stored: bool) -> Opened:

@@ -34,9 +34,10 @@ def test_stored_texts_are_read_as_the_files_were(tmp_path: Path, name: str) -> N
         (tmp_path / path).write_text(text, newline="")
     there = load(tmp_path / "sched.conf")
     assert there.accepted, there.diagnostics
-    again = load_texts(dict(there.texts))
+    again = load_texts(dict(there.texts), tmp_path / "sched.db")
     assert again.accepted, again.diagnostics
     assert again.texts == there.texts
+    assert again.configuration.backing_store == tmp_path / "sched.db"
     assert again.configuration.options.keys() == there.configuration.options.keys()
     assert [o.value for o in again.configuration.options.values()] == [
         o.value for o in there.configuration.options.values()
