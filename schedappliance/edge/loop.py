@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from itertools import count
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from schedappliance.clock import stopwatch
 from schedappliance.edge import linux
@@ -37,6 +37,7 @@ AUDIT_MS = 10_000
 ROUND_SECONDS = 0.002
 
 Perform = Mapping[type, Callable[[Any], None]]
+Argument = TypeVar("Argument")
 
 
 class Timer:
@@ -172,6 +173,8 @@ class Loop:
         self._is_stopped = False
         # How long the turn has slept, in seconds.
         self._slept = 0.0
+        # The calls that wait until the effects of the turn are performed, each once.
+        self._at_turn_end: dict[tuple[Callable[[Any], None], Any], None] = {}
         # When the present round began, and how many rounds there were.
         self._woken = stopwatch()
         self.round = 0
@@ -218,6 +221,16 @@ class Loop:
         for number, handler in handlers.items():
             signal.signal(number, _handler(handler))
 
+    def at_turn_end(self, call: Callable[[Argument], None], argument: Argument) -> None:
+        """Makes a call when the effects of this turn are performed. Calls that are equal are made once."""
+        self._at_turn_end[call, argument] = None
+
+    def end_turn(self) -> None:
+        """Makes the calls that wait for the end of the turn."""
+        calls, self._at_turn_end = self._at_turn_end, {}
+        for call, argument in calls:
+            call(argument)
+
     def run(
         self,
         core: Core,
@@ -235,6 +248,7 @@ class Loop:
         while True:
             for effect in effects:
                 perform[type(effect)](effect)
+            self.end_turn()
             if log.lines:
                 log.end_turn()
             if after_turn:

@@ -319,19 +319,16 @@ def _with_usage(error: CommandError) -> Diagnostic:
 
 def _meaning(tree: CommandTree, line: str) -> Command:
     """The Command of a tree. Raises InvalidValue if a time, a period or a path is invalid."""
-    command: Command | None = None
-    for level in reversed(list(tree.nest())):
-        words = tuple([word.value for word in level.words])
-        milliseconds = _milliseconds(level) if level.form in _TIMES else None
-        if read_path := PATHS.get(level.form):
-            words = read_path(level, line)
-        elif check := CHECKS.get(level.form):
-            check(level.words)
-        if level.form == "run_wait":
-            command = Command("run", words, None, None, _awaited_line(level))
-        command = Command(level.form, words, milliseconds, command, level.text)
-    assert command is not None
-    return command
+    inner = None if tree.inner is None else _meaning(tree.inner, line)
+    words = tuple([word.value for word in tree.words])
+    milliseconds = _milliseconds(tree) if tree.form in _TIMES else None
+    if read_path := PATHS.get(tree.form):
+        words = read_path(tree, line)
+    elif check := CHECKS.get(tree.form):
+        check(tree.words)
+    if tree.form == "run_wait":
+        inner = Command("run", words, None, None, _awaited_line(tree))
+    return Command(tree.form, words, milliseconds, inner, tree.text)
 
 
 def _awaited_line(tree: CommandTree) -> str:
@@ -449,8 +446,9 @@ def _objection(command: CommandTree, outer: str | None) -> tuple[str, str] | Non
 
 def _searches(command: CommandTree) -> bool:
     """Whether a command searches jobs or runs, which may take long: it would delay everything that is due."""
-    with suppress(InvalidValue):
-        return command.form in ("sched_history", "sched_list") and read_listing(command.form, command.words).searches
+    if command.form in ("sched_history", "sched_list"):
+        with suppress(InvalidValue):
+            return read_listing(command.form, command.words).searches
     return False
 
 

@@ -9,7 +9,7 @@ Rule: it runs on the deciding thread and never blocks; a client that hangs or le
 #   _read_requests  The lines have arrived. Each gets a slot and waits in `_Lines`.
 #   _Lines._take    The inbox takes them into a turn, if there is room for their answers.
 #   reply           The core has answered: the slot gets the answer.
-#   _send           sends the answers in the order of the lines, as fast as the socket takes them.
+#   _send           sends the answers of the turn in the order of the lines, as fast as the socket takes them.
 #
 # What can go wrong, and what then happens:
 #
@@ -430,7 +430,7 @@ class ConsoleServer:
     # Effects of the core
 
     def reply(self, effect: Reply) -> None:
-        """Sends the answer to a line, unless the client has left."""
+        """Takes the answer to a line, unless the client has left. The answers of a turn are sent together."""
         if effect.reply_to not in self._unanswered:
             return
         connection, slot = self._unanswered[effect.reply_to]
@@ -447,7 +447,7 @@ class ConsoleServer:
         slot.in_transaction, slot.size = effect.in_transaction, effect.size
         connection.last_reply = next(self._numbers)
         connection.answered_bytes += slot.size
-        self._send(connection)
+        self.loop.at_turn_end(self._send, connection)
 
     def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
         """Whether the answer to a tried line is discarded for want of room, so that the line waits.

@@ -76,8 +76,14 @@ class Served:
     def lines(self) -> list[LineTyped]:
         return [event for event in self.events() if isinstance(event, LineTyped)]
 
+    def reply(self, *replies: Reply) -> None:
+        """The replies of one turn of the core."""
+        for reply in replies:
+            self.console.reply(reply)
+        self.loop.end_turn()
+
     def answer(self, line: LineTyped, text: str) -> None:
-        self.console.reply(Reply(line.reply_to, Answer(text), False, len(text)))
+        self.reply(Reply(line.reply_to, Answer(text), False, len(text)))
 
     def close(self) -> None:
         self.console.close()
@@ -101,7 +107,7 @@ def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) 
     with closing(connect(served.path)) as client:
         client.sendall(b"config begin\n")
         (line,) = served.lines()
-        served.console.reply(Reply(line.reply_to, Answer(""), True, 0))
+        served.reply(Reply(line.reply_to, Answer(""), True, 0))
         for milliseconds in (TIMEOUT_MS, THINKING_MS - TIMEOUT_MS - 1):
             served.clock.advance(milliseconds)
             assert not any(isinstance(event, ConnectionClosed) for event in served.events())
@@ -290,7 +296,7 @@ def test_a_list_is_made_in_rounds_so_that_other_clients_have_their_turn(
             made.append(number)
             yield "" if number % 2 else "row\n"
 
-    served.console.reply(Reply(line.reply_to, Answer(rows()), False, 0))
+    served.reply(Reply(line.reply_to, Answer(rows()), False, 0))
     counts = []
     while len(made) < 100:
         counts.append(len(made))
@@ -299,6 +305,23 @@ def test_a_list_is_made_in_rounds_so_that_other_clients_have_their_turn(
     other.send("b")
     assert other.socket.recv(10) == b"x" * 10
     assert listing.read(200) == []
+
+
+def test_the_answers_of_a_turn_are_sent_together_at_its_end(served: Served) -> None:
+    """One call for each answer took a fifth of the time of a client that sends many lines at once."""
+    with closing(connect(served.path)) as client:
+        client.sendall(b"a\nb\nc\n")
+        lines = served.lines()
+        client.setblocking(False)
+        for line in lines:
+            served.console.reply(Reply(line.reply_to, Answer(line.line), False, 1))
+            with pytest.raises(BlockingIOError):
+                client.recv(100)
+        served.loop.end_turn()
+        assert client.recv(100) == b"a\nb\nc\n"
+        served.loop.end_turn()
+        with pytest.raises(BlockingIOError):
+            client.recv(100)
 
 
 def test_users_get_time_and_not_their_clients(
@@ -318,7 +341,7 @@ def test_users_get_time_and_not_their_clients(
     def search(client: Client, uid: int) -> None:
         client.socket.sendall(b"a\n")
         (line,) = served.lines()
-        served.console.reply(Reply(line.reply_to, Answer(rows(uid)), False, 0))
+        served.reply(Reply(line.reply_to, Answer(rows(uid)), False, 0))
 
     for client in many:
         search(client, 1001)
@@ -404,7 +427,7 @@ def test_clients_of_a_trusted_user_get_short_answers_while_there_is_no_room_for_
     long.socket.sendall(b"a\nb\n")
     (line,) = served.lines()
     assert line.line == "a", "the next line waits for this answer"
-    served.console.reply(Reply(line.reply_to, Answer(LARGE), False, len(LARGE), is_repeatable=True))
+    served.reply(Reply(line.reply_to, Answer(LARGE), False, len(LARGE), is_repeatable=True))
     assert served.lines() == []
     for _ in range(2):
         short.socket.sendall(b"c\n")
