@@ -61,9 +61,9 @@ class WriteBatch:
         self._tables: dict[str, list[tuple[str, list[Row]]]] = {}
         self._last: dict[str, dict[Hashable, Row]] = {}
         self._keys: dict[str, list[int]] = {}
-        # The users of the rows that this transaction has added or removed, by the statement that counts them. Only
-        # `write_counts` writes them, once for each user.
-        self.users: defaultdict[str, list[int]] = defaultdict(list)
+        # How many rows more, or fewer, each user has by this transaction, by the statement that counts them. Only
+        # `write_counts` writes these numbers, once for each user.
+        self.users: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     def __bool__(self) -> bool:
         return bool(self._tables or self._last or self._keys)
@@ -86,14 +86,14 @@ class WriteBatch:
         """Defers a write by a statement that takes a JSON array of keys. A statement for each key takes twice the time."""
         self._keys.setdefault(sql, []).append(key)
 
-    def copy_users(self) -> defaultdict[str, list[int]]:
-        return defaultdict(list, {sql: users.copy() for sql, users in self.users.items()})
+    def copy_users(self) -> defaultdict[str, Counter[int]]:
+        return defaultdict(Counter, {sql: users.copy() for sql, users in self.users.items()})
 
     def write_counts(self) -> None:
         """Writes the numbers of the users. Raises sqlite3.Error."""
-        by_statement, self.users = self.users, defaultdict(list)
+        by_statement, self.users = self.users, defaultdict(Counter)
         for sql, users in by_statement.items():
-            self._connection.executemany(sql, Counter(users).items())
+            self._connection.executemany(sql, [(uid, change) for uid, change in users.items() if change])
 
     def write(self) -> None:
         """Writes the deferred rows. Raises sqlite3.Error."""

@@ -121,7 +121,7 @@ class Jobs(Table):
         if "jobs" in counts:
             counts["jobs"] += 1
         if job.user.uid:
-            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
+            self._database.batch.users[self._sql["count_rows"]][job.user.uid] += 1
         if job.declared is not None:
             self._note_rewrite()
         counts[LAST] = cursor.lastrowid
@@ -197,16 +197,14 @@ class Jobs(Table):
     def of_user(self, uid: int) -> int:
         """How many jobs a user has who is not root."""
         row = self._database.row(self._sql["jobs_of_user"], (uid,))
-        users = self._database.batch.users
-        added, removed = (users.get(self._sql[name], []).count(uid) for name in ("count_added", "count_removed"))
-        return (row[0] if row else 0) + added - removed
+        return (row[0] if row else 0) + self._database.batch.users[self._sql["count_rows"]][uid]
 
     def _count_removed(self, uid: int) -> None:
         counts = self._database.counts
         if "jobs" in counts:
             counts["jobs"] -= 1
         if uid:
-            self._database.batch.users[self._sql["count_removed"]].append(uid)
+            self._database.batch.users[self._sql["count_rows"]][uid] -= 1
 
     def count(self) -> int:
         """How many jobs are waiting or paused. Declared jobs that are disabled or done do not count."""

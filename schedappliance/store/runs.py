@@ -126,7 +126,7 @@ class Runs(Table):
         cursor = self._database.execute(self._sql[name], row)
         assert cursor.lastrowid is not None
         if job.user.uid:
-            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
+            self._database.batch.users[self._sql["count_rows"]][job.user.uid] += 1
         self._database.note_change(run.key)
         return cursor.lastrowid
 
@@ -135,7 +135,7 @@ class Runs(Table):
         name, row = _insertion(job, run, now_ms)
         self._database.batch.add("runs", self._sql[name], row)
         if job.user.uid:
-            self._database.batch.users[self._sql["count_added"]].append(job.user.uid)
+            self._database.batch.users[self._sql["count_rows"]][job.user.uid] += 1
         self._database.note_change(run.key)
 
     def live(self) -> list[LiveRun]:
@@ -208,9 +208,7 @@ class Runs(Table):
     def count_by_user(self) -> dict[int, int]:
         """How many runs each user has, without root."""
         counts = Counter(dict(self._database.rows(self._sql["runs_of_users"])))
-        users = self._database.batch.users
-        counts.update(users.get(self._sql["count_added"], ()))
-        counts.subtract(users.get(self._sql["count_removed"], ()))
+        counts.update(self._database.batch.users[self._sql["count_rows"]])
         return counts
 
     def prune(self, uid: int, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
@@ -249,7 +247,7 @@ class Runs(Table):
             batch.add("outputs", self._sql["delete_outputs"], key)
         batch.add("runs", self._sql["delete_run"], (sequence,))
         if uid:
-            batch.users[self._sql["count_removed"]].append(uid)
+            batch.users[self._sql["count_rows"]][uid] -= 1
 
     def _forget_long(self, uid: int, gone: list[int]) -> int:
         """Forgets the long ones among runs of a guest that were removed. Returns the bytes that were noted of them."""

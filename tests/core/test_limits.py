@@ -15,7 +15,18 @@ from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, Appliance, dump, ended, some, spoken
+from tests.support.core import (
+    MINUTE,
+    OPERATOR,
+    SECOND,
+    STANZAS,
+    Appliance,
+    dump,
+    ended,
+    some,
+    spoken,
+    users_are_counted,
+)
 
 FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
 GUEST, OTHER = User(2000, "guest"), User(2001, "other")
@@ -114,6 +125,16 @@ def test_waiting_runs_of_a_user_count_as_jobs(either: Appliance, monkeypatch: py
     either.turn(either.read(f"sched {{ max_jobs = 800 max_running = 2 }}\n{program}{STANZAS}"))
     assert "jobs or waiting runs, and this" in str(either.ask(f"run takes {'x' * view.LONG}", GUEST).error)
     assert either.ask("run takes x", GUEST).ok
+
+
+def test_a_removed_job_of_another_user_does_not_change_what_the_first_jobs_of_a_user_count(either: Appliance) -> None:
+    """The user has no counts yet, and the turn removes before it adds."""
+    job = either.say("sched in 600 pid").strip()
+    either.turn(either.typed(f"sched delete {job}"), *(either.typed("run hello", GUEST) for _ in range(3)))
+    for key in list(either.state.running):
+        either.turn(ended(key))
+    users_are_counted(either.store)
+    assert either.store.jobs.of_user(GUEST.uid) == 0
 
 
 def test_lines_about_accepted_commands_are_limited_for_guests_only(either: Appliance) -> None:

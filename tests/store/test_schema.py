@@ -248,6 +248,21 @@ def test_what_an_attempt_of_an_earlier_version_was_started_with_is_not_known(tmp
     assert (attempt.program, attempt.policy) == ("hello", None)
 
 
+def test_rows_of_users_that_were_counted_wrongly_are_counted_again(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        for _, script in migrations()[:22]:
+            plain.executescript(script)
+        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 22;")
+        plain.execute(
+            "INSERT INTO runs (sequence, job, occurrence, due_ms, state, command, uid, user, origin, attempts, claimed_ms)"
+            " VALUES (1, 1, 1, 5, 'started', 'run hello', 1000, 'operator', 'console', 1, 5)"
+        )
+        plain.execute("INSERT INTO rows_of_users (uid, jobs, runs) VALUES (1000, 0, 0), (2000, 20, 7)")
+    with closing(open_database(path)) as database:
+        assert database.rows("SELECT * FROM rows_of_users") == [(1000, 0, 1), (2000, 0, 0)]
+
+
 def test_another_connection_sees_the_new_schema(first_version: Path) -> None:
     with closing(sqlite3.connect(first_version, isolation_level=None)) as other:
         assert other.execute("SELECT count(*) FROM jobs").fetchone() == (4,)

@@ -93,11 +93,9 @@ SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
 -- name: jobs_of_user
 SELECT jobs FROM rows_of_users WHERE uid = ?;
 
--- name: count_added
+-- name: count_rows
+-- Counts so many rows more of a user; a negative number counts fewer.
 INSERT INTO rows_of_users (uid, jobs) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET jobs = jobs + excluded.jobs;
-
--- name: count_removed
-UPDATE rows_of_users SET jobs = jobs - ?2 WHERE uid = ?1;
 
 -- name: delete_job
 DELETE FROM jobs WHERE number = ? RETURNING uid;

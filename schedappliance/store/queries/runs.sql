@@ -65,11 +65,9 @@ SELECT count(*) FROM runs;
 -- name: runs_of_users
 SELECT uid, runs FROM rows_of_users WHERE runs > 0;
 
--- name: count_added
+-- name: count_rows
+-- Counts so many rows more of a user; a negative number counts fewer.
 INSERT INTO rows_of_users (uid, runs) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET runs = runs + excluded.runs;
-
--- name: count_removed
-UPDATE rows_of_users SET runs = runs - ?2 WHERE uid = ?1;
 
 -- name: oldest_ended
 -- The runs of root, with the size of their stored outputs in bytes.
