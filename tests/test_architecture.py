@@ -31,6 +31,7 @@ STATIONS = [
         "kinds",
         "lockfile",
         "fsync",
+        "drafts",
         "syntax",
         "model",
         "importing",

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from schedappliance.cli.arguments import file_path, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
 from schedappliance.diagnostics import as_argument
+from schedappliance.drafts import draft_of, name_new
 
 DESCRIPTION = """\
 Write the files of a new appliance: etc/appliance.yaml and etc/sched.conf in DIR. The
-jobs in sched.conf are comments. Existing files stay as they are."""
-STATUSES = {OK: "both files were written", FAILED: "a file exists already, or cannot be written", USAGE: "wrong usage"}
+jobs in sched.conf are comments. Existing files stay as they are: both files appear
+whole, or none does."""
+STATUSES = {
+    OK: "both files were written",
+    FAILED: "a file exists already, or cannot be written; none was written",
+    USAGE: "wrong usage",
+}
 APPLIANCE_FILE, STANZA_FILE = "appliance.yaml", "sched.conf"
 # The directories of the unit that systemd runs.
 SYSTEM = Path("/etc/schedappliance")
@@ -43,20 +51,35 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
     folder = SYSTEM if options.system else (options.directory or Path()) / "etc"
-    contents = texts(options)
-    for name in contents:
-        if (folder / name).exists():
-            raise Failure(f"{folder / name} exists already; nothing was written", FAILED)
+    contents = {folder / name: text for name, text in texts(options).items()}
+    for path in contents:
+        # A link that leads nowhere is in the way too.
+        if os.path.lexists(path):
+            raise Failure(f"{path} exists already; nothing was written", FAILED)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            with (folder / name).open("x", encoding="utf-8") as file:
-                file.write(text)
-            print(f"wrote {folder / name}")
+        _write(contents)
     except OSError as error:
-        raise Failure(f"cannot write {error.filename}: {error.strerror}", FAILED) from error
+        raise Failure(f"cannot write {error.filename}: {error.strerror}; nothing was written", FAILED) from error
+    for path in contents:
+        print(f"wrote {path}")
     print(f"start it: schedappliance serve --config {as_argument(folder / APPLIANCE_FILE)}")
     return OK
+
+
+def _write(contents: Mapping[Path, str]) -> None:
+    """Writes all files, or none. Raises OSError."""
+    with ExitStack() as stack:
+        drafts = {path: stack.enter_context(draft_of(path, text)) for path, text in contents.items()}
+        new: list[Path] = []
+        try:
+            for path, draft in drafts.items():
+                name_new(draft, path)
+                new.append(path)
+        except OSError:
+            for path in new:
+                path.unlink()
+            raise
 
 
 def texts(options: argparse.Namespace) -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from schedappliance.cli.arguments import file_path
 from schedappliance.cli.asking import asking_parser, data_of, print_json, session_of
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, USAGE, Failure
 from schedappliance.client.exposition import exposition
+from schedappliance.drafts import draft_of
 
 DESCRIPTION = """\
 Print the metrics in the text format of Prometheus. If no appliance answers, print
@@ -67,16 +66,9 @@ def _replace(path: Path, text: str) -> None:
     try:
         if kind := _other_kind(path):
             raise Failure(f"{path} is {kind}, and only a file is replaced; name a file", USAGE)
-        # The node exporter reads only *.prom, so it passes over this file.
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                os.fchmod(descriptor, FILE_MODE)
-            os.replace(name, path)  # noqa: PTH105
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        # The node exporter reads only *.prom, so it passes over the draft.
+        with draft_of(path, text, FILE_MODE) as draft:
+            draft.rename(path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}", FAILED) from error
 

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.drafts import name_new
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
@@ -133,7 +134,7 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     try:
         read_only(path, copy)
         fsync_path(beside)
-        _name(beside, target)
+        name_new(beside, target)
         fsync_path(target.parent)
     except SQLITE_ERRORS as error:
         raise _cannot_read(path, error) from error
@@ -154,18 +155,6 @@ def _number_of_write(error: sqlite3.Error, beside: Path) -> int | None:
     if size_limit(beside):
         return errno.EFBIG
     return errno.ENOSPC if is_full(error) else errno.EIO
-
-
-def _name(beside: Path, target: Path) -> None:
-    """Gives the copy its name, without replacing a file. Some file systems have no hard links. Raises OSError."""
-    try:
-        os.link(beside, target)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        beside.rename(target)
 
 
 def _check_owner(store: sqlite3.Connection, path: Path) -> None:

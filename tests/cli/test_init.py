@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from schedappliance.cli import init
 from schedappliance.cli.main import main
+from tests.support.size_limits import size_limit
 
 SAMPLES = Path(__file__).parents[2] / "etc"
 
@@ -64,6 +66,47 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest
     (tmp_path / "etc").write_text("a file")
     assert main(["init", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}/etc")
+
+
+def test_a_link_that_leads_nowhere_is_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/sched.conf").symlink_to("nowhere")
+    assert main(["init", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/etc/sched.conf exists already; nothing was written\n"
+    assert os.listdir(tmp_path / "etc") == ["sched.conf"]
+
+
+@pytest.mark.parametrize("name", ["appliance.yaml", "sched.conf"])
+def test_without_room_for_both_files_there_is_none(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It named `None`, and left a part of a file, so that the next `init` refused."""
+    assert main(["init", str(tmp_path / "other")]) == 0
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "other/etc").iterdir()}
+    assert sizes["appliance.yaml"] < sizes["sched.conf"]
+    capsys.readouterr()
+    with size_limit(sizes[name] - 1):
+        assert main(["init", str(tmp_path)]) == 1
+    why = "File too large; nothing was written"
+    assert capsys.readouterr() == ("", f"error: cannot write {tmp_path}/etc/{name}: {why}\n")
+    assert os.listdir(tmp_path / "etc") == []
+    assert main(["init", str(tmp_path)]) == 0
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "etc/sched.conf"
+    link = os.link
+
+    def late(draft: Path, path: Path) -> None:
+        mine.write_text("mine")
+        link(draft, path)
+
+    monkeypatch.setattr(os, "link", late)
+    assert main(["init", str(tmp_path)]) == 1
+    assert capsys.readouterr() == ("", f"error: cannot write {mine}: File exists; nothing was written\n")
+    assert (os.listdir(mine.parent), mine.read_text()) == (["sched.conf"], "mine")
 
 
 def test_the_system_has_the_paths_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli.main import main
+from tests.support.size_limits import size_limit
 
 
 def metrics_to(path: Path) -> int:
@@ -32,3 +33,12 @@ def test_nothing_but_a_file_is_replaced(tmp_path: Path, capsys: pytest.CaptureFi
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert capsys.readouterr().err == f"error: {path} is {kind}, and only a file is replaced; name a file\n"
     assert os.listdir(tmp_path) == ["there"]
+
+
+def test_without_room_the_file_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sched.prom"
+    path.write_text("before")
+    with size_limit(10):
+        assert metrics_to(path) == 1
+    assert capsys.readouterr().err == f"error: cannot write {path}: File too large\n"
+    assert (os.listdir(tmp_path), path.read_text()) == (["sched.prom"], "before")

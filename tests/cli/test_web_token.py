@@ -11,6 +11,7 @@ import pytest
 
 from schedappliance.cli.main import main
 from schedappliance.web.access.tokens import TokenFile, hash_of
+from tests.support.size_limits import size_limit
 
 
 @pytest.fixture
@@ -90,6 +91,18 @@ def test_a_file_that_others_may_write_holds_no_tokens(config: str, capsys: pytes
     assert TokenFile(file, warnings.append).user_of(token) is None
     assert warnings == [f"others may write to {file}, and so add tokens; chmod go-w {file}"]
     assert main(["web", "token", "list", "--config", config]) == 78
+
+
+def test_without_room_the_tokens_stay_as_they_are(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    before = file.read_text()
+    with size_limit(10):
+        assert main(["web", "token", "add", "two", "--user", "nobody", "--config", config]) == 78
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"error: cannot write {file}: File too large; ")
+    assert file.read_text() == before
+    assert not file.with_name("web-tokens.new").exists(), "a draft stayed behind"
 
 
 def test_a_damaged_line_is_named(config: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import re
-import resource
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.opening import open_database, unopenable
 from schedappliance.store.schema import APPLICATION_ID, migrations
 from schedappliance.store.tables import open_store
+from tests.support.size_limits import size_limit
 
 NOBODY = 65_534
 NEWEST = migrations()[-1][0]
@@ -529,11 +529,10 @@ def test_a_full_disk_fails_the_transaction_and_does_not_damage_the_store(tmp_pat
 
 @pytest.mark.parametrize("place", ["new", "in use"])
 def test_a_limit_on_the_size_of_files_is_no_full_disk(tmp_path: Path, place: str) -> None:
-    path, limits = tmp_path / "sched.db", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "sched.db"
     text = r"the limit on the size of files is 60,000 bytes: raise `ulimit -f`, or `LimitFSIZE=` of systemd$"
     database = open_database(path) if place == "in use" else None
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
-    try:
+    with size_limit(60_000):
         if database is None:
             with pytest.raises(Unusable, match=text):
                 open_database(path)
@@ -542,8 +541,6 @@ def test_a_limit_on_the_size_of_files_is_no_full_disk(tmp_path: Path, place: str
                 database.execute("INSERT INTO meta VALUES ('large', zeroblob(200000))")
             assert raised.value.passing
             assert raised.value.is_explained
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_another_writer_causes_a_failure_not_a_hang(tmp_path: Path) -> None:

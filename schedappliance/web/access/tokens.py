@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.drafts import draft_of
 from schedappliance.fsync import fsync_path
 from schedappliance.kinds import read_head
 
@@ -78,14 +79,12 @@ def change_tokens(path: Path, change: Callable[[tuple[Token, ...]], tuple[Token,
     """Replaces the tokens in one step. Raises Unusable."""
     try:
         with _locked(path):
-            draft = path.with_name(f"{path.name}.new")
             lines = [token.line for token in change(read_tokens(path))]
+            draft = path.with_name(f"{path.name}.new")
+            # A kill has left it.
             draft.unlink(missing_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "w") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.writelines([_HEAD, *lines])
-            fsync_path(draft)
-            draft.rename(path)
+            with draft_of(path, "".join([_HEAD, *lines]), 0o644, draft):
+                draft.rename(path)
             fsync_path(path.parent, os.O_DIRECTORY)
     except OSError as error:
         raise Unusable(f"cannot write {path}: {error.strerror}", "run this as the owner of its directory") from None
