@@ -9,7 +9,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import resource
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from schedappliance.doctor.facts import (
 )
 from schedappliance.doctor.paths import way_to
 from schedappliance.edge.programs.cgroups import service_of
-from schedappliance.edge.programs.restraints import RLIMITS, limits_of
+from schedappliance.edge.programs.restraints import limits_of
 from schedappliance.edge.programs.spawner import Unfit
 from schedappliance.kinds import LARGEST_OF_KERNEL, read_head
 from schedappliance.model.configuration import Program
@@ -39,6 +38,17 @@ CAPABILITIES = "security.capability"
 # The map of the first user namespace, and its inode: PROC_USER_INIT_INO of the kernel.
 ALL_IDS = (range(2**32 - 1),)
 FIRST_USER_NAMESPACE = 0xEFFFFFFD
+# The limits by their names in /proc/PID/limits.
+_LIMITS = {
+    "nofile": "Max open files",
+    "memory": "Max address space",
+    "cpu": "Max cpu time",
+    "nproc": "Max processes",
+    "fsize": "Max file size",
+    "core": "Max core file size",
+}
+_NICE = "Max nice priority"
+_NAME_WIDTH = 25
 _EXECUTABLE_BITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -174,12 +184,29 @@ def rights_of(pid: int) -> Rights | None:
             if ":\t" in line
         )
         capabilities, no_new_privileges = int(status["CapEff"], 16), status["NoNewPrivs"] == "1"
-        limits = {name: resource.prlimit(pid, number)[1] for name, number in RLIMITS.items()}
+        pairs = _limits_of(pid)
+        limits = {name: pairs[line][1] for name, line in _LIMITS.items()}
         # Without a capability, 20 minus the limit is the lowest value to which the priority can be raised.
-        nice = min(os.getpriority(os.PRIO_PROCESS, pid), 20 - resource.prlimit(pid, resource.RLIMIT_NICE)[0])
+        most = pairs[_NICE][0]
+        nice = min(os.getpriority(os.PRIO_PROCESS, pid), -20 if most == UNLIMITED else 20 - most)
     except (OSError, ValueError, KeyError):
         return None
     return Rights(capabilities, limits, nice, _has_cgroup(pid), no_new_privileges, _most_files(), id_maps_of(pid))
+
+
+def _limits_of(pid: int) -> dict[str, tuple[int, int]]:
+    """The soft and the hard limits of a process, by their names in /proc. Raises OSError.
+
+    Every user may read that file. The call prlimit(2) needs CAP_SYS_RESOURCE for a process of another user, which root in
+    a container usually lacks.
+    """
+    text = read_head(Path(f"/proc/{pid}/limits"), LARGEST_OF_KERNEL).decode()
+    rows = ((line[:_NAME_WIDTH].rstrip(), *line[_NAME_WIDTH:].split()[:2]) for line in text.splitlines()[1:])
+    return {name: (_limit(soft), _limit(hard)) for name, soft, hard in rows}
+
+
+def _limit(text: str) -> int:
+    return UNLIMITED if text == "unlimited" else int(text)
 
 
 def id_maps_of(pid: int) -> IdMaps | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from schedappliance.doctor.needs import (
 from schedappliance.doctor.programs import rights_of
 from schedappliance.edge.programs.cgroups import NOT_DELEGATED
 from schedappliance.edge.programs.restraints import Limit
+from schedappliance.kinds import read_head
 from tests.support.machine_facts import step
 
 PLACE = Source("sched.conf", "nice limits"), Span(0, 4)
@@ -197,3 +200,42 @@ def test_the_rights_of_a_process_are_read() -> None:
     assert (rights.capabilities != 0) == (os.geteuid() == 0)
     assert rights.most_files >= rights.limits["nofile"]
     assert rights_of(2**22 + 1) is None
+
+
+NAMES = {
+    "nofile": resource.RLIMIT_NOFILE,
+    "memory": resource.RLIMIT_AS,
+    "cpu": resource.RLIMIT_CPU,
+    "nproc": resource.RLIMIT_NPROC,
+    "fsize": resource.RLIMIT_FSIZE,
+    "core": resource.RLIMIT_CORE,
+}
+
+
+def test_the_limits_of_a_process_of_another_user_are_read() -> None:
+    """prlimit(2) refuses that to root without CAP_SYS_RESOURCE, as in most containers."""
+    wanted = {name: resource.getrlimit(number)[1] for name, number in NAMES.items()} | {"nofile": 77, "core": 5}
+
+    def limit() -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (70, 77))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 5))
+        if os.geteuid() == 0:
+            os.setresuid(65_534, 65_534, 65_534)
+
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, preexec_fn=limit) as process:
+        rights = rights_of(process.pid)
+    assert rights is not None
+    assert (rights.limits, rights.nice) == (wanted, 19)
+
+
+def test_all_priorities_may_be_given_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Path("/proc/self/limits").read_text()
+    limits = re.sub(r"(?m)^(Max nice priority +)\S+( +)\S+", r"\1unlimited\2unlimited", text).encode()
+    monkeypatch.setattr(
+        "schedappliance.doctor.programs.read_head",
+        lambda path, size: limits if path.name == "limits" else read_head(path, size),
+    )
+    rights = rights_of(os.getpid())
+    assert rights is not None and rights.nice == -20
