@@ -50,7 +50,7 @@ FIRST_NEW = "first_new_job"
 OVERDUE = "overdue"
 
 
-# The next due time that a job gets; None if it keeps the one that it has.
+# The next due time that a job gets, perhaps the one that it has; None: it is not due any more.
 NewDueTime = Callable[[Job, Schedules], int | None]
 
 
@@ -58,7 +58,7 @@ class MovedJob(NamedTuple):
     """A job with another next due time."""
 
     job: Job
-    next_run_ms: int
+    next_run_ms: int | None
 
 
 def remember_new_jobs(state: State) -> None:
@@ -70,16 +70,19 @@ def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     """After the clock was set back, each job is due at its first due time that is not before its old one minus `back_ms`.
 
     A due time in the future stays in the future. An overdue one stays as it is: it must be claimed, even if the
-    calendar, with another zone, does not have it any more. `is_first`: the clock was right before this step.
+    calendar, with another zone, does not have it any more. A job that has ended may have done so by a wrong clock only. Its
+    old due time is the one that it would have without an end. `is_first`: the clock was right before this step.
     """
     now = state.moment.wall
     # The right clock showed `now + back_ms`.
     overdue = state.store.jobs.overdue_calendars(now + back_ms) if is_first else []
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
-        if job.next_run_ms is None or job.next_run_ms <= now:
-            return None
-        return schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
+        due = job.next_run_ms
+        if due is not None and due <= now:
+            return due
+        due = schedules.next_after_end(job, now + back_ms) if due is None else due
+        return None if due is None else schedules.of(job).next_after(due - back_ms - 1)
 
     _move(state, new_due_time)
     if is_first:
@@ -118,7 +121,7 @@ def put_calendars_right(state: State, before_ms: int) -> None:
     """
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
-        return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
+        return schedules.of(job).next_after(before_ms)
 
     _move(state, new_due_time)
     jobs = state.store.jobs
@@ -143,13 +146,11 @@ def skip_to_creation(state: State, forward_ms: int) -> None:
     _move_creation(state, forward_ms)
     for job, calendar, created in _new_calendars(state):
         if job.next_run_ms is not None and job.next_run_ms <= created:
-            due = calendar.next_after(created)
-            if due is not None:
-                state.store.jobs.move_calendar(job.number, due)
+            _plan(state, job, calendar.next_after(created))
 
 
 def _new_calendars(state: State) -> Iterator[tuple[Job, Calendar, int]]:
-    """The calendar jobs from FIRST_NEW on that have a next due time, with their calendars and the instants of their creation."""
+    """The calendar jobs from FIRST_NEW on, with their calendars and the instants of their creation."""
     first = state.store.settings.meta(FIRST_NEW)
     while first is not None and (page := state.store.jobs.created_calendars(first, PAGE)):
         first = page[-1][0].number + 1
@@ -223,9 +224,8 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
         schedule = schedules.of(job)
         due = job.next_run_ms
-        if due is None:
-            return schedule.next_after(now) if job.declared is not None else None
-        return None if due <= now or _has_same_times(job, schedule, before, now) else schedule.next_after(now)
+        stays = due is not None and (due <= now or _has_same_times(job, schedule, before, now))
+        return due if stays else schedule.next_after(now)
 
     _log_moves(state, _move(state, new_due_time))
     _remember_zones(state)
@@ -234,16 +234,17 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
 def _log_moves(state: State, jobs: list[MovedJob]) -> None:
     version = state.schedules.zones.version
     for job, next_run_ms in jobs[:NAMED]:
-        zone = state.schedules.zone_of(job, next_run_ms)
-        assert zone is not None, "the due time comes from the calendar of the job"
-        was = (
-            f"instead of {local_text(job.next_run_ms, zone)}" if job.next_run_ms is not None else "nothing was planned"
-        )
+        due, was = _shown(state, job, next_run_ms), _shown(state, job, job.next_run_ms)
         name = job_id(state.store.node, job.number)
-        due = local_text(next_run_ms, zone)
-        state.log("warning", f"job {name}: next due {due} ({was}): time zone data {version}")
+        move = f"{f'next due {due}' if due else 'not due any more'} ({f'instead of {was}' if was else 'nothing was planned'})"
+        state.log("warning", f"job {name}: {move}: time zone data {version}")
     if len(jobs) > NAMED:
         state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")
+
+
+def _shown(state: State, job: Job, due_ms: int | None) -> str | None:
+    zone = None if due_ms is None else state.schedules.zone_of(job, due_ms)
+    return None if due_ms is None or zone is None else local_text(due_ms, zone)
 
 
 def _has_same_times(job: Job, schedule: Schedule, before: Schedules | None, now_ms: int) -> bool:
@@ -280,21 +281,29 @@ def _move(state: State, new_due_time: NewDueTime) -> list[MovedJob]:
     """Moves every calendar job that has another due time now. Jobs with the same schedule and due time share it."""
     jobs = state.store.jobs
     after = 0
-    known: dict[tuple[str | None, int | None, bool], int | None] = {}
+    known: dict[tuple[str | None, int | None], int | None] = {}
     moved_jobs: list[MovedJob] = []
     while page := jobs.calendar_jobs(after, PAGE):
         after = page[-1].number
         for job in page:
-            # Only a declared job gets a due time if it had none; see `_follow_zones`.
-            key = (job.schedule, job.next_run_ms, job.declared is None)
+            key = (job.schedule, job.next_run_ms)
             if key not in known:
                 try:
                     known[key] = new_due_time(job, state.schedules)
                 except NoSchedule:
                     # The zone of the job is missing, so the job keeps its next due time.
-                    known[key] = None
-            due = known[key]
-            if due is not None and due != job.next_run_ms:
-                jobs.move_calendar(job.number, due)
-                moved_jobs.append(MovedJob(job, due))
+                    known[key] = job.next_run_ms
+            if _plan(state, job, known[key]):
+                moved_jobs.append(MovedJob(job, known[key]))
     return moved_jobs
+
+
+def _plan(state: State, job: Job, due_ms: int | None) -> bool:
+    """Gives a calendar job its next due time; returns whether it is another one.
+
+    A job of the console keeps the one that it has if there are no more: only a claim removes it.
+    """
+    is_another = due_ms != job.next_run_ms and (due_ms is not None or job.declared is not None)
+    if is_another:
+        state.store.jobs.move_calendar(job.number, due_ms)
+    return is_another

@@ -28,6 +28,8 @@ from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.schedules import Every, Once, Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from schedappliance.model.configuration import Configuration
 
 
@@ -54,8 +56,15 @@ class Schedules:
 
     def calendar(self, text: str) -> Calendar:
         """The calendar with a text. Raises NoSchedule."""
+        return self._made(self._calendars.get, text)
+
+    def next_after_end(self, job: Job, instant_ms: int) -> int | None:
+        """When a calendar job that has ended would be due next, if its calendar went on. Raises NoSchedule."""
+        return self._made(self._calendars.endless, job.schedule or "").next_after(instant_ms)
+
+    def _made(self, make: Callable[[str], Calendar], text: str) -> Calendar:
         try:
-            return self._calendars.get(text)
+            return make(text)
         except UnknownZone as unknown:
             raise NoSchedule(f"time zone `{unknown.name}` is missing here: {unknown.reason}") from unknown
         except UNREADABLE as error:

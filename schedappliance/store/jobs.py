@@ -242,13 +242,13 @@ class Jobs(Table):
         """The calendar jobs whose due time has come, also those that are paused or disabled."""
         return list(map(_job, self._database.rows(self._sql["overdue_calendars"], (now_ms,))))
 
-    def move_calendar(self, number: int, next_run_ms: int) -> None:
-        """Gives a calendar job another next due time."""
+    def move_calendar(self, number: int, next_run_ms: int | None) -> None:
+        """Gives a calendar job another next due time; None: it is not due any more."""
         self._note_rewrite()
         self._database.batch.add("jobs", self._sql["move_calendar"], (next_run_ms, number))
 
     def created_calendars(self, first: int, limit: int) -> list[tuple[Job, int]]:
-        """The next planned calendar jobs from a number on, each with the instant of its creation."""
+        """The next calendar jobs from a number on, each with the instant of its creation."""
         rows = self._database.rows(self._sql["created_calendars"], (first, limit))
         return [(_job(row[:-1]), int(row[-1])) for row in rows]
 

@@ -238,6 +238,18 @@ def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, applian
     assert message in appliance.logged() and appliance.logged().count("next due") == 1
 
 
+def test_a_job_that_other_zone_data_moves_behind_its_end_is_not_due_any_more(tmp_path: Path) -> None:
+    machine = zone_files(tmp_path, Home="Europe/Berlin")
+    job = 'job "night" { cron = "30 2 * * *" zone = local until = "2027-01-11T02:00:00Z" command = "pid" }\n'
+    appliance = appliance_at("2027-01-10 12:00", None, STANZAS + job)
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert next_run(appliance) == at("2027-01-11 01:30")
+    zone_files(tmp_path, Home="Europe/London")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert appliance.next_runs() == [(1, None)]
+    assert f"job {JOB}: not due any more (instead of 2027-01-11T01:30:00+00:00): time zone data" in appliance.logged()
+
+
 def test_a_zone_that_is_gone_keeps_its_jobs_and_degrades_the_appliance(tmp_path: Path, appliance: Appliance) -> None:
     machine = zone_files(tmp_path, Home="Europe/Berlin")
     first = Zones(machine)

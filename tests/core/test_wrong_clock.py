@@ -174,6 +174,69 @@ def test_an_overdue_job_that_has_run_meanwhile_does_not_run_again(tmp_path: Path
     assert machine.due() == [("2027-01-10 02:30", "succeeded")]
 
 
+ENDING = 'job "ending" { cron = "0 * * * *" until = "2027-03-31" command = "pid" }\n'
+ENDLESS = 'job "endless" { cron = "0 * * * *" command = "pid" }\n'
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        ENDING,
+        'job "ending" { calendar = "2027-*-* *:00" command = "pid" }\n',
+        'job "ending" { every = 1h until = "2027-03-31" command = "pid" }\n',
+        'job "ending" { cron = "0 * * * *" only = quarter command = "pid" }\ndays "quarter" { dates = "2027-01..03-*" }\n',
+        'job "ending" { cron = "0 * * * *" each = 1d from = "2027-01-01" until = "2027-03-31" command = "pid" }\n',
+    ],
+    ids=["until", "year", "every", "only", "each"],
+)
+def test_a_job_that_has_ended_by_a_wrong_clock_only_is_due_again(tmp_path: Path, ending: str, is_down: bool) -> None:
+    """It is due at the same time as a job that does not end."""
+    machine = Wrong(tmp_path, "2027-01-10 12:10", ENDLESS + ending)
+    machine.set("2029-05-06 07:30", is_down)
+    assert machine.next() == ["2029-05-06 08:00", None]
+    machine.appliance.after(MINUTE)
+    machine.set("2027-01-10 12:11", is_down)
+    assert machine.next() == ["2027-01-10 13:00"] * 2
+    machine.until("2027-01-10 13:01")
+    assert machine.due()[-2:] == [("2027-01-10 13:00", "succeeded")] * 2
+
+
+def test_a_job_that_has_ended_does_not_repeat_its_last_run_after_a_small_step_back(
+    tmp_path: Path, is_down: bool
+) -> None:
+    machine = Wrong(tmp_path, "2027-01-10 02:00", DAILY.replace("cron", 'until = "2027-01-10 05:00" cron'))
+    machine.until("2027-01-10 02:40")
+    machine.set("2027-01-10 02:10", is_down)
+    machine.until("2027-01-10 04:00")
+    assert (machine.due(), machine.next()) == ([("2027-01-10 02:30", "succeeded")], [None])
+
+
+def test_a_job_that_was_created_after_its_end_by_a_wrong_clock_only_is_due(tmp_path: Path, is_down: bool) -> None:
+    machine = Wrong(tmp_path, "2029-05-06 01:00", DAILY.replace("cron", 'until = "2027-01-10 05:00" cron'))
+    assert machine.next() == [None]
+    machine.set("2027-01-10 02:10", is_down)
+    assert machine.next() == ["2027-01-10 02:30"]
+
+
+def test_a_job_that_has_ended_stays_so_when_the_clock_is_right_again(tmp_path: Path, is_down: bool) -> None:
+    """The clock shows 1970 meanwhile."""
+    machine = Wrong(tmp_path, "2027-03-31 22:10", ENDING)
+    machine.until("2027-04-01 12:00")
+    before = machine.due()
+    machine.set("1970-01-01 00:10", is_down)
+    assert machine.next() != [None]
+    machine.appliance.after(MINUTE)
+    machine.set("2027-04-01 12:01", is_down)
+    assert (machine.due(), machine.next()) == (before, [None])
+
+
+def test_a_job_whose_due_times_are_all_before_its_creation_does_not_run(tmp_path: Path, is_down: bool) -> None:
+    machine = Wrong(tmp_path, "1970-01-01 00:10", ENDING)
+    machine.appliance.after(MINUTE)
+    machine.set("2027-04-01 12:01", is_down)
+    assert (machine.due(), machine.next()) == ([], [None])
+
+
 @pytest.mark.parametrize("step", [-90 * MINUTE, -365 * DAY, HOUR, 365 * DAY])
 def test_a_run_that_waits_when_the_clock_is_set_runs_once(tmp_path: Path, step: int) -> None:
     machine = Wrong(tmp_path, "2027-01-10 02:00", DAILY.replace("pid", "run sleep 5"))

@@ -7,6 +7,7 @@ and `until`; then the delays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from schedappliance.model.calendars.calendar import Calendar, Group
 from schedappliance.model.calendars.clock_changes import ClockRule, Instants
@@ -50,6 +51,12 @@ class Calendars:
                 rule, rule.read_expressions(), self.zones, self._days, self._zone
             )
         return calendar
+
+    def endless(self, text: str) -> Calendar:
+        """The same calendar without what can end it: `until`, years, and the lists of `only`, which may have dates."""
+        rule = replace(read_rule(text), until_ms=None, only=())
+        expressions = [replace(expression, years=None) for expression in rule.read_expressions()]
+        return _compiled(rule, expressions, self.zones, self._days, self._zone)
 
 
 class DueDays:

@@ -141,7 +141,7 @@ UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND (kind = 'cal
 
 -- name: created_calendars
 SELECT s.*, j.created_ms FROM stored_jobs s JOIN jobs j USING (number)
-WHERE s.number >= ? AND s.kind = 'calendar' AND s.next_run_ms IS NOT NULL ORDER BY s.number LIMIT ?;
+WHERE s.number >= ? AND s.kind = 'calendar' ORDER BY s.number LIMIT ?;
 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
