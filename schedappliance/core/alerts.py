@@ -106,6 +106,7 @@ def run_ended(state: State, run: PastRun) -> None:
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
         if kinds and notify.name not in recoveries and notify.watches(run.name, _program_of(run)):
             _tell_run(state, notify, run, kinds, run.reason)
+    end_incidents_of_gone(state, run.key.job)
 
 
 def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
@@ -291,19 +292,31 @@ def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
 def close_outdated_incidents(state: State, jobs: Sequence[int] | None = None) -> None:
     """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted.
 
-    `jobs`: look only at the incidents and alerts of these jobs, since there can be thousands of others.
+    `jobs`: only those that were changed or deleted, since there can be thousands of others.
     """
     incidents = state.store.incidents
     if state.open_incidents:
         concerned = [incidents.all()] if jobs is None else map(incidents.of_job, jobs)
         for some in concerned:
-            _close_if_outdated(state, some)
+            _close_if_outdated(state, some, is_gone_deleted=jobs is not None)
     incidents.end_left_alerts(jobs)
 
 
-def _close_if_outdated(state: State, incidents: list[Incident]) -> None:
+def _close_if_outdated(state: State, incidents: list[Incident], is_gone_deleted: bool) -> None:
+    """`is_gone_deleted`: a job that is gone was deleted, so its last run does not count."""
     for incident in incidents:
-        if _notify_of(state, incident) is None:
+        is_deleted = is_gone_deleted and state.store.jobs.get(incident.subject.job) is None
+        if is_deleted or _notify_of(state, incident) is None:
+            _close(state, incident, "ended")
+
+
+def end_incidents_of_gone(state: State, job: int) -> None:
+    """Closes the incidents of a job that is gone and whose last run has ended: it cannot recover any more."""
+    if not state.open_incidents or state.live.of_job(job):
+        return
+    incidents = state.store.incidents.of_job(job)
+    if incidents and state.store.jobs.get(job) is None:
+        for incident in incidents:
             _close(state, incident, "ended")
 
 
@@ -320,7 +333,7 @@ def _after_change(state: State, change: str, incident: Incident) -> None:
 
 
 def _notify_of(state: State, incident: Incident) -> Notify | None:
-    """The stanza of an incident; None if it is gone or no longer watches the job, or if the job is gone or switched off."""
+    """The stanza of an incident; None if it is gone or no longer watches the job, or if the job is over or switched off."""
     notify = state.configuration.notify.get(incident.notify)
     return notify if notify is not None and _is_watched(state, notify, incident) else None
 
@@ -335,7 +348,10 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
         # The subject is a program.
         return notify.watches(None, name)
     job = state.store.jobs.get(number)
-    return job is not None and job.enabled and notify.watches(job.declared, _program_in(job.command))
+    if job is None:
+        run = state.store.runs.past(incident.last_run) if state.live.of_job(number) and incident.last_run else None
+        return run is not None and notify.watches(run.name, _program_of(run))
+    return job.enabled and notify.watches(job.declared, _program_in(job.command))
 
 
 # What an event is about
@@ -344,13 +360,16 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
 def _subject_of(state: State, run: PastRun) -> Subject | None:
     """The subject of a run's incident: its job if that is declared or recurs, else its program.
 
-    None for a job that runs a command without a program once.
+    A job with an incident recurs, also if it is gone since its last run was claimed. None for a job that runs a command
+    without a program once.
     """
+    number = run.key.job
     if run.name is not None:
-        return Subject(run.name, run.key.job)
-    job: Job | None = state.store.jobs.get(run.key.job)
-    if job is not None and job.recurrent:
-        return Subject(job_id(state.store.node, job.number), job.number)
+        return Subject(run.name, number)
+    job: Job | None = state.store.jobs.get(number)
+    is_recurrent = bool(state.store.incidents.of_job(number)) if job is None else job.recurrent
+    if is_recurrent:
+        return Subject(job_id(state.store.node, number), number)
     program = _program_of(run)
     return Subject(program, 0) if program is not None else None
 

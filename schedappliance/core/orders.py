@@ -44,7 +44,7 @@ from schedappliance.commands.phrases import hold_data
 from schedappliance.commands.preview import preview_answer
 from schedappliance.commands.sched import answer_of_claim
 from schedappliance.commands.view import Order, View
-from schedappliance.core.alerts import close_outdated_incidents, note_acknowledgement
+from schedappliance.core.alerts import close_outdated_incidents, end_incidents_of_gone, note_acknowledgement
 from schedappliance.core.audit import audit, audit_rollback, is_change, part_of
 from schedappliance.core.authorization import (
     defer_for_users,
@@ -419,6 +419,8 @@ def claim_runs(state: State, job: Job, decision: Claim) -> None:
     """Advances a due job and records its runs. Both are in one transaction, so each occurrence is claimed exactly once."""
     advance_by_claim(state, job, decision)
     _begin_runs(state, job, decision)
+    if not decision.runs:
+        end_incidents_of_gone(state, job.number)
 
 
 def _begin_runs(state: State, job: Job, decision: Claim) -> None:

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import LONG, MANY, NO_NUMBERS, half_of
-from schedappliance.core.alerts import expect_late_end, message_of, run_ended, run_started
+from schedappliance.core.alerts import end_incidents_of_gone, expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
@@ -222,12 +222,12 @@ def advance_by_claim(state: State, job: Job, decision: Claim) -> None:
 
 def miss_and_advance(state: State, job: Job, due: Due, reason: Reason) -> None:
     """Records due times that will not run as one row, and advances the job."""
-    count = (due.missed.count if due.missed else 0) + 1
-    since = due.missed.since_ms if due.missed else due.due_ms
+    count, since = (due.missed.count + 1, due.missed.since_ms) if due.missed else (1, due.due_ms)
     passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
     record_missed(state, job, passed)
     state.handled.add(job.number)
     _advance(state, job, passed.occurrence, due.next_ms)
+    end_incidents_of_gone(state, job.number)
 
 
 def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
