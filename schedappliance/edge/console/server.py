@@ -45,7 +45,7 @@ from schedappliance.edge.threads import NO_THREAD, Offer
 from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
-from schedappliance.engine.records import User
+from schedappliance.engine.records import KnownUser, User
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -323,6 +323,9 @@ class ConsoleServer:
 
     def open(self) -> None:
         self._acceptor.open()
+        # Later there may be no thread for it, and the operator must still get in.
+        for uid in self.trusted:
+            self._look_up(None, uid)
 
     def close(self) -> None:
         """Sends the answers that are ready, ends every connection and removes the socket."""
@@ -365,28 +368,26 @@ class ConsoleServer:
         else:
             self._look_up(connection, uid)
 
-    def _look_up(self, connection: _Connection, uid: int) -> None:
-        def look_up() -> None:
-            known = known_after_tries(uid, with_groups=False)
-            self.loop.inbox.post(partial(self._set_user, connection, known.user, known.problem))
-
+    def _look_up(self, connection: _Connection | None, uid: int) -> None:
+        look_up = partial(known_after_tries, uid, with_groups=False)
         try:
-            self.names.submit(look_up)
+            self.names.submit(lambda: self.loop.inbox.post(partial(self._set_user, connection, look_up())))
         except RuntimeError:
-            self._set_user(connection, connection.user, NO_THREAD)
+            self._set_user(connection, KnownUser(uid, "", problem=NO_THREAD))
 
-    def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
+    def _set_user(self, connection: _Connection | None, known: KnownUser) -> None:
         """Goes on with a client whose user is known. A client whose look-up failed is turned away, and may come again."""
-        if problem is None:
-            self._users[user.uid] = user
-        if connection not in self._connections:
+        if known.problem is None:
+            self._users[known.uid] = known.user
+        if connection is None or connection not in self._connections:
             return
-        if problem is None:
-            connection.user = user
+        if known.problem is None:
+            connection.user = known.user
             self._watch_socket(connection, select.EPOLLIN)
             return
+        self.log.warning(f"user {known.uid} is turned away from the console: look-up failed: {known.problem}")
         with contextlib.suppress(OSError):
-            connection.socket.send(f"error: your user cannot be looked up: {problem}; try again later\n".encode())
+            connection.socket.send(f"error: your user cannot be looked up: {known.problem}; try again later\n".encode())
         self._end(connection)
 
     def _watch_socket(self, connection: _Connection, events: int) -> None:
@@ -501,9 +502,8 @@ class ConsoleServer:
 
     def _fill(self, connection: _Connection) -> bool:
         """Fills `unsent` with answers, also to lines that had no room before, or with events. Returns False if there are none."""
-        is_filled = connection.fill_with_answers(self._lines.fairness.must_yield) or self._read_waiting_lines(
-            connection
-        )
+        must_yield = self._lines.fairness.must_yield
+        is_filled = connection.fill_with_answers(must_yield) or self._read_waiting_lines(connection)
         return is_filled or self._fill_with_events(connection)
 
     def _read_waiting_lines(self, connection: _Connection) -> bool:
@@ -573,8 +573,7 @@ class ConsoleServer:
     def _check_idle(self, connection: _Connection) -> None:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         now = self.loop.clock.moment().boot
-        limit = max(self.idle_timeout_ms, THINKING_MS if connection.in_transaction else 0)
-        expires = connection.active_ms + limit
+        expires = connection.active_ms + max(self.idle_timeout_ms, THINKING_MS if connection.in_transaction else 0)
         waits = connection.waits or connection.is_watching
         if waits or expires > now:
             again = now + self.idle_timeout_ms if waits else expires

@@ -103,6 +103,28 @@ def connections() -> int:
     return sum(type(thing) is _Connection for thing in gc.get_objects())
 
 
+def test_an_operator_gets_in_while_no_thread_can_be_started(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The programs may have taken all threads that the machine allows, before anybody has connected."""
+    served.events()
+
+    def submit(_look_ups: LookUps, _look_up: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Immediately, "submit", submit)
+    with closing(connect(served.path)) as client:
+        client.sendall(b"a\n")
+        assert [line.line for line in served.lines()] == ["a"]
+    problem = "the machine has no thread left"
+    assert not caplog.messages
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    with closing(connect(served.path)) as client:
+        served.events()
+        assert client.recv(1000) == f"error: your user cannot be looked up: {problem}; try again later\n".encode()
+    assert caplog.messages == [f"user 1002 is turned away from the console: look-up failed: {problem}"]
+
+
 def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) -> None:
     with closing(connect(served.path)) as client:
         client.sendall(b"config begin\n")
