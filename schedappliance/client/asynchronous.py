@@ -55,6 +55,9 @@ class AsyncSession(Connection):
                 async with asyncio.timeout(self._timeout):
                     requests = b"".join(self._wire.request(line, quiet=quiet) for line in lines)
                     await asyncio.get_running_loop().sock_sendall(connection, requests)
+            except BrokenPipeError:
+                # As in Session.ask.
+                pass
             except OSError as error:
                 raise lost(self._endpoint, error) from error
             responses = [await self.next_message(self._timeout) for _ in lines]

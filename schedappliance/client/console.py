@@ -85,6 +85,9 @@ class Session(Connection):
         try:
             try:
                 connection.sendall(self._wire.request(line, instead, quiet))
+            except BrokenPipeError:
+                # The appliance may have said why it ended the connection.
+                pass
             except OSError as error:
                 raise lost(self._endpoint, error) from error
             response = self.next_message()
