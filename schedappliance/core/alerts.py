@@ -406,13 +406,29 @@ def _add_alert(state: State, notify: Notify, event: AlertEvent, run: PastRun | N
     state.alerted |= {notify.name}
     now = state.moment.wall
     uid = state.store.runs.uid(run.key) if run else 0
-    if (notify.collect_ms or notify.at) and (waiting := state.store.incidents.collecting(notify.name)):
+    due = _due(state, notify)
+    if (notify.collect_ms or notify.at) and (waiting := _collecting(state, notify, due)) is not None:
         state.store.incidents.add_alert(waiting, notify.name, event, uid)
         return waiting
-    due = _due(state, notify)
     number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
     state.store.incidents.add_alert(number, notify.name, event, uid)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
+    return number
+
+
+def _collecting(state: State, notify: Notify, due_ms: int) -> int | None:
+    """The job of the alert that an event joins, which is due at `due_ms` by its stanza; None if it needs an alert of its own.
+
+    An alert from before a reload may go to another program, or be due at no time of `at`. One that is due later is moved.
+    """
+    number = state.store.incidents.collecting(notify.name)
+    job = None if number is None else state.store.jobs.get(number)
+    if job is None or job.next_run_ms is None or job.text != notify.command.command.text:
+        return None
+    if notify.at and state.moment.wall < job.next_run_ms < due_ms:
+        return None
+    if job.next_run_ms > due_ms:
+        state.store.jobs.set_due(job.number, due_ms)
     return number
 
 

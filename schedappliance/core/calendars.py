@@ -111,7 +111,7 @@ def _move_new_jobs_up(state: State) -> None:
         due = calendar.next_after(now)
         is_overdue = job.next_run_ms is not None and job.next_run_ms <= now
         if due is not None and due <= created and not is_overdue:
-            state.store.jobs.move_calendar(job.number, due)
+            state.store.jobs.set_due(job.number, due)
 
 
 def put_calendars_right(state: State, before_ms: int) -> None:
@@ -129,7 +129,7 @@ def put_calendars_right(state: State, before_ms: int) -> None:
     for number, occurrence, due in json.loads(settings.meta(OVERDUE) or "[]"):
         job = jobs.get(number)
         if job is not None and job.occurrence == occurrence and _has_due_time(state, job, due):
-            jobs.move_calendar(number, due)
+            jobs.set_due(number, due)
     settings.set_meta(OVERDUE, "[]")
 
 
@@ -305,5 +305,5 @@ def _plan(state: State, job: Job, due_ms: int | None) -> bool:
     """
     is_another = due_ms != job.next_run_ms and (due_ms is not None or job.declared is not None)
     if is_another:
-        state.store.jobs.move_calendar(job.number, due_ms)
+        state.store.jobs.set_due(job.number, due_ms)
     return is_another

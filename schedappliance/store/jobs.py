@@ -242,10 +242,10 @@ class Jobs(Table):
         """The calendar jobs whose due time has come, also those that are paused or disabled."""
         return list(map(_job, self._database.rows(self._sql["overdue_calendars"], (now_ms,))))
 
-    def move_calendar(self, number: int, next_run_ms: int | None) -> None:
-        """Gives a calendar job another next due time; None: it is not due any more."""
+    def set_due(self, number: int, next_run_ms: int | None) -> None:
+        """Gives a job another next due time; None: it is not due any more."""
         self._note_rewrite()
-        self._database.batch.add("jobs", self._sql["move_calendar"], (next_run_ms, number))
+        self._database.batch.add("jobs", self._sql["set_due"], (next_run_ms, number))
 
     def created_calendars(self, first: int, limit: int) -> list[tuple[Job, int]]:
         """The next calendar jobs from a number on, each with the instant of its creation."""
@@ -286,7 +286,7 @@ class Jobs(Table):
     def set_back(self, milliseconds: int) -> None:
         """Moves jobs after the clock was set back: those of `in` and `run` by the same time, those of `every` by whole periods.
 
-        Calendar jobs are moved one by one, by `move_calendar`.
+        Calendar jobs are moved one by one, by `set_due`.
         """
         self._move("back", milliseconds)
 

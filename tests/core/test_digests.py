@@ -5,6 +5,8 @@ It has less of each output than an alert that goes out at once.
 
 from __future__ import annotations
 
+import pytest
+
 from schedappliance.engine.records import RunKey
 from tests.core.test_alerts import DAY, deliveries, end_all, first, text_of, use
 from tests.core.test_late_runs import begin, slow
@@ -79,3 +81,47 @@ def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Applia
     appliance.after(60 * MINUTE)
     end_all(appliance)
     assert text_of(deliveries(appliance)[-1])["events"][0]["output"] == "a" * 4096
+
+
+def waiting(appliance: Appliance) -> list[tuple[str, int, int]]:
+    """The deliveries that wait: command, milliseconds until the due time, and events."""
+    rows = appliance.database.rows(
+        "SELECT command, next_run_ms, (SELECT count(*) FROM alerts WHERE job = number) FROM jobs"
+        " WHERE command LIKE 'run tell%' ORDER BY number"
+    )
+    return [(command, due - appliance.clock.moment().wall, events) for command, due, events in rows]
+
+
+@pytest.mark.parametrize("old", ["collect = 1d", 'at = "08:00 Europe/Berlin"', 'at = "Mon 08:00 UTC"'])
+def test_an_event_after_a_reload_waits_no_longer_than_the_stanza_says(appliance: Appliance, old: str) -> None:
+    appliance.turn(appliance.read(slow(f"{old} incidents = no")))
+    fails(appliance)
+    appliance.turn(appliance.read(slow("collect = 1m incidents = no")))
+    fails(appliance)
+    assert waiting(appliance) == [("run tell", MINUTE, 2)]
+    appliance.turn(appliance.read(slow("collect = 1h incidents = no")))
+    appliance.after(MINUTE - 1)
+    fails(appliance)
+    assert waiting(appliance) == [("run tell", 1, 3)]
+
+
+def test_an_event_after_a_reload_goes_out_at_a_time_of_the_new_stanza(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow("collect = 1h incidents = no")))
+    fails(appliance)
+    appliance.turn(appliance.read(slow(AT)))
+    fails(appliance)
+    fails(appliance)
+    until = EIGHT_MS - appliance.clock.moment().wall
+    assert [row[1:] for row in waiting(appliance)] == [(HOUR, 1), (until, 2)]
+    appliance.turn(appliance.read(slow(AT.replace("08:00", "06:00"))))
+    fails(appliance)
+    assert [row[1:] for row in waiting(appliance)] == [(HOUR, 1), (until - 2 * HOUR, 3)]
+
+
+def test_an_event_after_a_reload_goes_to_the_program_of_the_new_stanza(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow("collect = 1h incidents = no")))
+    fails(appliance)
+    appliance.turn(appliance.read(slow("collect = 1h incidents = no").replace('"run tell"', '"run tell other"')))
+    fails(appliance)
+    fails(appliance)
+    assert waiting(appliance) == [("run tell", HOUR, 1), ("run tell other", HOUR, 2)]

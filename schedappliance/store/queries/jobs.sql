@@ -84,7 +84,7 @@ SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ? ORDER BY number
 -- name: overdue_calendars
 SELECT * FROM stored_jobs WHERE kind = 'calendar' AND next_run_ms <= ? ORDER BY number;
 
--- name: move_calendar
+-- name: set_due
 UPDATE jobs SET next_run_ms = ? WHERE number = ?;
 
 -- name: last_number
