@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.rotation import Rotation
 
+if TYPE_CHECKING:
+    from schedappliance.store.runs import QueuedRun
+
+Key = TypeVar("Key")
 Where = Literal["ready", "guests", "limited", "blocked", "delayed", "unidentified"]
 
 
@@ -50,6 +54,13 @@ def turn_about(users: Sequence[int], trusted: Set[int]) -> int | None:
     if not users:
         return None
     return FIRST if trusted & set(users) else users[0]
+
+
+def waiter_of(run: QueuedRun, users: Sequence[int], trusted: Set[int]) -> Waiter:
+    """A queued run as it waits. `users`: those whose runs it tells, if it delivers an alert."""
+    program = run.command.words[0] if run.command else ""
+    guest = None if run.uid in trusted else run.uid
+    return Waiter(run.sequence, run.key, program, guest, turn_about(users, trusted))
 
 
 class LaneName(NamedTuple):
@@ -90,6 +101,7 @@ class Behind(NamedTuple):
     where: Where
     number: int | None
     program: str
+    is_of_guest: bool = False
 
 
 class Lane:
@@ -162,6 +174,11 @@ class SharedLane:
         """The first position of the user who is next. Raises ValueError for an empty lane."""
         return self._lanes[self._next()].first()
 
+    def firsts(self) -> list[Position]:
+        """The first position of each user, in the order of their turns."""
+        users = sorted(self._lanes, key=lambda user: (user != FIRST, self._order(user)))
+        return [self._lanes[user].first() for user in users]
+
     def pop(self) -> Position:
         user = self._next()
         if user != FIRST:
@@ -208,12 +225,15 @@ class WaitingRuns:
     """The waiting runs in their lanes. A lane that becomes empty is removed.
 
     `number`: how many runs wait. It is a field, since most turns only ask whether any run waits. `of_guests`: how many of
-    them each guest has.
+    them each guest has. `at_limit`: how many wait for the limit of each program. `released`: how many runs of each program
+    and guest wait for a place only; None stands for all trusted users.
     `changes`: the changes that can be undone, each as a position and whether a run has entered it.
     """
 
     number: int = 0
     of_guests: Counter[int] = field(default_factory=Counter)
+    at_limit: Counter[str] = field(default_factory=Counter)
+    released: Counter[tuple[str, int | None]] = field(default_factory=Counter)
     lanes: dict[LaneName, Lane | SharedLane] = field(default_factory=dict)
     # A turn that is undone stays noted here. It only decides an order.
     _rotation: Rotation = field(default_factory=Rotation)
@@ -290,11 +310,14 @@ class WaitingRuns:
         self._count(position, -1)
 
     def _count(self, position: Position, change: int) -> None:
+        _, _, program, guest, _ = position.waiter
         self.number += change
-        if (guest := position.waiter.guest) is not None:
-            self.of_guests[guest] += change
-            if not self.of_guests[guest]:
-                del self.of_guests[guest]
+        if guest is not None:
+            _add(self.of_guests, guest, change)
+        if position.lane.where in ("ready", "guests"):
+            _add(self.released, (program, guest), change)
+        elif position.lane.where == "limited":
+            _add(self.at_limit, program, change)
 
     def blocked_of(self, job: int) -> int:
         """How many runs of a job wait for its earlier runs."""
@@ -314,7 +337,8 @@ class WaitingRuns:
             return Delayed(position.not_before)
         # Where two lanes wait for the same places, what each of them has does not tell how many go first.
         are_two = where in ("ready", "guests") and READY in self.lanes and GUESTS in self.lanes
-        return Behind(where, None if are_two else self.lanes[position.lane].before(position), position.waiter.program)
+        before = None if are_two else self.lanes[position.lane].before(position)
+        return Behind(where, before, position.waiter.program, position.waiter.guest is not None)
 
     def next_attempt(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""
@@ -346,6 +370,28 @@ class WaitingRuns:
     def release_program(self, program: str) -> None:
         """Releases one run that waits for the program's limit, after a run has ended or the limit was raised."""
         self._release(LaneName("limited", program))
+
+    def pass_guests(self, has_room: Callable[[str], bool]) -> bool:
+        """Lets runs pass those of guests that `release_program` has released, but that got no place. Returns whether any does.
+
+        Otherwise one guest would keep a program from all others while it has room. One run of each other guest passes,
+        and one of the trusted users. They take no turn: runs that come too late at their places wait for the limit again.
+        """
+        return sum(self._pass_guests_of(program) for program in list(self.at_limit) if has_room(program)) > 0
+
+    def _pass_guests_of(self, program: str) -> int:
+        lane = self.lanes[LaneName("limited", program)]
+        assert isinstance(lane, SharedLane)
+        passed = 0
+        for position in lane.firsts():
+            if (program, None) in self.released:
+                break
+            if (program, position.waiter.guest) not in self.released:
+                self._take_out(position)
+                self.changes.append((position, False))
+                self.add(position.waiter)
+                passed += 1
+        return passed
 
     def release_job(self, job: int) -> None:
         """Releases the next run that waits for the job's earlier runs, after they have ended."""
@@ -408,3 +454,10 @@ class WaitingRuns:
                 self._take_out(position)
             else:
                 self._put(position)
+
+
+def _add(counter: Counter[Key], key: Key, change: int) -> None:
+    """Adds to a count. One that becomes zero is removed."""
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]

@@ -19,6 +19,7 @@ from schedappliance.engine.undoable import Undoable
 
 if TYPE_CHECKING:
     from schedappliance.engine.events import ProgramStopped
+    from schedappliance.model.configuration import Configuration
     from schedappliance.store.failures import StoreFailed
 
 # The heap of deadlines is rebuilt when its hints exceed twice the number of programs by more than this.
@@ -175,6 +176,18 @@ class InstantPrograms:
         """Frees all places at the end of a turn."""
         self.places = self.of_guests = 0
         self.of_program.clear()
+
+
+def program_has_room(
+    configuration: Configuration, running: RunningPrograms, instant: InstantPrograms, name: str
+) -> bool:
+    """Whether the limit of a program lets a further run of it start."""
+    program = configuration.programs.get(name)
+    most = program.max_running if program else None
+    if most is None and configuration.notify:
+        # A program that delivers alerts has a limit by default.
+        most = configuration.most_running(name)
+    return most is None or running.count(name) + instant.of_program[name] < most
 
 
 class Unrecorded(NamedTuple):

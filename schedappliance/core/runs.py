@@ -23,11 +23,13 @@ Rule: a program starts after the commit that claims its run, once for each attem
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import LONG, MANY, NO_NUMBERS, half_of
 from schedappliance.core.alerts import end_incidents_of_gone, expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
+from schedappliance.core.places import has_place, has_room, program_fits
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import follow_unseen
@@ -106,7 +108,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     may_start = admission is Admission.START and not is_behind
     if may_start and not catching_up and _ends_at_once(state, job, key, due_ms, command.words[0]):
         return
-    if may_start and _has_room(state, command.words[0], state.guest(job.user)):
+    if may_start and has_room(state, command.words[0], state.guest(job.user)):
         first = AttemptKey(key, FIRST_ATTEMPT)
         # Before the rows: what it reads writes the deferred rows, and the row of a run must come before its attempt.
         effect = _start_program(state, first, due_ms, launch, job.on_failure_of, _may_deliver(job))
@@ -133,9 +135,9 @@ def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str
         return False
     why = None
     guest = state.guest(job.user)
-    if _has_room(state, program, guest):
+    if has_room(state, program, guest):
         instant.take_place(program, guest)
-    elif instant.of_program[program] or (instant.places and _program_has_room(state, program)):
+    elif instant.of_program[program] or (instant.places and program_fits(state, program)):
         why = NO_PLACE
     else:
         return False
@@ -244,16 +246,22 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places: in the order of their claims, but guests take turns."""
-    while has_place(state):
-        waiter = state.queue.take(lambda program: _program_has_room(state, program), state.guests_fit)
-        if waiter is None:
+    fits = partial(program_fits, state)
+    while state.may_start:
+        waiter = state.queue.take(fits, state.guests_fit) if has_place(state) else None
+        if waiter is not None:
+            _start_unless_blocked(state, waiter)
+        elif not (state.queue.pass_guests(fits) and has_place(state)):
             return
-        if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
-            # `overlap` was `parallel` when the other run of the job started, and is not any more: this attempt waits for it.
-            state.queue.block(waiter)
-            state.queue.release_program(waiter.program)
-        else:
-            _start(state, waiter)
+
+
+def _start_unless_blocked(state: State, waiter: Waiter) -> None:
+    if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
+        # `overlap` was `parallel` when the other run of the job started, and is not any more: this attempt waits for it.
+        state.queue.block(waiter)
+        state.queue.release_program(waiter.program)
+    else:
+        _start(state, waiter)
 
 
 def _start(state: State, waiter: Waiter) -> None:
@@ -280,25 +288,6 @@ def _start(state: State, waiter: Waiter) -> None:
         effect = _start_program(state, attempt, run.due_ms, launch, run.on_failure_of, run.origin == "stanza")
         state.store.runs.start(attempt)
         _launch(state, launch.program, effect, run.user, state.moment.wall - run.claimed_ms if run.is_first else None)
-
-
-def has_place(state: State) -> bool:
-    """Whether a program without a limit of its own may start."""
-    return len(state.running) + state.instant.places < state.max_running and state.may_start
-
-
-def _has_room(state: State, program: str, guest: int | None) -> bool:
-    return has_place(state) and (guest is None or state.guests_fit) and _program_has_room(state, program)
-
-
-def _program_has_room(state: State, name: str) -> bool:
-    configuration = state.configuration
-    program = configuration.programs.get(name)
-    most = program.max_running if program else None
-    if most is None and configuration.notify:
-        # A program that delivers alerts has a limit by default.
-        most = configuration.most_running(name)
-    return most is None or state.running.count(name) + state.instant.of_program[name] < most
 
 
 def _start_program(

@@ -36,8 +36,8 @@ from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Questions, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
-from schedappliance.core.queue import Delayed, Waiter, WaitingRuns, turn_about
-from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Unrecorded
+from schedappliance.core.queue import Delayed, WaitingRuns, waiter_of
+from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Unrecorded, program_has_room
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -295,15 +295,17 @@ class State:
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
         if self.status.hold is not None:
             return reasons.HELD
-        if waits.where == "limited":
+        is_limited = waits.where == "limited"
+        if is_limited and not program_has_room(self.configuration, self.running, self.instant, waits.program):
             return reasons.no_place_for(waits.program, self.running.count(waits.program), waits.number)
         if self.status.outputs:
             return reasons.NO_OUTPUT
         if self.is_short:
             return reasons.SHORT
-        if waits.where == "guests" and len(self.running) < self.max_running:
-            return reasons.kept_places(reserve_of(self.max_running), waits.number)
-        return reasons.no_place(len(self.running), waits.number)
+        before = None if is_limited else waits.number  # Then it waits for what an earlier run waits for.
+        if waits.is_of_guest and len(self.running) < self.max_running:
+            return reasons.kept_places(reserve_of(self.max_running), before)
+        return reasons.no_place(len(self.running), before)
 
     # Orders and transactions
 
@@ -550,14 +552,12 @@ class State:
         alerts, trusted = self.store.incidents.all_users(), self.status.trusted
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
-            name = run.command.words[0] if run.command else ""
-            turn = turn_about(alerts.get(run.key.job, ()), trusted)
-            waiter = Waiter(run.sequence, run.key, name, None if run.uid in trusted else run.uid, turn)
+            waiter = waiter_of(run, alerts.get(run.key.job, ()), trusted)
             if run.retry_at_ms is not None:
                 # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)
                 self.queue.delay(known.get(run.key, self.moment.boot + left), waiter)
-            elif run.key.job in busy and not self.runs_in_parallel(name):
+            elif run.key.job in busy and not self.runs_in_parallel(waiter.program):
                 self.queue.block(waiter)
             else:
                 self.queue.add(waiter)

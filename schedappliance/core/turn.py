@@ -47,6 +47,7 @@ from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import UNSTORED, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
+from schedappliance.core.places import has_place
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -396,7 +397,7 @@ def _next_steps(state: State) -> list[int]:
     if state.queue.number and state.queue.has_ready:
         if state.moment.boot < state.short_until:
             steps.append(state.short_until)
-        elif runs.has_place(state) and state.queue.has_ready_for(state.guests_fit):
+        elif has_place(state) and state.queue.has_ready_for(state.guests_fit):
             # A run could start and has not: the first turn of a daemon starts none. So the next turn follows at once.
             steps.append(state.moment.boot)
     return [step for step in steps if step is not None]

@@ -197,6 +197,43 @@ def test_the_last_places_are_kept_for_root_and_the_user_of_the_appliance(either:
     assert "as many programs run as `max_running`" in either.say("sched why example.com-000000004")
 
 
+ONE_AT_A_TIME = (
+    'sched { max_running = 16 }\nprogram "one" { argv = ( "/bin/one" ) max_running = 1 overlap = parallel args = any }\n'
+    'program "long" { argv = ( "/bin/long" ) overlap = parallel }\n'
+)
+
+
+def test_a_guest_who_gets_no_place_keeps_no_program_from_others(either: Appliance) -> None:
+    """The runs of all others waited for the limit of the program, which ran nothing, for as long as guests had work."""
+    either.turn(either.read(ONE_AT_A_TIME))
+    either.say("run one")
+    of_guest = spoken(either.ask("run one", GUEST)).strip()
+    either.turn(*[either.typed("run long", OTHER) for _ in range(14)])
+    either.say("run one")
+    of_operator = either.say("run one").strip()
+    full = "it waits for a place: as many runs of `one` as its `max_running` allows (1); 2 wait before it"
+    assert full in either.say(f"sched why {of_operator}")
+    for _ in range(2):
+        one = [key for key, running in either.state.running.items() if running.program == "one"]
+        either.turn(ended(one[0]))
+    assert "running" in either.say(f"sched why {of_operator}")
+    kept = "it waits for a place: the last 2 places are kept for root and the user of the appliance"
+    assert kept in either.say(f"sched why {of_guest}")
+    either.turn(*[ended(key) for key in either.state.running])
+    assert "running" in either.say(f"sched why {of_guest}")
+
+
+def test_a_run_at_the_limit_of_a_program_that_runs_nothing_waits_for_a_place(either: Appliance) -> None:
+    either.turn(either.read(ONE_AT_A_TIME))
+    either.say("run one")
+    first, second = (spoken(either.ask("run one", GUEST)).strip() for _ in range(2))
+    either.turn(*[either.typed("run long", OTHER) for _ in range(14)])
+    either.turn(ended(RunKey(1, 1)))
+    kept = "it waits for a place: the last 2 places are kept for root and the user of the appliance"
+    assert [kept in either.say(f"sched why {run}") for run in (first, second)] == [True, True]
+    assert either.state.queue.at_limit == {"one": 1}
+
+
 def test_a_restart_knows_whose_programs_run_and_wait(appliance: Appliance) -> None:
     appliance.turn(appliance.read(PLACES))
     for _ in range(5):

@@ -23,6 +23,12 @@ def numbers_before(waiting: WaitingRuns, *sequences: int) -> list[int | None]:
     return [one.number for one in behind if isinstance(one, Behind)]
 
 
+def lanes_of(waiting: WaitingRuns, *sequences: int) -> list[str]:
+    """In which lane each of these waits."""
+    places = [waiting.find(RunKey(sequence, sequence)) for sequence in sequences]
+    return [place.where for place in places if isinstance(place, Behind)]
+
+
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = (), guests_fit: bool = True) -> list[int]:
     """The sequences of all runs that may start now."""
     sequences = []
@@ -61,7 +67,7 @@ def test_runs_of_guests_let_those_of_trusted_users_pass_only_where_places_are_ke
     assert first and first.sequence == 1
     assert (waiting.has_ready_for(False), startable(waiting, guests_fit=False)) == (True, [2, 4])
     assert (waiting.has_ready, waiting.has_ready_for(False), waiting.has_ready_for(True)) == (True, False, True)
-    assert waiting.find(RunKey(3, 3)) == Behind("guests", 0, "p")
+    assert waiting.find(RunKey(3, 3)) == Behind("guests", 0, "p", is_of_guest=True)
     assert (startable(waiting), waiting.lanes) == ([3], {})
 
 
@@ -96,6 +102,30 @@ def released(waiting: WaitingRuns, number: int) -> list[int]:
         waiting.release_program("full")
         order += startable(waiting)
     return order
+
+
+def test_a_guest_who_gets_no_place_keeps_no_program_from_others() -> None:
+    waiting = WaitingRuns()
+    for sequence, guest in ((1, 1001), (2, 1001), (3, 1002), (4, None), (5, None), (6, 1003)):
+        waiting.add(waiter(sequence, program="full", guest=guest))
+    assert startable(waiting, full=("full",)) == []
+    for sequence in (4, 3):
+        waiting.release_program("full")
+        assert startable(waiting) == [sequence]
+    waiting.release_program("full")
+    assert (startable(waiting, guests_fit=False), lanes_of(waiting, 6)) == ([], ["guests"])
+    before = places(waiting), len(waiting.changes)
+    assert not waiting.pass_guests(lambda _: False)
+    assert waiting.pass_guests(lambda program: program == "full")
+    assert not waiting.pass_guests(lambda _: True), "one of each user is enough"
+    assert lanes_of(waiting, 1, 2, 5) == ["guests", "limited", "ready"]
+    waiting.undo(before[1])
+    assert places(waiting) == before[0]
+    assert waiting.pass_guests(lambda _: True)
+    assert startable(waiting, guests_fit=False) == [5]
+    assert startable(waiting, full=("full",)) == []
+    waiting.release_program("full")
+    assert startable(waiting) == [1], "who came too late at a place keeps the order"
 
 
 def test_deliveries_take_the_turns_of_the_users_whom_their_alerts_are_about() -> None:
@@ -245,6 +275,7 @@ def test_an_undo_restores_every_place(seed: int) -> None:
         lambda _, one: waiting.release_job(one.key.job),
         lambda _, one: waiting.release_program(one.program),
         lambda _, one: waiting.remove_job(one.key.job),
+        lambda at, _: waiting.pass_guests(lambda program: at % 2 == 0 or program == "p"),
         lambda at, _: waiting.take(lambda program: at % 2 == 0 or program == "p", at % 3 == 0),
     ]
     marks: list[tuple[int, int, dict[LaneName, list[Position]]]] = []
