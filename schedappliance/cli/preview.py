@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from schedappliance.cli.arguments import add_format, count, file_path, job_or_pa
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, Failure, print_note
 from schedappliance.cli.streams import has_reader
 from schedappliance.clock import local_text
-from schedappliance.diagnostics import Diagnostic, Unusable, shortened
+from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.files import real_path
@@ -27,6 +27,7 @@ from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
 
 if TYPE_CHECKING:
+    from schedappliance.doctor.facts import Needs
     from schedappliance.preview.opening import Opened
 
 DESCRIPTION = """\
@@ -85,14 +86,13 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _open_stored(path: Path) -> Iterator[Opened]:
-    from schedappliance.doctor.needs import unmet_needs
     from schedappliance.doctor.observe import observe_needs_at
     from schedappliance.preview.opening import open_stored
 
     # SQLite keeps the log beside the file to which a link leads.
     store = real_path(path)
     with open_stored(store) as opened:
-        _print_needs(unmet_needs(observe_needs_at(store, opened.configuration)))
+        _print_needs(observe_needs_at(store, opened.configuration))
         yield opened
 
 
@@ -100,18 +100,21 @@ def _open_stored(path: Path) -> Iterator[Opened]:
 def _open_files(options: argparse.Namespace) -> Iterator[Opened]:
     file, loaded = _load(options)
     # The core takes long to load, and reports of mistakes in the files do not need it.
-    from schedappliance.doctor.needs import unmet_needs
     from schedappliance.doctor.observe import observe_needs
     from schedappliance.preview.opening import open_simulation
 
-    _print_needs(unmet_needs(observe_needs(file, loaded)))
+    _print_needs(observe_needs(file, loaded))
     with open_simulation(file, loaded) as opened:
         yield opened
 
 
-def _print_needs(unmet: Iterable[Diagnostic]) -> None:
-    for diagnostic in unmet:
-        print_note(diagnostic.brief())
+def _print_needs(needs: Needs) -> None:
+    from schedappliance.doctor.findings import findings_about_programs
+    from schedappliance.doctor.observe import names_in
+    from schedappliance.lint import report
+
+    for line in report.lines(findings_about_programs(needs, names_in(needs))).splitlines():
+        print_note(line)
 
 
 def _print(opened: Opened, options: argparse.Namespace) -> None:

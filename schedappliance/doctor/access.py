@@ -6,11 +6,11 @@ A user who can write the files of an appliance can run anything as its user. Rul
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, as_argument, path_diagnostic
-from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
+from schedappliance.diagnostics import Diagnostic, as_argument, counted, path_diagnostic
+from schedappliance.doctor.facts import Credentials, Executable, Facts, Needs, Reached, Step
 from schedappliance.doctor.mounts import mount_of
 from schedappliance.edge.programs.keeper_files import SOCKET
 from schedappliance.edge.spool.folders import UNMOUNT
@@ -18,6 +18,8 @@ from schedappliance.kinds import other_kind, unusable_kind
 from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
+# What a user wants to do with the file at the end of a way.
+_VERBS = {ENTER: "execute", READ: "read", ENTER | READ: "read and execute"}
 ROOT = 0
 # The types of the file systems in which the kernel shows itself.
 OF_THE_KERNEL = frozenset(
@@ -43,6 +45,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _owned_by_others(facts)
     for executable in facts.needs.executables:
         yield from _executable(facts, executable)
+    yield from closed_to_programs(facts.needs, facts.names)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _read_only_places(facts)
@@ -55,7 +58,11 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _name(facts: Facts, uid: int) -> str:
-    return f"`{facts.names.get(uid, f'uid-{uid}')}`"
+    return _name_in(facts.names, uid)
+
+
+def _name_in(names: Mapping[int, str], uid: int) -> str:
+    return f"`{names.get(uid, f'uid-{uid}')}`"
 
 
 def may(user: Credentials, step: Step, bits: int) -> bool:
@@ -140,21 +147,48 @@ def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
                 message,
                 f"`chown root {as_argument(step.path)}`, or let the program run as its owner",
             )
-    if not executable.is_checked:
-        yield from _not_executable(facts, executable)
 
 
-def _not_executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
-    """Executables that the program's user cannot execute. A script must also be readable for its interpreter."""
-    user, last = executable.user, executable.way.last
-    for step in executable.way.steps:
-        bits = ENTER | READ if step is last and executable.is_script else ENTER
-        if not may(user, step, bits):
-            verb = "enter" if step.is_directory else "read and execute" if executable.is_script else "execute"
-            message = f"{_name(facts, user.uid)}, the user of program `{executable.program}`, cannot {verb} it"
-            remedy = "change its permissions, or `user` of the program"
-            yield path_diagnostic("E608", step.path, f"{message}; {_owner(facts, step)}", remedy)
-            return
+def closed_to_programs(needs: Needs, names: Mapping[int, str]) -> Iterator[Diagnostic]:
+    """What a program needs at its start and its user cannot reach, one finding for each path and user.
+
+    A script must also be readable for its interpreter. About some executables the linter has asked the kernel.
+    """
+    closed: dict[tuple[Step, int, str, bool], list[str]] = {}
+    for one in (*(_as_reached(file) for file in needs.executables if not file.is_checked), *needs.reached):
+        if step := _first_barrier(one):
+            verb = "enter" if step.is_directory else _VERBS[one.bits]
+            closed.setdefault((step, one.user.uid, verb, one.by_appliance), []).append(one.program)
+    for (step, uid, verb, by_appliance), programs in closed.items():
+        whose = _some_programs(list(dict.fromkeys(programs)))
+        message = f"{_name_in(names, uid)}, the user of {whose}, cannot {verb} it"
+        remedy = "change its permissions, or `user` of the program"
+        if by_appliance:
+            message = (
+                f"{_name_in(names, uid)}, the user of the appliance, cannot {verb} it for the `env_file` of {whose}"
+            )
+            remedy = "change its owner or its permissions, or use another file"
+        yield path_diagnostic("E608", step.path, f"{message}; {_owner(names, step)}", remedy)
+
+
+def _as_reached(executable: Executable) -> Reached:
+    bits = ENTER | READ if executable.is_script else ENTER
+    return Reached(executable.program, executable.way, executable.user, bits)
+
+
+def _first_barrier(one: Reached) -> Step | None:
+    """The first step of a way that its user may not pass. Behind a closed directory, the way may end too early."""
+    for step in one.way.steps:
+        bits = one.bits if step is one.way.last and one.way.exists else ENTER
+        if not may(one.user, step, bits):
+            return step
+    return None
+
+
+def _some_programs(names: Sequence[str]) -> str:
+    """The first of many programs, with their number."""
+    first = f"program `{names[0]}`"
+    return first if len(names) == 1 else f"{first} and {counted(len(names) - 1, 'other')}"
 
 
 def _closed_files(facts: Facts) -> Iterator[Diagnostic]:
@@ -225,12 +259,12 @@ def _closed(facts: Facts, step: Step, bits: int) -> Diagnostic:
     verbs = {READ: "read", WRITE: "write", ENTER: "enter"}
     missing = " and ".join(verb for bit, verb in verbs.items() if bits & bit and not may(facts.user, step, bit))
     user = _name(facts, facts.user.uid)
-    message = f"{user}, the user of the appliance, cannot {missing} it; {_owner(facts, step)}"
+    message = f"{user}, the user of the appliance, cannot {missing} it; {_owner(facts.names, step)}"
     return path_diagnostic("E608", step.path, message, f"change its owner or its permissions for {user}")
 
 
-def _owner(facts: Facts, step: Step) -> str:
-    return f"it belongs to {_name(facts, step.uid)} and has mode {_mode(step)}"
+def _owner(names: Mapping[int, str], step: Step) -> str:
+    return f"it belongs to {_name_in(names, step.uid)} and has mode {_mode(step)}"
 
 
 def _mode(step: Step) -> str:

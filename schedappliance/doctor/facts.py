@@ -148,6 +148,19 @@ class Executable:
     place: tuple[Source, Span] | None = None
 
 
+class Reached(NamedTuple):
+    """A path that a program needs at its start, other than its executable, and the user who must reach it.
+
+    `bits`: the permissions that the user needs at the end of the way. `by_appliance`: the appliance itself opens it.
+    """
+
+    program: str
+    way: Way
+    user: Credentials
+    bits: int
+    by_appliance: bool = False
+
+
 class Needs(NamedTuple):
     """What the programs need that an appliance, or its systemd unit, may not give them.
 
@@ -157,6 +170,7 @@ class Needs(NamedTuple):
 
     user: Credentials
     executables: tuple[Executable, ...] = ()
+    reached: tuple[Reached, ...] = ()
     users: tuple[ProgramUser, ...] = ()
     rights: Rights | None = None
     restrained: tuple[Restrained, ...] = ()

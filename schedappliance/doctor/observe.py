@@ -142,7 +142,7 @@ class _Observer:
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
             strangers=tuple(strangers_of(self.store)) if self.store else (),
-            names=_names({user.uid, *(step.uid for step in steps)}, needs),
+            names=names_in(needs, [user.uid, *(step.uid for step in steps)]),
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
         )
@@ -423,8 +423,12 @@ def _unknown_group(name: str | None) -> str | None:
     return None
 
 
-def _names(uids: set[int], needs: Needs) -> dict[int, str]:
-    return {uid: user_of(uid).name for uid in uids | {executable.user.uid for executable in needs.executables}}
+def names_in(needs: Needs, others: Iterable[int] = ()) -> dict[int, str]:
+    """The names of the users of the programs, of the owners of what they reach, and of other users."""
+    users = {one.user.uid for one in needs.executables} | {one.user.uid for one in needs.reached}
+    ways = [one.way for one in needs.executables] + [one.way for one in needs.reached]
+    owners = {step.uid for way in ways for step in way.steps}
+    return {uid: user_of(uid).name for uid in {*users, *owners, *others}}
 
 
 def _group_name(gid: int) -> str:

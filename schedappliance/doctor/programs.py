@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Source, Span
+from schedappliance.doctor.access import ENTER, READ
 from schedappliance.doctor.facts import (
     UNLIMITED,
     Credentials,
@@ -22,6 +23,7 @@ from schedappliance.doctor.facts import (
     IdMaps,
     Needs,
     ProgramUser,
+    Reached,
     Restrained,
     Rights,
     Way,
@@ -58,6 +60,7 @@ def needs_of(programs: Iterable[Program], user: Credentials, daemon: int | None)
     return Needs(
         user=user,
         executables=tuple(_executables(programs, user)),
+        reached=tuple(_reached(programs, user)),
         users=tuple(_users(programs, user)),
         rights=rights_of(daemon) if daemon else None,
         restrained=tuple(_restrained(programs)),
@@ -89,6 +92,28 @@ def _executed(program: Program) -> Path | None:
     """The executable of a program; None if its path is relative or contains an option."""
     path = program.argv[0] if program.argv else ""
     return Path(path) if path.startswith("/") and "%" not in path else None
+
+
+def _reached(programs: Iterable[Program], user: Credentials) -> Iterator[Reached]:
+    """The directories, the files of variables and the interpreters of the programs."""
+    for program in programs:
+        runs_as = _runs_as(program, user)
+        directory = way_to(Path(program.cwd))
+        # The linter reports a file in the place of a directory.
+        if runs_as and program.directory and directory.last.is_directory:
+            yield Reached(program.name, directory, runs_as, ENTER)
+        if program.env_file and program.env_file_place:
+            yield Reached(program.name, way_to(Path(program.env_file)), user, READ, by_appliance=True)
+        # The linter asks the kernel about the interpreter for the user of the doctor.
+        if runs_as and runs_as != credentials_of(os.geteuid()) and (path := _interpreter(program)):
+            yield Reached(program.name, way_to(path), runs_as, ENTER)
+
+
+def _interpreter(program: Program) -> Path | None:
+    """The interpreter of a script; None if its path is relative, or the executable is no script."""
+    executed = _executed(program)
+    name = interpreter(executed) if executed else None
+    return Path(name) if name and name.startswith("/") else None
 
 
 def _has_capabilities(path: Path) -> bool:
@@ -131,6 +156,8 @@ def _named_paths(program: Program) -> Iterator[tuple[str, Path, tuple[Source, Sp
     """The paths that a program names, by their options, with their places in the files."""
     if program.executable and (path := _executed(program)):
         yield "argv", path, program.executable
+        if script_runner := _interpreter(program):
+            yield "argv", script_runner, program.executable
     others = (("cwd", program.cwd, program.directory), ("env_file", program.env_file, program.env_file_place))
     for option, name, place in others:
         if name and place and name.startswith("/"):

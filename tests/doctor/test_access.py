@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
-from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Way
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Reached, Way
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, VAR, machine, step
 
 SCHED = Credentials(500, 500, frozenset({500, 600}))
@@ -258,6 +259,57 @@ def test_a_script_must_also_be_readable() -> None:
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
     assert of_program(line, is_script=True, is_checked=True) == [], "lint reports it already"
+
+
+def reached(line: str, program: str = "tidy", **changes: Any) -> Reached:
+    """The way to a working directory; `line` describes a directory on it."""
+    changed = step(line)
+    steps = [changed if changed.path == known.path else known for known in ON_THE_WAY]
+    return Reached(program, Way(Path("/opt/bin"), tuple(steps), True), SCHED, ENTER)._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "changes", "text"),
+    [
+        ("drwx------ root root /opt/bin", {}, "`sched`, the user of program `tidy`, cannot enter it; "),
+        ("drwx------ root root /opt", {}, "`sched`, the user of program `tidy`, cannot enter it; "),
+        ("drw-r--r-- root root /opt/bin", {}, "`sched`, the user of program `tidy`, cannot enter it; "),
+        ("drwx--x--x root root /opt/bin", {}, ""),
+        ("drwx------ root root /opt/bin", {"user": ROOT}, ""),
+        ("drwx------ alice root /opt/bin", {"user": ALICE}, ""),
+    ],
+)
+def test_a_working_directory_that_the_program_s_user_cannot_enter_is_a_finding(
+    line: str, changes: dict[str, Any], text: str
+) -> None:
+    path = line.split()[-1]
+    found = [(d.code, d.source.name, d.message) for d in access_mistakes(machine(reached=(reached(line, **changes),)))]
+    why = f"{text}it belongs to `root` and has mode {step(line).mode & 0o777:04o}"
+    assert found == ([("E608", path, why)] if text else [])
+
+
+def test_a_directory_that_is_closed_to_many_programs_is_one_finding() -> None:
+    line = "drwx------ root root /opt"
+    programs = tuple(reached(line, name) for name in ("a", "a", "b", "c"))
+    (mistake,) = access_mistakes(machine(reached=programs))
+    assert mistake.message.startswith("`sched`, the user of program `a` and 2 others, cannot enter it; ")
+    assert len(codes_and_paths("", reached=(*programs, reached(line, user=ALICE)))) == 2
+
+
+def test_a_missing_directory_is_judged_as_far_as_the_way_to_it_exists() -> None:
+    way = Way(Path("/opt/bin/deep"), ON_THE_WAY, False)
+    assert codes_and_paths("", reached=(Reached("tidy", way, SCHED, ENTER),)) == []
+    closed = Way(way.named, (*ON_THE_WAY[:-1], step("drwx------ root root /opt/bin")), False)
+    assert codes_and_paths("", reached=(Reached("tidy", closed, SCHED, ENTER),)) == [("E608", "/opt/bin")]
+
+
+def test_a_file_of_variables_must_be_readable_for_the_appliance() -> None:
+    variables = step("-rw------- root root /opt/bin/variables")
+    way = Way(variables.path, (*ON_THE_WAY, variables), True)
+    (mistake,) = access_mistakes(machine(reached=(Reached("tidy", way, SCHED, READ, by_appliance=True),)))
+    assert mistake.source.name == str(variables.path)
+    who = "`sched`, the user of the appliance, cannot read it for the `env_file` of program `tidy`"
+    assert mistake.message == f"{who}; it belongs to `root` and has mode 0600"
 
 
 @pytest.mark.parametrize(

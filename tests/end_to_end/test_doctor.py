@@ -413,6 +413,43 @@ def test_executables_and_their_directories_are_judged_for_their_user(daemon: Dae
     assert doctor() == (1, ["W607 tidy"])
 
 
+@as_root
+def test_what_the_user_of_a_program_cannot_reach_is_found_by_doctor_and_preview(
+    of_nobody: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The directory and the interpreter exist, and root can use both."""
+    closed, script, variables = (of_nobody / name for name in ("closed", "script", "variables"))
+    closed.mkdir(0o700)
+    shutil.copy("/bin/true", closed / "true")
+    variables.touch(0o600)
+    script.write_text(f"#!{closed}/true\n")
+    script.chmod(0o755)
+    conf, config = of_nobody / "etc/sched.conf", str(of_nobody / "etc/appliance.yaml")
+    base = conf.read_text()
+
+    def found(*options: str) -> list[str]:
+        stanzas = (f'program "p{number}" {{ {one} }}\n' for number, one in enumerate(options))
+        conf.write_text(base + "".join(stanzas))
+        main(["doctor", "--config", config])
+        findings = [line for line in capsys.readouterr().out.splitlines() if " E608 " in line]
+        main(["preview", "--config", config])
+        notes = [line for line in capsys.readouterr().err.splitlines() if " E608 " in line]
+        assert notes == [f"note: {line}" for line in findings]
+        return [line.partition("; ")[0] for line in findings]
+
+    directory = f'argv = ( "/bin/true" ) cwd = "{closed}"'
+    who = f"{closed}: E608 `nobody`, the user of program"
+    assert found(directory) == [f"{who} `p0`, cannot enter it"]
+    assert found(directory, f'argv = ( "{script}" )') == [f"{who} `p0` and 1 other, cannot enter it"]
+    appliance = f"{variables}: E608 `nobody`, the user of the appliance, cannot read it"
+    assert found(f'argv = ( "/bin/true" ) env_file = "{variables}"') == [
+        f"{appliance} for the `env_file` of program `p0`"
+    ]
+    closed.chmod(0o711)
+    os.chown(variables, NOBODY, NOBODY)
+    assert found(directory, f'argv = ( "{script}" )') == []
+
+
 def test_a_relative_store_behind_a_link_is_found(daemon: Daemon, doctor: Doctor) -> None:
     link = daemon.root / "now"
     link.symlink_to(daemon.etc)
