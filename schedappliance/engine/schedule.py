@@ -262,6 +262,9 @@ def _not_older(schedule: Schedule, due_ms: int, oldest_ms: int) -> int:
 
 
 def claim_now(job: Job, now_ms: int) -> Claim:
-    """Claims one extra occurrence for `sched run`. The due times of the job do not move."""
+    """Claims one extra occurrence for `sched run`. The due times of the job do not move.
+
+    A job of kind `run` has no due time but that of its only occurrence, which is claimed early: an alert is delivered once.
+    """
     number = job.occurrence + 1
-    return Claim((Occurrence(number, now_ms),), None, number, job.next_run_ms)
+    return Claim((Occurrence(number, now_ms),), None, number, None if job.kind == "run" else job.next_run_ms)

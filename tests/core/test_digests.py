@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.test_alerts import DAY, deliveries, end_all, first, text_of, use
+from tests.core.test_alerts import DAY, deliveries, end_all, first, text_of, told, use
 from tests.core.test_late_runs import begin, slow
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
@@ -64,6 +64,52 @@ def test_a_digest_of_a_held_appliance_is_delivered_after_its_release(appliance: 
     assert deliveries(appliance) == []
     appliance.say("sched release")
     assert len(deliveries(appliance)) == 1
+
+
+ALERT = "example.com-000000002"
+K = 'job "k" { every = 30d argv = ( "/bin/k" ) }\n'
+
+
+def fail_once(appliance: Appliance, job: str) -> None:
+    """The job runs by hand and fails; deliveries go on."""
+    appliance.say(f"sched run {job}")
+    delivering = {start.key.run for start in deliveries(appliance)}
+    appliance.turn(*[ended(key, 1) for key in list(appliance.state.running) if key not in delivering])
+
+
+@pytest.mark.parametrize("places", [4, 1], ids=["starts at once", "waits for a place"])
+def test_an_alert_that_is_delivered_by_hand_collects_no_more(either: Appliance, places: int) -> None:
+    """A later event joined the alert and was forgotten at the end of the delivery. At its time, the program had no message."""
+    use(either, "collect = 1h", more=K + 'program "h" { argv = ( "/bin/h" ) }\n')
+    either.say("sched pause j")
+    fail_once(either, "j")
+    either.max_running = either.state.places = places
+    if places == 1:
+        either.say("run h")
+    assert either.say("sched run example.com-000000003") == "example.com-000000003/1"
+    either.max_running = either.state.places = 4
+    fail_once(either, "k")
+    end_all(either)
+    either.after(HOUR)
+    end_all(either)
+    assert told(either) == ["j failed: exit status 1", "k failed: exit status 1"]
+    assert "not yet" not in either.say("sched incidents")
+
+
+def test_an_alert_that_is_delivered_by_hand_in_a_hold_is_told_after_its_release(either: Appliance) -> None:
+    """Its due time came after the release and ended it, while its run waited."""
+    use(either)
+    either.after(MINUTE)
+    either.say("sched hold")
+    either.turn(ended(first(either), 1))
+    assert either.say(f"sched run {ALERT}") == f"{ALERT}/1"
+    assert "its last run is queued" in either.error(f"sched run {ALERT}")
+    either.say("sched pause j")
+    either.say("sched release")
+    end_all(either)
+    either.after(DAY)
+    assert told(either)[0] == "j failed: exit status 1"
+    assert [run.state for run in either.history(2)] == ["succeeded"]
 
 
 def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Appliance) -> None:

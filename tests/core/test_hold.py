@@ -186,6 +186,16 @@ def test_on_failure_waits_for_the_release(either: Appliance) -> None:
     assert outcomes(either, 2) == [("succeeded", None)]
 
 
+def test_on_failure_that_is_run_by_hand_in_a_hold_runs_once(either: Appliance) -> None:
+    either.turn(either.read(files(program='on_failure = "pid"')))
+    either.after(MINUTE)
+    either.say("sched hold")
+    either.turn(ended(FIRST, 1))
+    either.say("sched run example.com-000000002")
+    either.say("sched release")
+    assert outcomes(either, 2) == [("succeeded", None)]
+
+
 def test_a_restart_keeps_the_hold(appliance: Appliance) -> None:
     held(appliance)
     appliance.say("sched every 60 run hello")

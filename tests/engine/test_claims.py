@@ -196,6 +196,11 @@ def test_a_claim_by_hand_takes_the_next_number_and_moves_no_due_time(next_run: i
     assert claimed == Claim((Occurrence(5, 7 * MINUTE + 3),), None, 5, next_run)
 
 
+def test_a_claim_by_hand_takes_the_only_occurrence_of_a_job_that_runs_once() -> None:
+    once = job("run tell", next_run=100 * MINUTE, interval=None)._replace(kind="run")
+    assert claim_now(once, MINUTE) == Claim((Occurrence(5, MINUTE),), None, 5, None)
+
+
 @given(
     st.integers(0, 10**13),
     st.integers(1000, 10**10),
