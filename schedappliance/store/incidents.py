@@ -125,7 +125,7 @@ class Incidents(Table):
         self._database.execute(self._sql["add_alert"], (job, notify, storable(text), size, uid))
 
     def collecting(self, notify: str) -> int | None:
-        """The job of the alert that waits for more events; None if there is none, or if it has too many."""
+        """The job of the alert that waits for more events; None if there is none, or if it is paused or has too many."""
         row = self._database.row(self._sql["collecting"], (notify, MOST_EVENTS, MOST_BYTES))
         return int(row[0]) if row else None
 

@@ -112,6 +112,18 @@ def test_an_alert_that_is_delivered_by_hand_in_a_hold_is_told_after_its_release(
     assert [run.state for run in either.history(2)] == ["succeeded"]
 
 
+def test_an_alert_that_is_paused_collects_no_more(either: Appliance) -> None:
+    """The events of the stanza joined it after its time too, and were lost with it."""
+    use(either, "collect = 1h", more=K)
+    either.say("sched pause j")
+    fail_once(either, "j")
+    either.say("sched pause example.com-000000003")
+    fail_once(either, "k")
+    either.after(HOUR)
+    end_all(either)
+    assert told(either) == ["k failed: exit status 1"]
+
+
 def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Appliance) -> None:
     use(appliance, "when = output")
     appliance.after(MINUTE)

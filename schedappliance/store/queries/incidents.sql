@@ -74,9 +74,9 @@ INSERT INTO alerts (job, notify, event, size, uid) VALUES (?, ?, ?, ?, ?);
 SELECT notify, event FROM alerts WHERE job = ? ORDER BY uid <> -1, sequence;
 
 -- name: collecting
--- The last alert of a stanza, if its job waits for more events.
+-- The last alert of a stanza, if its job waits for more events. A paused one may never be delivered.
 SELECT a.job FROM (SELECT max(job) AS job FROM alerts WHERE notify = ?1) a JOIN jobs j ON j.number = a.job
-WHERE (SELECT count(*) < ?2 AND sum(size) < ?3 FROM alerts WHERE notify = ?1 AND job = a.job);
+WHERE j.paused = 0 AND (SELECT count(*) < ?2 AND sum(size) < ?3 FROM alerts WHERE notify = ?1 AND job = a.job);
 
 -- name: waiting
 SELECT count(*), coalesce(sum(size), 0) FROM alerts WHERE notify = ?;
