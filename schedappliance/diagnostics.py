@@ -99,6 +99,7 @@ CODES: dict[str, str] = {
     "W428": "pattern of `notify` matches nothing",
     "W429": "program of `notify` without a timeout",
     "W430": "alerts that wait long",
+    "W431": "name of a job that means something else",
     # E5xx: rejected by the running appliance
     "E501": "no such job or run",
     "E502": "job is declared in a file",

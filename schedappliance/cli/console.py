@@ -20,7 +20,7 @@ from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, 
 from schedappliance.cli.streams import has_reader, stdin_lines
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
-from schedappliance.client.wire import line_of
+from schedappliance.client.wire import joined, joined_as_is, line_of
 from schedappliance.visible import json_text, visible
 
 DESCRIPTION = """\
@@ -56,30 +56,31 @@ def parse(arguments: Sequence[str], name: str = "console", command: Sequence[str
     console.add_argument("words", metavar=metavar, nargs=argparse.REMAINDER, help=example)
     if not command:
         return console.parse_args(arguments)
-    own, words = _apart(arguments)
-    options = console.parse_args([*own, "--", *words])
-    options.words = [*command, *words]
+    own, words, names = _apart(arguments)
+    options = console.parse_args([*own, "--", *words, *names])
+    options.words = [" ".join(filter(None, (joined([*command, *words]), joined_as_is(names))))]
     return options
 
 
-def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options among the arguments of a short command, and its words. After `--` there are only words.
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The options among the arguments of a short command, its words, and those after `--`, none of which is an option.
 
     argparse would take `--all`, or a job whose name begins with `-`, for an option that it does not know.
     """
     own: list[str] = []
     words: list[str] = []
+    names: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if word == "--":
-            words += rest
+            names += rest
         elif word in ("--config", "--endpoint", "--as"):
             own += [word, *islice(rest, 1)]
         elif word in ("-h", "--help") or word.startswith(("--config=", "--endpoint=", "--as=")):
             own.append(word)
         else:
             words.append(word)
-    return own, words
+    return own, words, names
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,7 +18,6 @@ from schedappliance.diagnostics import Unusable, shortened
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.files import real_path
-from schedappliance.model.listings import is_pattern
 from schedappliance.model.loading import Loaded, load
 from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
 from schedappliance.preview.simulation import CopyFailed, Simulation
@@ -146,8 +145,9 @@ def _wanted_jobs(store: Store, word: str | None) -> set[int] | None:
 
     if word is None:
         return None
-    if is_pattern(word):
-        numbers = {job.number for job in matching_jobs(store, word)}
+    jobs = matching_jobs(store, word)
+    if jobs is not None:
+        numbers = {job.number for job in jobs}
     else:
         number = store.jobs.meant_by(store.node, word)
         numbers = set() if number is None or store.jobs.get(number) is None else {number}

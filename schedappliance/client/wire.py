@@ -105,9 +105,13 @@ def joined(words: Iterable[str]) -> str:
     return " ".join(quoted(word) for word in words)
 
 
+# Without quotes, these are no names: they stand after `run`, and after `sched pause` and `sched resume`.
+OPTIONS = ("--wait", "--all")
+
+
 def joined_as_is(words: Iterable[str]) -> str:
-    """As `joined`, for words of others. `--wait` is quoted too: it is a name or an argument, not that of `run --wait`."""
-    return " ".join('"--wait"' if word == "--wait" else quoted(word) for word in words)
+    """As `joined`, for names and arguments. OPTIONS are quoted too."""
+    return " ".join(f'"{word}"' if word in OPTIONS else quoted(word) for word in words)
 
 
 def quoted(word: str) -> str:

@@ -11,7 +11,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import incident_data, time_text
 from schedappliance.diagnostics import counted, shortened
 from schedappliance.engine.incidents import Incident, with_acknowledgement
-from schedappliance.engine.records import job_id
+from schedappliance.engine.records import job_id, job_number
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import read_wanted_incidents
 from schedappliance.store.incidents import MORE_COUNTED
@@ -47,7 +47,11 @@ def acknowledge(view: View, command: Command) -> Outcome:
     """Acknowledges the incidents that a word names. One that is acknowledged already stays as it is."""
     (word,) = command.words
     number = int(word) if word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS else None
-    rows = view.store.incidents.named(number, word, view.store.jobs.meant_by(view.store.node, word))
+    job = job_number(view.store.node, word)
+    name = word if number is None and job is None else None
+    if name is not None:
+        job = view.store.jobs.number_of(name)
+    rows = view.store.incidents.named(number, name, job)
     if not rows:
         message = f"no incident has the number, job or program `{shortened(word)}`"
         raise view.reject("E501", message, "see `sched incidents`")

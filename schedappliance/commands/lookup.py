@@ -15,9 +15,10 @@ from schedappliance.commands.phrases import time_text
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.authorization import not_allowed
-from schedappliance.engine.records import Job, KnownUser, RunKey, job_id, run_id
+from schedappliance.engine.records import Job, KnownUser, RunKey, job_id, job_number, run_id
 from schedappliance.model.calendars.zones import UnknownZone, instead_of_zone
 from schedappliance.model.commands import read_command
+from schedappliance.model.listings import is_pattern
 
 if TYPE_CHECKING:
     from schedappliance.store.history import PastRun
@@ -45,20 +46,24 @@ def number_of(view: View, text: str) -> int:
     return number
 
 
-def matching_jobs(store: Store, pattern: str) -> list[NamedJob]:
-    """The declared jobs whose name or id a shell pattern matches."""
-    matches = re.compile(translate(pattern)).match
+def matching_jobs(store: Store, word: str) -> list[NamedJob] | None:
+    """The declared jobs whose name or id a shell pattern matches; None if the word is none, or the name of a declared job."""
+    if not is_pattern(word) or store.jobs.number_of(word) is not None:
+        return None
+    matches = re.compile(translate(word)).match
     return store.jobs.named(lambda number, name: matches(name) or matches(job_id(store.node, number)))
 
 
 def find_run(view: View, text: str) -> RunKey | None:
-    """The run that `ID/OCCURRENCE` names, whether or not it exists. None for other texts and for the name of a job."""
+    """The run that `ID/OCCURRENCE` names, whether or not it exists. None for other texts, and for the name of a job that is no id."""
     job, _, occurrence = text.rpartition("/")
     if not (occurrence.isascii() and occurrence.isdigit() and len(occurrence) <= 18):
         return None
-    if str(int(occurrence)) != occurrence or view.store.jobs.number_of(text) is not None:
+    if str(int(occurrence)) != occurrence:
         return None
-    number = _number(view, job)
+    number = job_number(view.store.node, job)
+    if number is None and view.store.jobs.number_of(text) is None:
+        number = view.store.jobs.number_of(job)
     return RunKey(number, int(occurrence)) if number is not None else None
 
 

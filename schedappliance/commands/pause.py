@@ -18,9 +18,7 @@ from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import PAUSED
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedule import Due, NoSchedule, what_is_due
-from schedappliance.model.command_words import ALL
 from schedappliance.model.commands import Command
-from schedappliance.model.listings import is_pattern
 from schedappliance.store.jobs import NamedJob
 
 # `sched resume --all` resumes at most this many jobs whose due times have passed: each of them gets a row `missed`,
@@ -30,11 +28,11 @@ MOST_PASSED = 10_000
 
 def pause(view: View, command: Command) -> Outcome:
     """Pauses jobs, and cancels their waiting runs."""
-    word = command.words[0]
-    if word == ALL:
+    if not command.words:
         return _pause_all(view)
-    if is_pattern(word):
-        return _pause_matches(view, word)
+    (word,) = command.words
+    if (matches := _matches(view, word)) is not None:
+        return _pause_matches(view, matches)
     job = find_job(view, word)
     view.store.jobs.pause([job.number], True)
     note = "it was already paused" if job.paused else never_runs(view, job)
@@ -42,8 +40,7 @@ def pause(view: View, command: Command) -> Outcome:
     return Outcome(answer, call_off=CallOff((job.number,), PAUSED))
 
 
-def _pause_matches(view: View, pattern: str) -> Outcome:
-    matches = _matches(view, pattern)
+def _pause_matches(view: View, matches: list[NamedJob]) -> Outcome:
     changed = [job for job in matches if not job.paused]
     view.store.jobs.pause([job.number for job in changed], True)
     call_off = CallOff(tuple(job.number for job in matches), PAUSED)
@@ -58,11 +55,11 @@ def _pause_all(view: View) -> Outcome:
 
 def resume(view: View, command: Command) -> Outcome:
     """Ends the pause. Due times that passed meanwhile are not caught up; one `missed` row in the history records them."""
-    word = command.words[0]
-    if word == ALL:
+    if not command.words:
         return _resume_all(view)
-    if is_pattern(word):
-        return _resume_matches(view, word)
+    (word,) = command.words
+    if (matches := _matches(view, word)) is not None:
+        return _resume_matches(view, matches)
     job = find_job(view, word)
     view.store.jobs.pause([job.number], False)
     passed = _passed(view, job)
@@ -80,8 +77,7 @@ def resume(view: View, command: Command) -> Outcome:
     return Outcome(answer, missed=((job, passed),) if passed else ())
 
 
-def _resume_matches(view: View, pattern: str) -> Outcome:
-    matches = _matches(view, pattern)
+def _resume_matches(view: View, matches: list[NamedJob]) -> Outcome:
     changed = [job for job in matches if job.paused]
     numbers = [job.number for job in changed]
     jobs = view.store.jobs.passed(numbers, view.moment.wall)
@@ -114,9 +110,10 @@ def _all(view: View) -> int:
     raise view.reject("E501", "there are no jobs", "nothing is to be done")
 
 
-def _matches(view: View, pattern: str) -> list[NamedJob]:
-    """The declared jobs whose name or id a shell pattern matches. Raises Rejected if there are none."""
-    if jobs := matching_jobs(view.store, pattern):
+def _matches(view: View, pattern: str) -> list[NamedJob] | None:
+    """The jobs that a pattern matches; None if the word means one job. Raises Rejected if the pattern matches none."""
+    jobs = matching_jobs(view.store, pattern)
+    if jobs is None or jobs:
         return jobs
     remedy = "a pattern matches names and ids of declared jobs: see `sched list`"
     raise view.reject("E501", f"no declared job matches `{shortened(pattern)}`", remedy)

@@ -12,15 +12,17 @@ from schedappliance.diagnostics import shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.events import PreviewMade
 from schedappliance.model.commands import Command
-from schedappliance.model.listings import is_pattern, read_wanted_preview
+from schedappliance.model.listings import read_wanted_preview
 from schedappliance.syntax.command import Word
 
 
 def show_preview(view: View, command: Command) -> Outcome:
     wanted = read_wanted_preview([Word(word, 0, 0) for word in command.words])
     if wanted.job is not None:
-        is_known = matching_jobs(view.store, wanted.job) if is_pattern(wanted.job) else number_of(view, wanted.job)
-        if not is_known:
+        jobs = matching_jobs(view.store, wanted.job)
+        if jobs is None:
+            number_of(view, wanted.job)
+        elif not jobs:
             raise view.reject("E501", f"no job matches `{shortened(wanted.job)}`", "`sched list` shows the jobs")
     return Outcome(pending=AfterPreview(wanted.period_ms, wanted.limit, wanted.job, view.order.as_json))
 

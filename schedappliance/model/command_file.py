@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic
-from schedappliance.model.command_words import ALL
+from schedappliance.model.command_words import OF_JOBS
 from schedappliance.model.commands import MAX_LINE_BYTES, Command, ReadCommand, drop_mistakes, read_command
 from schedappliance.model.listings import is_pattern
 
@@ -65,7 +65,7 @@ def is_costly(command: Command) -> bool:
     form, words = command.bare.form, command.bare.words
     if form in ("config_set", "config_unset"):
         return bool(words[0])
-    return form in ("sched_pause", "sched_resume") and (words[0] == ALL or is_pattern(words[0]))
+    return form in OF_JOBS and (not words or is_pattern(words[0]))
 
 
 def too_costly(source: Source, commands: int) -> Diagnostic | None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.listings import (
+    ALL,
     FILTERS,
     job_or_pattern,
     read_listing,
@@ -19,22 +20,25 @@ from schedappliance.model.listings import (
     read_wanted_preview,
 )
 from schedappliance.model.values import integer, positive_duration
-from schedappliance.syntax.command import Word
+from schedappliance.syntax.command import CommandTree, Word
 
 # JSON numbers are exact up to this one.
 MAX_EVENT = 2**53
 # The word after `shutdown` that leaves the programs running.
 KEEP = "--keep"
-# The word for all jobs after `sched pause` and `sched resume`.
-ALL = "--all"
+# The commands that also take a pattern of jobs, or all jobs.
+OF_JOBS = ("sched_pause", "sched_resume")
 
 
-def _check_job(words: Sequence[Word]) -> None:
-    for word in words:
-        try:
-            job_or_pattern(word.value)
-        except InvalidValue as invalid:
-            raise invalid.at(word.span) from None
+def read_jobs(tree: CommandTree, line: str) -> tuple[str, ...]:
+    """The job or the pattern of a command of OF_JOBS; nothing means all jobs. Raises InvalidValue at the place of the word."""
+    (word,) = tree.words
+    if line[word.start : word.end] == ALL:
+        return ()
+    try:
+        return (job_or_pattern(word.value),)
+    except InvalidValue as invalid:
+        raise invalid.at(word.span) from None
 
 
 def _check_wait(words: Sequence[Word]) -> None:
@@ -88,7 +92,9 @@ def read_hold(words: Sequence[Word]) -> tuple[int | None, str]:
 
 
 def spelled(form: str, words: Sequence[str]) -> tuple[str, ...]:
-    """The canonical words of `sched wait` and `sched hold` with a duration; none for other commands."""
+    """The canonical words of a command whose own words leave some out; none for other commands."""
+    if form in OF_JOBS and not words:
+        return (ALL,)
     if form == "sched_wait" and len(words) == 2:
         return words[0], "timeout", words[1]
     if form == "sched_hold" and words and words[0].lower() == FOR:
@@ -105,8 +111,6 @@ CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     "preview": read_wanted_preview,
     "sched_wait": _check_wait,
     "watch": _check_number,
-    "sched_pause": _check_job,
-    "sched_resume": _check_job,
     "sched_hold": read_hold,
     "shutdown": _check_keep,
 }

@@ -14,8 +14,8 @@ from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.command_words import CHECKS, spelled
-from schedappliance.model.listings import FILTERS, WITH_KEYWORDS, is_pattern, read_listing
+from schedappliance.model.command_words import CHECKS, OF_JOBS, read_jobs, spelled
+from schedappliance.model.listings import ALL, FILTERS, WITH_KEYWORDS, is_pattern, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -241,8 +241,8 @@ class Command(NamedTuple):
 
     It is None for a time of `at` that depends on now or on a time zone, until the command is carried out.
 
-    `words` are the words without those of the form; for `config` they are a path in the option tree. `text` is the
-    command as it was given, without the blanks at both ends.
+    `words` are the words without those of the form; for `config` they are a path in the option tree; none after `sched
+    pause` mean all jobs. `text` is the command as it was given, without the blanks at both ends.
     """
 
     form: str
@@ -322,8 +322,8 @@ def _meaning(tree: CommandTree, line: str) -> Command:
     inner = None if tree.inner is None else _meaning(tree.inner, line)
     words = tuple([word.value for word in tree.words])
     milliseconds = _milliseconds(tree) if tree.form in _TIMES else None
-    if read_path := PATHS.get(tree.form):
-        words = read_path(tree, line)
+    if read_words := _WORDS.get(tree.form):
+        words = read_words(tree, line)
     elif check := CHECKS.get(tree.form):
         check(tree.words)
     if tree.form == "run_wait":
@@ -370,6 +370,9 @@ _TIMES: dict[str, Callable[[str], int | None]] = {
 }
 
 
+# What reads the words of a command from its tree and its line.
+_WORDS: dict[str, Callable[[CommandTree, str], tuple[str, ...]]] = PATHS | dict.fromkeys(OF_JOBS, read_jobs)
+
 RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
 
 
@@ -384,8 +387,8 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
         try:
             if level.form in _TIMES:
                 _milliseconds(level)
-            elif read_path := PATHS.get(level.form):
-                read_path(level, source.text)
+            elif read_words := _WORDS.get(level.form):
+                read_words(level, source.text)
             elif check := CHECKS.get(level.form):
                 check(level.words)
         except InvalidValue as invalid:
@@ -540,17 +543,15 @@ def canonical_line(command: Command) -> str:
     return " ".join(part for level in levels for part in (FORMS[level.form].name, *_shown_words(level)))
 
 
-# The commands that also take a pattern of jobs.
-_OF_JOBS = ("sched_pause", "sched_resume")
-
-
 def _shown_words(command: Command) -> Iterator[str]:
     """The words of a command, quoted where they need it.
 
     The pattern of jobs is always quoted: a role that allows `sched pause job.` does not allow `sched pause job*`.
+    So is the job with the name `--all`.
     """
+    names_jobs = command.form in OF_JOBS and bool(command.words)
     for word in _words(command):
-        yield quoted(word) if command.form in _OF_JOBS and is_pattern(word) else _shown(word)
+        yield quoted(word) if names_jobs and (word == ALL or is_pattern(word)) else _shown(word)
 
 
 def required_lines(command: Command) -> Iterator[str]:

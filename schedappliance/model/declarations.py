@@ -23,6 +23,7 @@ from schedappliance.model.configuration import (
     ReadOptions,
 )
 from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options, without_unquoted
+from schedappliance.model.listings import other_meaning
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import NOTIFY, OF_ITS_PROGRAM, PROGRAM, STANZAS
 from schedappliance.model.resources import Resources
@@ -158,10 +159,18 @@ def _texts(value: Value) -> Iterator[Scalar]:
         yield from (entry.value for entry in value.entries if isinstance(entry.value, Scalar))
 
 
+def _check_name(reader: StanzaReader, block: Block, name: str) -> None:
+    if (meaning := other_meaning(name)) and block.stanza.name:
+        message = f"commands may take the name of job `{shortened(name)}` for {meaning}"
+        remedy = "rename the job, or call it by its id, which `sched list` shows"
+        reader.report("W431", message, remedy, block.source, block.stanza.name.span)
+
+
 def read_job(
     reader: StanzaReader, block: Block, name: str, defaults: Defaults | None
 ) -> tuple[DeclaredJob | None, Program | None]:
     """The job that a stanza declares, None if the stanza has an error; and the program that it declares with `argv`."""
+    _check_name(reader, block, name)
     before = len(reader.diagnostics)
     body, unquoted = without_unquoted(reader, block.body)
     options, names = reader.options(STANZAS["job"], f'job "{name}"', body, block.head)

@@ -7,6 +7,7 @@ Rule: each filter is a pair of words. Therefore an odd number of words begins wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -160,6 +161,23 @@ def _states(text: str) -> tuple[str, ...]:
 def is_pattern(word: str) -> bool:
     """Whether a word that names jobs is a shell pattern."""
     return any(character in "*?[" for character in word)
+
+
+# The word for all jobs after `sched pause` and `sched resume`. In quotes, it is the name of a job.
+ALL = "--all"
+# An id of a job or of a run (engine/records.py), of any node: a node may get another name.
+_ID = re.compile(r".+-(?:[0-9]{9}|[1-9][0-9]{9,17})(?:/[0-9]+)?", re.ASCII | re.DOTALL)
+
+
+def other_meaning(name: str) -> str | None:
+    """What a command may take the name of a job for; None: for nothing but the name."""
+    if _ID.fullmatch(name):
+        return "an id"
+    if name.isascii() and name.isdecimal():
+        return "the number of an incident"
+    if name == ALL:
+        return "an option"
+    return "a pattern" if is_pattern(name) else None
 
 
 # Names of jobs have at most 200 characters. The translation of a pattern takes time that grows with the square of its

@@ -67,7 +67,7 @@ class Incidents(Table):
     def of_job(self, job: int) -> list[Incident]:
         return [_incident(row) for row in self._database.rows(self._sql["incidents_of_job"], (job,))]
 
-    def named(self, number: int | None, name: str, job: int | None) -> list[Incident]:
+    def named(self, number: int | None, name: str | None, job: int | None) -> list[Incident]:
         """The incident with a number, and those of a job or a program by its name, or of a job by its number."""
         return [_incident(row) for row in self._database.rows(self._sql["named_incidents"], (number, name, job))]
 

@@ -12,7 +12,7 @@ from typing import Any
 from lark import Lark, Transformer
 
 # Stored with every parsed command. A command that was stored with another version is parsed again.
-GRAMMAR_VERSION = 2
+GRAMMAR_VERSION = 3
 
 
 @cache

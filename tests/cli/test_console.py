@@ -19,6 +19,7 @@ from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_er
 from schedappliance.cli.prompt import prompt
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
+from schedappliance.client.wire import line_of
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.unix_socket import connect
 from tests.support.waiting import PATIENCE_SECONDS
@@ -315,22 +316,24 @@ def test_a_prompt_outlives_the_appliance(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nightly"], ["nightly"]),
-        (["--all"], ["--all"]),
-        (["--", "--all"], ["--all"]),
-        (["-rf"], ["-rf"]),
-        (["--endpoint", "s", "-rf", "x"], ["-rf", "x"]),
-        (["--as", "bob", "--", "--", "x"], ["--", "x"]),
-        (["x", "-rf", "--endpoint=s", "y"], ["x", "-rf", "y"]),
+        (["nightly"], "nightly"),
+        (["two words"], '"two words"'),
+        (["--all"], "--all"),
+        (["--", "--all"], '"--all"'),
+        (["-rf"], "-rf"),
+        (["--", "-rf"], "-rf"),
+        (["--endpoint", "s", "-rf", "x"], "-rf x"),
+        (["--as", "bob", "--", "--", "x"], "-- x"),
+        (["x", "-rf", "--endpoint=s", "y"], "x -rf y"),
     ],
 )
-def test_a_word_after_a_short_name_may_begin_with_a_hyphen(arguments: list[str], words: list[str]) -> None:
-    """`schedappliance pause --all` was wrong usage."""
-    assert parse(arguments, "pause", ["sched", "pause"]).words == ["sched", "pause", *words]
+def test_a_word_after_a_short_name_may_begin_with_a_hyphen(arguments: list[str], words: str) -> None:
+    """`schedappliance pause --all` was wrong usage. After `--`, it is the name of a job."""
+    assert line_of(parse(arguments, "pause", ["sched", "pause"]).words) == f"sched pause {words}"
 
 
 def test_options_of_a_short_command_may_follow_its_words() -> None:
     """`schedappliance why nightly --endpoint SOCKET` sent the option to the appliance."""
     options = parse(["nightly", "--endpoint", "s", "--as", "bob", "7", "--", "--config"], "next", ["sched", "next"])
     assert (options.endpoint, options.on_behalf_of) == (Path("s"), "bob")
-    assert options.words == ["sched", "next", "nightly", "7", "--config"]
+    assert line_of(options.words) == "sched next nightly 7 --config"

@@ -153,7 +153,7 @@ def test_a_pattern_that_is_too_long_is_wrong_usage(files: Path, capsys: pytest.C
 
 
 def test_the_rows_of_one_job_or_of_those_that_match(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["tidy-a", "tidy-b", "report"]
+    names = ["tidy-a", "tidy-b", "report", "r[e]port"]
     jobs = "".join(f'job "{name}" {{ every = 10 command = pid }}\n' for name in names)
     (files / "sched.conf").write_text(STORE + jobs)
     (first,) = rows(files, capsys, "--for", "10s", "--job", "tidy-a")
@@ -161,7 +161,8 @@ def test_the_rows_of_one_job_or_of_those_that_match(files: Path, capsys: pytest.
         "report": {"report"},
         "tidy-*": {"tidy-a", "tidy-b"},
         first["id"]: {"tidy-a"},
-        "*[bt]": {"tidy-b", "report"},
+        "*[bt]": {"tidy-b", "report", "r[e]port"},
+        "r[e]port": {"r[e]port"},
     }
     for word, matches in words.items():
         assert {row["declared"] for row in rows(files, capsys, "--for", "1m", "--job", word)} == matches, word

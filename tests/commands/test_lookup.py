@@ -84,7 +84,15 @@ def test_an_id_is_an_id_even_if_a_job_has_that_name(either: Appliance) -> None:
     assert either.data(f"sched show {TWO}")["name"] == "b"
 
 
-@pytest.mark.parametrize("name", ["a/1", "two words", "/", "sched", "ä", "1"])
+def test_the_id_of_a_run_is_an_id_even_if_a_job_has_that_name(either: Appliance) -> None:
+    either.turn(
+        either.read(f'{STANZAS}job "a" {{ at = 1 command = pid }}\njob "{ONE}/1" {{ every = 60 command = pid }}\n')
+    )
+    either.turn()
+    assert either.data(f"sched show {ONE}/1")["run"] == f"{ONE}/1"
+
+
+@pytest.mark.parametrize("name", ["a/1", "two words", "/", "sched", "ä", "1", "w[1]", "*", "--all"])
 def test_any_name_of_a_job_is_found(either: Appliance, name: str) -> None:
     either.turn(
         either.read(f'{STANZAS}job "a" {{ every = 60 command = pid }}\njob "{name}" {{ at = 1 command = pid }}\n')

@@ -428,6 +428,21 @@ def test_incidents_are_listed_and_acknowledged(appliance: Appliance) -> None:
     assert "no incident has the number, job or program `j`" in appliance.error("sched ack j")
 
 
+def test_a_number_or_an_id_acknowledges_no_job_of_that_name(appliance: Appliance) -> None:
+    jobs = ("x", "2", "example.com-000000001")
+    more = "".join(f'job "{name}" {{ every = 1m command = "run p" }}\n' for name in jobs)
+    use(appliance, more=more)
+    due(appliance)
+    names = {one["incident"]: one["subject"] for one in appliance.data("sched incidents")["incidents"]}
+    assert set(names.values()) == {"j", *jobs} and names[2] != "2"
+    numbers = {name: number for number, name in names.items()}
+    first = appliance.store.jobs.get(1)
+    assert first is not None
+    assert appliance.say("sched ack 2") == f"incident 2, {names[2]}: acknowledged by operator"
+    (answer,) = appliance.say("sched ack example.com-000000001").splitlines()
+    assert answer.startswith(f"incident {numbers[str(first.declared)]}, {first.declared}: ")
+
+
 def test_the_list_of_incidents_has_pages(appliance: Appliance) -> None:
     appliance.turn(
         appliance.read(

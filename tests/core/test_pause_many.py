@@ -213,3 +213,43 @@ def test_a_job_that_neither_waits_nor_is_due_costs_few_calls(either: Appliance) 
         costs.append(sum(calls(partial(either.turn, line)) for line in lines))
         assert paused(either) == []
     assert costs[2] - costs[1] <= 20 * MOST_CALLS
+
+
+ODD = ("w[1]", "w1", "w*", "w?", "--all", "other")
+
+
+@pytest.fixture
+def odd(either: Appliance) -> Appliance:
+    """Jobs whose names look like a pattern or like `--all`."""
+    either.turn(either.read(STANZAS + "".join(f'job "{name}" {{ every = 60 command = pid }}\n' for name in ODD)))
+    return either
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_name_of_a_declared_job_means_this_job_alone(odd: Appliance, name: str) -> None:
+    number = odd.store.jobs.number_of(name)
+    for verb, numbers in (("pause", [number]), ("resume", [])):
+        assert odd.data(f'sched {verb} "{name}"')["name"] == name
+        assert paused(odd) == numbers
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_all_in_quotes_is_a_name_also_if_no_job_has_it(declared: Appliance, verb: str) -> None:
+    assert declared.error(f"sched {verb} '--all'").startswith("no job has the id or name `--all`")
+
+
+def test_all_means_every_job_also_beside_one_of_that_name(odd: Appliance) -> None:
+    assert odd.data("sched pause --all")["changed"] == len(ODD)
+
+
+def test_a_name_and_all_jobs_need_different_roles(odd: Appliance) -> None:
+    role = 'Authorization { role "o" { users = ( "operator" ) allow = ( "^sched (pause|list) --all$" ) } }\n'
+    odd.turn(odd.read(STANZAS + 'job "--all" { every = 60 command = pid }\n' + role))
+    assert odd.error('sched pause "--all"') == "Not Authorized for this command"
+    assert odd.say("sched pause --all") == "paused 1 job"
+
+
+def test_a_pause_of_all_jobs_can_be_scheduled(declared: Appliance) -> None:
+    declared.say("sched in 5 sched pause --all")
+    declared.after(5 * SECOND)
+    assert paused(declared) == [1, 2, 3, 4]

@@ -27,10 +27,12 @@ def asked(appliance: Appliance, line: str) -> tuple[LineTyped, MakePreview]:
         ("preview limit 1000", (24 * HOUR, 1000, False)),
         ("preview 1h job example.com-000000001 limit 5", (HOUR, 5, False)),
         ("preview job nightl*", (24 * HOUR, 100, False)),
+        ("preview job w[1]", (24 * HOUR, 100, False)),
     ],
 )
 def test_it_asks_for_a_preview(either: Appliance, line: str, wanted: tuple[int, int, bool]) -> None:
-    either.turn(either.read(STANZAS + 'job "nightly" { every = 1d  command = pid }\n'))
+    jobs = 'job "nightly" { every = 1d  command = pid }\njob "w[1]" { every = 1d  command = pid }\n'
+    either.turn(either.read(STANZAS + jobs))
     event, effect = asked(either, line)
     assert (effect.period_ms, effect.limit, effect.as_json) == wanted
     assert effect.job == (line.split()[line.split().index("job") + 1] if "job" in line else None)

@@ -266,7 +266,7 @@ def test_the_argument_that_does_not_match_is_pointed_at(folder: Path) -> None:
 
 def test_the_remedies_of_a_few_mistakes_name_the_nearest_program(folder: Path) -> None:
     (folder / "appliance.yaml").write_text("config: sched.conf\n")
-    jobs = "".join(f'job "{number}" {{ every = 60 command = "run q" }}\n' for number in range(50))
+    jobs = "".join(f'job "j{number}" {{ every = 60 command = "run q" }}\n' for number in range(50))
     (folder / "sched.conf").write_text(PROGRAM.replace('"p"', '"pq"') + jobs)
     (folder / "a.cmd").write_text("run q\n" * 50)
     for name in ("sched.conf", "a.cmd"):

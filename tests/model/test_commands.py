@@ -326,6 +326,11 @@ def test_a_stored_text_that_is_no_longer_a_command_gives_none() -> None:
     assert unpack("[]", GRAMMAR_VERSION - 1, "sched tomorrow pid") is None
 
 
+def test_a_stored_pause_of_all_jobs_still_pauses_all() -> None:
+    line = "sched pause --all"
+    assert unpack(f'["sched_pause",["--all"],null,null,"{line}"]', 2, line) == read_command(line).command
+
+
 @pytest.mark.parametrize(
     "rest", ["pid", "json pid", "nonsense", "sched in soon pid", "run 'open", "pid\x01", "pid pid"]
 )

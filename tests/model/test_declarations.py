@@ -6,10 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from schedappliance.model.listings import other_meaning
+from schedappliance.model.loading import load
 from schedappliance.model.options import OF_ITS_PROGRAM
 from schedappliance.syntax.printer import quoted
 from tests.support.diagnostics import pointed
-from tests.support.memory_files import diagnostics_of, read_stanzas
+from tests.support.memory_files import ROOT, diagnostics_of, held, read_stanzas
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1)
 
@@ -24,14 +26,16 @@ def test_a_job_with_argv_declares_a_program_of_its_name() -> None:
 
 @given(NAMES.filter(lambda name: len(name) <= 200))
 @example("--wait")
+@example("w[1]")
 @example("json")
 @example("a b")
 @example('"')
 @example("\\")
 @example("run")
 def test_its_command_runs_the_program_of_any_name(name: str) -> None:
-    files = read_stanzas(f'job {quoted(name)} {{ every = 60 argv = ( "/bin/true" ) }}')
-    command = files.jobs[name].command
+    loaded = load(ROOT, held({ROOT.name: f'job {quoted(name)} {{ every = 60 argv = ( "/bin/true" ) }}'}))
+    assert [one.code for one in loaded.diagnostics] == (["W431"] if other_meaning(name) else [])
+    command = loaded.configuration.jobs[name].command
     assert (command.form, command.words) == ("run", (name,))
 
 

@@ -83,7 +83,7 @@ class Operation:
             value = values.get(parameter.name, parameter.default)
             if value is not None:
                 words += parameter.words(value)
-        return joined_as_is(words) if self.command == "run" else joined(words)
+        return joined_as_is(words)
 
 
 # How `POST /jobs` says when a command is due: the forms of `sched`.

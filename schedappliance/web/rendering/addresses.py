@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-_ID = re.compile(r".+-\d+")
+from schedappliance.model.listings import other_meaning
+
 _NOT_IN_ADDRESSES = ("", ".", "..", "new")
 
 
@@ -16,10 +16,11 @@ def job_href(job: str) -> str:
 
 
 def job_words(job: Mapping[str, Any]) -> list[str]:
-    """What commands and roles call a job, or the job of a run: its name if it is declared, and its id."""
+    """What commands and roles call a job, or the job of a run: its name if it is declared, and its id.
+
+    A name that may mean something else is left out: after a change of the files, a command could act on other jobs."""
     name, key = job["name"], str(job["id"])
-    # The appliance reads such a name as an id.
-    return [name, key] if name and not _ID.fullmatch(name) else [key]
+    return [name, key] if name and other_meaning(name) is None else [key]
 
 
 def job_href_of(job: Mapping[str, Any]) -> str:

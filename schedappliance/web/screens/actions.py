@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from schedappliance.client import questions
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.client.questions import error_in
-from schedappliance.client.wire import quoted
+from schedappliance.client.wire import joined_as_is
 from schedappliance.diagnostics import counted
 from schedappliance.web.rendering.addresses import job_href, run_href
 from schedappliance.web.screens.look import Look
@@ -73,7 +73,7 @@ def _lines(fields: dict[str, list[str]]) -> list[str]:
     if line := _one(fields, "line"):
         return [line]
     if (verb := _one(fields, "verb")) in BULK:
-        return [f"sched {verb} {quoted(key)}" for key in fields.get("id", [])[:MOST_OBJECTS]]
+        return [f"sched {verb} {joined_as_is([key])}" for key in fields.get("id", [])[:MOST_OBJECTS]]
     if verb == "hold":
         return [questions.hold(_one(fields, "reason"), _one(fields, "duration") or None).line]
     return []

@@ -98,7 +98,9 @@ async def _switched_off(look: Look) -> list[Row]:
     stanzas = await look.data_if_allowed("config show") or []
     listed = {job["name"] for job in look.feed.jobs.values()}
     names = [one["name"] for one in stanzas if one["stanza"] == "job" and one["name"] not in listed][:EACH]
-    jobs = (await look.all_details([{"name": name, "id": name} for name in names])).values()
+    details = await look.all_details([{"name": name, "id": name} for name in names])
+    # A name that looks like an id shows the job with this id.
+    jobs = [job for name, job in details.items() if job["name"] == name]
     return [job | {"paused": False, "recurrent": True, "next_run_ms": job["next_run_ms"] or 0} for job in jobs]
 
 

@@ -21,6 +21,7 @@ ALICE, BOB = (Viewer(name, None, "socket") for name in ("alice", "bob"))
     [
         ({"line": ["sched pause a"]}, ["sched pause a"]),
         ({"verb": ["pause"], "id": ["a", "b c"]}, ["sched pause a", 'sched pause "b c"']),
+        ({"verb": ["pause"], "id": ["--all"]}, ['sched pause "--all"']),
         ({"verb": ["delete"], "id": ["a"]}, []),
         ({"verb": ["hold"], "duration": ["2h"], "reason": ["new disks"]}, ['sched hold for 2h "new disks"']),
         ({"verb": ["hold"], "reason": ["disks"]}, ["sched hold disks"]),

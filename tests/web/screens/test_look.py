@@ -21,10 +21,11 @@ from schedappliance.web.pictures.drawing import about
 from schedappliance.web.pictures.durations import durations
 from schedappliance.web.pictures.lanes import Span
 from schedappliance.web.pictures.timeline import timeline
+from schedappliance.web.rendering.addresses import job_href_of
 from schedappliance.web.rendering.times import Times, _Utc
 from schedappliance.web.screens import job as one_job
 from schedappliance.web.screens import jobs, month, now, runs
-from schedappliance.web.screens.look import Look
+from schedappliance.web.screens.look import BRIEF, Look
 from schedappliance.web.screens.site import Screen, Site
 from tests.web.appliance.test_feed import DAY_MS, JOB, RUN
 
@@ -82,6 +83,28 @@ def test_a_role_may_name_a_job_by_its_id() -> None:
     assert [row["name"] for row in values["rows"]] == ["backup"]
     assert values["allowed"] == {"sched pause n-000000001"}
     assert values["rows"][0]["last"] is None, "the role does not show runs"
+
+
+@pytest.mark.parametrize("name", ["w[1]", "w*", "w?", "--all", "n-000000002", "n-000000002/1", "5"])
+def test_a_job_whose_name_has_another_meaning_is_called_by_its_id(name: str) -> None:
+    look, _ = _look(".", "/jobs")
+    look.feed.jobs = {"n-000000001": BACKUP | {"name": name}}
+    values = asyncio.run(jobs.collect(look))
+    assert values["allowed"] >= {"sched run n-000000001", "sched pause n-000000001"}
+    assert [row["word"] for row in values["rows"]] == ["n-000000001"]
+    assert job_href_of(BACKUP | {"name": name}) == "/jobs/n-000000001"
+
+
+def test_a_name_like_an_id_shows_no_other_job_as_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    stanzas = [{"stanza": "job", "name": name} for name in ("n-000000001", "off")]
+    look, roles = _look(".", "/jobs?show=off", stanzas)
+    shown = {"sched show n-000000001": BACKUP, "sched show off": BACKUP | {"id": "n-000000003", "name": "off"}}
+
+    async def ask_all(_viewer: Viewer, lines: Sequence[str]) -> list[Row]:
+        return [{"ok": True, "data": shown[line.removesuffix(BRIEF)]} for line in lines]
+
+    monkeypatch.setattr(roles, "ask_all", ask_all)
+    assert [row["name"] for row in asyncio.run(jobs.collect(look))["rows"]] == ["off"]
 
 
 def test_results_are_no_filter_for_those_who_may_not_see_runs() -> None:

@@ -51,7 +51,7 @@ class Console:
 
     answers: Answers
 
-    async def ask(self, line: str) -> Message:
+    async def ask(self, line: str, quiet: bool = False) -> Message:  # noqa: ARG002
         kind = answer_kind(line.removeprefix("json "))
         assert kind is not Any, line
         if kind in OF_RUN_OR_JOB:
