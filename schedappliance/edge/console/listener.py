@@ -64,16 +64,18 @@ class ListeningSocket:
         self._name = "the console's socket" if key == CONSOLE else "the page's socket"
         self._above = None if makes_directory else OwnDirectory(path.parent)
         self._mode, self._group = mode, group
+        is_new = not os.path.lexists(lock_path := Path(f"{path}.lock"))
         self._lock = _lock_socket(path, key)
         self.is_listening = False
         try:
             self._listen()
-        except NoRoom:
-            if not waits:
-                os.close(self._lock)
-                raise
-            self.socket = socket.socket(socket.AF_UNIX)
-        except BaseException:
+        except BaseException as error:
+            if waits and isinstance(error, NoRoom):
+                self.socket = socket.socket(socket.AF_UNIX)
+                return
+            # A wrong path may be in a directory of somebody else, or in one that stanza files include.
+            if is_new:
+                lock_path.unlink(missing_ok=True)
             os.close(self._lock)
             raise
 

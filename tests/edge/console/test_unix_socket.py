@@ -176,6 +176,27 @@ def test_a_file_that_is_not_a_socket_is_left_alone(path: Path, make: Callable[[P
     listen(path).close()
 
 
+@pytest.mark.parametrize("name", ["", ".new"])
+def test_a_path_that_cannot_be_used_gets_no_lock_file(path: Path, name: str) -> None:
+    """The directory may be one that stanza files include: the lock file was read as one of them."""
+    other = Path(f"{path}{name}")
+    make_file(other)
+    assert error(path).message == f"{other} exists and is not a socket"
+    assert os.listdir(path.parent) == [other.name]
+    lock = Path(f"{path}.lock")
+    lock.touch(0o600)
+    assert error(path).message == f"{other} exists and is not a socket"
+    assert lock.exists(), "it was there before"
+
+
+def test_the_socket_of_another_program_gets_no_lock_file(path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(path))
+        other.listen()
+        assert error(path).message == f"another process listens on {path}"
+        assert os.listdir(path.parent) == [path.name]
+
+
 def test_a_socket_of_another_type_is_left_alone(path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
         other.bind(str(path))
