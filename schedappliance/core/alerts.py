@@ -237,7 +237,10 @@ def _trouble_now(state: State, kind: str) -> str | None:
 def _count_in_incident(
     state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None
 ) -> bool:
-    """Opens an incident, or counts one more event in it. Returns whether the event is told."""
+    """Opens an incident, or counts one more event in it. Returns whether the event is told.
+
+    An incident ends with its event if the stanza does not watch its job any more: the run outlasted a change of the job.
+    """
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
@@ -245,6 +248,8 @@ def _count_in_incident(
     if is_told:
         incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason), run)
     _after_change(state, "repeated" if before else "begun", incident)
+    if not _is_watched(state, notify, incident):
+        _close(state, incident, "ended")
     return is_told
 
 
@@ -346,7 +351,7 @@ def _is_watched(state: State, notify: Notify, incident: Incident) -> bool:
         return False
     if not number:
         # The subject is a program.
-        return notify.watches(None, name)
+        return name in state.configuration.programs and notify.watches(None, name)
     job = state.store.jobs.get(number)
     if job is None:
         run = state.store.runs.past(incident.last_run) if state.live.of_job(number) and incident.last_run else None

@@ -1,4 +1,4 @@
-"""The incident of a job that is gone: its last run still counts, and then the incident ends."""
+"""The incident of a job that is gone or switched off: a run that goes on still counts, and then the incident ends."""
 
 from __future__ import annotations
 
@@ -95,3 +95,69 @@ def test_a_reload_that_watches_the_program_no_more_ends_the_incident(appliance: 
     begin(appliance)
     seldom(appliance, OPTIONS.replace('"p"', '"other"'))
     assert appliance.store.incidents.all() == []
+
+
+OWN = 'job "own" { every = 30d argv = ( "/bin/own" ) }\n'
+CHANGES = {
+    "switched off": OWN.replace("30d", "30d enabled = no"),
+    "no longer declared": "",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_incident_of_a_run_that_outlasts_a_change_of_its_job_stays_open(either: Appliance, change: str) -> None:
+    """It stayed open until a restart or for ever, as no run could recover the job."""
+    text = seldom(either, 'jobs = "own" again = 0', OWN)
+    either.say("sched run own")
+    either.turn(either.read(text.replace(OWN, CHANGES[change])))
+    either.turn(ended(FIRST, 1))
+    end_all(either)
+    assert told(either) == ["own failed: exit status 1"]
+    assert (either.store.incidents.all(), either.state.open_incidents) == ([], 0)
+
+
+def test_a_run_of_a_program_that_its_job_runs_no_more_leaves_no_incident(either: Appliance) -> None:
+    text = seldom(either, 'jobs = "p" again = 0')
+    either.say("sched run j")
+    either.turn(either.read(text.replace('command = "run p"', 'command = "run tell"')))
+    either.turn(ended(RunKey(1, 1), 1))
+    end_all(either)
+    assert (told(either), either.store.incidents.all()) == (["j failed: exit status 1"], [])
+
+
+def test_a_job_that_is_off_has_no_incident_after_a_run_by_hand(either: Appliance) -> None:
+    text = seldom(either, "again = 0")
+    either.turn(either.read(text.replace("every = 30d", "every = 30d enabled = no")))
+    for occurrence in (1, 2):
+        either.say("sched run j")
+        either.turn(ended(RunKey(1, occurrence), 1))
+        end_all(either)
+    assert told(either) == ["j failed: exit status 1"] * 2
+    assert either.store.incidents.all() == []
+
+
+def test_a_run_of_a_job_that_is_off_is_late_and_leaves_no_incident(either: Appliance) -> None:
+    seldom(either, "when = ( late failed ) again = 0")
+    for occurrence in (1, 2, 3):
+        either.say("sched run j")
+        either.turn(ended(RunKey(1, occurrence)))
+    either.say("sched run j")
+    either.say("config set job j enabled no")
+    either.after(20 * MINUTE)
+    assert [kind.partition(":")[0] for kind in kinds(either)] == ["late"]
+    assert either.store.incidents.all() == []
+    either.turn(ended(RunKey(1, 4), 1))
+    end_all(either)
+    assert kinds(either)[1:] == ["failed: exit status 1"]
+    assert either.store.incidents.all() == []
+
+
+def test_an_incident_of_a_program_ends_when_the_program_is_no_longer_declared(either: Appliance) -> None:
+    more = 'program "q" { argv = ( "/bin/q" ) }\n'
+    text = seldom(either, 'jobs = "q" again = 0', more)
+    either.say("run q")
+    either.turn(ended(FIRST, 1))
+    end_all(either)
+    assert [incident.subject.name for incident in either.store.incidents.all()] == ["q"]
+    either.turn(either.read(text.replace(more, "")))
+    assert either.store.incidents.all() == []
