@@ -133,8 +133,9 @@ def simulation_from(point: StartingPoint) -> Simulation:
     if (hold := _lasting_hold(store)) and hold.ends_ms is None:
         with store.transaction():
             store.settings.set_hold(hold._replace(until_ms=moment.wall))
-    # The ends of simulated runs are no news.
-    configuration = replace(point.configuration, notify={})
+    # The ends of simulated runs are no news. The stanzas stay, since they limit the programs that deliver alerts.
+    silent = {name: replace(notify, when=(), again_ms=0) for name, notify in point.configuration.notify.items()}
+    configuration = replace(point.configuration, notify=silent)
     state = new_state(
         store,
         configuration,

@@ -86,6 +86,38 @@ def test_a_run_beyond_max_running_waits_and_starts_later(appliance: Appliance) -
     ]
 
 
+def test_a_program_that_delivers_alerts_runs_once_at_a_time(appliance: Appliance) -> None:
+    """Without the `notify` stanzas, it has no limit."""
+    known(appliance, 70, work() + 'notify "ops" { command = "run work" }\n')
+    appliance.say("sched in 60 run work")
+    appliance.say("sched in 60 run work")
+    rows = previewed(appliance, 300 * SECOND)
+    began = appliance.clock.moment().wall
+    assert [(row.mark, (row.at_ms - began) // 1000) for row in rows] == [
+        (Mark.RUN, 60),
+        (Mark.WAITS, 60),
+        (Mark.STARTS, 130),
+    ]
+
+
+def test_the_ends_of_simulated_runs_are_no_news(appliance: Appliance) -> None:
+    """Two jobs have failed, so two alerts wait. Neither reminders nor recoveries follow them."""
+    jobs = "".join(f'job "{name}" {{ every = 1h command = "run other {name}" }}\n' for name in ("a", "b"))
+    tell = 'notify "ops" { when = ( failed recovered late ) again = 1m command = "run work" }\n'
+    known(appliance, 70, work() + work().replace("work", "other") + tell + jobs)
+    for name in ("a", "b"):
+        appliance.say(f"sched run {name}")
+    appliance.turn(appliance.typed("sched hold"), *[ended(key, 1) for key in list(appliance.state.running)])
+    assert appliance.state.open_incidents == 2
+    began = appliance.clock.moment().wall
+    rows = [row for row in previewed(appliance, 2 * HOUR) if row.command == "run work"]
+    assert [(row.mark, (row.at_ms - began) // 1000) for row in rows] == [
+        (Mark.RUN, 0),
+        (Mark.WAITS, 0),
+        (Mark.STARTS, 70),
+    ]
+
+
 def test_programs_that_take_no_time_keep_their_places_for_one_instant(appliance: Appliance) -> None:
     appliance.turn(appliance.read(work("max_running = 1", "max_running = 2") + work().replace("work", "other")))
     for command in ("run work", "run work", "run other", "run other"):
