@@ -252,15 +252,15 @@ class Client:
         return self._rows(questions.history(job, state, since, until, limit))
 
     def show(self, job: JobLike) -> JobDetails:
-        """Everything about a job."""
+        """Everything about a job. Raises ValueError for a run."""
         return self._ask(questions.job(job))
 
     def show_run(self, run: RunLike) -> RunDetails:
-        """Everything about a run, with its output."""
+        """Everything about a run, with its output. Raises ValueError for a job."""
         return self._ask(questions.run_details(run))
 
     def why(self, job: JobLike) -> WhyJob:
-        """Why a job runs next, did not run, or will not run."""
+        """Why a job runs next, did not run, or will not run. Raises ValueError for a run."""
         return self._ask(questions.why(job))
 
     def next(self, job: JobLike, count: int = 10) -> NextDueTimes:
@@ -288,7 +288,7 @@ class Client:
         return self._ask(questions.version()).version
 
     def command(self, command: CommandLike) -> Any:
-        """The data that `json COMMAND` answers, for what has no method of its own."""
+        """The data that `json COMMAND` answers, for what has no method of its own. Raises ValueError for `watch`."""
         return self._ask(questions.command(command))
 
     def watch(self, after: int = 0, *, timeout: float | None = None) -> Iterator[Event]:

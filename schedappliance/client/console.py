@@ -90,13 +90,19 @@ class Session(Connection):
                 pass
             except OSError as error:
                 raise lost(self._endpoint, error) from error
-            response = self.next_message()
+            response = self._next_response()
         except BaseException:
             # The answer may still come. It must not be read as the answer to the next line.
             self.close()
             raise
         self.in_transaction = response["transaction"]
         return response
+
+    def _next_response(self) -> Message:
+        while "event" in (message := self.next_message()):
+            # Somebody typed `watch` before this line.
+            pass
+        return message
 
     def next_message(self) -> Message:
         """The next response or event. Raises Unavailable."""

@@ -105,7 +105,19 @@ def _asked(kind: type[T], *words: str, reads_failures: bool = False) -> Question
 
 
 def command(line: CommandLike) -> Question[Any]:
-    return Question(command_line(line), lambda data: data)
+    """Raises ValueError for `watch`: nobody would read its events."""
+    text = command_line(line)
+    if bare_words(text)[:1] == ["watch"]:
+        raise ValueError("`watch` is no single answer; iterate over the method `watch`")
+    return Question(text, lambda data: data)
+
+
+def bare_words(line: str) -> list[str]:
+    """The words of a line in lower case, without the prefix `json`."""
+    words = line.lower().split()
+    while words[:1] == ["json"]:
+        del words[0]
+    return words
 
 
 def schedule(form: str, when: str, line: CommandLike) -> Question[answers.NewJob]:
@@ -184,16 +196,28 @@ def release() -> Question[answers.Released]:
     return _asked(answers.Released, "sched", "release")
 
 
+def _described(kind: type[T], verb: str, word: str, is_run: bool, instead: str) -> Question[T]:
+    """A command that describes a job or a run, of which one is wanted. Its `read` raises ValueError for the other one."""
+
+    def read(data: Mapping[str, Any]) -> T:
+        if ("run" in data) != is_run:
+            raise ValueError(f"`{word}` is {'a job' if is_run else 'a run'}; use {instead}")
+        value: T = shapes.read(kind, data)
+        return value
+
+    return Question(joined(["sched", verb, word]), read)
+
+
 def job(job: JobLike) -> Question[answers.JobDetails]:
-    return _asked(answers.JobDetails, "sched", "show", job_word(job))
+    return _described(answers.JobDetails, "show", job_word(job), False, "`show_run`")
 
 
 def run_details(run: RunLike) -> Question[answers.RunDetails]:
-    return _asked(answers.RunDetails, "sched", "show", run_word(run))
+    return _described(answers.RunDetails, "show", run_word(run), True, "`show`")
 
 
 def why(job: JobLike) -> Question[answers.WhyJob]:
-    return _asked(answers.WhyJob, "sched", "why", job_word(job))
+    return _described(answers.WhyJob, "why", job_word(job), False, "`command`")
 
 
 def next_due_times(job: JobLike, count: int) -> Question[answers.NextDueTimes]:

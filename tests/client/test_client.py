@@ -143,6 +143,23 @@ def test_errors_say_what_is_wrong(sched: Client, tmp_path: Path) -> None:
         sched.at(datetime(2030, 1, 1), "run hello")
 
 
+def test_a_job_is_no_run_and_a_run_is_no_job(sched: Client) -> None:
+    run = sched.run("hello", wait=True).run
+    for question in (sched.show, sched.why):
+        with pytest.raises(ValueError, match=f"^`{run}` is a run; use "):
+            question(run)
+    with pytest.raises(ValueError, match=r"^`nightly` is a job; use `show`$"):
+        sched.show_run("nightly")
+    assert sched.show("nightly").name == "nightly"
+
+
+@pytest.mark.parametrize("line", ["watch", " JSON  Watch 5", ["watch"], ["json", "watch"]])
+def test_a_command_that_sends_events_is_refused(sched: Client, line: CommandLike) -> None:
+    with pytest.raises(ValueError, match="iterate over the method `watch`"):
+        sched.command(line)
+    assert all(sched.run("hello", wait=True).succeeded for _ in range(2))
+
+
 def test_drops(sched: Client) -> None:
     name = sched.submit(["sched in 1d run hello", ["run", "echo", "a b", "c"]], token="deploy-7")
     result = sched.result(name, timeout=PATIENCE_SECONDS)

@@ -31,6 +31,18 @@ def turn_away(tmp_path: Path) -> Iterator[Callable[[Connection, int], None]]:
         yield turn
 
 
+def test_an_event_is_no_response(tmp_path: Path) -> None:
+    """After `watch` at the prompt or in a pipe, the answers to the next lines are between its events."""
+    with socket.socket(socket.AF_UNIX) as listener, closing(Session(tmp_path / "console.sock")) as session:
+        listener.bind(str(tmp_path / "console.sock"))
+        listener.listen()
+        session._open()
+        client, _ = listener.accept()
+        with client:
+            client.sendall(b'{"event": "run", "seq": 1}\n' * 2 + b'{"ok": true, "transaction": false, "output": "7"}\n')
+            assert session.ask("pid")["output"] == "7"
+
+
 def test_a_client_that_was_turned_away_before_it_spoke_says_why(
     tmp_path: Path, turn_away: Callable[[Connection, int], None]
 ) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from schedappliance.client.questions import bare_words
 from schedappliance.client.wire import Message
 from schedappliance.web.api.events import EventStreams
 from schedappliance.web.api.openapi import document
@@ -61,9 +62,7 @@ def _handler(gateway: Gateway, operation: Operation) -> Callable[[Request], Awai
 
 def is_bound(line: str) -> bool:
     """Whether a command belongs to a connection."""
-    words = line.lower().split()
-    while words[:1] == ["json"]:
-        del words[0]
+    words = bare_words(line)
     return any(words[: len(bound.split())] == bound.split() for bound in BOUND)
 
 
