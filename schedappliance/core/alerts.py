@@ -411,17 +411,20 @@ def _add_alert(state: State, notify: Notify, event: AlertEvent, run: PastRun | N
     state.alerted |= {notify.name}
     now = state.moment.wall
     uid = state.store.runs.uid(run.key) if run else 0
-    due = _due(state, notify)
-    if (notify.collect_ms or notify.at) and (waiting := _collecting(state, notify, due)) is not None:
+    times = _times(state, notify)
+    due = _due(state, notify, times)
+    if (notify.collect_ms or notify.at) and (waiting := _collecting(state, notify, due, times)) is not None:
         state.store.incidents.add_alert(waiting, notify.name, event, uid)
         return waiting
-    number = state.store.jobs.add(NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza"), now)
+    number = state.store.jobs.add(
+        NewJob("run", due, None, notify.command.command, CONFIG_USER, "stanza", schedule=times), now
+    )
     state.store.incidents.add_alert(number, notify.name, event, uid)
     state.log("info", f"{text}: job {job_id(state.store.node, number)}: {notify.command.command.text}")
     return number
 
 
-def _collecting(state: State, notify: Notify, due_ms: int) -> int | None:
+def _collecting(state: State, notify: Notify, due_ms: int, times: str | None) -> int | None:
     """The job of the alert that an event joins, which is due at `due_ms` by its stanza; None if it needs an alert of its own.
 
     An alert from before a reload may go to another program, or be due at no time of `at`. One that is due later is moved.
@@ -433,19 +436,25 @@ def _collecting(state: State, notify: Notify, due_ms: int) -> int | None:
     if notify.at and state.moment.wall < job.next_run_ms < due_ms:
         return None
     if job.next_run_ms > due_ms:
-        state.store.jobs.set_due(job.number, due_ms)
+        state.store.jobs.set_times(job.number, due_ms, times)
     return number
 
 
-def _due(state: State, notify: Notify) -> int:
+def _times(state: State, notify: Notify) -> str | None:
+    """The text of the calendar of `at`; None without `at`."""
+    if notify.at is None:
+        return None
+    rule = CalendarRule(syntax="calendar", expressions=notify.at.value, zone=state.configuration.zone or LOCAL)
+    return rule.text(state.schedules.days)
+
+
+def _due(state: State, notify: Notify, times: str | None) -> int:
     """When an alert that begins now is due. One whose time cannot be known is due at once."""
     now = state.moment.wall
-    if notify.at is None:
+    if times is None:
         return now + notify.collect_ms
-    zone = state.configuration.zone or LOCAL
-    rule = CalendarRule(syntax="calendar", expressions=notify.at.value, zone=zone)
     try:
-        return state.schedules.calendar(rule.text(state.schedules.days)).next_after(now) or now
+        return state.schedules.calendar(times).next_after(now) or now
     except NoSchedule:
         return now
 

@@ -1,7 +1,7 @@
 """Moves the calendar jobs when the clock is set, when the time zone data changes, and when the machine moves to another zone.
 
 Rule: a job moves only if its next due time changes. A due time that has come is claimed, whatever moves. No due time
-before the creation of a calendar job counts.
+before the creation of a calendar job counts. A digest, which is an alert with `at`, moves like a calendar job.
 """
 
 # Example: a job of `cron = "0 * * * *"` (every full hour) that is due at 13:00.
@@ -82,7 +82,7 @@ def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
         if due is not None and due <= now:
             return due
         due = schedules.next_after_end(job, now + back_ms) if due is None else due
-        return None if due is None else schedules.of(job).next_after(due - back_ms - 1)
+        return None if due is None else schedules.calendar(job.schedule or "").next_after(due - back_ms - 1)
 
     _move(state, new_due_time)
     if is_first:
@@ -121,7 +121,7 @@ def put_calendars_right(state: State, before_ms: int) -> None:
     """
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
-        return schedules.of(job).next_after(before_ms)
+        return schedules.calendar(job.schedule or "").next_after(before_ms)
 
     _move(state, new_due_time)
     jobs = state.store.jobs
@@ -222,7 +222,7 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
     now = state.moment.wall
 
     def new_due_time(job: Job, schedules: Schedules) -> int | None:
-        schedule = schedules.of(job)
+        schedule = schedules.calendar(job.schedule or "")
         due = job.next_run_ms
         stays = due is not None and (due <= now or _has_same_times(job, schedule, before, now))
         return due if stays else schedule.next_after(now)
@@ -258,7 +258,7 @@ def _has_same_times(job: Job, schedule: Schedule, before: Schedules | None, now_
     if schedule.next_after(due - 1) != due:
         return False
     try:
-        passed = before.of(job).count(now_ms + 1, due - 1) if before else 0
+        passed = before.calendar(job.schedule or "").count(now_ms + 1, due - 1) if before else 0
     except NoSchedule:
         passed = 0
     return schedule.count(now_ms + 1, due - 1) == passed
@@ -301,7 +301,7 @@ def _move(state: State, new_due_time: NewDueTime) -> list[MovedJob]:
 def _plan(state: State, job: Job, due_ms: int | None) -> bool:
     """Gives a calendar job its next due time; returns whether it is another one.
 
-    A job of the console keeps the one that it has if there are no more: only a claim removes it.
+    A job that no stanza declares keeps the one that it has if there are no more: only a claim removes it.
     """
     is_another = due_ms != job.next_run_ms and (due_ms is not None or job.declared is not None)
     if is_another:

@@ -115,10 +115,7 @@ def job_number(node: str, text: str) -> int | None:
 
 
 class NewJob(NamedTuple):
-    """A job to be stored. The store gives it a number. `schedule`: of a declared job and of a calendar, their due times.
-
-    `boot`: as in Job.
-    """
+    """A job to be stored. The store gives it a number. `schedule`, `boot`: as in Job."""
 
     kind: Kind
     next_run_ms: int | None
@@ -136,7 +133,7 @@ class NewJob(NamedTuple):
 class Job(NamedTuple):
     """A stored job. `occurrence`: the last one that was claimed or missed. `next_run_ms`: None if nothing more is planned.
 
-    `interval_ms`: of kind `every`. `schedule`: of a declared job and of a calendar, the text of their due times.
+    `interval_ms`: of kind `every`. `schedule`: of a declared job, of a calendar and of a digest, the text of their due times.
     `on_failure_of`: the failed run whose `on_failure` made the job, or made the job that made it; None for other jobs.
     `boot`: the last boot in which the job was due by `at = boot`, before its due times were changed; None if in none.
     """
@@ -161,6 +158,11 @@ class Job(NamedTuple):
     def is_at_boot(self) -> bool:
         """Whether the job runs once in each boot of the machine."""
         return self.declared is not None and (self.schedule or "").startswith(AT_BOOT)
+
+    @property
+    def has_calendar(self) -> bool:
+        """Whether a calendar decides its due times. A digest, which is a job of kind `run`, is due once."""
+        return self.kind == "calendar" or (self.kind == "run" and self.schedule is not None)
 
     @property
     def recurrent(self) -> bool:

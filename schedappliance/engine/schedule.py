@@ -71,7 +71,7 @@ class Schedules:
             raise NoSchedule("its calendar in the store cannot be read") from error
 
     def zone_of(self, job: Job, instant_ms: int) -> Zone | None:
-        """The zone in which an instant of a calendar job is shown; None for another job, and if the zone is missing.
+        """The zone in which an instant of a job with a calendar is shown; None for another job, and if the zone is missing.
 
         None also for an interval, whose times are shown in the zone of `sched`, unless the instant is a due time.
         """
@@ -85,9 +85,9 @@ class Schedules:
         return self.zones.get(name) if name else None
 
     def calendar_of(self, job: Job) -> Calendar | None:
-        """The calendar of a job; None for a job of another kind, and for a calendar that cannot be known now."""
+        """The calendar of a job; None for a job without one, and for a calendar that cannot be known now."""
         try:
-            return self.calendar(job.schedule or "") if job.kind == "calendar" else None
+            return self.calendar(job.schedule or "") if job.has_calendar else None
         except NoSchedule:
             return None
 

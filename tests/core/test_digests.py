@@ -5,16 +5,23 @@ It has less of each output than an alert that goes out at once.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from schedappliance.engine.events import ZonesChanged
 from schedappliance.engine.records import RunKey
+from schedappliance.model.calendars.zones import Zones
 from tests.core.test_alerts import DAY, deliveries, end_all, first, text_of, told, use
+from tests.core.test_calendars import zone_files
 from tests.core.test_late_runs import begin, slow
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 HOUR = 60 * MINUTE
 # The tests begin at 22:13:20 UTC.
 EIGHT_MS = START_MS + 8 * HOUR + 46 * MINUTE + 40 * SECOND
+# From 2003 to 2023.
+YEARS = 7305 * DAY
 AT = 'at = "08:00 Europe/Berlin" incidents = no again = 0'
 
 
@@ -139,6 +146,68 @@ def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Applia
     appliance.after(60 * MINUTE)
     end_all(appliance)
     assert text_of(deliveries(appliance)[-1])["events"][0]["output"] == "a" * 4096
+
+
+@pytest.mark.parametrize("is_down", [False, True], ids=["while it runs", "between two starts"])
+@pytest.mark.parametrize(
+    ("steps", "later"),
+    [
+        ((-HOUR,), 0),
+        ((-9 * HOUR,), 0),
+        ((-HOUR, HOUR), 0),
+        ((-YEARS,), -YEARS),
+        ((-YEARS, YEARS), 0),
+    ],
+    ids=["back", "to the day before", "back and right", "far back", "far back and right"],
+)
+def test_a_digest_waits_for_its_time_of_day_when_the_clock_is_set(
+    appliance: Appliance, steps: tuple[int, ...], later: int, is_down: bool
+) -> None:
+    appliance.turn(appliance.read(slow(AT)))
+    fails(appliance)
+    for step in steps:
+        appliance.clock.step(step)
+        if is_down:
+            appliance.restart(0, slow(AT))
+        appliance.turn()
+    ((_, left, events),) = waiting(appliance)
+    assert (appliance.clock.moment().wall + left, events) == (EIGHT_MS + later, 1)
+
+
+def test_a_digest_of_a_clock_that_was_ahead_waits_for_its_next_time_only(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow(AT)))
+    appliance.clock.step(20 * DAY)
+    fails(appliance)
+    appliance.clock.step(-20 * DAY)
+    appliance.turn()
+    assert appliance.core.wake()[0] == EIGHT_MS
+
+
+def test_a_digest_of_a_clock_that_showed_an_old_year_waits_for_its_time(appliance: Appliance) -> None:
+    """It is 12:13 when the clock is right again. The digest would have been due at 08:00, but has begun after that."""
+    appliance.turn(appliance.read(slow(AT)))
+    appliance.clock.step(-YEARS)
+    appliance.turn()
+    appliance.clock.advance(14 * HOUR)
+    appliance.turn()
+    fails(appliance)
+    appliance.clock.step(YEARS)
+    appliance.turn()
+    assert deliveries(appliance) == []
+    assert appliance.core.wake()[0] == EIGHT_MS + DAY
+
+
+def test_a_digest_follows_new_time_zone_data(tmp_path: Path, appliance: Appliance) -> None:
+    machine = zone_files(tmp_path, Home="Europe/Berlin")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    appliance.turn(appliance.read(slow('at = "08:00 local" incidents = no')))
+    fails(appliance)
+    assert appliance.core.wake()[0] == EIGHT_MS
+    zone_files(tmp_path, Home="Europe/London")
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert appliance.core.wake()[0] == EIGHT_MS + HOUR
+    fails(appliance)
+    assert [events for *_, events in waiting(appliance)] == [2]
 
 
 def waiting(appliance: Appliance) -> list[tuple[str, int, int]]:

@@ -79,13 +79,21 @@ WHERE number = ?;
 UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ?, boot = ? WHERE number = ?;
 
 -- name: calendar_jobs
-SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ? ORDER BY number LIMIT ?;
+-- The calendar jobs and the digests after a number.
+SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ?1
+UNION ALL SELECT * FROM stored_jobs WHERE number IN (SELECT job FROM alerts) AND schedule IS NOT NULL AND number > ?1
+ORDER BY number LIMIT ?2;
 
 -- name: overdue_calendars
-SELECT * FROM stored_jobs WHERE kind = 'calendar' AND next_run_ms <= ? ORDER BY number;
+SELECT * FROM stored_jobs WHERE kind = 'calendar' AND next_run_ms <= ?1
+UNION ALL SELECT * FROM stored_jobs WHERE number IN (SELECT job FROM alerts) AND schedule IS NOT NULL AND next_run_ms <= ?1
+ORDER BY number;
 
 -- name: set_due
 UPDATE jobs SET next_run_ms = ? WHERE number = ?;
+
+-- name: set_times
+UPDATE jobs SET next_run_ms = ?, schedule = ? WHERE number = ?;
 
 -- name: last_number
 SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
@@ -121,7 +129,7 @@ UPDATE jobs SET next_run_ms = next_run_ms - (?1 / interval_ms) * interval_ms
 WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 
 -- name: move_back_relative
-UPDATE jobs SET next_run_ms = next_run_ms - ?1 WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run');
+UPDATE jobs SET next_run_ms = next_run_ms - ?1 WHERE next_run_ms IS NOT NULL AND (kind = 'in' OR (kind = 'run' AND schedule IS NULL));
 
 -- name: move_forward_recurrent
 UPDATE jobs SET next_run_ms = next_run_ms + (?1 / interval_ms) * interval_ms
@@ -129,7 +137,7 @@ WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 
 -- name: move_forward_relative
 UPDATE jobs SET next_run_ms = next_run_ms + ?1
-WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run') AND declared IS NULL;
+WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run') AND schedule IS NULL;
 
 -- name: move_forward_at_boot
 -- The jobs of `at = boot` are the declared ones of this kind.
@@ -137,11 +145,14 @@ UPDATE jobs SET next_run_ms = next_run_ms + ?1
 WHERE declared IS NOT NULL AND kind = 'in' AND next_run_ms IS NOT NULL;
 
 -- name: move_creation
-UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND (kind = 'calendar' OR declared IS NOT NULL);
+UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND (schedule IS NOT NULL OR declared IS NOT NULL);
 
 -- name: created_calendars
 SELECT s.*, j.created_ms FROM stored_jobs s JOIN jobs j USING (number)
-WHERE s.number >= ? AND s.kind = 'calendar' ORDER BY s.number LIMIT ?;
+WHERE s.number >= ?1 AND s.kind = 'calendar'
+UNION ALL SELECT s.*, j.created_ms FROM stored_jobs s JOIN jobs j USING (number)
+WHERE s.number >= ?1 AND s.number IN (SELECT job FROM alerts) AND s.schedule IS NOT NULL
+ORDER BY number LIMIT ?2;
 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
