@@ -1,16 +1,18 @@
 """`schedappliance web token`: the API tokens of the page.
 
-Rule: a token is printed once, when it is added. The file holds its SHA-256.
+Rule: a token is printed once, before it is valid. The file holds its SHA-256.
 """
 
 from __future__ import annotations
 
 import argparse
 import pwd
+import sys
 from typing import Any
 
 from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
+from schedappliance.cli.streams import OutputFailed, discard_output, has_reader
 from schedappliance.clock import SystemClock, time_data
 
 ROOT = 0
@@ -65,10 +67,21 @@ def _add(options: argparse.Namespace) -> int:
         return (*tokens, new)
 
     path = appliance_file(options).web.tokens
-    change_tokens(path, with_new)
-    print(text)
+    change_tokens(path, with_new, before=lambda: _print(text))
     print_note(f"this token is not shown again; {path} holds its hash")
     return OK
+
+
+def _print(token: str) -> None:
+    """Raises Failure if nobody can have seen the token, which would be valid all the same."""
+    try:
+        print(token, flush=True)
+        why = "" if has_reader(sys.stdout) else "nobody reads it"
+    except OutputFailed as error:
+        why = str(error.strerror)
+        discard_output()
+    if why:
+        raise Failure(f"cannot print the token: {why}; it was not added", FAILED)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +62,24 @@ def test_a_name_is_used_once(config: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "error: there is a token `one` already\n"
     assert main(["web", "token", "remove", "two", "--config", config]) == 1
     assert capsys.readouterr().err == "error: no token `two`\n"
+
+
+@pytest.mark.parametrize(("descriptor", "why"), [("full", "No space left on device"), ("abandoned", "nobody reads it")])
+def test_a_token_that_nobody_has_seen_is_not_added(config: str, descriptor: str, why: str) -> None:
+    reader, pipe = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-m", "schedappliance", "web", "token", "add", "one", "--user", "nobody", "--config", config],
+        stdout=full if descriptor == "full" else pipe,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(full)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (1, f"error: cannot print the token: {why}; it was not added\n")
+    assert sorted(path.name for path in Path(config).parent.iterdir()) == ["appliance.yaml"]
 
 
 @pytest.mark.parametrize(

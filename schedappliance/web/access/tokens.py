@@ -75,8 +75,10 @@ def _tokens(path: Path, text: str) -> Iterator[Token]:
         yield Token(*words)
 
 
-def change_tokens(path: Path, change: Callable[[tuple[Token, ...]], tuple[Token, ...]]) -> None:
-    """Replaces the tokens in one step. Raises Unusable."""
+def change_tokens(
+    path: Path, change: Callable[[tuple[Token, ...]], tuple[Token, ...]], before: Callable[[], None] = lambda: None
+) -> None:
+    """Replaces the tokens in one step. `before`: is called when nothing but that step is left. Raises Unusable."""
     try:
         with _locked(path):
             lines = [token.line for token in change(read_tokens(path))]
@@ -84,6 +86,7 @@ def change_tokens(path: Path, change: Callable[[tuple[Token, ...]], tuple[Token,
             # A kill has left it.
             draft.unlink(missing_ok=True)
             with draft_of(path, "".join([_HEAD, *lines]), 0o644, draft):
+                before()
                 draft.rename(path)
             fsync_path(path.parent, os.O_DIRECTORY)
     except OSError as error:
