@@ -315,6 +315,11 @@ class InvalidValue(Exception):
         self.code = code
         self.span = span
 
+    @property
+    def mistakes(self) -> Sequence[InvalidValue]:
+        """All mistakes that it stands for."""
+        return (self,)
+
     def at(self, span: Span) -> InvalidValue:
         """The same mistake at another place."""
         return InvalidValue(self.message, self.help, self.code, span)
@@ -322,6 +327,19 @@ class InvalidValue(Exception):
     def diagnostic(self, source: Source, span: Span) -> Diagnostic:
         """The mistake as a diagnostic; `span` is the place of the whole text in the source."""
         return Diagnostic(self.code, self.message, self.help, source, self.span or span)
+
+
+class InvalidItems(InvalidValue):
+    """Several mistakes in one list or dictionary. Where only one can be shown, it is the first one."""
+
+    def __init__(self, mistakes: Sequence[InvalidValue]) -> None:
+        first = mistakes[0]
+        super().__init__(first.message, first.help, first.code, first.span)
+        self._mistakes = mistakes
+
+    @property
+    def mistakes(self) -> Sequence[InvalidValue]:
+        return self._mistakes
 
 
 def counted(number: int, noun: str) -> str:

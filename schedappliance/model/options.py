@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model import moments, resources, time_options, values
+from schedappliance.model.items import read_all, read_each, read_text, read_texts
 from schedappliance.model.moments import LocalTime
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
-from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+from schedappliance.syntax.tree import Dictionary, Entry, ListValue, Scalar, Value
 
 Read = Callable[[Value], Any]
 
@@ -103,14 +105,7 @@ def account(value: str) -> str:
 
 def accounts(value: Value) -> tuple[str, ...]:
     """Users or groups, each by name or number."""
-    return tuple(_account(item) for item in items_of(value))
-
-
-def _account(item: Scalar) -> str:
-    try:
-        return account(item.value)
-    except InvalidValue as invalid:
-        raise invalid.at(item.span) from None
+    return tuple(read_texts(items_of(value), account))
 
 
 def items_of(value: Value) -> tuple[Scalar, ...]:
@@ -127,12 +122,14 @@ def argv(value: Value) -> tuple[str, ...]:
     items = items_of(value)
     if not items:
         raise InvalidValue("the list is empty", 'name the executable: `argv = ( "/bin/echo" "hello" )`')
-    for item in items:
-        _check_template(item)
-    if not items[0].value.startswith("/"):
-        remedy = "give the absolute path of the executable; no shell searches for it"
-        raise InvalidValue(f"`{shortened(items[0].value)}` is not an absolute path", remedy, span=items[0].span)
+    read_all(partial(_check_executable, items[0]), partial(read_each, items, template))
     return tuple(item.value for item in items)
+
+
+def _check_executable(item: Scalar) -> None:
+    if not item.value.startswith("/"):
+        remedy = "give the absolute path of the executable; no shell searches for it"
+        raise InvalidValue(f"`{shortened(item.value)}` is not an absolute path", remedy, span=item.span)
 
 
 def patterns(value: Value) -> tuple[Pattern, ...] | None:
@@ -152,24 +149,17 @@ def searched_patterns(value: Value) -> tuple[Pattern, ...]:
 
 def name_patterns(value: Value) -> tuple[Pattern, ...]:
     """Patterns, one of which must match a whole name."""
-    return tuple(_pattern(item, "it must match the whole name") for item in _one_or_several(value))
+    return tuple(read_texts(_one_or_several(value), partial(_pattern, use="it must match the whole name")))
 
 
 def some_of(*choices: str) -> Read:
     """A reader of one or several of these words."""
 
     def read_words(value: Value) -> tuple[str, ...]:
-        words = [_choice(item, choices) for item in _one_or_several(value)]
+        words = read_texts(_one_or_several(value), partial(values.choice, choices=choices))
         return tuple(dict.fromkeys(words))
 
     return read_words
-
-
-def _choice(item: Scalar, choices: tuple[str, ...]) -> str:
-    try:
-        return values.choice(item.value, choices)
-    except InvalidValue as invalid:
-        raise invalid.at(item.span) from None
 
 
 def _one_or_several(value: Value) -> tuple[Scalar, ...]:
@@ -180,15 +170,15 @@ def _one_or_several(value: Value) -> tuple[Scalar, ...]:
 
 
 def _patterns(value: Value, use: str) -> tuple[Pattern, ...]:
-    return tuple(_pattern(item, use) for item in items_of(value))
+    return tuple(read_texts(items_of(value), partial(_pattern, use=use)))
 
 
-def _pattern(item: Scalar, use: str) -> Pattern:
+def _pattern(value: str, use: str) -> Pattern:
     try:
-        return compile_pattern(item.value)
+        return compile_pattern(value)
     except ValueError as error:
-        message = f"invalid regular expression `{shortened(item.value)}`: {error}"
-        raise InvalidValue(message, f"correct the pattern, in the syntax of RE2; {use}", span=item.span) from None
+        message = f"invalid regular expression `{shortened(value)}`: {error}"
+        raise InvalidValue(message, f"correct the pattern, in the syntax of RE2; {use}") from None
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -201,12 +191,14 @@ def is_variable(name: str) -> bool:
 
 def passed_variables(value: Value) -> tuple[str, ...]:
     """Names of variables of the daemon."""
-    for item in items_of(value):
-        if not is_variable(item.value):
-            message = f"invalid variable name `{shortened(item.value)}`"
-            remedy = "use letters, digits and `_`, and no name that begins with `SCHED_`"
-            raise InvalidValue(message, remedy, "E208", item.span)
-    return tuple(item.value for item in items_of(value))
+    return tuple(read_texts(items_of(value), _passed_variable))
+
+
+def _passed_variable(name: str) -> str:
+    if not is_variable(name):
+        message = f"invalid variable name `{shortened(name)}`"
+        raise InvalidValue(message, "use letters, digits and `_`, and no name that begins with `SCHED_`", "E208")
+    return name
 
 
 MAX_STDIN = 1024 * 1024
@@ -216,7 +208,7 @@ def standard_input(value: Value) -> str:
     """A template whose text a program reads from its standard input."""
     if not isinstance(value, Scalar):
         raise InvalidValue(f"expected one text, not {_kind(value)}", "quote the text")
-    _check_template(value)
+    template(value)
     if len(value.value.encode(errors="surrogateescape")) > MAX_STDIN:
         raise InvalidValue("the text is larger than 1 MiB", "let the program read a file", "E204")
     return value.value
@@ -226,32 +218,35 @@ def environment(value: Value) -> tuple[tuple[str, str], ...]:
     """Names and templates of environment variables."""
     if not isinstance(value, Dictionary):
         raise InvalidValue(f"expected a dictionary, not {_kind(value)}", 'write it as `[ NAME = "value" ]`')
-    pairs: dict[str, str] = {}
-    for entry in value.entries:
-        name = entry.key.value
-        if entry.key.missing:
-            continue
-        if not _VARIABLE.fullmatch(name):
-            message = f"invalid variable name `{shortened(name)}`"
-            raise InvalidValue(message, "use letters, digits and `_`", "E208", entry.key.span)
-        if name.startswith("SCHED_"):
-            message = f"the appliance sets `{shortened(name)}` itself"
-            raise InvalidValue(message, "choose another name", "E208", entry.key.span)
-        if not isinstance(entry.value, Scalar):
-            raise InvalidValue("expected one value, not a list", "quote the value", span=entry.value.span)
-        _check_template(entry.value)
-        pairs[name] = entry.value.value
-    return tuple(pairs.items())
+    entries = [entry for entry in value.entries if not entry.key.missing]
+    return tuple(dict(read_each(entries, _variable)).items())
 
 
-def _check_template(item: Scalar) -> None:
-    """Raises InvalidValue at its place in the file for a text that `templates.expand` could not expand."""
+def _variable(entry: Entry) -> tuple[str, str]:
+    name, value = read_all(lambda: read_text(entry.key, _own_variable), lambda: _variable_value(entry.value))
+    return name, value
+
+
+def _variable_value(value: Scalar | ListValue) -> str:
+    if not isinstance(value, Scalar):
+        raise InvalidValue("expected one value, not a list", "quote the value", span=value.span)
+    return template(value)
+
+
+def _own_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise InvalidValue(f"invalid variable name `{shortened(name)}`", "use letters, digits and `_`", "E208")
+    if name.startswith("SCHED_"):
+        raise InvalidValue(f"the appliance sets `{shortened(name)}` itself", "choose another name", "E208")
+    return name
+
+
+def template(item: Scalar) -> str:
+    """A text with options. Raises InvalidValue at its place in the file for one that `templates.expand` could not expand."""
     if "\0" in item.value:
         raise InvalidValue("the value contains a NUL byte", "remove it", "E106", item.span)
-    try:
-        list(references(item.value))
-    except InvalidValue as invalid:
-        raise invalid.at(item.inner(invalid.span) if invalid.span else item.span) from None
+    read_text(item, lambda text: list(references(text)))
+    return item.value
 
 
 def _kind(value: Value) -> str:
@@ -290,7 +285,7 @@ def boot_or_instant(value: str) -> int | LocalTime | str:
 
 def statuses(value: Value) -> tuple[int, ...]:
     """Exit statuses."""
-    return tuple(dict.fromkeys(values.integer(item.value, 0, 255) for item in items_of(value)))
+    return tuple(dict.fromkeys(read_texts(items_of(value), partial(values.integer, least=0, most=255))))
 
 
 # These options decide which programs run, as which user and with which limits. Only the files can set them, not the console.

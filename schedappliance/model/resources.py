@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
 from schedappliance.model import values
-from schedappliance.syntax.tree import Dictionary, Scalar, Value
+from schedappliance.model.items import read_each, read_text
+from schedappliance.syntax.tree import Dictionary, Entry, Scalar, Value
 
 MAX_OUTPUT_LIMIT = 16 * 1024 * 1024
 LEAST_MEMORY = 1024 * 1024
@@ -98,18 +99,20 @@ def limits(value: Value) -> Limits:
     """Limits by name. `none` stands for the limit of the appliance, in place of the one of `defaults`."""
     if not isinstance(value, Dictionary):
         raise InvalidValue("expected a dictionary", "write it as `[ nofile = 1024 memory = 512m ]`")
-    pairs: dict[str, int | None] = {}
-    for entry in value.entries:
-        name = entry.key.value.lower()
-        if entry.key.missing:
-            continue
-        if name not in LIMITS:
-            remedy = did_you_mean(name, LIMITS, f"known limits: {', '.join(LIMITS)}")
-            raise InvalidValue(f"unknown limit `{shortened(name)}`", remedy, "E202", entry.key.span)
-        if not isinstance(entry.value, Scalar):
-            raise InvalidValue("expected one value, not a list", "give one value", span=entry.value.span)
-        try:
-            pairs[name] = None if entry.value.value.lower() == "none" else LIMITS[name](entry.value.value)
-        except InvalidValue as invalid:
-            raise invalid.at(entry.value.span) from None
-    return tuple(pairs.items())
+    entries = [entry for entry in value.entries if not entry.key.missing]
+    return tuple(dict(read_each(entries, _limit)).items())
+
+
+def _limit(entry: Entry) -> tuple[str, int | None]:
+    name = read_text(entry.key, _limit_name)
+    if not isinstance(entry.value, Scalar):
+        raise InvalidValue("expected one value, not a list", "give one value", span=entry.value.span)
+    return name, None if entry.value.value.lower() == "none" else read_text(entry.value, LIMITS[name])
+
+
+def _limit_name(text: str) -> str:
+    name = text.lower()
+    if name not in LIMITS:
+        remedy = did_you_mean(name, LIMITS, f"known limits: {', '.join(LIMITS)}")
+        raise InvalidValue(f"unknown limit `{shortened(name)}`", remedy, "E202")
+    return name

@@ -124,7 +124,7 @@ class StanzaReader:
         try:
             return ReadOption(option.read(node), item.source, item.option.span, node, ((item.source, node),))
         except InvalidValue as invalid:
-            self.diagnostics.append(invalid.diagnostic(item.source, node.span))
+            self.diagnostics += [one.diagnostic(item.source, node.span) for one in invalid.mistakes]
             return None
 
     def report_inside(self, option: ReadOption, diagnostics: Iterable[Diagnostic]) -> None:

@@ -7,11 +7,12 @@ imported when a file has one: the console's client imports the tables of options
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from schedappliance.diagnostics import InvalidValue, counted, shortened
+from schedappliance.diagnostics import InvalidValue, Span, counted, shortened
 from schedappliance.model import values
+from schedappliance.model.items import read_all, read_texts
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
 if TYPE_CHECKING:
@@ -31,24 +32,21 @@ def cron(value: Value) -> tuple[str, ...]:
     """Cron expressions, each checked."""
     from schedappliance.model.calendars.cron import read_cron
 
-    _read_each(value, read_cron, MOST_EXPRESSIONS, "expression")
-    return _texts(value)
+    return _read_expressions(value, read_cron, "expression")
 
 
 def calendar(value: Value) -> tuple[str, ...]:
     """Calendar expressions, each checked."""
     from schedappliance.model.calendars.oncalendar import read_calendar
 
-    _read_each(value, read_calendar, MOST_EXPRESSIONS, "expression")
-    return _texts(value)
+    return _read_expressions(value, read_calendar, "expression")
 
 
 def windows(value: Value) -> tuple[str, ...]:
     """Time ranges of `within`, each checked."""
     from schedappliance.model.calendars.oncalendar import read_window
 
-    _read_each(value, read_window, MOST_EXPRESSIONS, "time range")
-    return _texts(value)
+    return _read_expressions(value, read_window, "time range")
 
 
 def dates(value: Value) -> tuple[Dates, ...]:
@@ -119,27 +117,45 @@ def items_of(value: Value) -> tuple[Scalar, ...]:
     return value.items if isinstance(value, ListValue) else (value,)
 
 
-def _texts(value: Value) -> tuple[str, ...]:
-    return tuple(item.value for item in items_of(value))
-
-
 def _read_each(
     value: Value, read: Callable[[str], Any], most: int, noun: str, *, may_be_empty: bool = False
 ) -> list[Any]:
     items = items_of(value)
     if not items and not may_be_empty:
         raise InvalidValue("the list is empty", f"give at least one {noun}")
+    results: list[Any]
+    results, _ = read_all(lambda: read_texts(items[:most], read), lambda: _check_length(items, most, noun))
+    return results
+
+
+def _check_length(items: Sequence[Scalar], most: int, noun: str) -> None:
     if len(items) > most:
         message = f"{counted(len(items), noun)} in one list"
         raise InvalidValue(message, f"give at most {most:,}", "E204", items[most].span)
-    return [_read_item(item, read) for item in items]
 
 
-def _read_item(item: Scalar, read: Callable[[str], Any]) -> Any:
+def _read_expressions(value: Value, read: Callable[[str], Any], noun: str) -> tuple[str, ...]:
+    """The texts of expressions, each checked."""
     try:
-        return read(item.value)
-    except InvalidValue as invalid:
-        raise invalid.at(item.inner(invalid.span) if invalid.span else item.span) from None
+        _read_each(value, read, MOST_EXPRESSIONS, noun)
+    except InvalidValue:
+        if unquoted := _unquoted(items_of(value), read):
+            raise unquoted from None
+        raise
+    return tuple(item.value for item in items_of(value))
+
+
+def _unquoted(items: Sequence[Scalar], read: Callable[[str], Any]) -> InvalidValue | None:
+    """The only mistake of a list that is one expression without quotes: each of its words reads as an expression."""
+    text = " ".join(item.value for item in items)
+    if len(items) < 2 or any(item.quote for item in items):
+        return None
+    try:
+        read(text)
+    except InvalidValue:
+        return None
+    span = Span(items[0].span.start, items[-1].span.end)
+    return InvalidValue("an expression with blanks needs quotes", f'write `( "{shortened(text)}" )`', "E212", span)
 
 
 def _possible_dates(text: str) -> Dates:

@@ -245,6 +245,66 @@ def test_a_user_and_a_group_are_names_or_numbers(body: str, wanted: tuple[str | 
     assert (program.user, program.group) == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('days d { dates = ( "2026-13-01" Sat "2026-02-30" xx ) }', ["13", '"2026-02-30"', "xx"]),
+        (JOB % 'cron = ( "99 * * * *" "* * * * *" "* 99 * * *" )', ["99", "99"]),
+        (JOB % 'calendar = ( "25:00" "08:61" )', ["25", "61"]),
+        (JOB % 'every = 60 within = ( aa "25:00..26:00" )', ["aa", "25"]),
+        (JOB % 'cron = "* * * * *" nth = ( 40 1 x )', ["40", "x"]),
+        (JOB % 'cron = "* * * * *" only = ( "" "" )', ['""', '""']),
+        ('program p { argv = ( "true" "%{" "a" "%{ }" ) }', ['"true"', "%{", "%{ }"]),
+        (PROGRAM % 'args = ( "(" "a" "[" )', ['"("', '"["']),
+        (PROGRAM % "env = [ 1A = '%{' SCHED_X = y B = ( z ) C = c ]", ["1A", "%{", "SCHED_X", "( z )"]),
+        (PROGRAM % "pass_env = ( 1A HOME SCHED_X )", ["1A", "SCHED_X"]),
+        (PROGRAM % "success = ( 300 0 x )", ["300", "x"]),
+        (PROGRAM % "limits = [ foo = 1 nofile = x cpu = ( 1 2 ) core = 0 ]", ["foo", "x", "( 1 2 )"]),
+        (
+            'notify n { when = ( bogus failed bogus2 ) jobs = ( "(" "[" ) command = "pid" }',
+            ["bogus", "bogus2", '"("', '"["', '"pid"'],
+        ),
+        (
+            'Authorization { delegates = ( a:b c:d ) Role r { users = ( root e:f "" ) allow = ( "(" "[" ) } }',
+            ["a:b", "c:d", "e:f", '""', '"("', '"["'],
+        ),
+    ],
+)
+def test_every_mistake_of_a_list_or_a_dictionary_is_reported_at_its_place(text: str, places: list[str]) -> None:
+    assert [pointed(one) for one in diagnostics_of(text) if one.is_error] == places
+
+
+def test_a_list_that_is_too_long_has_its_other_mistakes_too() -> None:
+    text = JOB % f"cron = ( '99 * * * *' {' '.join(['@daily'] * 15)} @hourly )"
+    assert [(one.code, pointed(one)) for one in diagnostics_of(text)] == [("E212", "99"), ("E204", "@hourly")]
+
+
+@pytest.mark.parametrize("option", ["cron = ( 30 2 * * MON-FRI )", "calendar = ( 02:30 Europe/Berlin )"])
+def test_an_expression_without_quotes_in_a_list_is_one_mistake(option: str) -> None:
+    (mistake,) = diagnostics_of(JOB % option)
+    words = option.partition("( ")[2].removesuffix(" )")
+    assert (mistake.code, mistake.help, pointed(mistake)) == ("E212", f'write `( "{words}" )`', words)
+
+
+_DATES = " ".join(f"{2000 + year}-13-01" for year in range(8000))
+_AFTER = "; not checked yet: %s after this one"
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (f"days d {{ dates = ( {_DATES} ) }}", "7,950 items"),
+        (PROGRAM % "success = ( %s )" % " ".join(["x"] * 51), "1 item"),
+        (PROGRAM % "success = ( %s )" % " ".join(["x"] * 50), ""),
+        (PROGRAM % "env = [ %s ]" % " ".join(f"{number} = '%{{'" for number in range(10_000)), "9,975 items"),
+    ],
+)
+def test_of_a_list_fifty_mistakes_are_shown_and_the_items_after_them_counted(text: str, note: str) -> None:
+    *others, last = diagnostics_of(text)
+    assert (len(others), any("not checked" in one.help for one in others)) == (49, False)
+    assert last.help.endswith(_AFTER % note) if note else "not checked" not in last.help
+
+
 def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     text = "schedd { }\n9x = 1\nprogram { }\nsched { a = 1 }\n" + JOB % "every = x"
     assert codes(diagnostics_of(text)) == ["E201", "E208", "E207", "E203", "E202"]
