@@ -6,8 +6,9 @@ Rule: the same address gives a screen, and as a stream of events what changes on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -96,7 +97,7 @@ def application(
     routes += [
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
-        *health.routes(gateway),
+        *health.routes(gateway, feed),
         Mount(API_PATH, app=api(gateway)),
         # Browsers ask for it where an answer, such as a refusal, names no other.
         Route("/favicon.ico", static.answer),
@@ -118,10 +119,12 @@ def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response
     return show
 
 
-def _file(site: Site, make: Callable[[Look], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _file(
+    site: Site, make: Callable[[Look], Coroutine[Any, Any, Response]]
+) -> Callable[[Request], Awaitable[Response]]:
     async def send(request: Request) -> Response:
         try:
-            return await make(site.look(request))
+            return await site.feed.unless_silent(make(site.look(request)))
         except Unavailable as unavailable:
             return Response(f"{unavailable}\n", 503, media_type="text/plain")
         except Rejected as error:
