@@ -13,7 +13,7 @@ from typing import Any
 
 from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_late
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.visible import json_text
@@ -40,9 +40,10 @@ def asking_parser(name: str, description: str, statuses: dict[int, str] = STATUS
 def session_of(options: argparse.Namespace, patience_seconds: float | None = None) -> Iterator[Session]:
     """A connection to the appliance that the options name. Raises Unusable and Failure.
 
-    `patience_seconds`: how long each answer may take.
+    `patience_seconds`: how long each answer may take; None: it is waited for, and a note says so.
     """
-    with contextlib.closing(Session(endpoint_of(options))) as session:
+    on_late = print_late if patience_seconds is None else None
+    with contextlib.closing(Session(endpoint_of(options), on_late=on_late)) as session:
         if patience_seconds is not None:
             try:
                 session.set_timeout(patience_seconds)

@@ -16,7 +16,17 @@ from typing import Any, TextIO
 
 from schedappliance.cli.appliance_file import add_config, add_endpoint, endpoint_of
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.cli.errors import (
+    FAILED,
+    OK,
+    UNAVAILABLE,
+    UNUSABLE,
+    USAGE,
+    Failure,
+    print_error,
+    print_interrupted,
+    print_late,
+)
 from schedappliance.cli.streams import has_reader, stdin_lines
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
@@ -103,12 +113,15 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO, user: s
     It ends early when nobody reads the answers.
     """
     status = OK
-    with contextlib.closing(Session(endpoint, on_behalf_of=user)) as session:
+    with contextlib.closing(Session(endpoint, on_behalf_of=user, on_late=print_late)) as session:
         for line in lines:
             try:
                 response = session.ask(line)
             except Unavailable as unavailable:
                 raise Failure(str(unavailable), UNAVAILABLE) from None
+            except KeyboardInterrupt:
+                print_interrupted()
+                raise
             status = max(status, show(response, out, err))
             out.flush()
             if not has_reader(out):

@@ -42,6 +42,16 @@ def print_note(message: str) -> None:
     print(f"note: {visible(message)}", file=sys.stderr)
 
 
+def print_late(seconds: float) -> None:
+    """A note that the appliance has not answered for so long, and is still waited for."""
+    print_note(f"no answer for {seconds:g} seconds; waiting; an interrupt does not take back the command")
+
+
+def print_interrupted() -> None:
+    """A note for who does not wait for the answer to a command."""
+    print_note("interrupted; the appliance may still carry out the command")
+
+
 def exit_status(error: Exception) -> int:
     """Prints an error and returns its exit status. An exception that is a bug in the program is raised again."""
     if isinstance(error, Failure):

@@ -12,7 +12,7 @@ from typing import Any
 
 from schedappliance.cli.appliance_file import endpoint_of
 from schedappliance.cli.asking import data_in
-from schedappliance.cli.errors import UNAVAILABLE, Failure, print_note
+from schedappliance.cli.errors import UNAVAILABLE, Failure, print_late, print_note
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.events import Event, Gap
@@ -74,5 +74,8 @@ class Follower:
 def follower_of(options: argparse.Namespace) -> Iterator[Follower]:
     """Connections to the appliance that the options name. Raises Unusable and Failure."""
     endpoint = endpoint_of(options)
-    with contextlib.closing(Session(endpoint)) as session, contextlib.closing(Watch(endpoint)) as watch:
+    with (
+        contextlib.closing(Session(endpoint, on_late=print_late)) as session,
+        contextlib.closing(Watch(endpoint, print_late)) as watch,
+    ):
         yield Follower(session, watch)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from schedappliance.cli.errors import OK, UNAVAILABLE, print_error, print_note
+from schedappliance.cli.errors import OK, UNAVAILABLE, print_error, print_late, print_note
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import quoted
@@ -41,7 +41,7 @@ def prompt(endpoint: Path, say: Say, user: str | None = None) -> int:
     behalf; None: that of the user of this process.
     """
     with (
-        contextlib.closing(Session(endpoint, on_behalf_of=user)) as session,
+        contextlib.closing(Session(endpoint, on_behalf_of=user, on_late=print_late)) as session,
         contextlib.closing(Session(endpoint, on_behalf_of=user)) as asking,
     ):
         # The version is a greeting. A user without a role for `version` sees no error.

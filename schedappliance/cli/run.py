@@ -14,7 +14,16 @@ from typing import Any
 from schedappliance.cli import logs
 from schedappliance.cli.arguments import positive_duration
 from schedappliance.cli.asking import STATUSES, asking_parser, print_json
-from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNAVAILABLE, Failure, print_note
+from schedappliance.cli.errors import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    STILL_QUEUED,
+    UNAVAILABLE,
+    Failure,
+    print_interrupted,
+    print_note,
+)
 from schedappliance.cli.following import Follower, follower_of
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import joined_as_is, quoted
@@ -76,6 +85,9 @@ def _begin(follower: Follower, name: str, words: Sequence[str]) -> dict[str, Any
         answer = ask(run_program) if words else ask(run_job, run_program)
     except Unavailable as unavailable:
         raise Failure(str(unavailable), UNAVAILABLE) from None
+    except KeyboardInterrupt:
+        print_interrupted()
+        raise
     if answer["ok"]:
         return answer
     is_neither = not words and any(one["code"] == UNDECLARED for one in answer.get("diagnostics", ()))

@@ -5,8 +5,10 @@ Rule: a request is sent only after the response to the last one.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from schedappliance.client.wire import Message, Wire, cannot_connect, lost
 from schedappliance.edge.console.unix_socket import connect
 
 CHUNK = 256 * 1024
+# An answer that takes longer is late, but not that of a command that waits for the end of a run.
+LATE_SECONDS = 5.0
+_WAITS = re.compile(r"(json +)?(run +--wait|sched +wait)\b", re.IGNORECASE)
 
 
 class Connection:
@@ -46,11 +51,9 @@ class Connection:
         """Whether there is no connection, or the appliance has ended it; nothing is sent to find out."""
         if self._connection is None:
             return True
-        # A socket with a timeout would wait for it in spite of MSG_DONTWAIT.
-        poller = select.poll()
-        poller.register(self._connection, select.POLLIN)
         try:
-            return bool(poller.poll(0)) and not self._connection.recv(1, socket.MSG_PEEK)
+            # A socket with a timeout would wait for it in spite of MSG_DONTWAIT.
+            return _has_input(self._connection, 0) and not self._connection.recv(1, socket.MSG_PEEK)
         except OSError:
             return True
 
@@ -73,7 +76,20 @@ class Connection:
 
 
 class Session(Connection):
-    """A connection whose calls wait."""
+    """A connection whose calls wait.
+
+    `on_late`: called once for each line whose answer is late, with the seconds that have passed. The call goes on to wait.
+    """
+
+    def __init__(
+        self,
+        endpoint: Path,
+        timeout: float | None = None,
+        on_behalf_of: str | None = None,
+        on_late: Callable[[float], None] | None = None,
+    ) -> None:
+        super().__init__(endpoint, timeout, on_behalf_of)
+        self._on_late = on_late
 
     def ask(self, line: str, instead: str | None = None, quiet: bool = False) -> dict[str, Any]:
         """The response to a line; raises Unavailable. After that, the next line opens a new connection.
@@ -90,6 +106,8 @@ class Session(Connection):
                 pass
             except OSError as error:
                 raise lost(self._endpoint, error) from error
+            if self._on_late and not _WAITS.match(line) and not _has_input(connection, LATE_SECONDS):
+                self._on_late(LATE_SECONDS)
             response = self._next_response()
         except BaseException:
             # The answer may still come. It must not be read as the answer to the next line.
@@ -122,3 +140,10 @@ class Session(Connection):
         """Waits for this time, or until the appliance ends the connection."""
         connections = [] if self._connection is None else [self._connection]
         select.select(connections, [], [], milliseconds / 1000)
+
+
+def _has_input(connection: socket.socket, seconds: float) -> bool:
+    """Whether something can be read from a connection, or it has ended, within this time."""
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))

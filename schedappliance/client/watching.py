@@ -6,6 +6,7 @@ Rule: a connection that has ended is opened again, and the events go on after th
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def pause(milliseconds: int) -> None:
 class Watch(Session):
     """The events of an appliance. It opens its connection again when it is asked for events."""
 
-    def __init__(self, endpoint: Path) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Path, on_late: Callable[[float], None] | None = None) -> None:
+        super().__init__(endpoint, on_late=on_late)
         self._follower = Follower()
         self.is_allowed = True
 

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from schedappliance.cli import errors
 from schedappliance.cli.console import parse, say, send, show
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_error
+from schedappliance.cli.main import main
 from schedappliance.cli.prompt import prompt
+from schedappliance.client import console as client_console
 from schedappliance.client.console import Session
 from schedappliance.client.errors import Unavailable
 from schedappliance.client.wire import line_of
@@ -192,6 +195,74 @@ def test_a_failed_line_sets_the_exit_status_and_the_next_lines_are_sent(serve: S
     server = serve(echo)
     assert ran(server.path, "a", "bad", "b") == (FAILED, "a\nb\n", "error: it is bad\n")
     assert [request["command"] for request in server.requests] == ["a", "bad", "b"]
+
+
+@pytest.fixture
+def late(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The notes that were printed. A server answers nothing before the first one, and then rejects every line."""
+    notes: list[str] = []
+    noted = threading.Event()
+
+    def note(message: str) -> None:
+        notes.append(message)
+        noted.set()
+
+    def reject(request: dict[str, Any]) -> bytes:
+        # A watch has a connection of its own, and this server serves one at a time.
+        is_late = noted.wait(PATIENCE_SECONDS)
+        if not is_late or request["command"].startswith("watch"):
+            return b"end"
+        return answer(request, ok=False, error="it is bad", verbatim=False, diagnostics=[])
+
+    monkeypatch.setattr(errors, "print_note", note)
+    monkeypatch.setattr(client_console, "LATE_SECONDS", 0.01)
+    serve(reject)
+    yield notes
+    noted.set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["jobs"],
+        ["runs"],
+        ["timeline"],
+        ["top", "--once"],
+        ["logs", "x"],
+        ["run", "x"],
+        ["why", "x"],
+        ["console", "sched", "list"],
+    ],
+)
+def test_who_waits_for_an_appliance_that_stands_still_is_told(
+    words: list[str], late: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = words
+    status = main([command, "--endpoint", str(tmp_path / "console.sock"), *rest])
+    assert (status, "it is bad" in capsys.readouterr().err) == (FAILED, True)
+    assert late[0] == "no answer for 0.01 seconds; waiting; an interrupt does not take back the command"
+
+
+@pytest.mark.parametrize("line", ["sched wait j-1/1", "json sched wait j-1/1", "run --wait p", "JSON run --wait p"])
+def test_an_answer_that_comes_when_a_run_ends_is_never_late(
+    serve: Serve, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_console, "LATE_SECONDS", 0)
+    late: list[float] = []
+    server = serve(echo)
+    with closing(Session(server.path, on_late=late.append)) as session:
+        session.ask(line)
+    assert late == []
+
+
+def test_who_gives_up_is_told_that_the_command_may_still_be_carried_out(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        send(server.path, ["wait"], io.StringIO(), io.StringIO())
+    assert capsys.readouterr().err == "note: interrupted; the appliance may still carry out the command\n"
 
 
 def test_a_missing_appliance_is_an_error_of_one_line(tmp_path: Path) -> None:
