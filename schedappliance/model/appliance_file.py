@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -109,11 +109,16 @@ class ApplianceFile:
     links: Mapping[Path, Path] = field(default_factory=dict)
 
 
+# In a schema, `pattern` and `minLength` count only for strings, and `minimum` only for numbers.
+_SCALAR = ("string", "number", "boolean")
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of the file. `read` turns its text into the value, and raises InvalidValue.
 
-    `schema`: the JSON Schema of the value, with which editors check while typing. `is_mapping`: its value is a mapping of
+    `schema`: the JSON Schema of the value, with which editors check while typing. It must take what `read` takes, and a text
+    without quotes may be a number or a boolean for an editor: `node: 5`. `is_mapping`: its value is a mapping of
     any names to texts; `read` reads a name. `is_list`: its value is a list of texts, or one text; `read` reads one.
     """
 
@@ -121,7 +126,7 @@ class Key:
     help: str
     default: Any = None
     required: bool = False
-    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string", "minLength": 1})
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": [*_SCALAR], "minLength": 1})
     is_mapping: bool = False
     is_list: bool = False
 
@@ -249,17 +254,36 @@ _URL = re.compile(
 )
 
 _DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
-_MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
+_MODE = {"type": ["string", "integer"], "pattern": "^0?[0-7]{3}$"}
 _SIZE = {"type": ["integer", "string"], "examples": [65536, "64k", "1m"]}
-_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
-_LIST = {"type": ["string", "integer", "array"], "items": {"type": ["string", "integer"]}}
+_NUMBER = {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1, "maximum": MAX_NUMBER}
+_LIST = {"type": [*_SCALAR, "array"], "items": {"type": [*_SCALAR]}}
+
+
+def _in_any_case(words: Iterable[str]) -> str:
+    """A pattern for one of these words. JSON Schema has no flag for it."""
+    return f"^({'|'.join(''.join(f'[{c.upper()}{c}]' if c.isalpha() else c for c in word) for word in words)})$"
+
+
+_BOOLEAN = {
+    "type": ["boolean", "integer", "string"],
+    "pattern": _in_any_case(values.BOOLEANS),
+    "minimum": 0,
+    "maximum": 1,
+}
+
+
+def _one_of(words: tuple[str, ...]) -> dict[str, Any]:
+    """A schema from which editors complete the words, and which takes them in any case."""
+    return {"anyOf": [{"enum": [*words]}, {"type": "string", "pattern": _in_any_case(words)}]}
+
 
 # The keys by their full name; a dot separates a section from its key.
 KEYS: dict[str, Key] = {
     "node": Key(
         _node,
         "name of this node, the first part of every job id; default: the host name",
-        schema={"type": "string", "pattern": f"^{_NODE.pattern}$"},
+        schema={"type": [*_SCALAR], "pattern": f"^{_NODE.pattern}$"},
     ),
     "config": Key(_path, "path of the stanza file", required=True),
     "console.listen": Key(_socket, "path of the console's Unix socket; without it, there is no console"),
@@ -281,13 +305,13 @@ KEYS: dict[str, Key] = {
         lambda text: values.choice(text, LOG_LEVELS),
         "least severe level that is logged",
         "info",
-        schema={"enum": [*LOG_LEVELS]},
+        schema=_one_of(LOG_LEVELS),
     ),
     "log.format": Key(
         lambda text: values.choice(text, LOG_FORMATS),
         "format of the log: text, or one JSON object on each line",
         "text",
-        schema={"enum": [*LOG_FORMATS]},
+        schema=_one_of(LOG_FORMATS),
     ),
     "log.fields": Key(
         _field,
@@ -300,10 +324,12 @@ KEYS: dict[str, Key] = {
         },
         is_mapping=True,
     ),
-    "log.programs": Key(
-        values.boolean, "whether the lines that programs write are logged too", False, schema={"type": "boolean"}
+    "log.programs": Key(values.boolean, "whether the lines that programs write are logged too", False, schema=_BOOLEAN),
+    "web.listen": Key(
+        _listen,
+        "Unix socket or loopback address of the page; default: 127.0.0.1:8385",
+        schema={"type": [*_SCALAR], "minLength": 1, "not": {"type": "integer"}},
     ),
-    "web.listen": Key(_listen, "Unix socket or loopback address of the page; default: 127.0.0.1:8385"),
     "web.mode": Key(values.octal, "permissions of the page's Unix socket", 0o660, schema=_MODE),
     "web.group": Key(_word, "group that owns the page's Unix socket"),
     "web.user_header": Key(_header, "header in which a proxy names the user"),
@@ -313,7 +339,7 @@ KEYS: dict[str, Key] = {
     "web.hosts": Key(
         _host, "names under which browsers reach the page, beside `localhost`", (), schema=_LIST, is_list=True
     ),
-    "web.read_only": Key(values.boolean, "whether the page only shows", False, schema={"type": "boolean"}),
+    "web.read_only": Key(values.boolean, "whether the page only shows", False, schema=_BOOLEAN),
     "web.url": Key(_url, "address of the page, for links in mails"),
     "web.title": Key(_title, "title of the page; default: the node"),
     "web.history": Key(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from schedappliance.model.appliance_file import (
     Address,
     ApplianceFile,
     WebSection,
+    json_schema,
     node_of_host,
     read_appliance_file,
 )
@@ -337,3 +340,26 @@ texts = st.text() | st.lists(st.sampled_from([*KEYS, "console", ":", " ", "\n", 
 def test_no_text_raises(text: str) -> None:
     file, mistakes = _read(text)
     assert (file is None) == any(mistake.is_error for mistake in mistakes)
+
+
+# As YAML writes them; without quotes, an editor takes some of them for numbers or booleans.
+_WRITTEN = (
+    *("5", '"5"', "1.5", "0660", '"0660"', "15m", "64k", "x", "true", "True", '"TRUE"', "yes", "Off", "1", '"0"'),
+    *("example.com", "/run/x.sock", "127.0.0.1:8385", "https://sched.example.com", "INFO", "debug", "Json", "text"),
+    *("[ 5, x ]", "[ true, 1.5 ]", "{ site: 5, x: true, y: z }"),
+)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_the_schema_takes_whatever_the_appliance_takes(name: str) -> None:
+    schema, taken, rejected = json_schema(), [], []
+    for written in _WRITTEN:
+        value = written
+        for part in reversed(name.split(".")):
+            value = f"{{ {part}: {value} }}"
+        text = value if name == "config" else f"{value[:-1]}, config: sched.conf }}"
+        # One of two keys that need each other is missing.
+        if {mistake.code for mistake in _read(text)[1]} <= {"E205"}:
+            taken.append(written)
+            rejected += [written for _ in jsonschema.Draft202012Validator(schema).iter_errors(yaml.safe_load(text))]
+    assert (bool(taken), rejected) == (True, [])
