@@ -165,11 +165,18 @@ def _open_file(path: Path) -> _Opened:
         return _open_for_writing(path)
     except SQLITE_ERRORS as error:
         if not (is_complete and lacks_room(error)):
-            raise unopenable(path, error) from error
+            raise _unopened(path, error) from error
     try:
         return _open_view(path)
     except SQLITE_ERRORS as error:
         raise unopenable(path, error) from error
+
+
+def _unopened(path: Path, error: Exception) -> Unusable:
+    """The exception for a start that failed. A lock of another process ends by itself, and systemd then tries again."""
+    unusable = unopenable(path, error)
+    unusable.is_passing = primary_code(error) in LOCKED
+    return unusable
 
 
 def _open_for_writing(path: Path) -> _Opened:
@@ -287,6 +294,6 @@ def unopenable(path: Path, error: Exception) -> Unusable:
     if is_full(error):
         remedy = FREE_ROOM
     elif primary_code(error) in LOCKED:
-        remedy = f"another process is writing to it: `fuser {as_argument(path)}` shows which"
+        remedy = f"another process uses it: `fuser {as_argument(path)}` shows which"
     reason = error.strerror if isinstance(error, OSError) else error
     return Unusable(f"cannot open the store {path}: {reason}", remedy)

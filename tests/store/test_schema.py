@@ -369,6 +369,22 @@ def test_a_migration_that_fails_leaves_the_store_unchanged(
 
 
 @pytest.mark.usefixtures("later")
+@pytest.mark.parametrize(("journal", "begin"), [("WAL", "BEGIN IMMEDIATE"), ("DELETE", "BEGIN")])
+def test_a_lock_at_the_start_passes(earlier: Path, journal: str, begin: str) -> None:
+    """Another process writes during the upgrade, or reads a backup that was restored. systemd must start the daemon again."""
+    before = contents(earlier)
+    with closing(sqlite3.connect(earlier, isolation_level=None)) as other:
+        other.execute(f"PRAGMA journal_mode = {journal}")
+        other.execute(begin)
+        other.execute("SELECT count(*) FROM jobs").fetchone()
+        with pytest.raises(Unusable, match="database is locked; another process uses it") as raised:
+            open_database(earlier)
+    assert raised.value.is_passing
+    assert contents(earlier) == before
+    open_database(earlier).close()
+
+
+@pytest.mark.usefixtures("later")
 def test_a_newer_schema_is_rejected_unchanged(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = earlier
     open_database(path).close()
