@@ -1,6 +1,7 @@
 """`sched cron|calendar|next`: makes jobs that follow a calendar, and shows the next due times of a job.
 
-Rule: people see a due time in the zone of its calendar, and that of another job in the zone of the appliance.
+Rule: people see a due time in the zone of its calendar, and that of another job in the zone of the appliance, unless a
+clock change moves or repeats its local time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 from schedappliance.clock import time_data
 from schedappliance.commands.lookup import find_job, number_of, unknown_zone
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import due_notes, due_text, never_runs, understood
+from schedappliance.commands.phrases import due_notes, due_text, never_runs, special_of, understood
 from schedappliance.commands.sched import add_job
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import InvalidValue
@@ -82,8 +83,7 @@ def next_due_times(view: View, command: Command) -> Outcome:
 
 
 def _row(view: View, job: Job, due_ms: int) -> dict[str, Any]:
-    calendar = view.schedules.calendar_of(job)
-    note = "; ".join(due_notes(calendar.explain(due_ms))) if calendar else None
+    note = "; ".join(due_notes(special_of(view, job, due_ms)))
     return {**time_data("due", due_ms), "note": note or None}
 
 

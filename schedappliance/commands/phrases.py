@@ -54,8 +54,13 @@ def hold_data(hold: Hold | None) -> dict[str, Any] | None:
 
 
 def due_text(view: View, job: Job, milliseconds: int) -> str:
-    """A due time of a job, in the zone of its calendar if it has one."""
-    return local_text(milliseconds, view.schedules.zone_of(job, milliseconds) or view.zone)
+    """A due time of a job, in the zone of its calendar, or of the local time that a clock change moves."""
+    special = special_of(view, job, milliseconds)
+    return local_text(milliseconds, special.zone if special else view.schedules.zone_of(job, milliseconds) or view.zone)
+
+
+def special_of(view: View, job: Job, due_ms: int) -> DueTime | None:
+    return view.schedules.explain(job, due_ms, view.options.configuration)
 
 
 def when_text(view: View, job: Job, milliseconds: int) -> str:
@@ -84,13 +89,11 @@ def due_notes(due: DueTime | None) -> list[str]:
 
 
 def due_of(view: View, run: PastRun) -> str:
-    """The due time of a run. While its job follows a calendar, it is shown in the zone, with what was special about it."""
+    """The due time of a run, with what was special about it while its job is known. It is shown as `due_text` does."""
     job = view.store.jobs.get(run.key.job)
-    if job is None or job.kind != "calendar":
+    if job is None:
         return time_text(run.due_ms, view.zone)
-    calendar = view.schedules.calendar_of(job)
-    special = due_notes(calendar.explain(run.due_ms)) if calendar else []
-    return "; ".join([when_text(view, job, run.due_ms), *special])
+    return "; ".join([when_text(view, job, run.due_ms), *due_notes(special_of(view, job, run.due_ms))])
 
 
 def understood(zone: Zone, instant_ms: int, now_ms: int, due: DueTime | None, word: str = "at") -> str:

@@ -25,6 +25,7 @@ from schedappliance.commands.phrases import (
     nothing_starts,
     outcome_text,
     run_data,
+    special_of,
     time_text,
     took_ms,
     usage,
@@ -177,7 +178,7 @@ def _what_is_next(view: View, job: Job) -> str:
     if job.is_at_boot:
         return f"it runs once in each boot of the machine, in this boot at {due}"
     if job.interval_ms is None:
-        return f"it runs once, at {due}"
+        return "; ".join([f"it runs once, at {due}", *due_notes(special_of(view, job, job.next_run_ms))])
     period = seconds_text(job.interval_ms)
     if job.declared:
         return f"it runs next at {due}: the next multiple of {period} seconds, as its stanza says"
@@ -186,8 +187,7 @@ def _what_is_next(view: View, job: Job) -> str:
 
 def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
     """The next due time with the expression and the options that give it, and what is special about it."""
-    calendar = view.schedules.calendar_of(job)
-    special = due_notes(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
+    special = due_notes(special_of(view, job, job.next_run_ms)) if job.next_run_ms is not None else []
     data = calendar_data(job.schedule)
     zone = f" in {_zone_text(view, data['zone'])}" if data["zone"] else ""
     expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])

@@ -19,9 +19,10 @@ from schedappliance.engine.reasons import (
     held,
 )
 from schedappliance.engine.records import Hold, Job
-from schedappliance.model.calendars.calendar import Calendar
+from schedappliance.model.calendars.calendar import Calendar, DueTime
 from schedappliance.model.calendars.compiling import Calendars
 from schedappliance.model.calendars.day_lists import DayLists
+from schedappliance.model.calendars.instants import changed_by_clock
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import UNREADABLE, read_rule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
@@ -83,6 +84,18 @@ class Schedules:
             return explained.zone
         name = read_rule(job.schedule or "").zone_to_show
         return self.zones.get(name) if name else None
+
+    def explain(self, job: Job, due_ms: int, configuration: Configuration) -> DueTime | None:
+        """What is special about a due time of a calendar job, or what the clock does at the local time of `at`.
+
+        None for any other due time.
+        """
+        if calendar := self.calendar_of(job):
+            return calendar.explain(due_ms)
+        declared = configuration.jobs.get(job.declared or "")
+        if declared is None or not (when := declared.local_times.get("at")):
+            return None
+        return changed_by_clock(when, declared.zone_of_local_times(configuration.zone), self.zones, due_ms)
 
     def calendar_of(self, job: Job) -> Calendar | None:
         """The calendar of a job; None for a job without one, and for a calendar that cannot be known now."""

@@ -180,6 +180,11 @@ class DeclaredJob:
         read = {option: self.times[option].value for option in ("at", "from", "until") if option in self.times}
         return {option: value for option, value in read.items() if isinstance(value, LocalTime)}
 
+    def zone_of_local_times(self, zone: str | None) -> str:
+        """The zone of local times that name none. `zone`: that of `sched`."""
+        own = self.times["zone"].value if "zone" in self.times else zone
+        return str(own or "UTC")
+
     @property
     def needs_zone(self) -> bool:
         """Whether its due times may depend on the zone of `sched`."""

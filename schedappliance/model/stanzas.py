@@ -380,8 +380,8 @@ def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, Declar
     zones = Zones(this_machine())
     for name, job in jobs.items():
         if local_times := job.local_times:
-            own = job.times["zone"].value if "zone" in job.times else zone
-            instants = {option: instant_in(when, own or "UTC", zones) for option, when in local_times.items()}
+            own = job.zone_of_local_times(zone)
+            instants = {option: instant_in(when, own, zones) for option, when in local_times.items()}
             zoned[name] = _at_instants(zoned.get(name, job), instants)
     return {**jobs, **zoned} if zoned else jobs
 

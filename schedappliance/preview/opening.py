@@ -148,7 +148,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
         uid=point.uid,
     )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
-    runs.calendar_of = lambda job: state.schedules.calendar_of(job)
+    runs.explain = lambda job, due_ms: state.schedules.explain(job, due_ms, state.options.configuration)
     return Simulation(Core(state), runs, clock, configuration, point.look_up)
 
 

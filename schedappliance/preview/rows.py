@@ -13,7 +13,7 @@ from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, NO_PLAC
 from schedappliance.engine.records import AttemptKey, Job, RunKey
 from schedappliance.engine.schedule import Missed, is_late
 from schedappliance.engine.states import TRANSITIONS, RunState
-from schedappliance.model.calendars.calendar import Calendar, DueTime
+from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.store.database import Database
 from schedappliance.store.jobs import Jobs
 from schedappliance.store.runs import NewRun, Runs
@@ -91,8 +91,8 @@ class ObservedRuns(Runs):
         self._now = now
         self._started_ms = started_ms
         self._jobs = Jobs(database)
-        # The calendar of a job; the core has it.
-        self.calendar_of: Callable[[Job], Calendar | None] = lambda _: None
+        # What is special about a due time of a job; the core knows it.
+        self.explain: Callable[[Job, int], DueTime | None] = lambda _job, _due_ms: None
         self._rows: list[Row] = []
         # The places in `_rows` of the runs that wait.
         self._waiting: dict[RunKey, int] = {}
@@ -120,8 +120,7 @@ class ObservedRuns(Runs):
         missed = self._missed_before(run.key) if late else run.missed
         if late and mark is Mark.RUN:
             mark = Mark.CATCH_UP
-        calendar = self.calendar_of(job)
-        about = calendar.explain(run.due_ms) if calendar else None
+        about = self.explain(job, run.due_ms)
         row = Row(
             mark, now_ms, run.due_ms, run.key, job.declared, job.text, run.reason, True, late, missed, about=about
         )

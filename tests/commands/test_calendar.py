@@ -209,3 +209,35 @@ def test_the_next_due_times_of_a_job_that_is_done(appliance: Appliance) -> None:
     expected = f"job {ONE} has no next due time: it is done or was deleted; `sched history {ONE}` lists its runs"
     assert expected in appliance.error(f"sched next {ONE}")
     assert "there is no job" in appliance.error("sched next example.com-000000009")
+
+
+GAP, REPEATED = 1_806_195_600, 1_824_942_600
+SKIPS = "02:30 is skipped by the clock on 2027-03-28"
+TWICE = "the clock shows 02:30 twice; this is the first time"
+
+
+@pytest.mark.parametrize(
+    ("sched", "at", "due", "shown", "note"),
+    [
+        ("Europe/Berlin", "2027-03-28 02:30", GAP, "2027-03-28T03:00:00+02:00", SKIPS),
+        ("UTC", "2027-03-28 02:30 Europe/Berlin", GAP, "2027-03-28T03:00:00+02:00", SKIPS),
+        ("UTC", '2027-03-28 02:30" zone = "Europe/Berlin', GAP, "2027-03-28T03:00:00+02:00", SKIPS),
+        ("Europe/Berlin", "2027-03-28 03:00", GAP, "2027-03-28T03:00:00+02:00", None),
+        ("Europe/Berlin", "2027-03-28T03:00:00+02:00", GAP, "2027-03-28T03:00:00+02:00", None),
+        ("Europe/Berlin", "2027-10-31 02:30", REPEATED, "2027-10-31T02:30:00+02:00", TWICE),
+        ("Europe/Berlin", "2027-10-31 03:00", REPEATED + 5400, "2027-10-31T03:00:00+01:00", None),
+        ("Europe/Berlin", "2027-10-31 01:59", REPEATED - 1860, "2027-10-31T01:59:00+02:00", None),
+    ],
+)
+def test_the_answers_say_what_the_clock_does_at_a_declared_local_time(
+    sched: str, at: str, due: int, shown: str, note: str | None
+) -> None:
+    appliance = Appliance(None, f'sched {{ zone = "{sched}" }}\njob "pay" {{ at = "{at}" command = "pid" }}\n')
+    tail = f"; {note}" if note else ""
+    assert appliance.say("sched why pay") == f"it runs once, at {due} ({shown}){tail}"
+    assert appliance.say("sched next pay") == (f"{shown}\t{note}" if note else shown)
+    assert [row["note"] for row in appliance.data("sched next pay")["next"]] == [note]
+    appliance.after(due * SECOND - START_MS)
+    appliance.after(SECOND)
+    assert f"due {due} ({shown}){tail}" in appliance.say("sched why pay/1")
+    appliance.close()

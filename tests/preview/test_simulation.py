@@ -8,6 +8,7 @@ from schedappliance.clock import local_text
 from schedappliance.core.pruning import SLACK
 from schedappliance.engine.events import Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
@@ -48,6 +49,16 @@ def test_a_declared_job_is_shown_by_its_name_as_the_files_declare_it_now(applian
     rows = previewed(appliance, 2 * MINUTE, stanzas=f'sched {{ backing_store = "{appliance.path}" }}\n{stanzas}')
     assert [(row.declared, row.due_ms, row.command) for row in rows] == [("j", START_MS + 100 * SECOND, "run work")]
     assert appliance.next_runs() == []
+
+
+def test_a_clock_change_at_a_declared_local_time_has_a_note(appliance: Appliance) -> None:
+    stanzas = (f'job "{at}" {{ at = "2024-03-31 {at} Europe/Berlin" command = "pid" }}\n' for at in ("02:30", "03:30"))
+    head = f'sched {{ backing_store = "{appliance.path}" }}\n'
+    rows = previewed(appliance, 140 * 24 * HOUR, stanzas=head + "".join(stanzas))
+    assert [(row.declared, mark_text(row, UTC_ZONE)) for row in rows] == [
+        ("02:30", "run, clock change, 03:00:00+02:00 in Europe/Berlin"),
+        ("03:30", "run"),
+    ]
 
 
 POLICIES = {

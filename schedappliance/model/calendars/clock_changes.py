@@ -44,6 +44,18 @@ EACH_SECOND = (1 << DAY_S) - 1
 _NEAR = 3 * DAY_S
 
 
+def change_of(local: int, instant: int, zone: Zone) -> Change | None:
+    """What a clock change did to one local time that is due at an instant by the rule FIXED.
+
+    None if there was no change, and if it is not due then.
+    """
+    piece = zone.piece_at(instant)
+    if instant + piece.offset == local:
+        return "first" if local >= piece.end + piece.after else None
+    is_in_gap = piece.start + piece.before <= local < piece.start + piece.offset
+    return "skipped" if is_in_gap and instant == piece.start else None
+
+
 class Instants:
     """The due instants of one set of local times in one zone."""
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from schedappliance.clock import local_datetime
 from schedappliance.diagnostics import InvalidValue
-from schedappliance.model.calendars.calendar import Calendar
+from schedappliance.model.calendars.calendar import Calendar, DueTime
+from schedappliance.model.calendars.clock_changes import change_of
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
@@ -58,7 +59,26 @@ def instant_in(when: LocalTime, zone: str, zones: Zones) -> int:
     try:
         return instant_of(when, 0, zone, zones)
     except (InvalidValue, UnknownZone):
-        return int(datetime.fromisoformat(f"{when.day} {when.time}Z").timestamp()) * 1000
+        return _seconds_of(when) * 1000
+
+
+def changed_by_clock(when: LocalTime, zone: str, zones: Zones, due_ms: int) -> DueTime | None:
+    """A due time of a local time with a date, if a clock change skips or repeats this local time.
+
+    It parses no expression: the first one of a daemon takes 40 ms.
+    """
+    local = _seconds_of(when)
+    try:
+        known = zones.get(when.zone or zone)
+    except UnknownZone:
+        return None
+    change = change_of(local, due_ms // 1000, known)
+    return DueTime(due_ms, known, local, change, spread=0, jitter=0, moved_from=None) if change else None
+
+
+def _seconds_of(when: LocalTime) -> int:
+    """A local time with a date, in seconds since 1970 on the clock of its zone."""
+    return int(datetime.fromisoformat(f"{when.day} {when.time}Z").timestamp())
 
 
 def zone_remedy(zones: Zones) -> str:
