@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import reserve_of
+from schedappliance.engine.records import CONFIG_USER, reserve_of
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -273,8 +273,13 @@ def why_full(view: View, user: User | None) -> tuple[str, str] | None:
     waiting = view.ask.waiting_of(user.uid)
     if total + waiting >= half and view.store.jobs.of_user(user.uid) + waiting >= half:
         and_waiting = f" and waiting runs ({waiting})" if waiting else ""
-        return f"user {user.name} already has {half} jobs{and_waiting}, half of all that may exist", remedy
+        return f"{_named(user)} already has {half} jobs{and_waiting}, half of all that may exist", remedy
     return None
+
+
+def _named(user: User) -> str:
+    """A user whose shares a command takes. That of `on_failure` has only the uid of this user."""
+    return f"user {user.uid}" if user.name == CONFIG_USER.name else f"user {user.name}"
 
 
 def half_of(limit: int) -> int:
@@ -292,7 +297,9 @@ def _why_too_long(view: View) -> tuple[str, str] | None:
         return None
     if view.store.jobs.of_user(user.uid) + view.ask.waiting_of(user.uid) < MANY:
         return None
-    message = f"user {user.name} already has {MANY:,} jobs or waiting runs, and this command has more than {LONG:,} characters"
+    message = (
+        f"{_named(user)} already has {MANY:,} jobs or waiting runs, and this command has more than {LONG:,} characters"
+    )
     return message, "shorten it, or delete some jobs"
 
 

@@ -320,7 +320,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         # Before the claim, since the claim may end the run at once.
         state.await_run(view.order, outcome.pending)
     if outcome.claim is not None:
-        _claim_now(state, outcome.claim.job, view.order.on_failure_of)
+        _claim_now(state, outcome.claim.job, view.order)
     for job, due in outcome.missed:
         miss_and_advance(state, job, due, WHILE_PAUSED)
 
@@ -347,12 +347,22 @@ def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> Non
     close_outdated_incidents(state, jobs)
 
 
-def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
+def _claim_now(state: State, number: int, order: Order) -> None:
     job = state.store.jobs.get(number)
     assert job is not None, number
-    marked = job._replace(on_failure_of=on_failure_of or job.on_failure_of)
+    marked = job._replace(on_failure_of=order.on_failure_of or job.on_failure_of)
+    if order.on_failure_of is not None and _is_parallel(state, job):
+        # Both are of the files. The run takes the places and the shares of the user whose run failed; see `answer_failure`.
+        # Not that of another declared job: while it waited for a place of a guest, the due times of the job would be skipped.
+        marked = marked._replace(user=order.user)
     claim_runs(state, marked, claim_now(job, state.moment.wall))
     state.handled.add(number)
+
+
+def _is_parallel(state: State, job: Job) -> bool:
+    """Whether the job is a declared one whose runs do not wait for each other."""
+    command = job.command.bare if job.declared is not None and job.command is not None else None
+    return command is not None and command.form == "run" and state.runs_in_parallel(command.words[0])
 
 
 def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:

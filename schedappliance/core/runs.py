@@ -554,6 +554,9 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
 
     The job is marked with that run, and so are the runs and jobs that it makes. If a marked run fails, no command
     follows. Otherwise failures could cause each other endlessly.
+
+    The command needs no role, as all commands of the files. But it takes the places and the shares of the user whose run
+    failed: whoever lets runs fail would else use up those of root. So the job has the uid of that user.
     """
     declared = state.configuration.programs.get(program)
     if how not in FAILURES or declared is None or declared.on_failure is None:
@@ -564,9 +567,10 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
         state.log("error", f"no command follows the failure of run {state.named(key)}: {'; '.join(NO_NUMBERS)}")
         return
     now = state.moment.wall
-    command = declared.on_failure.command
-    number = state.store.jobs.add(NewJob("run", now, None, command, CONFIG_USER, "stanza", on_failure_of=key), now)
-    state.log("info", f"on failure of run {state.named(key)}: job {job_id(state.store.node, number)}: {command.text}")
+    command, user = declared.on_failure.command, CONFIG_USER._replace(uid=state.store.runs.uid(key))
+    number = state.store.jobs.add(NewJob("run", now, None, command, user, "stanza", on_failure_of=key), now)
+    text = f"on failure of run {state.named(key)}: job {job_id(state.store.node, number)}: {command.text}"
+    state.log("info", text, share_of_runs(state, user.uid))
 
 
 # Runs that are called off, stopped or replaced

@@ -17,7 +17,10 @@ Kind = Literal["at", "in", "every", "run", "calendar"]
 
 
 class User(NamedTuple):
-    """Who gave a command: peer credentials, owner of a drop, or `@config` for the stanza files."""
+    """Who gave a command: peer credentials, owner of a drop, or `@config` for the stanza files.
+
+    A command of `on_failure` is of `@config` too, but with the uid of the user whose run failed, whose shares it takes.
+    """
 
     uid: int
     name: str

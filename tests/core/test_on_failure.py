@@ -9,9 +9,20 @@ import pytest
 from schedappliance.core.pruning import SLACK
 from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
-from schedappliance.engine.records import CONFIG_USER, AttemptKey, RunKey
-from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
+from schedappliance.engine.records import CONFIG_USER, AttemptKey, KnownUser, ProcessKey, RunKey, User
+from tests.support.core import (
+    MINUTE,
+    OPERATOR,
+    SECOND,
+    STANZAS,
+    START_MS,
+    Appliance,
+    ended,
+    some,
+    users_are_counted,
+)
 
+ROOT, GUEST, OTHER = User(0, "root"), User(2000, "guest"), User(2001, "other")
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
 ONE, TWO = "example.com-000000001", "example.com-000000002"
 S = START_MS // 1000
@@ -166,7 +177,7 @@ def test_a_command_of_on_failure_is_carried_out_as_the_files_own(either: Applian
     assert [override.value for override in either.store.settings.overrides()] == ["1"]
     (_, run) = either.history()
     assert (run.key, run.state, run.command, run.user) == (SECOND_JOB, "succeeded", "config set noted 1", "@config")
-    assert "info: user=@config uid=0 origin=job command='config set noted 1' ok" in either.logged()
+    assert "info: user=@config uid=1000 origin=job command='config set noted 1' ok" in either.logged()
     assert either.next_runs() == []
 
 
@@ -327,7 +338,78 @@ def test_its_job_belongs_to_the_files(either: Appliance) -> None:
     failed(either, files(command="sched in 60 run alert"))
     job = either.store.jobs.get(3)
     assert job is not None
-    assert (job.user, job.origin, job.on_failure_of) == (CONFIG_USER, "stanza", FIRST)
+    assert (job.user, job.origin, job.on_failure_of) == (CONFIG_USER._replace(uid=OPERATOR.uid), "stanza", FIRST)
+
+
+def counts_of(appliance: Appliance, uid: int) -> tuple[int, int, int]:
+    """How many programs of guests run, and how many runs of a guest wait and are stored."""
+    state, runs = appliance.state, appliance.store.runs.count_by_user()
+    return state.running.of_guests, state.queue.of_guests[uid], runs.get(uid, 0)
+
+
+MANY_FAIL = (
+    'sched { max_running = 8 }\nprogram "p" { argv = ( "/bin/work" ) on_failure = "COMMAND" overlap = parallel }\n'
+    'program "alert" { argv = ( "/bin/alert" ) overlap = parallel }\njob "mend" { every = 1d command = "run alert" }\n'
+)
+
+
+@pytest.mark.parametrize("command", ["run alert", "sched run mend"])
+def test_it_takes_the_places_of_the_user_whose_run_failed(appliance: Appliance, command: str) -> None:
+    """A guest whose runs fail kept all others waiting, also root."""
+    files = MANY_FAIL.replace("COMMAND", command)
+    appliance.turn(appliance.read(files))
+    appliance.turn(*[appliance.typed("run p", GUEST) for _ in range(7)])
+    appliance.turn(*[appliance.typed("run alert", OTHER) for _ in range(5)])
+    appliance.turn(*[ended(key, 1) for key in appliance.state.running])
+    appliance.turn()
+    stored = 14 if command == "run alert" else 21
+    assert counts_of(appliance, GUEST.uid) == (7, 4, stored)
+    users_are_counted(appliance.store)
+    survivors = {one.key: ProcessKey(300, 7) for one in appliance.state.running.values()}
+    appliance.restart(survivors=survivors, stanzas=files)
+    appliance.turn()
+    assert counts_of(appliance, GUEST.uid) == (7, 4, stored)
+    appliance.turn(appliance.typed("run alert", ROOT))
+    assert len(appliance.state.running) == 8, "the last place is kept"
+
+
+def test_a_declared_job_that_it_runs_is_not_skipped_for_want_of_a_place_of_a_guest(either: Appliance) -> None:
+    calm = 'program "calm" { argv = ( "/bin/calm" ) }\njob "mend" { every = 1d command = "run calm" }\n'
+    files = MANY_FAIL.split("job")[0].replace("COMMAND", "sched run mend") + calm
+    either.turn(either.read(files))
+    either.turn(
+        *[either.typed("run p", GUEST) for _ in range(7)], *[either.typed("run alert", OTHER) for _ in range(9)]
+    )
+    either.turn(ended(next(iter(either.state.running)), 1))
+    assert [start.argv[0] for start in either.started()] == ["/bin/alert", "/bin/calm"]
+
+
+def test_its_jobs_count_for_the_user_whose_run_failed(either: Appliance) -> None:
+    """One job of a guest filled `max_jobs`, and removed the history of root."""
+    either.turn(either.read(MANY_FAIL.replace("COMMAND", "sched in 1d run alert").replace("max_running", "max_jobs")))
+    assert either.ask("sched every 60 run p", GUEST).ok
+    for _ in range(6):
+        either.after(MINUTE)
+        either.turn(*[ended(key, 1) for key in either.state.running])
+    assert either.store.jobs.of_user(GUEST.uid) == 4
+    (reason,) = {run.reason for run in either.history() if run.state == "failed" and run.on_failure_of}
+    assert (
+        reason
+        == "user 2000 already has 4 jobs, half of all that may exist; delete some, or raise `max_jobs` in `sched`"
+    )
+    assert either.ask("sched in 60 run alert").ok
+    shares = [log.share for log in some(LogMessage, either.past) if "on failure of run" in log.message]
+    assert shares == ["uid=2000 runs"] * 6
+
+
+def test_it_needs_no_role_of_the_user_whose_run_failed(appliance: Appliance) -> None:
+    role = 'Authorization { Role "one" { allow = ( "^run p$" ) users = ( "guest" ) } }\n'
+    appliance.turn(appliance.read(MANY_FAIL.replace("COMMAND", "sched run mend") + role))
+    appliance.people[GUEST.uid] = KnownUser(*GUEST)
+    appliance.turn(appliance.typed("run p", GUEST))
+    (start,) = appliance.started()
+    appliance.turn(ended(start.key.run, 1))
+    assert [start.argv for start in appliance.started()] == [("/bin/alert",)]
 
 
 def test_an_override_of_another_option_does_not_change_on_failure(either: Appliance) -> None:
