@@ -62,8 +62,7 @@ def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterat
 
 def is_deleted(view: View, job: int) -> bool:
     """Whether a command of this step deletes a job."""
-    commands = [*view.asked, *(run.command for runs in view.claims.values() for run in runs)]
-    return any("sched delete" in command and f"{job:09d}" in command for command in commands)
+    return view.was_told("sched delete", job)
 
 
 def a_failure_is_answered_once(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:

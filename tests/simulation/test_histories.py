@@ -14,6 +14,7 @@ import pytest
 from schedappliance.core import alert_limits
 from schedappliance.engine import incidents
 from schedappliance.engine.states import RunState
+from tests.simulation import files
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
 from tests.simulation.dice import AHEAD, APART, BOOTS, PER_DAY, SHARES
@@ -181,6 +182,15 @@ def test_a_mistake_in_alerts_is_found(
 def test_histories_with_alerts(seed: int) -> None:
     """Each job that fails is told once, and so is its recovery, through crashes, edits and failing deliveries."""
     print(f"seed {seed}")
+    live(seed, 5, has_alerts=True)
+
+
+# In both seeds, `sched run` delivers an alert that collects; its job stayed.
+@pytest.mark.parametrize("seed", (9040, 9052, *random_seeds(1)))
+def test_histories_with_alerts_that_collect(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    print(f"seed {seed}")
+    monkeypatch.setattr(files, "NOTIFY", files.NOTIFY.replace("again", "collect = 3h again"))
+    monkeypatch.setattr(files, "SLOW", files.SLOW.replace("incidents", "collect = 2h incidents"))
     live(seed, 5, has_alerts=True)
 
 

@@ -171,11 +171,18 @@ class View:
                 continue
             own = [run for run in self.claims.get(old.number, ()) if run.occurrence > old.occurrence]
             by_hand = old.next_run_ms is None or any(run.reason in NOT_CLAIMED for run in own)
+            # Such a job is removed by a run by hand too.
+            by_hand = by_hand or (old.kind == "run" and self.was_told("sched run", old.number))
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
                 # Not its first run of the step, which may be a run by hand.
                 claimed.append((own[0].sequence, old))
         return [job for _, job in sorted(claimed, key=itemgetter(0))]
+
+    def was_told(self, command: str, job: int) -> bool:
+        """Whether a line of this step gives a command about a job."""
+        lines = [*self.asked, *(run.command for runs in self.claims.values() for run in runs)]
+        return any(command in line and f"{job:09d}" in line for line in lines)
 
     def startable(self, before: int | None = None) -> Iterator[RunRow]:
         """The runs that wait only for a place, in the order of their claims, up to the run numbered `before`."""
