@@ -55,6 +55,7 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
         check_place(path)
     except OSError as error:
         raise Unusable(f"cannot open the store {path}: {error.strerror}", "correct its path or permissions") from error
+    is_lock_new = not os.path.lexists(lock_path_of(path))
     locks = [_lock(path)]
     try:
         if is_local:
@@ -65,6 +66,9 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
         opened = _open_file(path)
         return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
     except BaseException as error:
+        # The file of another program gets no lock file beside it.
+        if is_lock_new:
+            lock_path_of(path).unlink(missing_ok=True)
         for descriptor in locks:
             os.close(descriptor)
         if isinstance(error, OSError):

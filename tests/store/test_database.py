@@ -23,6 +23,7 @@ from schedappliance.store import opening as module
 from schedappliance.store.damage import Unfinished
 from schedappliance.store.database import Database
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.files import lock_path_of
 from schedappliance.store.loss import lost_pages
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.opening import open_database, unopenable
@@ -428,6 +429,19 @@ def test_a_rejected_second_holder_keeps_the_locks_of_sqlite(tmp_path: Path) -> N
         with pytest.raises(Unusable):
             open_database(path)
         assert holders("POSIX", "READ", path.stat()) == [os.getpid()]
+
+
+def test_the_file_of_another_program_gets_no_lock_file(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    another_program(path)
+    with pytest.raises(Unusable):
+        open_database(path)
+    assert os.listdir(tmp_path) == [path.name]
+    lock = lock_path_of(path)
+    lock.touch(0o600)
+    with pytest.raises(Unusable):
+        open_database(path)
+    assert lock.exists(), "it was there before"
 
 
 def test_a_rejected_store_is_not_locked(tmp_path: Path) -> None:
