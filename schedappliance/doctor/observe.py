@@ -47,6 +47,7 @@ from schedappliance.model.appliance_paths import appliance_mistake
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 from schedappliance.model.configuration import Configuration
+from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.loading import Loaded
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
@@ -109,7 +110,7 @@ class _Observer:
             sqlite=SQLITE[:3],
             files=files,
             listed=listed,
-            loaded=tuple(self.loaded_diagnostics()),
+            loaded=tuple(self.loaded_diagnostics(user)),
             programs=len(self.loaded.configuration.programs),
             watch_failure=watch_failure(self.watched(), user),
             mounts=parse_mounts(mount_table(daemon)),
@@ -147,8 +148,13 @@ class _Observer:
             members=_members(gids),
         )
 
-    def loaded_diagnostics(self) -> Iterator[Diagnostic]:
-        yield from self.loaded.shown()
+    def loaded_diagnostics(self, user: Credentials) -> Iterator[Diagnostic]:
+        """The linter judges an `env_file` for the user of this process, which need not be that of the appliance."""
+        files = {program.env_file_place: program.env_file for program in self.loaded.configuration.programs.values()}
+        for diagnostic in self.loaded.shown():
+            path = files.get((diagnostic.source, diagnostic.span)) if diagnostic.span else None
+            if diagnostic.code != "W422" or path is None or not _is_env_file_of(path, user):
+                yield diagnostic
         mistake = appliance_mistake(self.file, self.loaded) if self.loaded.accepted else None
         yield from [mistake] if mistake else []
 
@@ -379,6 +385,15 @@ class _Observer:
         for option, place in places.items():
             if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):
                 yield RelativePath(option, way)
+
+
+def _is_env_file_of(path: str, user: Credentials) -> bool:
+    """Whether a file of variables is right for an appliance of this user."""
+    try:
+        read_env_file(path, user.uid)
+    except UnusableEnvFile:
+        return False
+    return True
 
 
 def _is_immutable(step: Step) -> bool:

@@ -29,12 +29,12 @@ class UnusableEnvFile(Exception):
         self.number = number
 
 
-def read_env_file(path: str) -> dict[str, str]:
-    """The variables of a file that only root or the user of this process can have written or read.
+def read_env_file(path: str, uid: int | None = None) -> dict[str, str]:
+    """The variables of a file that only root or one user can have written or read. `uid`: None for that of this process.
 
     Raises UnusableEnvFile.
     """
-    owners = (0, os.geteuid())
+    owners = (0, os.geteuid() if uid is None else uid)
     try:
         with open_past_links_of(owners, Path(path)) as file:
             status = os.fstat(file.fileno())

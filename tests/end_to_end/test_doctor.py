@@ -446,6 +446,11 @@ def test_what_the_user_of_a_program_cannot_reach_is_found_by_doctor_and_preview(
         f"{appliance} for the `env_file` of program `p0`"
     ]
     closed.chmod(0o711)
+    for owner, shown in ((NOBODY, []), (NOBODY - 1, [f"{conf}:2:50: W422 env_file `{variables}` belongs to user"])):
+        os.chown(variables, owner, NOBODY)
+        main(["doctor", "--config", config])
+        findings = [line for line in capsys.readouterr().out.splitlines() if " W422 " in line]
+        assert [line.split(f" {owner}")[0] for line in findings] == shown
     os.chown(variables, NOBODY, NOBODY)
     assert found(directory, f'argv = ( "{script}" )') == []
 
