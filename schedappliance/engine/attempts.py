@@ -198,7 +198,8 @@ class Exit:
 
     `ended_ms`: when it ended, in wall time; None: just now. `cpu_ms`: the CPU time that it took with its
     descendants. `memory_bytes`: the peak memory of the largest of them. `took_ms`: how long the attempt took, by the time
-    since the boot. Two exits are equal if the process ended alike.
+    since the boot. `by_itself`: it is known that the appliance sent no signal before. Two exits are equal if the process
+    ended alike.
     """
 
     status: int | None = None
@@ -207,6 +208,7 @@ class Exit:
     cpu_ms: int | None = field(default=None, compare=False)
     memory_bytes: int | None = field(default=None, compare=False)
     took_ms: int | None = field(default=None, compare=False)
+    by_itself: bool = field(default=False, compare=False)
 
     @property
     def shell_status(self) -> int | None:
@@ -233,13 +235,16 @@ def after_term(running: Running, why: Ending, boot_ms: int) -> Running:
 
 
 def exit_state(running: Running, ended: Exit) -> tuple[RunState, Reason | None]:
-    """The state that the end of a program leads to, and the reason unless it succeeded."""
-    if running.ending is Ending.SHUTDOWN:
-        return RunState.INTERRUPTED, STOPPED
-    if running.ending is Ending.TIMEOUT:
-        return RunState.TIMED_OUT, TIMEOUT
+    """The state that the end of a program leads to, and the reason unless it succeeded.
+
+    A program may end just before it is to be ended: then its exit counts.
+    """
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
+    if running.ending is Ending.SHUTDOWN and not ended.by_itself:
+        return RunState.INTERRUPTED, STOPPED
+    if running.ending is Ending.TIMEOUT and not ended.by_itself:
+        return RunState.TIMED_OUT, TIMEOUT
     if ended.signal is not None:
         return RunState.FAILED, ended_by(ended.signal)
     if ended.status is None:

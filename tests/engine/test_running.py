@@ -34,6 +34,9 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
         (Ending.REPLACED, Exit(signal=15), RunState.REPLACED, "a newer run took its place"),
         (Ending.REPLACED, Exit(0), RunState.REPLACED, "a newer run took its place"),
         (Ending.SHUTDOWN, Exit(signal=15), RunState.INTERRUPTED, "the appliance was stopped"),
+        (Ending.SHUTDOWN, Exit(0, by_itself=True), RunState.SUCCEEDED, None),
+        (Ending.SHUTDOWN, Exit(3, by_itself=True), RunState.FAILED, "exit status 3"),
+        (Ending.TIMEOUT, Exit(0, by_itself=True), RunState.SUCCEEDED, None),
     ],
 )
 def test_the_end_of_a_program_has_one_meaning(

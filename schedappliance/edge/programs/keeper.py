@@ -41,7 +41,7 @@ from schedappliance.edge.programs.keeper_files import (
     open_ends,
     remove_directory,
 )
-from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms, pid_namespace
+from schedappliance.edge.programs.keeper_programs import Processes, Program, boot_ms, has_exited, pid_namespace
 from schedappliance.edge.programs.keeper_starts import Starter, Starts
 from schedappliance.edge.programs.spawner import MESSAGE_BYTES, receive
 
@@ -439,6 +439,8 @@ class Keeper:
             number, kill_after, why = signals[program.id]
             self.starts.early.pop(program.id, None)
             if not program.why:
+                if has_exited(program.pid):  # Its end is its own, and is reported as such.
+                    continue
                 program.kill_at = boot_ms() + kill_after
                 self.ending.append(program)
             if number == signal.SIGKILL:

@@ -50,6 +50,14 @@ def pid_namespace() -> int:
         return 0
 
 
+def has_exited(pid: int) -> bool:
+    """Whether a child has exited, or was waited for. It stays as it is."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
 def boot_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 

@@ -30,7 +30,10 @@ class RunsNow(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A program has ended. `lingers`: the keeper is still ending its descendants."""
+    """A program has ended. `why`: why the keeper was ending it; None if it got no signal before its end.
+
+    `lingers`: the keeper is still ending its descendants.
+    """
 
     id: str
     pid: int
@@ -109,7 +112,8 @@ def _report(words: list[str]) -> Report | None:
             # A keeper of an earlier version does not say how long the program took.
             took_ms = _number(rest[0]) if rest else None
             figures = _number(ended_ms), _number(cpu_ms), _number(memory_kb) * 1024, took_ms
-            cause = Exit(code, None, *figures) if code >= 0 else Exit(None, -code, *figures)
+            status_of, signal_of = (code, None) if code >= 0 else (None, -code)
+            cause = Exit(status_of, signal_of, *figures, by_itself=why == "-")
             return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
         case ["unstarted", name, number, part, *rest]:
             return Unstarted(name, int(number), part, " ".join(rest))

@@ -372,6 +372,39 @@ sleep 60
 """
 
 
+# The programs end while the keeper looks for the processes that are to get the signal.
+ENDED_MEANWHILE = """
+processes = keeper.Processes
+def late(programs):
+    for program in programs:
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+    return processes(programs)
+keeper.Processes = late
+"""
+
+
+@pytest.mark.parametrize("code", ["", ENDED_MEANWHILE])
+def test_a_program_that_has_ended_before_the_signal_has_ended_by_itself(make: Make, code: str) -> None:
+    """Short programs that had ended well in the moment of a stop were called interrupted, and ran again."""
+    edge = make(patched(code))
+    fifo = edge.directory / "fifo"
+    os.mkfifo(fifo)
+    key = edge.start(f"read line < {fifo}")
+    pid = edge.heard(ProgramStarted, key).process.pid
+    if not code:
+        # Then the keeper sees the end and the signal at once.
+        os.kill(edge.process(), signal.SIGSTOP)
+        fifo.write_text("line\n")
+        eventually(lambda: not is_running(pid), "the end")
+    edge.signal(key, signal.SIGTERM)
+    if code:
+        fifo.write_text("line\n")
+    else:
+        os.kill(edge.process(), signal.SIGCONT)
+    end = edge.heard(ProgramEnded, key).exit
+    assert (end, end.by_itself) == (Exit(0), True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_all_descendants(edge: Edge, number: int) -> None:
     marks, more = ((("SCHED_STORE", "s"), ("SCHED_RUN_ID", run), ("SCHED_ATTEMPT", "1")) for run in ("n/1", "n/2"))
