@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 _Value = TypeVar("_Value")
 # No command line can hold this word.
 _PARSER_WANTED = "\0"
+# Marks a word that is no option, whatever it begins with. No command line can hold it either.
+_NO_OPTION = "\0:"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,6 +24,15 @@ class _Parser(argparse.ArgumentParser):
         if args is not None and _PARSER_WANTED in args:
             raise _Wanted(self)
         return super().parse_known_args(args, namespace)
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options may stand between the other arguments, but not after `--`, which argparse forgets here."""
+        end = args.index("--") if "--" in args else len(args)
+        words = [f"{_NO_OPTION}{word}" if word.startswith("-") else word for word in args[end + 1 :]]
+        return super().parse_intermixed_args([*args[:end], *words], namespace)
+
+    def _get_value(self, action: Any, arg_string: str) -> Any:
+        return super()._get_value(action, arg_string.removeprefix(_NO_OPTION))
 
 
 class _Wanted(Exception):

@@ -31,7 +31,8 @@ from schedappliance.client.wire import joined_as_is, quoted
 DESCRIPTION = """\
 Run a job now, by its name or id, or start a declared program with arguments, and
 print the id of the run. If a job and a program have the same name, run the job.
-Arguments after `--` are the program's, even if they begin with `-`.
+After `--` there are no options: a name, or an argument of the program, may begin
+with `-`.
 
 With --wait, print what the run writes until it ends, including further attempts.
 The exit status is then that of the program, or 128 + N if signal N ended the
@@ -54,11 +55,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--timeout", metavar="DURATION", type=positive_duration, help="longest time to wait: 90s, 15m; implies --wait"
     )
     run.add_argument("name", metavar="JOB|PROGRAM", help="such as nightly, or example.com-000000001")
-    run.add_argument("words", metavar="ARG", nargs="*", help="an argument of the program")
-    end = list(arguments).index("--") if "--" in arguments else len(arguments)
-    options = run.parse_intermixed_args(arguments[:end])
-    options.words += arguments[end + 1 :]
-    return options
+    run.add_argument("words", metavar="ARG", nargs="*", default=[], help="an argument of the program")
+    return run.parse_intermixed_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:
