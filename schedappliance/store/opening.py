@@ -177,9 +177,9 @@ def _open_file(path: Path) -> _Opened:
 
 
 def _unopened(path: Path, error: Exception) -> Unusable:
-    """The exception for a start that failed. A lock of another process ends by itself, and systemd then tries again."""
+    """The exception for a start that failed. A lock, and a lack of memory, end by themselves: systemd tries again."""
     unusable = unopenable(path, error)
-    unusable.is_passing = primary_code(error) in LOCKED
+    unusable.is_passing = primary_code(error) in (*LOCKED, sqlite3.SQLITE_NOMEM)
     return unusable
 
 
@@ -299,5 +299,7 @@ def unopenable(path: Path, error: Exception) -> Unusable:
         remedy = FREE_ROOM
     elif primary_code(error) in LOCKED:
         remedy = f"another process uses it: `fuser {as_argument(path)}` shows which"
+    elif primary_code(error) == sqlite3.SQLITE_NOMEM:
+        remedy = "give the appliance more memory"
     reason = error.strerror if isinstance(error, OSError) else error
     return Unusable(f"cannot open the store {path}: {reason}", remedy)
