@@ -61,7 +61,8 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
         if is_local:
             locks.append(_lock_content(path))
             _check_log(path, locks[-1])
-        if pages := lost_pages(path):
+        # The index of another file tells nothing about a backup.
+        if (pages := lost_pages(path)) and not (is_local and _is_without_log(locks[-1])):
             remember_loss(path, cause_of(pages))
         opened = _open_file(path)
         return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
@@ -241,13 +242,17 @@ def _check_length(path: Path) -> None:
 def _check_log(path: Path, descriptor: int) -> None:
     """Raises Unusable for a store that was never used, such as a backup, beside a log. `descriptor`: the open store.
 
-    SQLite would copy the log into it all the same, and so mix two stores. The byte is the file format write version; see
-    "Database File Format" in SQLite's documentation.
+    SQLite would copy the log into it all the same, and so mix two stores.
     """
-    if log_bytes(path) and os.pread(descriptor, 1, WRITE_VERSION) == WITHOUT_LOG:
+    if log_bytes(path) and _is_without_log(descriptor):
         log = Path(f"{path}{LOG}")
         remedy = f"move {log} away, or put the file to which it belongs back in the place of {path}"
         raise Unusable(f"the store is a backup, but the log of another file is beside it: {log}", remedy)
+
+
+def _is_without_log(descriptor: int) -> bool:
+    """Whether an open store never had a log. The byte is the file format write version: see "Database File Format" of SQLite."""
+    return os.pread(descriptor, 1, WRITE_VERSION) == WITHOUT_LOG
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from schedappliance.store.database import Database
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.loss import MOST_BYTES, loss_of, loss_path_of, lost_pages, remember_loss
+from schedappliance.store.maintenance import backup
 from schedappliance.store.opening import open_database
 
 
@@ -39,6 +40,16 @@ def left(tmp_path: Path) -> Path:
 
 def test_a_whole_log_has_lost_nothing(left: Path) -> None:
     assert lost_pages(left) == 0
+    open_database(left).close()
+    assert loss_of(left) is None
+
+
+def test_the_index_of_another_store_tells_nothing_about_a_backup(left: Path, tmp_path: Path) -> None:
+    """Its log was moved away with the old store, and its index was forgotten."""
+    backup(left, tmp_path / "backup", lambda _left, _total: None)
+    Path(f"{left}-wal").unlink()
+    (tmp_path / "backup").replace(left)
+    assert lost_pages(left) > 0
     open_database(left).close()
     assert loss_of(left) is None
 
