@@ -128,7 +128,7 @@ def open_store(frame: Frame, path: Path | None, files: Configuration) -> Store:
         log.warning("the store %s was an empty file; a new store was created in it, without jobs and history", path)
     elif store.is_upgraded:
         log.info("upgraded the store %s from an earlier version", path)
-    elif original := store.original(path):
+    if path and (original := store.original(path)):
         remedy = "an appliance on the original and one on the copy run the same jobs"
         log.warning("the store %s is a copy of %s, or was moved from there; %s", path, original, remedy)
     if store.loss:

@@ -250,6 +250,15 @@ def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemo
     assert daemon.log.count("from an earlier version") == 1
 
 
+def test_a_copy_that_is_upgraded_is_named_a_copy_too(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.stop() == 0
+    daemon.change("UPDATE meta SET value = '/elsewhere/sched.db' WHERE key = 'place'")
+    daemon.launch(be_the_next_version)
+    daemon.wait_for_log("sched.db from an earlier version")
+    daemon.wait_for_log("sched.db is a copy of /elsewhere/sched.db, or was moved from there")
+
+
 def check_no_store_at_start() -> None:
     """Without time for the check at start, every store is checked during use."""
 
