@@ -239,8 +239,7 @@ def _calendar_is_over(view: View, job: Job) -> str:
     last = calendar.latest(view.moment.wall) if calendar else None
     if last is None:
         return "it does not run again"
-    until = cached_rule(job.schedule or "").until_ms
-    passed = "`until` has passed, and " if until is not None and until <= view.moment.wall else ""
+    passed = "`until` has passed, and " if cached_rule(job.schedule or "").is_over(view.moment.wall) else ""
     return f"it does not run again: {passed}its last due time was {when_text(view, job, last)}"
 
 

@@ -121,16 +121,15 @@ class CalendarDoubts:
     def _of_end(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
         expressions = rule.read_expressions()
         has_end = bool(expressions) and all(one.years is not None for one in expressions)
-        if not has_end and rule.until_ms is None and not rule.only:
+        if not has_end and not rule.has_until and not rule.only:
             return
-        is_over = rule.until_ms is not None and rule.until_ms <= self.now_ms
-        read = job.times["until" if is_over else rule.syntax]
+        read = job.times["until" if rule.is_over(self.now_ms) else rule.syntax]
         calendar = calendar_of(rule, self.zones, self.configuration.days, self.configuration.zone)
         for doubt in past_doubts(calendar, self.now_ms, read.node.span):
             yield doubt.diagnostic(read.source)
 
     def _of_anchor(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
-        if rule.each is None or rule.from_ms is not None:
+        if rule.each is None or rule.has_from:
             return
         read = job.times["each"]
         calendar = calendar_of(rule.undelayed(), self.zones, self.configuration.days)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
 from schedappliance.model.calendars.compiling import calendar_of
@@ -22,12 +23,12 @@ from schedappliance.model.time_options import items_of
 from schedappliance.syntax.tree import Scalar
 
 # The options in the order in which they take due times away, with what each of them is when it is absent.
-_STEPS: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
+_STEPS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("each",), {"each": None}),
     (("only", "except"), {"only": (), "excluded": (), "move": None}),
     (("nth",), {"nth": ()}),
     (("within",), {"within": ()}),
-    (("until", "from"), {"from_ms": None, "until_ms": None}),
+    (("until", "from"), {"from_ms": None, "until_ms": None, "from_day": None, "until_day": None}),
 )
 
 
@@ -112,9 +113,9 @@ class CalendarChecks:
         return None
 
     def _never(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
-        alone = replace(
-            rule.undelayed(), within=(), only=(), excluded=(), move=None, nth=(), each=None, from_ms=None, until_ms=None
-        )
+        alone = rule.undelayed()
+        for _, absent in _STEPS:
+            alone = replace(alone, **absent)
         inside = list(expressions_in(job, rule))
         if rule.undelayed() == alone and len(inside) < 2 and self.is_due(rule):
             return
@@ -164,7 +165,7 @@ def _nothing_in(option: str, rule: CalendarRule) -> str:
         return "no due day is in the days that `each` keeps"
     return (
         "no due time is between `from` and `until`"
-        if rule.from_ms and rule.until_ms
+        if rule.has_from and rule.has_until
         else f"no due time fits `{option}`"
     )
 

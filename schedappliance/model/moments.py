@@ -6,7 +6,7 @@ Rule: a text is read when the command is typed, and becomes an instant (calendar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from schedappliance.diagnostics import InvalidValue, shortened
@@ -57,11 +57,13 @@ class LocalTime:
     """A time of day: on a date, yesterday, today or tomorrow. None: where it is next, or was last.
 
     `time`: None for the time of day that it is now. `zone`: the zone that is written, None for the zone of `sched`.
+    `is_day`: only a date is written, and the time is its first or its last second.
     """
 
     time: str | None
     day: date | str | None
     zone: str | None
+    is_day: bool = False
 
     @property
     def written(self) -> str:
@@ -122,12 +124,19 @@ def at_option(text: str) -> int | LocalTime:
 
 def from_option(text: str) -> int | LocalTime:
     """As `at_option`; a date alone is the first second of that day. Raises InvalidValue."""
-    return at_option(f"{text} 00:00" if _DATE.fullmatch(text) else text)
+    return _first_or_last_second(text, "00:00")
 
 
 def until_option(text: str) -> int | LocalTime:
     """As `at_option`; a date alone is the last second of that day. Raises InvalidValue."""
-    return at_option(f"{text} 23:59:59" if _DATE.fullmatch(text) else text)
+    return _first_or_last_second(text, "23:59:59")
+
+
+def _first_or_last_second(text: str, time: str) -> int | LocalTime:
+    if not _DATE.fullmatch(text):
+        return at_option(text)
+    local = at_option(f"{text} {time}")
+    return replace(local, is_day=True) if isinstance(local, LocalTime) else local
 
 
 def _in_24_hours(text: str) -> str:

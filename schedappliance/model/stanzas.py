@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnos
 from schedappliance.model.calendars.day_lists import DayList, DayLists
 from schedappliance.model.calendars.instants import instant_in
 from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.texts import EPOCH_DAY
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.configuration import (
@@ -382,7 +384,7 @@ def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, Declar
         if local_times := job.local_times:
             own = job.zone_of_local_times(zone)
             instants = {option: instant_in(when, own, zones) for option, when in local_times.items()}
-            zoned[name] = _at_instants(zoned.get(name, job), instants)
+            zoned[name] = _with_days(_at_instants(zoned.get(name, job), instants))
     return {**jobs, **zoned} if zoned else jobs
 
 
@@ -392,6 +394,19 @@ def _at_instants(job: DeclaredJob, instants: dict[str, int]) -> DeclaredJob:
         fields: dict[str, Any] = {f"{option}_ms": instant for option, instant in instants.items()}
         return replace(job, schedule=replace(job.schedule, **fields))
     return replace(job, schedule=Once(instants["at"], job.local_times["at"].written))
+
+
+def _with_days(job: DeclaredJob) -> DeclaredJob:
+    """A job whose dates are days in the zone of each expression, if an expression has a zone inside."""
+    rule = job.schedule
+    if not isinstance(rule, CalendarRule) or all(one.zone is None for one in rule.read_expressions()):
+        return job
+    fields: dict[str, Any] = {}
+    for option, when in job.local_times.items():
+        if when.is_day:
+            day = date.fromisoformat(str(when.day)).toordinal() - EPOCH_DAY
+            fields |= {f"{option}_ms": None, f"{option}_day": day}
+    return replace(job, schedule=replace(rule, **fields))
 
 
 def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:

@@ -62,6 +62,7 @@ def test_a_digest_that_is_due_is_not_doubted(at: str) -> None:
         (job('calendar = "08:00..18:00"'), "W424", "08:00..18:00"),
         (job('cron = "* 2 * * *"', "UTC"), "W426", "*"),
         (job('cron = "* 2,14 * * 1-5"', "UTC"), "W426", "*"),
+        (job('calendar = "20:00 America/New_York" until = 2026-11-25'), "W423", "2026-11-25"),
         (job('calendar = "Mon 08:00" each = 2w'), "W427", "2w"),
     ],
 )
@@ -85,6 +86,8 @@ def test_the_last_due_time_of_an_interval_is_shown_in_the_zone_of_sched() -> Non
         job('cron = "30 2 * * *" dst_skipped = omit'),
         job('cron = "15 8-17 * * *"'),
         job('calendar = "Mon 08:00" each = 2w from = 2026-11-30'),
+        job('calendar = "00:30 Asia/Tokyo" each = 3d from = 2026-12-03'),
+        job('calendar = "20:00 America/New_York" until = 2026-12-02'),
         job('calendar = "*-*-1 08:00" each = 3mo'),
         job('cron = "*/15 * * * *" jitter = 4m'),
         job('cron = ( "0 8 * * *" "15 8 * * *" )'),

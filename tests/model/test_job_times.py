@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from schedappliance.clock import local_text
+from schedappliance.model.calendars.compiling import Calendars
 from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.loading import load
 from schedappliance.model.option_paths import Scope
 from schedappliance.model.schedules import Every, Once
@@ -126,6 +129,55 @@ def test_the_day_of_from_and_until_belongs_to_their_range() -> None:
     rule = rule_of("calendar = daily each = 2w from = 2026-11-30 until = 2026-12-31 zone = America/New_York")
     ends = [datetime(2026, 11, 30, 5, tzinfo=UTC), datetime(2027, 1, 1, 4, 59, 59, tzinfo=UTC)]
     assert [rule.from_ms, rule.until_ms] == [int(end.timestamp()) * 1000 for end in ends]
+
+
+def _due_dates(options: str, most: int = 3) -> list[str]:
+    """The first local due dates of a job, after 2026-11-30."""
+    job_in_berlin = f'job "j" {{ {options} command = pid }} sched {{ zone = "Europe/Berlin" }}'
+    configuration = read_stanzas(job_in_berlin)
+    rule = configuration.jobs["j"].schedule
+    assert isinstance(rule, CalendarRule)
+    calendar = Calendars(Zones(this_machine()), {}).get(rule.text({}))
+    due: list[str] = []
+    at = 1_796_000_000_000
+    while len(due) < most and (following := calendar.next_after(at)) is not None:
+        at, explained = following, calendar.explain(following)
+        assert explained is not None
+        due.append(local_text(at, explained.zone)[:10])
+    assert calendar.count(1_796_000_000_000, 10**14) >= len(due)
+    return due
+
+
+@pytest.mark.parametrize(
+    ("options", "due"),
+    [
+        ('calendar = "Mon 09:00 America/New_York" each = 2w from = 2027-01-04', "2027-01-04 2027-01-18"),
+        ('cron = "TZ=America/New_York 0 9 * * 1" each = 2w from = 2027-01-04', "2027-01-04 2027-01-18"),
+        ('calendar = "*-*-01 09:00 America/New_York" each = 2mo from = 2027-01-01', "2027-01-01 2027-03-01"),
+        ('calendar = "*-06-01 09:00 America/New_York" each = 2y from = 2027-01-01', "2027-06-01 2029-06-01"),
+        ('calendar = "00:30 Asia/Tokyo" each = 3d from = 2026-12-03', "2026-12-03 2026-12-06"),
+        ('calendar = "20:00 America/New_York" from = 2026-12-05 until = 2026-12-05', "2026-12-05"),
+        (
+            'calendar = ( "9:00 Asia/Tokyo" "1:00 America/New_York" ) from = 2026-12-05 each = 9d',
+            "2026-12-05 2026-12-05",
+        ),
+        (
+            'calendar = ( "09:00" "20:00 America/New_York" ) until = 2026-12-01',
+            "2026-11-29 2026-11-30 2026-11-30 2026-12-01 2026-12-01",
+        ),
+    ],
+)
+def test_a_date_of_from_and_until_is_a_day_in_the_zone_of_each_expression(options: str, due: str) -> None:
+    expected = due.split()
+    assert _due_dates(options, max(2, len(expected))) == expected
+
+
+def test_a_date_is_midnight_of_the_job_where_no_expression_has_a_zone() -> None:
+    date, midnight = (
+        rule_of("calendar = daily zone = UTC from = 2027-01-04"),
+        rule_of('calendar = daily zone = UTC from = "2027-01-04 00:00"'),
+    )
+    assert date.text({}) == midnight.text({})
 
 
 def test_another_zone_of_sched_moves_local_times_and_instants_stay() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.pieces import END, Piece, Zone
+from schedappliance.model.calendars.questions import Bounded
 
 if TYPE_CHECKING:
     from schedappliance.model.calendars.local_times import LocalTimes
@@ -210,3 +211,29 @@ class Instants:
         low, high = self._local_times_of(piece)
         first = max(start + piece.offset, low)
         return self._times.seconds(first, min(end + piece.offset, high)) << (first - piece.offset - start)
+
+
+class DaysInZone(Bounded):
+    """The due instants in one zone from one of its days to another one, both included. None: no bound."""
+
+    def __init__(self, instants: Instants, zone: Zone, first: int | None, last: int | None) -> None:
+        start = None if first is None else zone.start_of(first)
+        super().__init__(instants, start, None if last is None else zone.start_of(last + 1) - 1)
+        self._instants = instants
+
+    @property
+    def is_daily(self) -> bool:
+        return self._instants.is_daily
+
+    def times_in_utc(self, instant: int) -> tuple[int, int]:
+        """As `Instants.times_in_utc`: none outside the bounds."""
+        if instant < self._first:
+            return self._first, 0
+        if self._last is not None and instant > self._last:
+            return END, 0
+        end, times = self._instants.times_in_utc(instant)
+        return end if self._last is None else min(end, self._last + 1), times
+
+    def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
+        is_inside = self._first <= instant and (self._last is None or instant <= self._last)
+        return self._instants.local_time_of(instant) if is_inside else None

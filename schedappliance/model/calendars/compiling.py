@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from schedappliance.model.calendars.calendar import Calendar, Group
-from schedappliance.model.calendars.clock_changes import ClockRule, Instants
+from schedappliance.model.calendars.clock_changes import ClockRule, DaysInZone, Instants
 from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.day_sets import EVERY, AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
 from schedappliance.model.calendars.every_within import EveryInstants, OpenTimes
@@ -54,7 +54,7 @@ class Calendars:
 
     def endless(self, text: str) -> Calendar:
         """The same calendar without what can end it: `until`, years, and the lists of `only`, which may have dates."""
-        rule = replace(read_rule(text), until_ms=None, only=())
+        rule = replace(read_rule(text), until_ms=None, until_day=None, only=())
         expressions = [replace(expression, years=None) for expression in rule.read_expressions()]
         return _compiled(rule, expressions, self.zones, self._days, self._zone)
 
@@ -76,7 +76,7 @@ class DueDays:
         if rule.each is not None:
             number, unit = rule.each
             # 1970-01-01 in every zone, also where the instant 0 belongs to the day before.
-            first_day = 0
+            first_day = rule.from_day or 0
             if rule.from_ms is not None:
                 start = rule.from_ms // 1000
                 first_day = (start + zone.offset_at(start)) // DAY_S
@@ -115,7 +115,7 @@ def _compiled(
 ) -> Calendar:
     groups = _groups(rule, expressions, zones, days) if rule.needs_zone else _interval(rule, zones.to_show(shown_in))
     # Only expressions make several groups, one for each zone.
-    zoned = [group.instants for group in groups if isinstance(group.instants, Instants)]
+    zoned = [group.instants for group in groups if isinstance(group.instants, Instants | DaysInZone)]
     nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined(zoned)
     if rule.from_ms is not None or rule.until_ms is not None:
         first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
@@ -147,7 +147,10 @@ def _group(rule: CalendarRule, expressions: Sequence[Expression], zone: Zone, cl
         picked = Nth(AnyOf(tuple(due)), frozenset(rule.nth))
         due = [AllOf((one, picked)) for one in due]
     parts = [Part(one, _times(rule, expression)) for one, expression in zip(due, expressions, strict=True)]
-    return Group(zone, Instants(zone, LocalTimes(parts), clock), moves)
+    instants = Instants(zone, LocalTimes(parts), clock)
+    if rule.from_day is None and rule.until_day is None:
+        return Group(zone, instants, moves)
+    return Group(zone, DaysInZone(instants, zone, rule.from_day, rule.until_day), moves)
 
 
 def _times(rule: CalendarRule, expression: Expression) -> tuple[Times, ...]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
+from schedappliance.model.calendars.months import DAY_S
+
 # Instants in whole seconds since 1970. The last day of 9999 is left out, so that its local times have a year, too.
 END = 253_402_214_400
 
@@ -76,6 +78,14 @@ class Zone:
     def offset_at(self, instant: int) -> int:
         """Local time minus UTC, in seconds."""
         return self.piece_at(instant).offset
+
+    def start_of(self, day: int) -> int:
+        """The first instant of a day since 1970. A clock change may skip its midnight."""
+        local = day * DAY_S
+        piece = self.piece_at(max(local - 2 * DAY_S, 0))
+        while piece.end + piece.offset <= local:
+            piece = self.piece_at(piece.end)
+        return max(local - piece.offset, piece.start)
 
     def _read_offset(self, instant: int) -> int:
         offset = datetime.fromtimestamp(min(instant, END), self._rules).utcoffset()

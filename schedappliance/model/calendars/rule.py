@@ -16,6 +16,7 @@ from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.day_sets import Unit
 from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.moves import Direction
 from schedappliance.model.calendars.oncalendar import read_calendar, read_window
 from schedappliance.model.schedules import Every
@@ -23,6 +24,8 @@ from schedappliance.model.schedules import Every
 # `every` with a window, a bound or a delay is a calendar too. `every_text` makes its one expression.
 Syntax = Literal["cron", "calendar", "every"]
 SYNTAXES: tuple[Syntax, ...] = ("cron", "calendar", "every")
+# A day ends 12 hours later in the last zone than in UTC.
+_LAST_ZONE_S = 12 * 3600
 # Errors of a text in the store that this version has not written, or whose `days` are gone.
 UNREADABLE = (InvalidValue, ValueError, TypeError, LookupError, AttributeError)
 
@@ -33,6 +36,7 @@ class CalendarRule:
 
     `zone`: for expressions without a zone inside. `excluded`: the option `except`. `each`: a number and a unit, counted
     from `from_ms`. `from_ms`, `until_ms`: the first and the last instant at which it may be due, before any delay.
+    `from_day`, `until_day`: a day since 1970 in their place, in the zone of each expression.
     `spread`, `jitter`: seconds. `seed`: the text from which the delays and the values of `~` of a job are computed.
     """
 
@@ -49,6 +53,8 @@ class CalendarRule:
     each: tuple[int, Unit] | None = None
     from_ms: int | None = None
     until_ms: int | None = None
+    from_day: int | None = None
+    until_day: int | None = None
     spread: int = 0
     jitter: int = 0
     seed: str = ""
@@ -99,6 +105,8 @@ class CalendarRule:
             "each": list(self.each) if self.each else None,
             "from": self.from_ms,
             "until": self.until_ms,
+            "from_day": self.from_day,
+            "until_day": self.until_day,
             "spread": self.spread or None,
             "jitter": self.jitter or None,
             "seed": self.seed if self.uses_seed else None,
@@ -118,6 +126,20 @@ class CalendarRule:
     def zone_to_show(self) -> str | None:
         """The zone in which its times are shown, that of the first expression if they differ. None: that of `sched`."""
         return (self.zone or self.read_expressions()[0].zone) if self.needs_zone else None
+
+    @property
+    def has_from(self) -> bool:
+        return self.from_ms is not None or self.from_day is not None
+
+    @property
+    def has_until(self) -> bool:
+        return self.until_ms is not None or self.until_day is not None
+
+    def is_over(self, instant_ms: int) -> bool:
+        """Whether `until` has passed, a day in all zones."""
+        if self.until_day is not None:
+            return (self.until_day + 1) * DAY_S + _LAST_ZONE_S <= instant_ms // 1000
+        return self.until_ms is not None and self.until_ms <= instant_ms
 
     def undelayed(self) -> CalendarRule:
         """The rule without its delays: the same one for all jobs with these options, except with `~`."""
@@ -152,6 +174,8 @@ def read_rule(text: str) -> CalendarRule:
         each=(each[0], each[1]) if each else None,
         from_ms=content.get("from"),
         until_ms=content.get("until"),
+        from_day=content.get("from_day"),
+        until_day=content.get("until_day"),
         spread=content.get("spread", 0),
         jitter=content.get("jitter", 0),
         seed=content.get("seed", ""),

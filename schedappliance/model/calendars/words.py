@@ -6,6 +6,7 @@ Rule: the words come from the sets of days and times, so that two expressions wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from functools import reduce
 from operator import or_
 
@@ -27,6 +28,7 @@ from schedappliance.model.calendars.days import (
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.progressions import runs
 from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.texts import EPOCH_DAY
 from schedappliance.model.schedules import Every
 from schedappliance.model.values import duration_text
 
@@ -101,8 +103,12 @@ def option_words(rule: CalendarRule, zone: HasOffset) -> Iterator[str]:
         yield f"within {joined([f'`{window}`' for window in rule.within], 'or')}"
     if rule.from_ms is not None:
         yield f"from {local_text(rule.from_ms, zone)}"
+    if rule.from_day is not None:
+        yield f"from {date.fromordinal(EPOCH_DAY + rule.from_day)}"
     if rule.until_ms is not None:
         yield f"until {local_text(rule.until_ms, zone)}"
+    if rule.until_day is not None:
+        yield f"until {date.fromordinal(EPOCH_DAY + rule.until_day)}"
     if rule.spread:
         yield f"plus a fixed delay of less than {duration_text(rule.spread * 1000)}"
     if rule.jitter:

@@ -56,6 +56,8 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"excluded": ("weekend",), "move": "nearest"},
     {"nth": (1, -1)},
     {"from_ms": ms("2026-10-01T00:00:00+02:00"), "until_ms": ms("2027-04-10T12:00:00+02:00")},
+    {"from_day": 20_727, "until_day": 20_918},
+    {"from_day": 20_750, "each": (3, "d")},
     {"spread": 3600},
     {"jitter": 1000},
     {"spread": 100, "jitter": 50, "dst_skipped": "shift", "dst_repeated": "last"},

@@ -55,6 +55,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"nth": (3, -1)},
     {"each": (2, "w"), "from_ms": 1_700_000_000_000},
     {"from_ms": 0},
+    {"from_day": 0},
+    {"each": (2, "w"), "from_day": 20_822, "until_day": 20_900},
     {"until_ms": 0},
     {"spread": 60, "seed": "node\0name"},
     {"jitter": 60, "seed": "node\0name"},

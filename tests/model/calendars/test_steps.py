@@ -99,6 +99,8 @@ def _random_rule(random: Random) -> CalendarRule:
         "zone": random.choice(ZONES),
         "from_ms": random.choice((None, None, NOW_MS, IN_9892_MS)),
         "until_ms": random.choice((None, None, NOW_MS, IN_9892_MS + 10**12)),
+        "from_day": random.choice((None, None, 20_822)),
+        "until_day": random.choice((None, None, 20_822, 2_893_000)),
         "spread": random.choice((0, 0, 3600)),
         "jitter": random.choice((0, 0, 259_200)),
     }

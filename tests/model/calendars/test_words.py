@@ -99,13 +99,15 @@ def test_options_have_words() -> None:
         move="previous",
         nth=(3, -1),
         each=(2, "w"),
+        from_day=20_822,
+        until_day=21_186,
         spread=600,
         jitter=1,
     )
     assert rule_words(rule, UTC_ZONE) == (
         "at 18:00, on the last day of the month, UTC, only each 2nd week, not on days in `weekend` or `holidays`, "
         "but on the previous day that is left, of these the third and last in each month, "
-        "within `Mon..Fri 08:00..19:00`, plus a fixed delay of less than 10m, "
+        "within `Mon..Fri 08:00..19:00`, from 2027-01-04, until 2028-01-03, plus a fixed delay of less than 10m, "
         "plus a varying delay of less than 1s"
     )
 
