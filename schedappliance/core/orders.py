@@ -65,6 +65,7 @@ from schedappliance.core.runs import (
     count_end_at_claim,
     miss_and_advance,
     not_started,
+    replace_after_hold,
     share_of_runs,
 )
 from schedappliance.core.stopping import stop
@@ -305,6 +306,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         state.watch(True)
     if outcome.hold is not None:
         state.set_hold(outcome.hold)
+        replace_after_hold(state)
         state.tell("hold", held=hold_data(state.status.hold))
     if outcome.acknowledged:
         note_acknowledgement(state, outcome.acknowledged)

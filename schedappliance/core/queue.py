@@ -323,6 +323,10 @@ class WaitingRuns:
         """How many runs of a job wait for its earlier runs."""
         return len(self.lanes.get(LaneName("blocked", job), ()))
 
+    def next_blocked(self) -> list[RunKey]:
+        """The first run of each job that waits for the job's earlier runs."""
+        return [lane.first().waiter.key for name, lane in self.lanes.items() if name.where == "blocked"]
+
     def delays(self) -> dict[RunKey, int]:
         """The instants of all delayed runs, in boot milliseconds."""
         return {position.waiter.key: position.not_before for position in self.lanes.get(DELAYED, ())}
@@ -418,9 +422,10 @@ class WaitingRuns:
         """The jobs with waiting runs."""
         return list(self._positions)
 
-    def remove_job(self, job: int) -> list[RunKey]:
-        """Removes every waiting run of a job, and returns them in their order."""
-        return self._remove(self._positions.get(job, {}).values())
+    def remove_job(self, job: int, before: RunKey | None = None) -> list[RunKey]:
+        """Removes the waiting runs of a job, all or those before one, and returns them in their order."""
+        waiting = self._positions.get(job, {})
+        return self._remove(waiting[key] for key in waiting if before is None or key < before)
 
     def remove(self, key: RunKey) -> bool:
         """Removes a run. Returns False if it does not wait."""

@@ -17,7 +17,7 @@ from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import follow_declared
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.reload import discard_outdated_overrides
-from schedappliance.core.runs import count_end, finish_attempt
+from schedappliance.core.runs import count_end, finish_attempt, replace_after_hold
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import keep_unseen
 from schedappliance.engine.attempts import Ending, Lost, NotStarted, Running, policy_of
@@ -46,6 +46,7 @@ def recover(state: State, event: Started) -> None:
     for key, value in event.remains.settings.items():
         state.store.settings.set_meta(key, value)
     _recover_runs(state, event.remains)
+    replace_after_hold(state)
     # The delayed runs were claimed earlier than those that changed files cause now, so they come first.
     state.queue.release_delayed(state.moment.boot)
     discard_outdated_overrides(state)

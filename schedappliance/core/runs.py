@@ -60,7 +60,7 @@ from schedappliance.engine.events import (
     ProgramStarted,
 )
 from schedappliance.engine.reasons import (
-    AFTER_EARLIER,
+    AFTER_REPLACED,
     HELD,
     NEWER,
     NO_PLACE,
@@ -95,9 +95,6 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.SKIP:
         not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
-    if admission is Admission.REPLACE and not state.may_claim:
-        # The earlier program goes on, since the run that replaces it could not start now.
-        admission, reason = Admission.BLOCK, AFTER_EARLIER
     if isinstance(launch := prepare(state.options, command), CannotStart):
         not_started(state, job, key, due_ms, RunState.FAILED, launch.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
@@ -159,14 +156,16 @@ def _siblings(state: State, job: int) -> Siblings:
 def _queue(
     state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
 ) -> None:
+    # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
+    is_next = admission is Admission.START or state.live.of_job(job.number) == 0
+    reason = None if is_next else reason
     why = reason or (HELD if state.status.hold is not None else STOPPED if state.stopping else NO_PLACE)
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     sequence = state.store.runs.add(job, run, state.moment.wall)
     turn = turn_of_alert(state, job.number) if _may_deliver(job) else None
     waiter = Waiter(sequence, key, command.words[0], state.guest(job.user), turn)
     state.note_claim(key, RunState.QUEUED)
-    # `overlap = replace` may have ended a run that waited. Then this run is the only one of its job: it waits only for a place.
-    if admission is Admission.START or state.live.of_job(job.number) == 1:
+    if is_next:
         state.queue.add(waiter)
     else:
         state.queue.block(waiter)
@@ -582,11 +581,19 @@ def call_off(state: State, job: int, reason: Reason) -> None:
         end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
 
 
-def _replace_siblings(state: State, job: int) -> None:
-    """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
-    for key in state.queue.remove_job(job):
+def replace_after_hold(state: State) -> None:
+    """Ends the earlier runs of the runs that were claimed in a hold and replace them."""
+    for key in state.queue.next_blocked() if state.may_claim else ():
+        run = state.store.runs.past(key)
+        if run is not None and run.reason == AFTER_REPLACED:
+            _replace_siblings(state, key.job, key)
+
+
+def _replace_siblings(state: State, job: int, newest: RunKey | None = None) -> None:
+    """Ends the job's waiting runs before the newest one, and its programs except in a hold, for `overlap = replace`."""
+    for key in state.queue.remove_job(job, newest):
         end_run(state, key, RunState.REPLACED, NEWER, state.moment.wall)
-    for running in state.running.of_job(job):
+    for running in state.running.of_job(job) if state.may_claim else ():
         if running.ending in (Ending.REPLACED, Ending.CANCELLED):
             continue
         state.store.runs.mark_replaced(running.key)

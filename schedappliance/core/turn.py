@@ -323,6 +323,7 @@ class Core:
         self.refresh()
         if state.status.hold is not None:
             end_hold(state)
+            runs.replace_after_hold(state)
         for repair in state.store.repairs:
             state.log("warning", repair)
         if state.status.degraded:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from schedappliance.engine.effects import Answer, Happened, Reply
-from schedappliance.engine.records import NONE_UNCLAIMABLE, RunKey
+from schedappliance.engine.records import NONE_UNCLAIMABLE, AttemptKey, ProcessKey, RunKey
 from tests.support.core import (
     MINUTE,
     OPERATOR,
@@ -174,6 +174,50 @@ def test_a_run_by_hand_does_not_end_the_run_that_it_would_replace(either: Applia
     assert either.started() == []
     either.say("sched release")
     assert either.states() == [(1, 1, "succeeded"), (1, 2, "started")]
+
+
+def test_a_run_that_waits_for_the_release_is_replaced_at_once(either: Appliance) -> None:
+    either.turn(either.read(files(program="overlap = replace")))
+    either.say("sched hold")
+    for _ in range(3):
+        either.say("sched run j")
+    assert either.states() == [(1, 1, "replaced"), (1, 2, "replaced"), (1, 3, "queued")]
+    assert outcomes(either)[2] == ("queued", "it waits until the appliance is released")
+    either.say("sched release")
+    assert [start.key.run for start in either.started()] == [RunKey(1, 3)]
+
+
+@pytest.mark.parametrize("end", ["release", "planned", "restart"])
+def test_the_newest_run_of_a_hold_replaces_the_program_at_its_end(appliance: Appliance, end: str) -> None:
+    appliance.turn(appliance.read(files(program="overlap = replace")))
+    appliance.after(MINUTE)
+    appliance.turn(has_pid(appliance.started()[0]))
+    appliance.say("sched hold for 10")
+    for _ in range(2):
+        appliance.say("sched run j")
+    assert appliance.states() == [(1, 1, "started"), (1, 2, "replaced"), (1, 3, "queued")]
+    assert appliance.signalled() == []
+    if end == "release":
+        appliance.say("sched release")
+    elif end == "planned":
+        appliance.after(10 * SECOND)
+    else:
+        survivors = {AttemptKey(FIRST, 1): ProcessKey(300, 7)}
+        appliance.restart(10 * SECOND, files(program="overlap = replace"), survivors=survivors)
+    assert appliance.signalled() == [(FIRST, signal.SIGTERM)]
+    appliance.turn(ended(FIRST, signal=15))
+    assert appliance.states() == [(1, 1, "replaced"), (1, 2, "replaced"), (1, 3, "started")]
+
+
+def test_a_run_whose_next_attempt_waits_for_the_release_is_replaced(either: Appliance) -> None:
+    either.turn(either.read(files(program="overlap = replace retries = 2 retry_delay = 5")))
+    either.after(MINUTE)
+    either.turn(has_pid(either.started()[0]))
+    either.say("sched hold")
+    either.say("sched run j")
+    either.turn(ended(FIRST, 3))
+    either.say("sched release")
+    assert either.states() == [(1, 1, "replaced"), (1, 2, "started")]
 
 
 def test_on_failure_waits_for_the_release(either: Appliance) -> None:
