@@ -73,8 +73,8 @@ def _answer_again(state: State, event: DropClaimed) -> bool:
         state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
         return True
     if event.token is not None and (first := state.store.drops.by_token(event.user, event.token)):
-        result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
-        _record(state, event, True, _result_text(result), f"repeats {first.mark}")
+        result = {**json.loads(first.result), "file": event.name, "repeats": first.name}
+        _record(state, event, True, _result_text(result), f"repeats {first.name}")
         return True
     return False
 

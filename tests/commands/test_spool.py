@@ -146,9 +146,9 @@ def test_a_second_file_with_the_same_id_does_nothing_and_gets_the_first_result(e
     first = either.drop(TOKEN, "1~a.cmd")
     second = either.drop(TOKEN.replace("pid", "version"), "2~b.cmd")
     assert (first.accepted, second.accepted, either.store.jobs.count()) == (True, True, 1)
-    assert json.loads(second.result) == {**json.loads(first.result), "file": "b.cmd", "repeats": "1~a.cmd"}
-    assert "no command was run: 1~a.cmd with the same id was accepted before" in either.say("spool why b")
-    assert "file='b.cmd' repeats 1~a.cmd" in "".join(str(effect) for effect in either.past)
+    assert json.loads(second.result) == {**json.loads(first.result), "file": "b.cmd", "repeats": "a.cmd"}
+    assert "no command was run: a.cmd with the same id was accepted before" in either.say("spool why b")
+    assert "file='b.cmd' repeats a.cmd" in "".join(str(effect) for effect in either.past)
 
 
 def test_two_files_with_the_same_id_in_one_turn_are_one(either: Appliance) -> None:
@@ -235,7 +235,7 @@ def test_the_rejected_drops_of_others_do_not_take_a_token_away(either: Appliance
         either.turn(*(either.dropped("nonsense\n", f"{batch}{n:03}~{n}.cmd", user=OTHER) for n in range(200)))
     assert stored_drops(either) <= 50 + 100
     again = either.drop(TOKEN, "4000~pay.cmd")
-    assert json.loads(again.result)["repeats"] == first.mark
+    assert json.loads(again.result)["repeats"] == first.name
 
 
 def test_a_failed_commit_removes_no_result_and_counts_none_twice(appliance: Appliance) -> None:
