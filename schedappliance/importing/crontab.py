@@ -6,7 +6,7 @@ Rule: the stanzas do what cron does with a line, also where its author probably 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -43,6 +43,8 @@ _FIELDS = re.compile(r"[ \t]*(-?)(@\w+|(?:\S+[ \t]+){4}\S+)(?:[ \t]+|$)")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
 _ANACRON = re.compile(r"[ \t]*(\d+|@\w+)[ \t]+(\d+)[ \t]+([^\s/]+)[ \t]+(\S.*)")
 _DAY_FIELD = re.compile(r"[\d*?,/~LW+#-]+")
+# A field of a crontab, perhaps with names of months and weekdays.
+_CRON_FIELD = re.compile(r"(?:[\d*?,/~LW+#-]|(?<![A-Za-z])[A-Za-z]{3}(?![A-Za-z]))+")
 # A field that Debian's cron reads as the appliance does.
 _VALUE = r"(?:\d+|[A-Za-z]{3})"
 _ITEM = rf"(?:(?:\*|{_VALUE}-{_VALUE})(?:/\d+)?|{_VALUE})"
@@ -66,6 +68,7 @@ _OF_CRON = frozenset(
 _TEMPLATE = re.compile(
     r"\bm h +dom\b|\.-{3,} |\bday of (the )?month\b|period in days|Edit this file to introduce|crontab\(5\)"
 )
+_HOURS = re.compile(r"START_HOURS_RANGE[ \t]*=")
 # The lines above a job that are looked at, and those that are kept.
 _MOST_ABOVE, _MOST_COMMENTS = 40, 12
 
@@ -362,21 +365,52 @@ def import_crontab(
         line, column, _, _ = diagnostic.place()
         rejected.setdefault(line, f"column {column}: {diagnostic.text}")
     reader = _Reader(source, form, wishes, imported, expressions)
-    for number, content in enumerate(source.text.split("\n"), 1):
-        reader.line(number, content, rejected.get(number))
+    for numbers, content in _whole_lines(source.text) if form is Form.ANACRON else _lines(source.text):
+        reader.line(numbers[0], content, next((rejected[number] for number in numbers if number in rejected), None))
     if form is Form.USER and not wishes.user and imported.entries:
         note = "the jobs run as the user of the appliance, in `/`; `--user NAME` names the owner of the crontab"
         imported.notes.insert(0, note)
     return imported
 
 
+def _lines(text: str) -> Iterator[tuple[range, str]]:
+    """The lines of a text with their numbers."""
+    return ((range(number, number + 1), line) for number, line in enumerate(text.split("\n"), 1))
+
+
+def _whole_lines(text: str) -> Iterator[tuple[range, str]]:
+    """The same, as anacron reads them: a `\\` at the end of a line continues it with a blank and the next line."""
+    parts: list[str] = []
+    for numbers, line in _lines(text):
+        parts.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield range(numbers.stop - len(parts), numbers.stop), " ".join(parts)
+            parts = []
+    if parts:
+        end = text.count("\n") + 2
+        yield range(end - len(parts), end), " ".join(parts)
+
+
 def is_anacrontab(source: Source) -> bool:
-    """Whether each job of a file has a period, a delay and a name, and no five fields."""
-    lines = [line.strip() for line in source.text.split("\n")]
+    """Whether a job of a file has a period, a delay and a name, and none has the fields of cron.
+
+    With START_HOURS_RANGE, which only anacron knows, one such job is enough.
+    """
+    lines = [line.strip() for _, line in _whole_lines(source.text)]
+    has_hours = any(_HOURS.match(line) for line in lines)
     jobs = [line for line in lines if line and not line.startswith("#") and not _ASSIGNMENT.fullmatch(line)]
-    matches = [_ANACRON.match(line) for line in jobs]
-    names = [word for match in matches if match for word in (match[3], match[4].split()[0])]
-    return bool(jobs) and all(matches) and not any(map(_DAY_FIELD.fullmatch, names))
+    others = [line for line in jobs if not _is_of_anacron(line)]
+    return len(others) < len(jobs) and (has_hours or not any(map(_is_of_cron, others)))
+
+
+def _is_of_anacron(job: str) -> bool:
+    match = _ANACRON.match(job)
+    return match is not None and not any(map(_DAY_FIELD.fullmatch, (match[3], match[4].split()[0])))
+
+
+def _is_of_cron(job: str) -> bool:
+    match = _FIELDS.match(job)
+    return match is not None and (match[2].startswith("@") or all(map(_CRON_FIELD.fullmatch, match[2].split())))
 
 
 def users_in_commands(source: Source, is_user: Callable[[str], bool]) -> bool:

@@ -514,7 +514,33 @@ def test_a_period_that_is_too_long_for_a_stanza_has_a_reason(line: str, failure:
         ("0 0 first * * /bin/true\n", False),
         ("@daily x\n", False),
         ("A=b\n", False),
+        ("1 5 a x \\\n  --to y\n", True),
+        ("1 5 a x\n# b \\\nof 2\n", True),
+        ("1 5 a x\nodd\n", True),
+        ("1 5 a x\nx 5 b y\n", True),
+        ("1 5 a x\n0 5 * * mon y\n", False),
+        ("1 5 a x\n0 5 1 jan-mar * y\n", False),
+        ("1 5 a x\n@daily y\n", False),
+        ("START_HOURS_RANGE=3-22\n1 5 a x\n@daily y\n", True),
+        ("START_HOURS_RANGE=3-22\n0 5 * * * y\n", False),
     ],
 )
 def test_an_anacrontab_is_known_by_its_lines(text: str, is_one: bool) -> None:
     assert is_anacrontab(Source("tab", text)) == is_one
+
+
+def test_a_line_of_an_anacrontab_goes_on_after_a_backslash() -> None:
+    text = "A=b \\\nc\n# d \\\n2 5 no x\n1 5 a /bin/x --all \\\n  --to /y\n7 5 z /bin/z\nodd \\\nline\n"
+    crontab = imported(text, Form.ANACRON)
+    first, second, odd = crontab.entries
+    assert (first.place, second.place, odd.place) == ("tab:5", "tab:7", "tab:8")
+    assert first.jobs[0].options["argv"] == '( "/bin/x" "--all" "--to" "/y" )'
+    assert first.jobs[0].variables["A"] == "b  c"
+    assert odd.failure.startswith("`odd  line` is neither a job nor an assignment")
+
+
+def test_a_rejected_character_in_a_continued_line_rejects_the_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "anacrontab"
+    path.write_bytes(b"1 5 a x \\\n  \x01\n1 5 b y\n")
+    first, second = importer("crontab").file(path).entries
+    assert (first.failure[:7], first.jobs, second.failure) == ("column ", [], "")
