@@ -267,7 +267,7 @@ class State:
     def waiting_drops(self) -> list[WaitingDrop]:
         """The drops that are not carried out yet: in the spool, waiting for a look-up of their user, or waiting for the store."""
         spool = self.status.spool
-        return [*(spool.held if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
+        return [*(spool.held + spool.unfinished if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
 
     def counts(self) -> Counts:
         return Counts(len(self.running), len(self.queue), self.statistics)

@@ -110,11 +110,15 @@ class WaitingDrop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpoolBacklog:
-    """The files in the spool that are not taken yet: `waiting` files, some of them `held`, and work `in_progress`."""
+    """The files in the spool that are not taken yet: `waiting` files, some of them `held`, and work `in_progress`.
+
+    `unfinished`: the first files that are work in progress.
+    """
 
     waiting: int = 0
     in_progress: int = 0
     held: tuple[WaitingDrop, ...] = ()
+    unfinished: tuple[WaitingDrop, ...] = ()
 
 
 class Keep(NamedTuple):

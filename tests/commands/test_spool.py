@@ -65,6 +65,14 @@ def test_why_shows_what_a_file_waits_for(either: Appliance) -> None:
     assert either.say("spool why slow.cmd").startswith("slow.cmd: waiting since 2023-11-14T22:13:20+00:00: it is being")
 
 
+@pytest.mark.parametrize("name", ["e.tmp", ".hid.cmd"])
+def test_a_file_that_is_ignored_for_its_name_is_listed_and_explained(either: Appliance, name: str) -> None:
+    why = "is ignored, since its name means work in progress"
+    either.turn(SpoolSeen(SpoolBacklog(0, 1, (), (WaitingDrop(name, why, START_MS),))))
+    assert [(row["file"], row["state"], row["answer"]) for row in either.data("spool list")] == [(name, "waiting", why)]
+    assert either.say(f"spool why {name}") == f"{name}: waiting since 2023-11-14T22:13:20+00:00: it {why}\n"
+
+
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
 def test_why_reports_an_unknown_file(either: Appliance, command: str) -> None:
     assert either.error(f"{command} x.cmd") == (

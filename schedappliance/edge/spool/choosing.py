@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -56,11 +56,12 @@ class Chosen(NamedTuple):
 
 
 class LeftAlone(NamedTuple):
-    """How many files are left alone, how many others are work in progress, and the first of those left alone."""
+    """How many files are left alone, how many others are work in progress, and the first of each."""
 
     number: int
     in_progress: int
     first: list[WaitingDrop]
+    unfinished: tuple[WaitingDrop, ...]
 
 
 @dataclass(slots=True)
@@ -94,7 +95,9 @@ class _InProgress:
         if name in before.first:
             self.first[name] = before.first[name]
         elif len(self.first) < MOST_REMEMBERED:
-            self.first[name] = _AloneFile(None, moment.boot, moment, "is work in progress")
+            self.first[name] = _AloneFile(
+                None, moment.boot, moment, "is ignored, since its name means work in progress"
+            )
 
 
 @dataclass(slots=True)
@@ -249,13 +252,16 @@ class Chooser:
             self.log.warning("spool: %d more files in new/ have been waiting for an hour", number - MOST_NAMED)
 
     def count_left_alone(self) -> LeftAlone:
-        first = islice(self._alone.items(), MOST_NAMED)
-        drops = [WaitingDrop(name, file.why, file.since.wall) for name, file in first]
-        return LeftAlone(len(self._alone), self._in_progress.number, drops)
+        first, unfinished = map(_first_drops, (self._alone, self._in_progress.first))
+        return LeftAlone(len(self._alone), self._in_progress.number, first, tuple(unfinished))
 
     def decision_times(self) -> Iterator[int]:
         """The boot instants at which the decisions about files change without an event."""
         return (file.until_boot for file in self._alone.values() if file.until_boot is not None)
+
+
+def _first_drops(files: Mapping[str, _AloneFile]) -> list[WaitingDrop]:
+    return [WaitingDrop(name, file.why, file.since.wall) for name, file in islice(files.items(), MOST_NAMED)]
 
 
 def _arrival(file: os.DirEntry[str]) -> tuple[int, str]:

@@ -84,7 +84,7 @@ class Claimer:
         alone = self._chooser.count_left_alone()
         held = sorted([*alone.first, *self._reader.waiting_files()])
         number = len(self._chooser.names) + self._reader.count + alone.number
-        return SpoolBacklog(number, alone.in_progress, tuple(held))
+        return SpoolBacklog(number, alone.in_progress, tuple(held), alone.unfinished)
 
     def next_look(self, moment: Moment) -> int | None:
         """The boot instant of the next decision about a waiting file; None if only an event can change a decision."""

@@ -315,6 +315,8 @@ def test_work_in_progress_is_counted_and_warned_about_once(
     assert directory.look() == []
     waiting = directory.claimer.backlog()
     assert (waiting.waiting, waiting.in_progress, waiting.held, directory.next_look()) == (0, 4, (), None)
+    assert {one.name for one in waiting.unfinished} == set(names)
+    assert {one.why for one in waiting.unfinished} == {"is ignored, since its name means work in progress"}
     directory.look(HOUR - 1)
     assert caplog.messages == []
     directory.look(1)
