@@ -62,6 +62,11 @@ def retry(view: View, command: Command) -> Outcome:
     if not failed:
         message = f"{name} was accepted at {local_text(finished[0].taken_ms, view.zone)}"
         raise view.reject("E513", message, "drop the file again to run its commands once more")
+    if name.endswith("~refused"):
+        # The name that its author gave is gone, so it would be rejected again.
+        raise view.reject(
+            "E513", f"{name} cannot be retried: its name was rejected", "drop it again under another name"
+        )
     return Outcome(pending=AfterRetry(name, max(failed).uid))
 
 

@@ -73,6 +73,14 @@ def test_a_file_that_is_ignored_for_its_name_is_listed_and_explained(either: App
     assert either.say(f"spool why {name}") == f"{name}: waiting since 2023-11-14T22:13:20+00:00: it {why}\n"
 
 
+def test_a_file_that_was_rejected_for_its_name_is_not_retried(either: Appliance) -> None:
+    either.drop(BAD, "2~b_c.cmd~refused")
+    assert either.error("spool retry b_c.cmd~refused") == (
+        "b_c.cmd~refused cannot be retried: its name was rejected; drop it again under another name"
+    )
+    assert some(PutBack, either.effects) == []
+
+
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
 def test_why_reports_an_unknown_file(either: Appliance, command: str) -> None:
     assert either.error(f"{command} x.cmd") == (
