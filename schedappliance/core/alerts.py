@@ -106,7 +106,6 @@ def run_ended(state: State, run: PastRun) -> None:
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
         if kinds and notify.name not in recoveries and notify.watches(run.name, _program_of(run)):
             _tell_run(state, notify, run, kinds, run.reason)
-    end_incidents_of_gone(state, run.key.job)
 
 
 def _tell_run(state: State, notify: Notify, run: PastRun, kinds: list[str], reason: str | None) -> None:
@@ -240,6 +239,7 @@ def _count_in_incident(
     """Opens an incident, or counts one more event in it. Returns whether the event is told.
 
     An incident ends with its event if the stanza does not watch its job any more: the run outlasted a change of the job.
+    That of a job that is gone ends after all runs of the last claim; see `end_incidents_of_gone`.
     """
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
@@ -248,7 +248,8 @@ def _count_in_incident(
     if is_told:
         incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason), run)
     _after_change(state, "repeated" if before else "begun", incident)
-    if not _is_watched(state, notify, incident):
+    is_gone = subject.job > 0 and state.store.jobs.get(subject.job) is None
+    if not is_gone and not _is_watched(state, notify, incident):
         _close(state, incident, "ended")
     return is_told
 

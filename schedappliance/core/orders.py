@@ -431,8 +431,7 @@ def claim_runs(state: State, job: Job, decision: Claim) -> None:
     """Advances a due job and records its runs. Both are in one transaction, so each occurrence is claimed exactly once."""
     advance_by_claim(state, job, decision)
     _begin_runs(state, job, decision)
-    if not decision.runs:
-        end_incidents_of_gone(state, job.number)
+    end_incidents_of_gone(state, job.number)
 
 
 def _begin_runs(state: State, job: Job, decision: Claim) -> None:

@@ -265,9 +265,8 @@ def _start_unless_blocked(state: State, waiter: Waiter) -> None:
 
 def _start(state: State, waiter: Waiter) -> None:
     """Starts a run that has waited. It may have to wait for its user. It may fail: programs and roles may have changed."""
-    key = waiter.key
-    program = waiter.program
-    run = state.store.runs.next_start(waiter.key)
+    key, program = waiter.key, waiter.program
+    run = state.store.runs.next_start(key)
     command = run.command
     if ask_for_user_of_run(state, run.user, run.origin):
         state.queue.wait_for_user(run.user.uid, waiter)
@@ -514,6 +513,7 @@ def count_end(state: State, key: RunKey, how: RunState) -> PastRun:
         state.pruning.note_end(state.store.runs, key)
     if _concerns_alerts(state, run.origin, run.name):
         run_ended(state, run)
+        end_incidents_of_gone(state, key.job)
     return run
 
 

@@ -65,6 +65,19 @@ def test_a_last_run_that_is_stopped_ends_the_incident(either: Appliance) -> None
     assert (kinds(either), either.store.incidents.all()) == (["failed: exit status 1"], [])
 
 
+def test_last_runs_that_end_when_they_are_claimed_together_are_in_one_incident(appliance: Appliance) -> None:
+    text = seldom(appliance, 'jobs = "p" when = ( failed ) again = 0', "sched { catch_up = all }\n")
+    appliance.say('sched calendar "2023-11-14 22:14,15,16 UTC" run p')
+    appliance.after(40 * SECOND)
+    appliance.turn(ended(FIRST, 1))
+    end_all(appliance)
+    appliance.restart(10 * MINUTE, text.replace('program "p"', 'program "q"').replace('run p"', 'run q"'))
+    appliance.turn()
+    appliance.after(MINUTE)
+    end_all(appliance)
+    assert (kinds(appliance), appliance.store.incidents.all()) == (["failed: exit status 1"], [])
+
+
 def test_a_last_due_time_that_is_missed_ends_the_incident(appliance: Appliance) -> None:
     text = seldom(appliance, OPTIONS, "sched { catch_up = none }\n")
     appliance.say(TWICE)

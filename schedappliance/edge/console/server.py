@@ -472,6 +472,7 @@ class ConsoleServer:
     def end_watches(self, _effect: EndWatches) -> None:
         """Performs the effect EndWatches."""
         for connection in self.watchers.clients():
+            self._send(connection)
             self._end(connection)
 
     # Answers out

@@ -32,7 +32,7 @@ from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.threads import Inbox
 from schedappliance.edge.users import LookUps
-from schedappliance.engine.effects import Answer, PutOff, Reply
+from schedappliance.engine.effects import ONLY_LATER, Answer, EndWatches, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped
 from schedappliance.lockfile import LockHeld, lock_file
 from tests.support.waiting import PATIENCE_SECONDS
@@ -344,6 +344,19 @@ def test_the_answers_of_a_turn_are_sent_together_at_its_end(served: Served) -> N
         served.loop.end_turn()
         with pytest.raises(BlockingIOError):
             client.recv(100)
+
+
+def test_a_client_whose_watch_ends_gets_the_answers_of_the_turn(served: Served) -> None:
+    with closing(connect(served.path)) as client:
+        client.sendall(b'{"v": 1, "id": 1, "command": "watch"}\nb\n')
+        watch, line = served.lines()
+        served.reply(Reply(watch.reply_to, Answer("", events_after=ONLY_LATER), False, 0))
+        served.console.reply(Reply(line.reply_to, Answer("done"), False, 4))
+        served.console.end_watches(EndWatches())
+        served.loop.end_turn()
+        client.settimeout(PATIENCE_SECONDS)
+        received = b"".join(iter(lambda: client.recv(1000), b""))
+        assert received.splitlines()[-1] == b"done"
 
 
 def test_users_get_time_and_not_their_clients(
