@@ -461,9 +461,12 @@ class OpenFiles:
         return Fault.LOG_CUT if self._is_cut(log.st_size) else None
 
     def is_log_cut(self) -> bool:
-        """Whether the log was shortened since `fault`. It takes one call of the kernel."""
+        """Whether the log was shortened since `fault`. It takes one call of the kernel.
+
+        If another file has its name, nothing is lost yet: `fault` tells it at the next transaction.
+        """
         log = _status(self._log)
-        return log is not None and self._is_cut(log.st_size)
+        return log is not None and _identity(log) == self._opened[1] and self._is_cut(log.st_size)
 
     def _is_linked(self) -> bool:
         return _identity(_status(str(self.link), through_links=True)) == self._opened[0]

@@ -110,6 +110,23 @@ def test_what_has_the_name_of_the_file_of_a_loss_tells_of_one(tmp_path: Path, ma
     assert not Path(tmp_path / "missing").exists()
 
 
+def test_a_log_that_is_replaced_during_a_transaction_has_lost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    log = Path(f"{path}-wal")
+    with closing(open_database(path)) as database:
+        with database.transaction():
+            database.execute("CREATE TABLE a (b)")
+        with database.transaction():
+            database.execute("INSERT INTO a VALUES (1)")
+            log.unlink()
+            log.touch()
+        with database.transaction():
+            database.execute("INSERT INTO a VALUES (2)")
+    assert loss_of(path) is None
+    with closing(open_database(path)) as database:
+        assert database.rows("SELECT b FROM a") == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("part", [0, 0.5])
 def test_a_log_that_is_cut_during_a_transaction_is_noticed_before_its_commit(tmp_path: Path, part: float) -> None:
     """The commit made the log as long as before, with a hole in it, and all that was committed was lost unseen."""
