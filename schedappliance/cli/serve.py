@@ -22,8 +22,8 @@ stop the appliance and the programs that it runs."""
 
 STATUSES = {
     OK: "the appliance was stopped",
-    FAILED: "a lock file was removed or replaced, the store is locked, or its upgrade\n"
-    "       lacks space; start it again",
+    FAILED: "a lock file was removed or replaced, the store is locked, or there is no\n"
+    "       room to upgrade it; start the appliance again",
     USAGE: "wrong usage",
     UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
 }

@@ -1,7 +1,7 @@
 """Moves the calendar jobs when the clock is set, when the time zone data changes, and when the machine moves to another zone.
 
 Rule: a job moves only if its next due time changes. A due time that has come is claimed, whatever moves. No due time
-before the creation of a calendar job counts. A digest, which is an alert with `at`, moves like a calendar job.
+before the creation of a calendar job counts. A timed alert moves like a calendar job.
 """
 
 # Example: a job of `cron = "0 * * * *"` (every full hour) that is due at 13:00.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schedappliance.core.running import program_has_room
+from schedappliance.core.running import is_below_limit
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
@@ -20,9 +20,9 @@ def has_place(state: State) -> bool:
 
 def has_room(state: State, program: str, guest: int | None) -> bool:
     """Whether a run of a program may start. `guest`: the uid of its user; None for a trusted user."""
-    return has_place(state) and (guest is None or state.guests_fit) and program_fits(state, program)
+    return has_place(state) and (guest is None or state.guests_fit) and program_has_room(state, program)
 
 
-def program_fits(state: State, name: str) -> bool:
+def program_has_room(state: State, name: str) -> bool:
     """Whether the limit of a program lets a further run of it start."""
-    return program_has_room(state.configuration, state.running, state.instant, name)
+    return is_below_limit(state.configuration, state.running, state.instant, name)

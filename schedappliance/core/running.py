@@ -178,9 +178,7 @@ class InstantPrograms:
         self.of_program.clear()
 
 
-def program_has_room(
-    configuration: Configuration, running: RunningPrograms, instant: InstantPrograms, name: str
-) -> bool:
+def is_below_limit(configuration: Configuration, running: RunningPrograms, instant: InstantPrograms, name: str) -> bool:
     """Whether the limit of a program lets a further run of it start."""
     program = configuration.programs.get(name)
     most = program.max_running if program else None

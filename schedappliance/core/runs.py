@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.view import LONG, MANY, NO_NUMBERS, half_of
 from schedappliance.core.alerts import end_incidents_of_gone, expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
-from schedappliance.core.places import has_place, has_room, program_fits
+from schedappliance.core.places import has_place, has_room, program_has_room
 from schedappliance.core.queue import Waiter, turn_about
 from schedappliance.core.stopping import terminate
 from schedappliance.core.unseen import follow_unseen
@@ -134,7 +134,7 @@ def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str
     guest = state.guest(job.user)
     if has_room(state, program, guest):
         instant.take_place(program, guest)
-    elif instant.of_program[program] or (instant.places and program_fits(state, program)):
+    elif instant.of_program[program] or (instant.places and program_has_room(state, program)):
         why = NO_PLACE
     else:
         return False
@@ -245,12 +245,12 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places: in the order of their claims, but guests take turns."""
-    fits = partial(program_fits, state)
+    has_room_for = partial(program_has_room, state)
     while state.may_start:
-        waiter = state.queue.take(fits, state.guests_fit) if has_place(state) else None
+        waiter = state.queue.take(has_room_for, state.guests_fit) if has_place(state) else None
         if waiter is not None:
             _start_unless_blocked(state, waiter)
-        elif not (state.queue.pass_guests(fits) and has_place(state)):
+        elif not (state.queue.pass_guests(has_room_for) and has_place(state)):
             return
 
 

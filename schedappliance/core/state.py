@@ -37,7 +37,7 @@ from schedappliance.commands.view import Counts, Order, Questions, Status
 from schedappliance.core.news import News, news_of_turn
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, WaitingRuns, waiter_of
-from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Unrecorded, program_has_room
+from schedappliance.core.running import InstantPrograms, LiveRuns, RunningPrograms, Unrecorded, is_below_limit
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.boots import ThisBoot, this_boot
@@ -296,7 +296,7 @@ class State:
         if self.status.hold is not None:
             return reasons.HELD
         is_limited = waits.where == "limited"
-        if is_limited and not program_has_room(self.configuration, self.running, self.instant, waits.program):
+        if is_limited and not is_below_limit(self.configuration, self.running, self.instant, waits.program):
             return reasons.no_place_for(waits.program, self.running.count(waits.program), waits.number)
         if self.status.outputs:
             return reasons.NO_OUTPUT

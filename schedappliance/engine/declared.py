@@ -299,7 +299,7 @@ def _due_in_boot(
 def _boot_of(row: Job, now_ms: int | None) -> str | None:
     """The last boot in which a job was due by `at = boot`; None if in none that is known.
 
-    `now_ms`: the due times up to this instant are over, since the job gets others or is switched off.
+    `now_ms`: the due times up to this instant are over, since the job gets others or is switched off. None if it keeps them.
     """
     if not row.is_at_boot:
         return row.boot

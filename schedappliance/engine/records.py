@@ -136,7 +136,7 @@ class NewJob(NamedTuple):
 class Job(NamedTuple):
     """A stored job. `occurrence`: the last one that was claimed or missed. `next_run_ms`: None if nothing more is planned.
 
-    `interval_ms`: of kind `every`. `schedule`: of a declared job, of a calendar and of a digest, the text of their due times.
+    `interval_ms`: of kind `every`. `schedule`: of a declared job, a calendar and a timed alert, the text of their due times.
     `on_failure_of`: the failed run whose `on_failure` made the job, or made the job that made it; None for other jobs.
     `boot`: the last boot in which the job was due by `at = boot`, before its due times were changed; None if in none.
     """
@@ -164,7 +164,7 @@ class Job(NamedTuple):
 
     @property
     def has_calendar(self) -> bool:
-        """Whether a calendar decides its due times. A digest, which is a job of kind `run`, is due once."""
+        """Whether a calendar decides its due times. A timed alert, a job of kind `run`, is due once."""
         return self.kind == "calendar" or (self.kind == "run" and self.schedule is not None)
 
     @property

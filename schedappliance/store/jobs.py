@@ -235,11 +235,11 @@ class Jobs(Table):
         self._database.note_change(change.job.number)
 
     def calendar_jobs(self, after: int, limit: int) -> list[Job]:
-        """The next calendar jobs and digests in the order of their numbers."""
+        """The next calendar jobs and timed alerts in the order of their numbers."""
         return list(map(_job, self._database.rows(self._sql["calendar_jobs"], (after, limit))))
 
     def overdue_calendars(self, now_ms: int) -> list[Job]:
-        """The calendar jobs and digests whose due time has come, also those that are paused or disabled."""
+        """The calendar jobs and timed alerts whose due time has come, also those that are paused or disabled."""
         return list(map(_job, self._database.rows(self._sql["overdue_calendars"], (now_ms,))))
 
     def set_due(self, number: int, next_run_ms: int | None) -> None:
@@ -252,7 +252,7 @@ class Jobs(Table):
         self._database.batch.add("jobs", self._sql["set_times"], (next_run_ms, schedule, number))
 
     def created_calendars(self, first: int, limit: int) -> list[tuple[Job, int]]:
-        """The next calendar jobs and digests from a number on, each with the instant of its creation."""
+        """The next calendar jobs and timed alerts from a number on, each with the instant of its creation."""
         rows = self._database.rows(self._sql["created_calendars"], (first, limit))
         return [(_job(row[:-1]), int(row[-1])) for row in rows]
 
@@ -290,7 +290,7 @@ class Jobs(Table):
     def set_back(self, milliseconds: int) -> None:
         """Moves jobs after the clock was set back: those of `in` and `run` by the same time, those of `every` by whole periods.
 
-        Calendar jobs and digests are moved one by one, by `set_due`.
+        Calendar jobs and timed alerts are moved one by one, by `set_due`.
         """
         self._move("back", milliseconds)
 

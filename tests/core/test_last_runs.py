@@ -65,6 +65,19 @@ def test_a_last_run_that_is_stopped_ends_the_incident(either: Appliance) -> None
     assert (kinds(either), either.store.incidents.all()) == (["failed: exit status 1"], [])
 
 
+def test_a_last_due_time_that_passes_in_a_pause_ends_the_incident(either: Appliance) -> None:
+    seldom(either, OPTIONS)
+    either.say(TWICE)
+    either.after(40 * SECOND)
+    either.turn(ended(FIRST, 1))
+    end_all(either)
+    either.say("sched pause example.com-000000002")
+    either.after(10 * MINUTE)
+    either.say("sched resume example.com-000000002")
+    end_all(either)
+    assert either.store.incidents.all() == []
+
+
 def test_last_runs_that_end_when_they_are_claimed_together_are_in_one_incident(appliance: Appliance) -> None:
     text = seldom(appliance, 'jobs = "p" when = ( failed ) again = 0', "sched { catch_up = all }\n")
     appliance.say('sched calendar "2023-11-14 22:14,15,16 UTC" run p')

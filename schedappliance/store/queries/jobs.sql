@@ -79,7 +79,7 @@ WHERE number = ?;
 UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, schedule = ?, enabled = ?, boot = ? WHERE number = ?;
 
 -- name: calendar_jobs
--- The calendar jobs and the digests after a number.
+-- The calendar jobs and the timed alerts after a number.
 SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ?1
 UNION ALL SELECT * FROM stored_jobs WHERE number IN (SELECT job FROM alerts) AND schedule IS NOT NULL AND number > ?1
 ORDER BY number LIMIT ?2;

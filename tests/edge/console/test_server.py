@@ -330,7 +330,7 @@ def test_a_list_is_made_in_rounds_so_that_other_clients_have_their_turn(
 
 
 def test_the_answers_of_a_turn_are_sent_together_at_its_end(served: Served) -> None:
-    """One call for each answer took a fifth of the time of a client that sends many lines at once."""
+    """One call for each answer took 15 % of the processor time for a client that sends many lines at once."""
     with closing(connect(served.path)) as client:
         client.sendall(b"a\nb\nc\n")
         lines = served.lines()

@@ -29,7 +29,7 @@ def fails(appliance: Appliance) -> None:
     appliance.turn(ended(begin(appliance), 1))
 
 
-def test_a_digest_is_delivered_at_its_time_across_kills(appliance: Appliance) -> None:
+def test_a_timed_alert_is_delivered_at_its_time_across_kills(appliance: Appliance) -> None:
     appliance.turn(appliance.read(slow(AT)))
     fails(appliance)
     assert appliance.core.wake()[0] == EIGHT_MS
@@ -50,7 +50,7 @@ def test_a_digest_is_delivered_at_its_time_across_kills(appliance: Appliance) ->
     assert [len(text_of(start)["events"]) for start in deliveries(appliance)] == [2, 2, 1]
 
 
-def test_the_times_of_a_digest_are_in_the_zone_of_sched(appliance: Appliance) -> None:
+def test_the_times_of_a_timed_alert_are_in_the_zone_of_sched(appliance: Appliance) -> None:
     text = slow('at = ( "Mon 12:00" "08:00" ) incidents = no')
     appliance.turn(appliance.read(text))
     fails(appliance)
@@ -63,7 +63,7 @@ def test_the_times_of_a_digest_are_in_the_zone_of_sched(appliance: Appliance) ->
     assert appliance.core.wake()[0] == EIGHT_MS + 16 * HOUR
 
 
-def test_a_digest_of_a_held_appliance_is_delivered_after_its_release(appliance: Appliance) -> None:
+def test_a_timed_alert_of_a_held_appliance_is_delivered_after_its_release(appliance: Appliance) -> None:
     appliance.turn(appliance.read(slow(AT)))
     fails(appliance)
     appliance.say("sched hold")
@@ -160,7 +160,7 @@ def test_the_event_output_tells_the_output_as_mails_of_cron_do(appliance: Applia
     ],
     ids=["back", "to the day before", "back and right", "far back", "far back and right"],
 )
-def test_a_digest_waits_for_its_time_of_day_when_the_clock_is_set(
+def test_a_timed_alert_waits_for_its_time_of_day_when_the_clock_is_set(
     appliance: Appliance, steps: tuple[int, ...], later: int, is_down: bool
 ) -> None:
     appliance.turn(appliance.read(slow(AT)))
@@ -174,7 +174,7 @@ def test_a_digest_waits_for_its_time_of_day_when_the_clock_is_set(
     assert (appliance.clock.moment().wall + left, events) == (EIGHT_MS + later, 1)
 
 
-def test_a_digest_of_a_clock_that_was_ahead_waits_for_its_next_time_only(appliance: Appliance) -> None:
+def test_a_timed_alert_of_a_clock_that_was_ahead_waits_for_its_next_time_only(appliance: Appliance) -> None:
     appliance.turn(appliance.read(slow(AT)))
     appliance.clock.step(20 * DAY)
     fails(appliance)
@@ -183,8 +183,8 @@ def test_a_digest_of_a_clock_that_was_ahead_waits_for_its_next_time_only(applian
     assert appliance.core.wake()[0] == EIGHT_MS
 
 
-def test_a_digest_of_a_clock_that_showed_an_old_year_waits_for_its_time(appliance: Appliance) -> None:
-    """It is 12:13 when the clock is right again. The digest would have been due at 08:00, but has begun after that."""
+def test_a_timed_alert_of_a_clock_that_showed_an_old_year_waits_for_its_time(appliance: Appliance) -> None:
+    """It is 12:13 when the clock is right again. The alert would have been due at 08:00, but has begun after that."""
     appliance.turn(appliance.read(slow(AT)))
     appliance.clock.step(-YEARS)
     appliance.turn()
@@ -197,7 +197,7 @@ def test_a_digest_of_a_clock_that_showed_an_old_year_waits_for_its_time(applianc
     assert appliance.core.wake()[0] == EIGHT_MS + DAY
 
 
-def test_a_digest_follows_new_time_zone_data(tmp_path: Path, appliance: Appliance) -> None:
+def test_a_timed_alert_follows_new_time_zone_data(tmp_path: Path, appliance: Appliance) -> None:
     machine = zone_files(tmp_path, Home="Europe/Berlin")
     appliance.turn(ZonesChanged(Zones(machine)))
     appliance.turn(appliance.read(slow('at = "08:00 local" incidents = no')))
