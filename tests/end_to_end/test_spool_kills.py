@@ -50,8 +50,8 @@ def test_every_broken_promise_is_detected(killed: SpoolKills) -> None:
     done.write_text(text)
     assert [what for what in killed.broken() if "two results" in what]
     killed.daemon.change(
-        "INSERT INTO jobs SELECT NULL, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar,"
-        " uid, user, origin, declared, schedule, enabled, paused, created_ms, NULL, NULL, program FROM jobs LIMIT 1"
+        "INSERT INTO jobs (kind, next_run_ms, command, parsed, grammar, uid, user, origin, created_ms, program)"
+        " SELECT kind, next_run_ms, command, parsed, grammar, uid, user, origin, created_ms, program FROM jobs LIMIT 1"
     )
     assert [what for what in killed.broken() if "done 2 times" in what]
     killed.daemon.change("DELETE FROM jobs", "DELETE FROM drops")
