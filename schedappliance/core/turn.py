@@ -95,9 +95,10 @@ if TYPE_CHECKING:
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
-# A look-ahead begins LEAD_MS before the due time, and 1 ms earlier for each JOBS_PER_MS due jobs.
-LEAD_MS, JOBS_PER_MS = 4, 15
-# The longest lead, rounded up. Earlier than this, the due jobs are not counted.
+# A look-ahead begins LEAD_MS before the due time, and 1 ms earlier for each JOBS_PER_MS due jobs. On a machine on which it is
+# late, it begins up to MOST_LEAD_MS before. It should have decided EARLY_MS before the due time.
+LEAD_MS, MOST_LEAD_MS, JOBS_PER_MS, EARLY_MS = 4, 40, 15, 2
+# The longest lead. Earlier than this, the due jobs are not counted.
 HORIZON_MS = 75
 # A look-ahead that wakes later than this after the due time, as after a suspend, is undone: its rows would have a wrong time.
 MOST_OVERSLEPT_MS = 1000
@@ -116,6 +117,16 @@ class Wake(NamedTuple):
         return (self.wall is not None and self.wall <= moment.wall) or (
             self.boot is not None and self.boot <= moment.boot
         )
+
+
+def next_lead(lead_ms: int, late_ms: int) -> int:
+    """The lead of the next look-ahead. `late_ms`: how long after the due time the last one had decided; negative: before it.
+
+    On some machines, code that has not run for a second takes 15 ms instead of 0.5. The lead grows at once, and shrinks slowly.
+    """
+    if late_ms > -EARLY_MS:
+        return min(lead_ms + late_ms + 2 * EARLY_MS, MOST_LEAD_MS)
+    return max(lead_ms - 1, LEAD_MS) if late_ms < -2 * LEAD_MS else lead_ms
 
 
 class Abandoned(Exception):
@@ -138,6 +149,7 @@ class Core:
         # The due time of the last look-ahead. Each due time gets at most one: its decisions may be undone, and that must not
         # repeat.
         self._looked_at: int | None = None
+        self._lead_ms = LEAD_MS
 
     @property
     def is_settled(self) -> bool:
@@ -224,6 +236,7 @@ class Core:
             # The next turn asks for them now, so they may be known at the due time.
             raise Abandoned
         ready, now = sleep_until(moment.wall)
+        self._lead_ms = next_lead(self._lead_ms, ready.wall - moment.wall)
         # Both clocks are read in whole milliseconds, so the boot time may seem to come one later.
         has_come = now.wall >= moment.wall and now.boot >= moment.boot - 1
         # The time that the decision took does not count: the next turn would decide as slowly.
@@ -253,7 +266,8 @@ class Core:
         if left <= 0 or (boot is not None and boot - state.moment.boot <= left):
             return None
         try:
-            return due - LEAD_MS - state.store.jobs.count_due(due, BATCH) // JOBS_PER_MS
+            lead = self._lead_ms + state.store.jobs.count_due(due, BATCH) // JOBS_PER_MS
+            return due - min(lead, HORIZON_MS)
         except StoreFailed:
             return None
 

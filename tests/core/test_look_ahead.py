@@ -13,10 +13,18 @@ from hypothesis import strategies as st
 
 from schedappliance.clock import ManualClock, Moment
 from schedappliance.core.state import State
-from schedappliance.core.turn import BATCH, HORIZON_MS, JOBS_PER_MS, LEAD_MS, MOST_OVERSLEPT_MS, SleepUntil
+from schedappliance.core.turn import (
+    BATCH,
+    HORIZON_MS,
+    JOBS_PER_MS,
+    LEAD_MS,
+    MOST_LEAD_MS,
+    MOST_OVERSLEPT_MS,
+    SleepUntil,
+)
 from schedappliance.engine.effects import Effect, LookUpUser, StartProgram
 from schedappliance.engine.metrics import LATENESS
-from tests.support.core import OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, ended, failure, some
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, ended, failure, some
 
 DUE = START_MS + 60 * SECOND
 PROGRAMS = """\
@@ -115,6 +123,20 @@ def test_more_due_jobs_need_more_time(memory: Appliance) -> None:
     assert HORIZON_MS >= LEAD_MS + BATCH / JOBS_PER_MS
     look(memory)
     assert len(memory.history()) == 10 * JOBS_PER_MS
+
+
+def test_a_decision_that_comes_too_late_makes_the_next_ones_begin_earlier(memory: Appliance) -> None:
+    """Code that has not run for a second takes 15 ms on some machines, so each job was that late."""
+    memory.say("sched every 60 config set speed 1")
+    leads = []
+    for number, decides_ms in enumerate((20, 20, 0, 0, 1000, 0)):
+        assert look(memory) == []
+        begin = memory.core.wake_early()[0]
+        assert begin is not None
+        leads.append(DUE + number * MINUTE - begin)
+        look(memory, decides_ms=decides_ms)
+        assert len(memory.history()) == number + 1
+    assert leads == [LEAD_MS, 24, 24, 23, 22, MOST_LEAD_MS]
 
 
 INTERRUPTIONS = {
