@@ -84,22 +84,13 @@ def test_an_overlap_is_marked_by_the_policy_of_the_program(appliance: Appliance,
     }.get(overlap, [])
 
 
-def test_a_run_beyond_max_running_waits_and_starts_later(appliance: Appliance) -> None:
-    known(appliance, 70, work("", "max_running = 1"))
-    appliance.say("sched in 60 run work")
-    appliance.say("sched in 60 run work")
-    rows = previewed(appliance, 300 * SECOND)
-    began = appliance.clock.moment().wall
-    assert [(row.mark, (row.at_ms - began) // 1000) for row in rows] == [
-        (Mark.RUN, 60),
-        (Mark.WAITS, 60),
-        (Mark.STARTS, 130),
-    ]
+# A program that delivers alerts runs once at a time.
+LIMITED = {"max_running": work("", "max_running = 1"), "notify": work() + 'notify "ops" { command = "run work" }\n'}
 
 
-def test_a_program_that_delivers_alerts_runs_once_at_a_time(appliance: Appliance) -> None:
-    """Without the `notify` stanzas, it has no limit."""
-    known(appliance, 70, work() + 'notify "ops" { command = "run work" }\n')
+@pytest.mark.parametrize("text", LIMITED.values(), ids=LIMITED)
+def test_a_run_beyond_the_limit_of_a_program_waits_and_starts_later(appliance: Appliance, text: str) -> None:
+    known(appliance, 70, text)
     appliance.say("sched in 60 run work")
     appliance.say("sched in 60 run work")
     rows = previewed(appliance, 300 * SECOND)

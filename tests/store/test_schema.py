@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -143,13 +144,21 @@ def test_a_value_outside_its_set_is_rejected(earlier: Path, wrong: str) -> None:
             opened.execute("UPDATE runs SET state = ?", (state.value,))
 
 
+@contextmanager
+def of_version(number: int, path: Path) -> Iterator[sqlite3.Connection]:
+    """A new and empty store of a version of the schema."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        for _, script in migrations()[:number]:
+            plain.executescript(script)
+        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {number};")
+        yield plain
+
+
 @pytest.fixture
 def first_version(tmp_path: Path) -> Path:
     """A store of version 1 with an operator's own index, trigger and view, whose newest job was deleted."""
     path = tmp_path / "sched.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
-        plain.executescript(migrations()[0][1])
-        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 1;")
+    with of_version(1, path) as plain:
         jobs = (
             "INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, created_ms)"
         )
@@ -215,10 +224,7 @@ def test_an_upgrade_from_the_first_version_that_fails_changes_nothing(
 def test_alerts_that_wait_during_the_upgrade_are_not_told_yet(tmp_path: Path) -> None:
     """Until version 10, an incident was told when its alert was made. What was delivered since then stays told."""
     path = tmp_path / "sched.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
-        for _, script in migrations()[:10]:
-            plain.executescript(script)
-        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 10;")
+    with of_version(10, path) as plain:
         for number in (1, 2, 3):
             incident = (number, "ops", f"j{number}", number, "failed", 1, 1, 1, 5)
             columns = "number, notify, subject, job, kind, since_ms, count, last_ms, told_ms"
@@ -233,10 +239,7 @@ def test_alerts_that_wait_during_the_upgrade_are_not_told_yet(tmp_path: Path) ->
 
 def test_what_an_attempt_of_an_earlier_version_was_started_with_is_not_known(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
-        for _, script in migrations()[:20]:
-            plain.executescript(script)
-        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 20;")
+    with of_version(20, path) as plain:
         plain.execute(
             "INSERT INTO runs (sequence, job, occurrence, due_ms, state, command, uid, user, origin, attempts, claimed_ms)"
             " VALUES (1, 1, 1, 5, 'started', 'run hello', 0, 'root', 'console', 1, 5)"
@@ -250,10 +253,7 @@ def test_what_an_attempt_of_an_earlier_version_was_started_with_is_not_known(tmp
 
 def test_rows_of_users_that_were_counted_wrongly_are_counted_again(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
-        for _, script in migrations()[:22]:
-            plain.executescript(script)
-        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 22;")
+    with of_version(22, path) as plain:
         plain.execute(
             "INSERT INTO runs (sequence, job, occurrence, due_ms, state, command, uid, user, origin, attempts, claimed_ms)"
             " VALUES (1, 1, 1, 5, 'started', 'run hello', 1000, 'operator', 'console', 1, 5)"
