@@ -149,6 +149,7 @@ class Core:
         # The due time of the last look-ahead. Each due time gets at most one: its decisions may be undone, and that must not
         # repeat.
         self._looked_at: int | None = None
+        # How long before the due time the next look-ahead begins, apart from the time for many due jobs.
         self._lead_ms = LEAD_MS
 
     @property
