@@ -35,6 +35,8 @@ from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
 # Nobody lets alerts wait for longer on purpose.
 LONGEST_COLLECT_MS = 31 * 24 * 60 * 60 * 1000
+# The values of a program that has no options.
+_ABSENT = {name: absent(option) for name, option in PROGRAM.items()}
 
 
 def read_defaults(reader: StanzaReader, block: Block) -> Defaults:
@@ -58,46 +60,44 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
     if defaults and "on_failure" not in own:
         on_failure = defaults.program.on_failure
 
-    def get(option: str) -> Any:
-        return options[option].value if option in options else absent(PROGRAM[option])
-
+    values = {**_ABSENT, **{option: read.value for option, read in options.items()}}
     return Program(
         name=name,
-        argv=get("argv") or (),
-        args=get("args"),
-        timeout_ms=get("timeout"),
-        kill_after_ms=get("kill_after"),
-        env=get("env"),
-        cwd=get("cwd"),
-        output_limit=get("output_limit"),
-        umask=get("umask"),
-        user=get("user"),
-        group=get("group"),
-        overlap=get("overlap"),
-        max_running=get("max_running"),
-        retries=get("retries"),
-        retry_delay_ms=get("retry_delay"),
-        on_interrupt=get("on_interrupt"),
+        argv=values["argv"] or (),
+        args=values["args"],
+        timeout_ms=values["timeout"],
+        kill_after_ms=values["kill_after"],
+        env=values["env"],
+        cwd=values["cwd"],
+        output_limit=values["output_limit"],
+        umask=values["umask"],
+        user=values["user"],
+        group=values["group"],
+        overlap=values["overlap"],
+        max_running=values["max_running"],
+        retries=values["retries"],
+        retry_delay_ms=values["retry_delay"],
+        on_interrupt=values["on_interrupt"],
         on_failure=on_failure,
-        success=get("success"),
+        success=values["success"],
         source=block.source,
         span=block.stanza.head,
         uses=tuple(_uses(options)),
         accounts=tuple(accounts_in(options)),
         executable=(options["argv"].source, options["argv"].node.items[0].span) if "argv" in options else None,
         directory=(options["cwd"].source, options["cwd"].node.span) if "cwd" in options else None,
-        stdin=get("stdin"),
-        env_file=get("env_file"),
+        stdin=values["stdin"],
+        env_file=values["env_file"],
         env_file_place=(options["env_file"].source, options["env_file"].node.span) if "env_file" in options else None,
         timeout_place=(options["timeout"].source, options["timeout"].node.span) if "timeout" in options else None,
-        pass_env=get("pass_env"),
-        tree=get("tree"),
+        pass_env=values["pass_env"],
+        tree=values["tree"],
         resources=Resources(
-            nice=get("nice"),
-            ionice=get("ionice"),
-            limits=tuple((name, most) for name, most in get("limits") if most is not None),
-            memory_max=get("memory_max"),
-            cpu_weight=get("cpu_weight"),
+            nice=values["nice"],
+            ionice=values["ionice"],
+            limits=tuple((name, most) for name, most in values["limits"] if most is not None),
+            memory_max=values["memory_max"],
+            cpu_weight=values["cpu_weight"],
         ),
         resource_places=tuple(
             (name, options[name].source, options[name].node.span) for name in Resources._fields if name in options
@@ -225,7 +225,7 @@ def _command(reader: StanzaReader, options: ReadOptions, name: str, recurrent: b
 
 def _check_command(reader: StanzaReader, names: set[str], name: str, head: Place) -> None:
     """Reports a job that has not exactly one of `command` and `argv`."""
-    known = set(STANZAS["job"].options)
+    known = STANZAS["job"].options.keys()
     if names >= known:
         return
     if "command" in names and "argv" in names:

@@ -71,7 +71,7 @@ def _is_in(item: Setting | Block, source: Source, span: Span) -> bool:
 
 def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], name: str, block: Block) -> None:
     """Reports a job that has not exactly one of `every`, `at`, `cron` and `calendar`, and options that need another one."""
-    known = set(STANZAS["job"].options)
+    known = STANZAS["job"].options.keys()
     if names >= known:
         return
     # A misspelt name is reported already, even if it stands for another one of these.

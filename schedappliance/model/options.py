@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,12 +32,11 @@ class OptionSpec:
     read: Read
     help: str
     default: str | None = None
-    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StanzaSpec:
-    """One stanza. `stanzas`: the stanzas that it may contain.
+    """One stanza. `required`: the options that it must have. `stanzas`: the stanzas that it may contain.
 
     `elsewhere`: options that it could be expected to have, and why it does not. `in_files`: only the files can set it,
     as nothing else can change several programs, or roles.
@@ -46,6 +45,7 @@ class StanzaSpec:
     help: str
     named: bool
     options: dict[str, OptionSpec]
+    required: tuple[str, ...] = ()
     stanzas: dict[str, StanzaSpec] = field(default_factory=dict)
     elsewhere: dict[str, str] = field(default_factory=dict)
     in_files: bool = False
@@ -245,7 +245,8 @@ def template(item: Scalar) -> str:
     """A text with options. Raises InvalidValue at its place in the file for one that `templates.expand` could not expand."""
     if "\0" in item.value:
         raise InvalidValue("the value contains a NUL byte", "remove it", "E106", item.span)
-    read_text(item, lambda text: list(references(text)))
+    if "%" in item.value:
+        read_text(item, lambda text: list(references(text)))
     return item.value
 
 
@@ -300,7 +301,6 @@ PROGRAM: dict[str, OptionSpec] = {
     "argv": OptionSpec(
         argv,
         "absolute path of the executable, and its arguments, which may contain `%{option}`; no shell is used",
-        required=True,
     ),
     "args": OptionSpec(patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"),
     "timeout": OptionSpec(or_none(scalar(values.positive_duration)), "maximum time of one attempt; default: no limit"),
@@ -366,7 +366,7 @@ PROGRAM: dict[str, OptionSpec] = {
 }
 
 # What a job may say about the program that it declares. The job starts it without more arguments.
-OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROGRAM.items() if name != "args"}
+OF_ITS_PROGRAM = {name: option for name, option in PROGRAM.items() if name != "args"}
 
 # What `defaults` may say for all programs.
 OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name not in ("argv", "stdin")}
@@ -465,7 +465,7 @@ NOTIFY: dict[str, OptionSpec] = {
         time_options.calendar,
         "calendar expression: until this time, an alert waits for more events, as in a daily digest",
     ),
-    "command": OptionSpec(scalar(text), "the program that delivers the alerts: `run NAME`", required=True),
+    "command": OptionSpec(scalar(text), "the program that delivers the alerts: `run NAME`"),
 }
 
 STANZAS: dict[str, StanzaSpec] = {
@@ -500,7 +500,7 @@ STANZAS: dict[str, StanzaSpec] = {
             "history": OptionSpec(whole(0, 1_000_000_000), "number of past runs that are kept", default="100000"),
         },
     ),
-    "program": StanzaSpec("a program that `run NAME` starts", named=True, options=PROGRAM),
+    "program": StanzaSpec("a program that `run NAME` starts", named=True, options=PROGRAM, required=("argv",)),
     "job": StanzaSpec(
         "a job that the files declare",
         named=True,
@@ -526,11 +526,13 @@ STANZAS: dict[str, StanzaSpec] = {
             "dates": OptionSpec(
                 time_options.dates,
                 'dates as in calendar expressions, such as `( "Sat..Sun" "*-12-25..26" "2027-03-26" )`',
-                required=True,
             )
         },
+        required=("dates",),
     ),
-    "notify": StanzaSpec("events that a program tells to people", named=True, options=NOTIFY, in_files=True),
+    "notify": StanzaSpec(
+        "events that a program tells to people", named=True, options=NOTIFY, required=("command",), in_files=True
+    ),
     "defaults": StanzaSpec(
         "options of all programs that do not set them themselves",
         named=False,

@@ -10,8 +10,9 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
@@ -157,6 +158,8 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     defaults = configuration.defaults.program if configuration.defaults else None
+    # Many programs have the same executable, such as a shell.
+    doubt_of = cache(_executable_doubt)
     programs = list(configuration.programs.values())
     if defaults:
         programs = [defaults, *(_without_inherited(program, defaults) for program in programs)]
@@ -168,7 +171,7 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
         for doubt in _option_doubts(program, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield doubt
-        yield from _machine_doubts(program)
+        yield from _machine_doubts(program, doubt_of)
 
 
 def _notify_mistakes(notify: Notify, configuration: Configuration) -> Iterator[Diagnostic]:
@@ -236,21 +239,14 @@ def _option_doubts(program: Program, configuration: Configuration, suggest: bool
             yield Diagnostic("W402", message, remedy, use.source, use.span)
 
 
-def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
-    """Doubts about the executable, the directory and the accounts of a program on this machine."""
+def _machine_doubts(program: Program, doubt_of: Callable[[str], tuple[str, str] | None]) -> Iterator[Diagnostic]:
+    """Doubts about the executable, the directory and the accounts of a program on this machine.
+
+    `doubt_of`: as `_executable_doubt`.
+    """
     executable = program.argv[0] if program.argv else ""
-    if executable and program.executable and "%" not in executable:
-        remedy = "install it, or correct the path; runs of the program will fail"
-        script_runner = interpreter(Path(executable))
-        if not _can_execute(executable):
-            if " " in executable and _can_execute(executable.split()[0]):
-                remedy = f"split the words: `argv = {words_as_list(executable)}`; no shell does"
-            yield Diagnostic("W403", f"cannot execute `{executable}` here", remedy, *program.executable)
-        elif script_runner and script_runner.startswith("/") and not _can_execute(script_runner):
-            # A carriage return, from a line that ends as on Windows, is part of the name.
-            shown = shortened(script_runner.replace("\r", "\\r"))
-            message = f"cannot execute `{shown}` here, the interpreter of `{executable}`"
-            yield Diagnostic("W403", message, remedy, *program.executable)
+    if executable and program.executable and "%" not in executable and (doubt := doubt_of(executable)):
+        yield Diagnostic("W403", *doubt, *program.executable)
     if program.directory and _lacks_directory(program.cwd):
         unusable = not_a_directory(Path(program.cwd))
         message = unusable.message if unusable else f"directory `{shortened(program.cwd)}` does not exist here"
@@ -309,6 +305,21 @@ def _is_known(account: Account) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _executable_doubt(executable: str) -> tuple[str, str] | None:
+    """Why an executable cannot be started here, and the remedy. None if nothing is against it."""
+    remedy = "install it, or correct the path; runs of the program will fail"
+    if not _can_execute(executable):
+        if " " in executable and _can_execute(executable.split()[0]):
+            remedy = f"split the words: `argv = {words_as_list(executable)}`; no shell does"
+        return f"cannot execute `{executable}` here", remedy
+    script_runner = interpreter(Path(executable))
+    if script_runner and script_runner.startswith("/") and not _can_execute(script_runner):
+        # A carriage return, from a line that ends as on Windows, is part of the name.
+        shown = shortened(script_runner.replace("\r", "\\r"))
+        return f"cannot execute `{shown}` here, the interpreter of `{executable}`", remedy
+    return None
 
 
 def _can_execute(path: str) -> bool:

@@ -92,14 +92,15 @@ class StanzaReader:
                     parts.setdefault(name, []).append(read)
                 elif earlier:
                     self.duplicate("option", key, item.source, (earlier.source, earlier.span))
-        options |= {name: merged(several) for name, several in parts.items()}
-        for read in options.values():
-            self.check_entries(read)
+        for name, several in parts.items():
+            options[name] = merged(several)
+            self.check_entries(options[name])
         # An unknown name that resembles no option may stand for the missing one, and is reported already.
-        may_miss = names <= set(spec.options)
-        for name, option in spec.options.items():
-            if option.required and name not in names and head and may_miss:
-                self.report("E205", f"missing option `{name}` in `{title}`", f"{name}: {option.help}", *head)
+        if head and names <= spec.options.keys():
+            for name in spec.required:
+                if name not in names:
+                    remedy = f"{name}: {spec.options[name].help}"
+                    self.report("E205", f"missing option `{name}` in `{title}`", remedy, *head)
         return options, names
 
     def check_inner(self, spec: StanzaSpec, title: str, block: Block) -> None:

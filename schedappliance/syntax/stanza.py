@@ -95,20 +95,20 @@ def _parser() -> Lark:
     return build_parser("stanza", _Builder())
 
 
-def _span(token: Token) -> Span:
-    assert token.start_pos is not None and token.end_pos is not None
-    return Span(token.start_pos, token.end_pos)
+def _span(first: Token, last: Token) -> Span:
+    assert first.start_pos is not None and last.end_pos is not None
+    return Span(first.start_pos, last.end_pos)
 
 
 def _scalar(token: Token) -> Scalar:
     text = str(token)
     if token.type in ("WORD", "REGEX", "INCLUDE"):
-        return Scalar(text, _span(token))
+        return Scalar(text, _span(token, token))
     raw = text[1:-1]
     value = raw
     if text[0] == '"' and "\\" in raw:
         value = _unescape(raw)
-    return Scalar(value, _span(token), text[0], raw)
+    return Scalar(value, _span(token, token), text[0], raw)
 
 
 def _unescape(raw: str) -> str:
@@ -136,7 +136,7 @@ class _Builder(Transformer[Token, tuple[Statement, ...]]):
         assert isinstance(body, tuple) and isinstance(closing, Token)
         depth = 1 + max((s.depth for s in body if isinstance(s, Stanza)), default=0)
         name = _scalar(heads[1]) if len(heads) > 1 else None
-        return Stanza(_scalar(heads[0]), name, body, Span(_span(heads[0]).start, _span(closing).end), depth)
+        return Stanza(_scalar(heads[0]), name, body, _span(heads[0], closing), depth)
 
     def option(self, items: list[Token | Value]) -> Option:
         key, value = items[0], items[-1]
@@ -161,4 +161,4 @@ class _Builder(Transformer[Token, tuple[Statement, ...]]):
 def _enclosing(items: list[_Item]) -> Span:
     first, last = items[0], items[-1]
     assert isinstance(first, Token) and isinstance(last, Token)
-    return Span(_span(first).start, _span(last).end)
+    return _span(first, last)
