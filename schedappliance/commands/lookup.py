@@ -147,8 +147,11 @@ def unknown(view: View, text: str, number: int) -> Exception:
     if view.store.runs.waits(number):
         message = f"job {text} is done, but its last run is queued"
         return view.reject("E501", message, f"`sched delete {text}` cancels that run")
-    near = [job_id(view.store.node, n) for n in sorted(view.store.jobs.near(number))]
-    remedy = f"the nearest ids are {', '.join(near)}" if near else "there are no jobs"
+    if may_list(view):
+        near = [job_id(view.store.node, n) for n in sorted(view.store.jobs.near(number))]
+        remedy = f"the nearest ids are {', '.join(near)}" if near else "there are no jobs"
+    else:
+        remedy = "give the id that the answer to the scheduling command named"
     return view.reject("E501", f"there is no job {text}", remedy)
 
 

@@ -794,6 +794,13 @@ def test_a_user_who_may_not_list_jobs_does_not_learn_their_names(guarded: Applia
     assert "no job has the id or name `tikc`" in answer.error
     assert "tick" not in answer.error
     assert "did you mean `tick`?" in guarded.error("sched why tikc")
+    guarded.turn(guarded.read(users_may("^config (get|set) job \\S+ every", "^sched show ")))
+    for line in ("config get job tikc every", "config set job tikc every 5", "sched show n-000000999"):
+        answer = guarded.ask(line, BOB)
+        assert answer.error is not None
+        assert "tick" not in answer.error
+        assert "nearest" not in answer.error
+    assert "did you mean `tick`?" in guarded.error("config get job tikc every")
     guarded.turn(guarded.read(users_may("^sched (why|list)")))
     assert "did you mean `tick`?" in str(guarded.ask("sched why tikc", BOB).error)
     assert "declared: `tick`" in str(guarded.ask("sched why nowhere-near", BOB).error)
