@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.clock import local_text, time_data
+from schedappliance.commands.lookup import may_list
 from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import Source, Span, command_diagnostic, did_you_mean, shortened
@@ -41,8 +42,7 @@ def get(view: View, command: Command) -> Outcome:
 def evaluate(view: View, command: Command) -> Outcome:
     stanza, name, option = command.words
     scope = Scope(stanza, name)
-    if scope.stanza == "program" and scope.name in view.seen.configuration.programs:
-        _check_scope(view, scope)
+    _check_scope(view, scope)
     effective = view.seen.evaluate(scope, option)
     if effective is None:
         raise _not_set(view, Place(scope, option))
@@ -216,6 +216,8 @@ def _check_scope(view: View, scope: Scope) -> None:
         raise view.reject("E508", message, "add an `Authorization` stanza to define roles")
     source, span = Source.of_command(view.order.text), Span(0, len(view.order.text))
     if mistake := undeclared(scope, configuration, source, span):
+        if scope.stanza == "job" and not may_list(view):
+            mistake = replace(mistake, help="give the name of a declared job")
         raise Rejected([mistake])
 
 

@@ -52,6 +52,14 @@ def test_momentum_s_texts(running: Appliance) -> None:
     assert running.say("config eval message_expiration") == "Message_Expiration = 86400"
     assert running.say("config eval nowhere x Message_Expiration") == "Message_Expiration = 86400"
     assert running.say("config eval program hello retries") == "        retries = 0"
+    for path in (
+        "program hell timeout",
+        "program hell retries",
+        "job hell overlap",
+        "notify hell when",
+        "days hell dates",
+    ):
+        assert "not declared" in running.error(f"config eval {path}")
     assert running.say("config set Suspend_Delivery enabled") == "Suspend_Delivery = enabled"
     assert running.say("config set program hello success ( 0 3 )") == (
         "        success = (\n                0\n                3\n        )"
