@@ -68,6 +68,7 @@ _OF_CRON = frozenset(
 _TEMPLATE = re.compile(
     r"\bm h +dom\b|\.-{3,} |\bday of (the )?month\b|period in days|Edit this file to introduce|crontab\(5\)"
 )
+_CARRIAGE_RETURN = "the carriage return at the end of the line is left out; cron gives it to the command"
 _HOURS = re.compile(r"START_HOURS_RANGE[ \t]*=")
 # The lines above a job that are looked at, and those that are kept.
 _MOST_ABOVE, _MOST_COMMENTS = 40, 12
@@ -111,6 +112,8 @@ class _Reader:
             if rejected is not None:
                 raise NotPossible(rejected)
             self._job(line.rstrip("\r"), entry)
+            if line.endswith("\r"):
+                entry.notes.append(_CARRIAGE_RETURN)
         except NotPossible as error:
             entry.comments.append(shortened(stripped) if len(stripped) > 1000 else stripped)
             entry.failure = str(error)
