@@ -352,27 +352,39 @@ def command_line(line: CommandLike) -> str:
 
 
 def job_word(job: JobLike) -> str:
-    return job if isinstance(job, str) else job.id
+    """The word for a job. Raises ValueError for a value that names none."""
+    return job if isinstance(job, str) else _name_in(job, "id", "a job")
 
 
 def run_word(run: RunLike) -> str:
-    return run if isinstance(run, str) else run.run
+    """The word for a run. Raises ValueError for a value that names none."""
+    return run if isinstance(run, str) else _name_in(run, "run", "a run")
+
+
+def _name_in(value: object, attribute: str, what: str) -> str:
+    name = getattr(value, attribute, None)
+    if not isinstance(name, str):
+        raise ValueError(f"{value!r} is not {what}; give an id, or a value with `{attribute}`")
+    return name
 
 
 def span_text(span: Span) -> str:
-    """A time span as a command takes it, in seconds with milliseconds. Raises ValueError if it is negative."""
+    """A time span as a command takes it, in seconds with milliseconds. Raises ValueError if it is negative or infinite."""
     if isinstance(span, str):
         return span
-    milliseconds = round((span.total_seconds() if isinstance(span, timedelta) else span) * 1000)
-    if milliseconds < 0:
-        raise ValueError(f"negative time span {span}")
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"invalid time span {span}; give a number of seconds that is not negative")
+    milliseconds = round(seconds * 1000)
     return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
 
 
 def instant_text(when: str | datetime) -> str:
-    """An instant as `sched at` takes it. Raises ValueError for a datetime without a time zone."""
+    """An instant as `sched at` takes it. Raises ValueError for a datetime without a time zone, and for a date."""
     if isinstance(when, str):
         return when
+    if not isinstance(when, datetime):
+        raise ValueError(f"{when!r} is no instant; write datetime(..., tzinfo=UTC)")
     if when.tzinfo is None:
         raise ValueError(f"{when!r} has no time zone; write datetime(..., tzinfo=UTC), or when.astimezone()")
     return when.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.client import questions
+from schedappliance.client.answers import NewJob, NewRun
 from schedappliance.client.errors import Error, NotAuthorized, Rejected, TimedOut, Unavailable
 from schedappliance.client.wire import joined_as_is
 from schedappliance.diagnostics import Source, command_diagnostic
@@ -111,5 +113,19 @@ def test_times() -> None:
     assert questions.span_text("15m") == "15m"
     assert questions.past_text(timedelta(minutes=1, milliseconds=1)) == "61s"
     assert questions.instant_text(datetime(2026, 11, 29, 8, tzinfo=UTC)) == "2026-11-29T08:00:00.000+00:00"
-    with pytest.raises(ValueError, match="negative"):
-        questions.span_text(-1)
+    for span in (-1, timedelta(seconds=-1), float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"invalid time span .* not negative"):
+            questions.span_text(span)
+    with pytest.raises(ValueError, match="is no instant"):
+        questions.instant_text(date(2026, 11, 29))  # type: ignore[arg-type]
+
+
+def test_a_value_that_names_a_job_names_no_run() -> None:
+    job, run = NewJob("n-000000001", 0), NewRun("n-000000001/1")
+    assert (questions.job_word(job), questions.run_word(run)) == ("n-000000001", "n-000000001/1")
+    with pytest.raises(ValueError, match=r"^NewJob\(.*\) is not a run; give an id, or a value with `run`$"):
+        questions.wait(job, None)  # type: ignore[arg-type]
+    wrong: Any = run
+    for question in (questions.job, questions.why, questions.run_now, questions.pause, questions.delete):
+        with pytest.raises(ValueError, match=r"^NewRun\(.*\) is not a job; give an id, or a value with `id`$"):
+            question(wrong)
