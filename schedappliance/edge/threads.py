@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.engine.events import DropClaimed, Event
+from schedappliance.engine.events import ConsoleEvent, DropClaimed, Event
 
 # Python words this error differently in each place, or not at all.
 NO_THREAD = "the machine has no thread left"
@@ -24,9 +24,9 @@ CLOSE_SECONDS = 5.0
 
 
 class Offer(NamedTuple):
-    """Events that a device keeps until a turn has room for them. `take` returns at most this many of them."""
+    """Lines that a device keeps until a turn has room for them. `take` returns about as many as this limit, by their weight."""
 
-    take: Callable[[int], list[Event]]
+    take: Callable[[int], list[ConsoleEvent]]
 
 
 # A call goes from a worker to its own device, on the deciding thread. Example: the name of a client's user, which the console
@@ -73,7 +73,7 @@ class Inbox:
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events of one turn, about `limit` of them: a drop weighs as much as its lines.
+        """The events of one turn, about `limit` of them: a drop weighs as much as its lines, a long line as several.
 
         Also makes the calls in the queue.
         """
@@ -85,7 +85,7 @@ class Inbox:
                 item()
             elif isinstance(item, Offer):
                 events += (offered := item.take(limit - weight))
-                weight += len(offered)
+                weight += sum([event.weight for event in offered])
             else:
                 events.append(item)
                 weight += item.weight if isinstance(item, DropClaimed) else 1

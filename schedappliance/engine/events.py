@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from schedappliance.engine.reloading import Prepared
 
 
+# A longer line counts as several in the limit of a turn: reading 64 KiB of short words takes as long as 1,000 usual lines.
+LINE_CHARACTERS = 64
+
+
 class LineTyped(NamedTuple):
     """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection.
 
@@ -39,6 +43,11 @@ class LineTyped(NamedTuple):
     on_behalf_of: str | None = None
     instead: str | None = None
     quiet: bool = False
+
+    @property
+    def weight(self) -> int:
+        """How many usual lines the line counts as in the limit of a turn."""
+        return 1 + len(self.line) // LINE_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,10 @@ class ConnectionClosed:
 
     connection: int
 
+    @property
+    def weight(self) -> int:
+        return 1
+
 
 ConsoleEvent = LineTyped | ConnectionClosed
 
@@ -126,8 +139,8 @@ class DropClaimed:
 
     @property
     def weight(self) -> int:
-        """How many console lines the drop counts as in the limit of a turn."""
-        return 1 + len(self.lines)
+        """How many usual lines the drop counts as in the limit of a turn."""
+        return 1 + max(len(self.lines), len(self.source.text) // LINE_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)

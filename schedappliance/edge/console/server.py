@@ -50,7 +50,7 @@ from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Alarm, Loop
-    from schedappliance.engine.events import ConsoleEvent, Event
+    from schedappliance.engine.events import ConsoleEvent
 
 # The most lines of one client that wait for an answer, and their most bytes. Further lines stay in the socket.
 MAX_OUTSTANDING = 256
@@ -250,43 +250,47 @@ class _Lines:
         if connection.in_transaction or connection.slots:
             self._departed.append(ConnectionClosed(connection.number))
 
-    def _take(self, limit: int) -> list[Event]:
-        """The lines for one turn, at most `limit`.
+    def _take(self, limit: int) -> list[ConsoleEvent]:
+        """The lines for one turn: about `limit` of them, by their weight.
 
         A turn may put off all lines but the first one. So the first place is given fairly: to present and departed clients
         alternately, and among the present ones to the user whose last reply is the oldest.
         """
         self._is_offered = False
         self._is_turn_of_departed = not self._is_turn_of_departed
-        events: list[Event] = []
+        events: list[ConsoleEvent] = []
         if self._is_turn_of_departed:
-            self._take_departed(events, limit)
+            limit = self._take_departed(events, limit)
         clients = list(filter(self._may_ask, self._clients))
         for connection in self.fairness.in_order(clients) if len(clients) > 1 else clients:
-            self._take_from(connection, events, limit)
+            limit = self._take_from(connection, events, limit)
         self._take_departed(events, limit)
         self.offer()
         return events
 
-    def _take_from(self, connection: _Connection, events: list[Event], limit: int) -> None:
-        """Adds lines of a client to the events, until there are `limit` events."""
+    def _take_from(self, connection: _Connection, events: list[ConsoleEvent], limit: int) -> int:
+        """Adds lines of a client to the events. Returns what is left of the limit."""
         del self._clients[connection]
         has_room = self._has_room(connection)
         # Only one line of a client is tried at a time. It may come again, and must then come before the next one.
-        most = limit if has_room else min(limit, len(events) + 1)
+        most = len(connection.slots) if has_room else 1
         for slot in connection.slots:
-            if slot.line is not None and len(events) < most:
+            if slot.line is not None and limit > 0 and most > 0:
                 events.append(slot.line)
+                limit, most = limit - slot.line.weight, most - 1
                 slot.line, slot.is_tried = None, not has_room
             elif slot.line is not None:
                 self._clients[connection] = None
                 break
+        return limit
 
-    def _take_departed(self, events: list[Event], limit: int) -> None:
+    def _take_departed(self, events: list[ConsoleEvent], limit: int) -> int:
         self._departed.extendleft(reversed(self._departed_first))
         self._departed_first.clear()
-        while self._departed and len(events) < limit:
-            events.append(self._departed.popleft())
+        while self._departed and limit > 0:
+            events.append(event := self._departed.popleft())
+            limit -= event.weight
+        return limit
 
 
 @dataclass(slots=True)
@@ -444,17 +448,13 @@ class ConsoleServer:
         answer = effect.answer
         if answer.events_after is not None:
             answer = self._begin_watch(connection, slot, answer, answer.events_after)
-        slot.answer = answer
-        slot.in_transaction, slot.size = effect.in_transaction, effect.size
+        slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
         connection.last_reply = next(self._numbers)
         connection.answered_bytes += slot.size
         self.loop.at_turn_end(self._send, connection)
 
     def _must_wait(self, connection: _Connection, slot: _Slot, effect: Reply) -> bool:
-        """Whether the answer to a tried line is discarded for want of room, so that the line waits.
-
-        This is done only with an answer that can be made again.
-        """
+        """Whether an answer that can be made again is discarded for want of room, so that its line waits."""
         is_long = slot.is_tried and effect.size > MAX_SHORT
         return is_long and effect.is_repeatable and not self._has_room(connection)
 

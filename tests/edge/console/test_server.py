@@ -414,6 +414,25 @@ def test_lines_are_taken_from_one_client_of_each_user_at_a_time(
     assert arrived[:2] == ["3", "3"], "the last reply to the other user is older"
 
 
+def test_a_turn_takes_few_long_lines_also_of_clients_that_have_left(
+    served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them may take 50 ms, and other users wait meanwhile."""
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1001)
+    many = [clients() for _ in range(8)]
+    served.events()
+    line = "x" * 60_000
+    for client in many:
+        client.socket.sendall(f"{line}\n".encode())
+    turns = [served.turn()]
+    for client in many[4:]:
+        client.socket.close()
+    turns += [served.turn() for _ in range(20)]
+    of_turns = [[event.line for event in turn if isinstance(event, LineTyped)] for turn in turns]
+    assert [typed for turn in of_turns for typed in turn] == [line] * len(many)
+    assert max(map(len, of_turns)) == 2
+
+
 def test_the_answers_of_a_long_turn_are_sent_at_once(
     served: Served, clients: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
