@@ -58,6 +58,18 @@ def test_a_run_that_takes_longer_than_usual_is_late_once(appliance: Appliance) -
     assert appliance.database.rows("SELECT notify FROM late_runs") == [("ops",)]
 
 
+def test_a_run_that_was_told_as_late_is_told_as_failed_too_after_an_earlier_failure(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(slow("when = ( late failed ) longer_than = 2 after = 2 again = 0")))
+    run_for(appliance, 9 * MINUTE, MINUTE, 2 * MINUTE)
+    appliance.after(MINUTE, ended(begin(appliance), 1))
+    assert told(appliance) == [], "a second event is wanted"
+    key = begin(appliance)
+    appliance.after(4 * MINUTE)
+    end_all_deliveries(appliance)
+    appliance.turn(ended(key, 1))
+    assert [text.split(":")[0] for text in told(appliance)] == ["j late", "j failed"]
+
+
 def test_a_short_run_is_late_a_minute_after_its_usual_end(appliance: Appliance) -> None:
     appliance.turn(appliance.read(slow()))
     run_for(appliance, SECOND, SECOND)
