@@ -114,7 +114,8 @@ def _judged(state: State, event: FilesRead) -> list[Diagnostic]:
     """What is wrong with files that were read, or doubtful."""
     if event.configuration is None:
         return list(event.diagnostics)
-    return [*event.diagnostics, *_needs_restart(state.configuration, event.configuration)]
+    # The errors come first, also in the status: there are no others in files that have a configuration.
+    return [*_needs_restart(state.configuration, event.configuration), *event.diagnostics]
 
 
 def _show_outcome(state: State, event: FilesRead, diagnostics: list[Diagnostic], outcome: str) -> None:
