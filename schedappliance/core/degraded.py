@@ -62,6 +62,7 @@ from schedappliance.engine.events import (
     StopRequested,
     WatchChanged,
 )
+from schedappliance.engine.incidents import OUTPUT_BYTES
 from schedappliance.engine.intake import MOST_NAMED, WaitingDrop
 from schedappliance.model.commands import is_json, read_command
 from schedappliance.store.failures import REMEDY, StoreFailed
@@ -180,6 +181,9 @@ class Degraded:
         try:
             return self._turns.commit(partial(self._turns.take_step, step, stored_before, ended))
         except StoreFailed as failure:
+            if failure.full and isinstance(step, ProgramEnded) and step.output:
+                # There may be room for the end without its output, which `by_room` has put behind it.
+                return self._alone(replace(step, output=b"", output_bytes=0), stored_before, ended)
             if failure.passing or isinstance(step, DueWork):
                 raise
             return self._give_up(step, failure)
@@ -396,8 +400,9 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
 def by_room(events: list[Event]) -> list[Step]:
     """Sorts events by the room that they need: small events, the due work, lines, outputs from small to large, drops.
 
-    The end of a program is separated from its output, so that the end is stored even without room for the output.
-    Otherwise the program would still count as running, and its job could not run again.
+    The output of a program is also an event of its own, so that the end is stored even without room for the output.
+    Otherwise the program would still count as running, and its job could not run again. The end has the last part of the
+    output, if there is room for that: alerts and `on_failure` tell it.
     """
     small: list[Step] = []
     lines: list[LineTyped] = []
@@ -411,7 +416,7 @@ def by_room(events: list[Event]) -> list[Step]:
         elif isinstance(event, ProgramOutput):
             outputs.append(event)
         elif isinstance(event, ProgramEnded) and event.output_bytes:
-            small.append(replace(event, output=b"", output_bytes=0))
+            small.append(replace(event, output=event.output[-OUTPUT_BYTES:]))
             outputs.append(ProgramOutput(event.key, event.output, event.output_bytes))
         else:
             small.append(event)

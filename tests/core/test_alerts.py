@@ -776,6 +776,37 @@ def test_files_that_were_mended_while_no_daemon_ran_are_a_recovery(appliance: Ap
     ]
 
 
+def test_a_reminder_names_the_error_not_a_warning(appliance: Appliance) -> None:
+    use(appliance, "when = reload_refused again = 1h")
+    appliance.turn(
+        appliance.read_exactly('sched { backing_store = "/elsewhere" }\n' + files("when = reload_refused again = 1h"))
+    )
+    end_all(appliance, 0)
+    appliance.after(60 * MINUTE)
+    first, reminder = told(appliance)[:2]
+    assert " E309 restart required" in first
+    assert reminder == first.replace("reload refused", "still reload refused")
+    codes = [line.split()[1] for line in appliance.state.status.last_reload.lines]
+    assert codes[0] == "E309" and "W429" in codes
+
+
+@pytest.mark.parametrize("size", [6, 4096, 10_000])
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_the_end_of_an_output_is_told_after_a_full_disk_too(appliance: Appliance, failures: int, size: int) -> None:
+    use(appliance, "when = ( failed output )", program='on_failure = "run p again"')
+    appliance.after(MINUTE)
+    output = b"x" * (size - 4) + b"end\n"
+    appliance.database.failing_commits = failures
+    appliance.turn(ended(first(appliance), 3, output=output))
+    for _ in range(3):
+        appliance.after(SECOND)
+    events = [event for start in deliveries(appliance) for event in text_of(start)["events"]]
+    assert [(event["kind"], event["output"]) for event in events] == [("failed", output[-4096:].decode())]
+    (answer,) = (start for start in some(StartProgram, appliance.past) if "again" in start.argv)
+    assert dict(answer.env)["SCHED_FAILED_OUTPUT"] == output[-4096:].decode()
+    assert appliance.store.runs.output(first(appliance)) == (output, size)
+
+
 def refuse_strange_file(appliance: Appliance) -> None:
     """A mistake in a file whose name is not UTF-8."""
     loaded = load(Path("/etc/\udcff/sched.conf"), lambda _path: b"sched {")
