@@ -15,12 +15,25 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.engine.events import ConsoleEvent, DropClaimed, Event
+from schedappliance.engine.events import ConsoleEvent, DropClaimed, Event, LineTyped
 
 # Python words this error differently in each place, or not at all.
 NO_THREAD = "the machine has no thread left"
 # How long to wait for the last tasks of a worker.
 CLOSE_SECONDS = 5.0
+
+
+# A longer line counts as several in the limit of a turn: reading 64 KiB of short words takes as long as 1,000 usual lines.
+LINE_CHARACTERS = 64
+
+
+def weight_of(event: Event) -> int:
+    """How many usual lines an event counts as in the limit of a turn."""
+    if isinstance(event, LineTyped):
+        return 1 + len(event.line) // LINE_CHARACTERS
+    if isinstance(event, DropClaimed):
+        return 1 + max(len(event.lines), len(event.source.text) // LINE_CHARACTERS)
+    return 1
 
 
 class Offer(NamedTuple):
@@ -85,10 +98,10 @@ class Inbox:
                 item()
             elif isinstance(item, Offer):
                 events += (offered := item.take(limit - weight))
-                weight += sum([event.weight for event in offered])
+                weight += sum(map(weight_of, offered))
             else:
                 events.append(item)
-                weight += item.weight if isinstance(item, DropClaimed) else 1
+                weight += weight_of(item)
         if not self._items:
             self._clear_signal()
         return events

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from schedappliance.engine.reloading import Prepared
 
 
-# A longer line counts as several in the limit of a turn: reading 64 KiB of short words takes as long as 1,000 usual lines.
-LINE_CHARACTERS = 64
-
-
 class LineTyped(NamedTuple):
     """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection.
 
@@ -43,11 +39,6 @@ class LineTyped(NamedTuple):
     on_behalf_of: str | None = None
     instead: str | None = None
     quiet: bool = False
-
-    @property
-    def weight(self) -> int:
-        """How many usual lines the line counts as in the limit of a turn."""
-        return 1 + len(self.line) // LINE_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +86,6 @@ class ConnectionClosed:
 
     connection: int
 
-    @property
-    def weight(self) -> int:
-        return 1
-
 
 ConsoleEvent = LineTyped | ConnectionClosed
 
@@ -136,11 +123,6 @@ class DropClaimed:
     lines: tuple[DropLine, ...] = ()
     mistakes: tuple[Diagnostic, ...] = ()
     token: str | None = None
-
-    @property
-    def weight(self) -> int:
-        """How many usual lines the drop counts as in the limit of a turn."""
-        return 1 + max(len(self.lines), len(self.source.text) // LINE_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from schedappliance.edge.console.events import Watchers
 from schedappliance.edge.console.fairness import Fairness
 from schedappliance.edge.console.listener import Acceptor, ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
-from schedappliance.edge.threads import NO_THREAD, Offer
+from schedappliance.edge.threads import NO_THREAD, Offer, weight_of
 from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
@@ -277,7 +277,7 @@ class _Lines:
         for slot in connection.slots:
             if slot.line is not None and limit > 0 and most > 0:
                 events.append(slot.line)
-                limit, most = limit - slot.line.weight, most - 1
+                limit, most = limit - weight_of(slot.line), most - 1
                 slot.line, slot.is_tried = None, not has_room
             elif slot.line is not None:
                 self._clients[connection] = None
@@ -289,7 +289,7 @@ class _Lines:
         self._departed_first.clear()
         while self._departed and limit > 0:
             events.append(event := self._departed.popleft())
-            limit -= event.weight
+            limit -= weight_of(event)
         return limit
 
 
