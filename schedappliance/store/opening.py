@@ -14,7 +14,7 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Unusable, as_argument
 from schedappliance.kinds import FREE_ROOM, FULL, not_a_directory, uncreatable
 from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
-from schedappliance.store.damage import Unfinished, find_damage
+from schedappliance.store.damage import NoMemory, Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
 from schedappliance.store.files import (
@@ -168,6 +168,9 @@ def _open_file(path: Path) -> _Opened:
         if is_complete and not has_room(path):
             return _open_view(path)
         return _open_for_writing(path)
+    except MemoryError:
+        # `sqlite3` raises it for SQLITE_NOMEM.
+        raise _unopened(path, NoMemory()) from None
     except SQLITE_ERRORS as error:
         if not (is_complete and lacks_room(error)):
             raise _unopened(path, error) from error

@@ -77,6 +77,16 @@ def test_a_start_that_lacks_memory_is_tried_again(tmp_path: Path, monkeypatch: p
     assert raised.value.is_passing
 
 
+def test_an_upgrade_that_lacks_memory_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack_memory(_connection: sqlite3.Connection, _version: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "migrate", lack_memory)
+    with pytest.raises(Unusable, match=r"sched\.db: out of memory; give the appliance more memory$") as raised:
+        open_database(tmp_path / "sched.db")
+    assert raised.value.is_passing
+
+
 def test_a_long_check_is_interrupted_and_the_connection_stays_usable(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
