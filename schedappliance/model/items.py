@@ -50,11 +50,12 @@ def read_all(*reads: Callable[[], Any]) -> list[Any]:
 
 
 def read_text(item: Scalar, read: Callable[[str], Result]) -> Result:
-    """What `read` makes of the text of an item. Raises InvalidValue with the place in the file."""
+    """What `read` makes of the text of an item. Raises InvalidValue with the places of all mistakes in the file."""
     try:
         return read(item.value)
     except InvalidValue as invalid:
-        raise invalid.at(item.inner(invalid.span) if invalid.span else item.span) from None
+        places = [item.inner(mistake.span) if mistake.span else item.span for mistake in invalid.mistakes]
+        raise InvalidItems([one.at(place) for one, place in zip(invalid.mistakes, places, strict=True)]) from None
 
 
 def read_texts(items: Sequence[Scalar], read: Callable[[str], Result]) -> list[Result]:

@@ -121,3 +121,20 @@ def test_a_word_that_only_a_shell_understands_is_doubted_once(words: str, place:
     for stanza in (f'program "p" {{ argv = ( {words} ) }}', f'job "j" {{ every = 60 argv = ( {words} ) }}'):
         doubts = [(d.code, pointed(d)) for d in diagnostics_of(stanza) if d.code != "W403"]
         assert doubts == ([("W425", f'"{place}"')] if place else [])
+
+
+def test_all_wrong_fields_of_an_expression_are_reported_at_their_places() -> None:
+    text = 'sched { zone = UTC }\njob "x" { cron = ( "61 25 * 13 *" "* * 40 * *" ) command = "version" }\n'
+    found = diagnostics_of(text)
+    assert [mistake.message for mistake in found] == [
+        "minute 61 is out of range",
+        "hour 25 is out of range",
+        "month 13 is out of range",
+        "day of month 40 is out of range",
+    ]
+    assert [text[mistake.span.start : mistake.span.end] for mistake in found if mistake.span] == [
+        "61",
+        "25",
+        "13",
+        "40",
+    ]

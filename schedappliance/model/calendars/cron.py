@@ -14,6 +14,7 @@ from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, nearest
 from schedappliance.model.calendars.cron_fields import WEEKDAY, YEAR, FieldSet, kinds_of, read_field
 from schedappliance.model.calendars.days import EVERY_DAY, Days, days_of_month, weekdays
 from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.items import read_each
 from schedappliance.syntax.expressions import (
     CRON_SHAPE,
     CronField,
@@ -93,7 +94,9 @@ def _fields(text: str, fields: tuple[CronField, ...], seed: str) -> CronFields:
     if len(fields) == 6 and (year := _year(fields[5])):
         remedy = f"a year needs seven fields: `0 {text.strip()}`"
         raise invalid_expression(f"day of week {year.text} is out of range", remedy, year.span)
-    sets = {kind.name: read_field(field, kind, seed) for kind, field in zip(kinds_of(len(fields)), fields, strict=True)}
+    kinds = kinds_of(len(fields))
+    read = read_each(list(zip(fields, kinds, strict=True)), lambda one: read_field(*one, seed))
+    sets = {kind.name: field_set for kind, field_set in zip(kinds, read, strict=True)}
     minute, hour, day, month, weekday = (sets[kind.name] for kind in kinds_of(5))
     plus = fields[-2 if len(fields) == 7 else -1].plus is not None
     return CronFields(sets.get("second"), minute, hour, day, month, weekday, sets.get("year"), plus)
