@@ -24,8 +24,10 @@ Rule: a turn that fails can be undone; see State.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from sys import getsizeof
 from typing import Any, NamedTuple
 
@@ -153,7 +155,7 @@ class State:
     # What the turn adds to the counters of the metrics.
     counted: dict[CounterKey, int] = field(default_factory=dict)
     # What the turn adds to the histograms of the metrics, in seconds.
-    measured: dict[tuple[str, Labels], list[float]] = field(default_factory=dict)
+    measured: defaultdict[tuple[str, Labels], list[float]] = field(default_factory=partial(defaultdict, list))
 
     # Mirrors of rows. `read_back` reads them again.
 
@@ -362,12 +364,7 @@ class State:
 
     def measure(self, name: str, milliseconds: int, *labels: str) -> None:
         """Adds a time to a histogram. One that is negative, since the clock was set back, counts as zero."""
-        seconds = max(0, milliseconds) / 1000
-        values = self.measured.get((name, labels))
-        if values is None:
-            self.measured[name, labels] = [seconds]
-        else:
-            values.append(seconds)
+        self.measured[name, labels].append(max(0, milliseconds) / 1000)
 
     def add_lateness(self, milliseconds: int) -> None:
         """Adds to the lateness of the runs that this turn has claimed, since it is committed later than its moment."""
@@ -489,7 +486,8 @@ class State:
         self.handled, self.overdue = before.handled, OverdueJobs()
         self.counted = before.counted
         del self.effects[before.effects :], self.news[before.news :]
-        self.measured = {key: self.measured[key][:number] for key, number in before.measured.items()}
+        measured = {key: self.measured[key][:number] for key, number in before.measured.items()}
+        self.measured = defaultdict(list, measured)
         self.users.undo_events(before.waiting_events)
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)

@@ -236,15 +236,11 @@ class Options:
         return declared.value if declared else None
 
     def override(self, place: Place, name: str, value: str) -> Override:
-        """The override that `config set` makes."""
-        return Override(place, self._spelling(place) or name, value, self._base(place))
-
-    def _spelling(self, place: Place) -> str | None:
-        """The name of an option as it was written where it is set; None if it is not set."""
-        if override := self.overrides.find(place):
-            return override.name
+        """The override that `config set` makes. The name is spelt as it was where the option is set."""
+        if earlier := self.overrides.find(place):
+            return Override(earlier.place, earlier.name, value, self._base(place))
         option = self._in_files(place)
-        return option[0] if option else None
+        return Override(place, option[0] if option else name, value, self._base(place))
 
     def _base(self, place: Place) -> str | None:
         if place.scope == GLOBAL:

@@ -486,6 +486,6 @@ def _command(packed: str | None, grammar: int | None, text: str) -> Command | No
     return read.bare if read else None
 
 
-def may_be_long(*texts: str | None) -> bool:
+def may_be_long(command: str, reason: str | None, answer: str | None = None) -> bool:
     """Whether a run with these texts and no output may be a long one: a character takes at most four bytes."""
-    return 4 * sum([len(text) for text in texts if text]) > LONG_BYTES
+    return 4 * (len(command) + len(reason or "") + len(answer or "")) > LONG_BYTES
