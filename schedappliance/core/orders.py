@@ -336,9 +336,9 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
 
 
 def _call_off(state: State, jobs: tuple[int, ...] | None, reason: Reason) -> None:
-    """Cancels the waiting runs of jobs (None: of all, but deliveries of alerts). This turn claims these jobs no more."""
-    waiting = state.queue.jobs() if jobs is None else jobs
-    for number in waiting if state.queue.number else ():
+    """Calls the runs of jobs off (None: of all, but deliveries of alerts). This turn claims these jobs no more."""
+    concerned = (*state.queue.jobs(), *state.running.jobs) if jobs is None else jobs
+    for number in concerned if state.queue.number or state.running else ():
         if jobs is not None or not state.store.incidents.is_alert(number):
             call_off(state, number, reason)
     if jobs is None:

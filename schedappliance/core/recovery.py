@@ -121,6 +121,7 @@ def _running(state: State, attempt: Attempt) -> Running:
         None if policy.timeout_ms is None else attempt.started_boot_ms + policy.timeout_ms,
         success=policy.success,
         stopped_by=attempt.stopped_by,
+        is_last=attempt.is_last,
         started_at=started_at,
         guest=state.guest(state.store.runs.next_start(attempt.key.run).user),
     )

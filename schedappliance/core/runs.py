@@ -54,11 +54,7 @@ from schedappliance.engine.attempts import (
     prepare,
 )
 from schedappliance.engine.effects import DiscardOutput, StartProgram
-from schedappliance.engine.events import (
-    ProgramEnded,
-    ProgramNotStarted,
-    ProgramStarted,
-)
+from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.reasons import (
     AFTER_REPLACED,
     HELD,
@@ -572,13 +568,16 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
     state.log("info", text, share_of_runs(state, user.uid))
 
 
-# Runs that are called off, stopped or replaced
+# Runs that are called off or replaced
 
 
 def call_off(state: State, job: int, reason: Reason) -> None:
-    """Cancels the job's waiting runs. Its running programs continue."""
+    """Cancels the job's waiting runs. Its running programs continue, but no further attempt follows."""
     for key in state.queue.remove_job(job):
         end_run(state, key, RunState.CANCELLED, reason, state.moment.wall)
+    for running in state.running.of_job(job):
+        state.store.runs.mark_last(running.key)
+        state.running[running.key.run] = replace(running, is_last=True)
 
 
 def replace_after_hold(state: State) -> None:

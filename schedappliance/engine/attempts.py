@@ -182,6 +182,8 @@ class Running:
     started_at: int = 0
     # When it is late for the next `notify` stanza; None if nobody has worked it out.
     late_at: int | None = None
+    # No attempt follows: its job was paused, deleted, switched off or taken out of the files.
+    is_last: bool = False
     # The uid of its user; None for root and the user of the appliance.
     guest: int | None = None
     # Its program cannot be seen from here; see core/unseen.py.
@@ -327,10 +329,10 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
     """Decides the end of an attempt, and whether another one follows.
 
     `program`: as it is declared now; None if it is no longer declared. `failed_before`: how many attempts of the run
-    failed before this one. A run that was replaced or stopped gets no further attempt.
+    failed before this one. A run that was replaced or stopped, or whose job was called off, gets no further attempt.
     """
     state, reason = _end_state(running, cause)
-    if state in (RunState.REPLACED, RunState.CANCELLED):
+    if state in (RunState.REPLACED, RunState.CANCELLED) or running.is_last:
         return AttemptEnd(state, reason)
     if isinstance(cause, NotStarted) and cause.exhausted and state is RunState.FAILED:
         return AttemptEnd(state, reason, Again(EXHAUSTED_DELAY_MS, start_again(cause.message)), began=False)

@@ -80,6 +80,7 @@ class Attempt(NamedTuple):
     `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. The program is being ended if
     a newer run replaced its run (`replaced`), or a user stopped it (`stopped_by`). `namespace`: the pid namespace in which the
     pid counts; empty if it is not known. `policy`: what it was started with; None if an earlier version started it.
+    `is_last`: no attempt follows, since its job was called off.
     """
 
     key: AttemptKey
@@ -98,6 +99,7 @@ class Attempt(NamedTuple):
     output_bytes: int | None
     namespace: str = ""
     policy: Policy | None = None
+    is_last: bool = False
 
 
 class Pruned(NamedTuple):
@@ -366,6 +368,9 @@ class Runs(Table):
     def mark_replaced(self, key: AttemptKey) -> None:
         self._database.execute(self._sql["mark_replaced"], (*key.run, key.attempt))
 
+    def mark_last(self, key: AttemptKey) -> None:
+        self._database.execute(self._sql["mark_last"], (*key.run, key.attempt))
+
     def mark_stopped(self, key: AttemptKey, user: str) -> None:
         self._database.execute(self._sql["mark_stopped"], (*key.run, key.attempt, storable(user)))
 
@@ -399,7 +404,7 @@ def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
     job, occurrence, attempt, program, state, reason, pid, ticks, namespace, *columns = row
     boot_id, started_ms, started_boot_ms, ended_ms, status, signal, cpu_ms, memory_bytes, took_ms, *columns = columns
-    replaced, stopped_by, output, output_bytes, *policy = columns
+    replaced, stopped_by, output, output_bytes, is_last, *policy = columns
     return Attempt(
         AttemptKey(RunKey(job, occurrence), attempt),
         program,
@@ -417,6 +422,7 @@ def _attempt(row: Any) -> Attempt:
         output_bytes,
         namespace or "",
         _policy(*policy),
+        bool(is_last),
     )
 
 

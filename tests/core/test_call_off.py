@@ -1,16 +1,16 @@
-"""`sched pause` and `sched delete`: waiting runs are cancelled, and running programs go on."""
+"""`sched pause`, `sched delete` and reloads: waiting runs are cancelled, and running programs go on for one attempt."""
 
 from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.effects import Answer, StartProgram
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.engine.states import RunState
-from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended, some
 
 FIRST, SECOND_RUN = RunKey(1, 1), RunKey(1, 2)
-ONE = "example.com-000000001"
+ONE, TWO = "example.com-000000001", "example.com-000000002"
 VERBS = ("pause", "delete")
 WHY = {"pause": "the job was paused while it waited", "delete": "the job was deleted while it waited"}
 
@@ -42,6 +42,52 @@ def test_a_waiting_attempt_is_cancelled(either: Appliance, verb: str) -> None:
     assert (either.started(), len(either.history())) == ([], 1)
     assert either.state.statistics.ended[RunState.CANCELLED] == 1
     agrees_with_its_store(either)
+
+
+RETRIES = "retries = 3 retry_delay = 1 on_interrupt = rerun"
+
+
+def declared(options: str = "") -> str:
+    return program(RETRIES) + f'job "j" {{ every = 1d command = "run p" {options} }}\n'
+
+
+# What calls a job off: a command about it, or other files.
+CALLED_OFF = {
+    "pause": ("sched pause j", declared()),
+    "pause of all": ("sched pause --all", declared()),
+    "delete": (f"sched delete {TWO}", declared()),
+    "switch off": (None, declared("enabled = false")),
+    "remove": (None, program(RETRIES)),
+}
+
+
+@pytest.mark.parametrize("how", CALLED_OFF)
+@pytest.mark.parametrize("end", ["failure", "restart", "failure after a restart"])
+def test_no_attempt_follows_that_of_a_job_that_was_called_off(appliance: Appliance, how: str, end: str) -> None:
+    appliance.turn(appliance.read(declared()))
+    appliance.say("sched every 86400 run p")
+    key = RunKey(2 if how == "delete" else 1, 1)
+    appliance.say(f"sched run {TWO if how == 'delete' else ONE}")
+    command, stanzas = CALLED_OFF[how]
+    appliance.turn(appliance.typed(command) if command else appliance.read(stanzas))
+    assert (appliance.signalled(), set(appliance.state.running)) == ([], {key}), "the program goes on"
+    if end != "failure":
+        survivors = {} if end == "restart" else {AttemptKey(key, 1): ProcessKey(300, 7)}
+        appliance.restart(SECOND, stanzas, survivors)
+    if end != "restart":
+        appliance.turn(ended(key, 1))
+    appliance.after(MINUTE)
+    assert [run.state for run in appliance.history()] == ["interrupted" if end == "restart" else "failed"]
+    assert [start.key for start in some(StartProgram, appliance.past)] == [AttemptKey(key, 1)]
+
+
+def test_a_run_made_by_hand_after_the_pause_is_tried_again(either: Appliance) -> None:
+    either.turn(either.read(declared()))
+    either.say("sched pause j")
+    either.say("sched run j")
+    either.turn(ended(FIRST, 1))
+    either.after(MINUTE)
+    assert [start.key for start in some(StartProgram, either.past)] == [AttemptKey(FIRST, 1), AttemptKey(FIRST, 2)]
 
 
 @pytest.mark.parametrize("verb", VERBS)

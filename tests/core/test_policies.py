@@ -108,6 +108,14 @@ def side_by_side(appliance: Appliance, policy: str = "") -> None:
     assert appliance.states() == [(1, 1, "started"), (1, 2, "started")]
 
 
+def side_by_side_by_hand(appliance: Appliance, policy: str) -> None:
+    """As `side_by_side`, of a job that is paused, so that no further run follows."""
+    appliance.turn(appliance.read(program(f"overlap = parallel {policy}")))
+    for line in ("every 60 run p", "pause example.com-000000001", *["run example.com-000000001"] * 2):
+        appliance.say(f"sched {line}")
+    assert appliance.states() == [(1, 1, "started"), (1, 2, "started")]
+
+
 def test_a_run_waits_for_the_last_of_several_parallel_runs(either: Appliance) -> None:
     side_by_side(either)
     either.state.places = 2
@@ -140,8 +148,7 @@ def test_a_run_waits_for_parallel_runs_also_after_a_crash(appliance: Appliance, 
 
 
 def test_next_attempts_of_parallel_runs_follow_each_other(either: Appliance) -> None:
-    side_by_side(either, "retries = 1 retry_delay = 60")
-    either.say("sched pause example.com-000000001")
+    side_by_side_by_hand(either, "retries = 1 retry_delay = 60")
     either.turn(either.read(program("overlap = queue retries = 1 retry_delay = 60")))
     either.turn(ended(FIRST, 3), ended(SECOND_RUN, 3))
     either.after(70 * SECOND)
@@ -152,8 +159,7 @@ def test_next_attempts_of_parallel_runs_follow_each_other(either: Appliance) -> 
 
 
 def test_a_next_attempt_of_a_parallel_run_does_not_start_early(either: Appliance) -> None:
-    side_by_side(either, "retries = 1 retry_delay = 3600")
-    either.say("sched pause example.com-000000001")
+    side_by_side_by_hand(either, "retries = 1 retry_delay = 3600")
     either.turn(ended(FIRST, 3))
     either.turn(either.read(program("overlap = queue retries = 1 retry_delay = 3600")))
     either.turn(ended(SECOND_RUN))

@@ -251,6 +251,9 @@ WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 -- name: mark_replaced
 UPDATE attempts SET replaced = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
 
+-- name: mark_last
+UPDATE attempts SET is_last = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
+
 -- name: mark_stopped
 UPDATE attempts SET stopped_by = ?4 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
@@ -277,7 +280,7 @@ SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 -- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
 SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, pid_namespace, boot_id, started_ms, started_boot_ms,
        ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes,
-       timeout_ms, kill_after_ms, success, output_limit
+       is_last, timeout_ms, kill_after_ms, success, output_limit
 FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
 -- name: attempt
