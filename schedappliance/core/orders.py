@@ -508,6 +508,19 @@ def take_options(state: State, options: Options) -> None:
         state.read_queue(state.running.jobs)
 
 
+def follow_local_times(state: State) -> None:
+    """Makes the declared jobs agree with other time zone data, which can give their local times other instants."""
+    before, options = state.options.configuration, state.options.in_zones(state.schedules.zones)
+    names = frozenset(changed_jobs(before, options.configuration))
+    if names:
+        state.options = options
+        state.version += 1
+        changes = follow_declared(state, names, is_reload=False)
+        state.log(
+            "warning", f"local times have other instants: {changes}: time zone data {state.schedules.zones.version}"
+        )
+
+
 def follow_declared(
     state: State, names: frozenset[str] | None, *, is_new_boot: bool = False, is_reload: bool = True
 ) -> Reconciliation:

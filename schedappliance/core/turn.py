@@ -46,7 +46,7 @@ from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import UNSTORED, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, line_typed
+from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, follow_local_times, line_typed
 from schedappliance.core.places import has_place
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
 from schedappliance.core.recovery import recover
@@ -540,6 +540,12 @@ def _audit_due(state: State, event: AuditDue) -> None:
     release_unclaimable(state)
 
 
+def _follow_zones(state: State, event: ZonesChanged) -> None:
+    """Takes other time zone data: for calendars, then for the local times of declared jobs."""
+    zones_changed(state, event)
+    follow_local_times(state)
+
+
 # The events whose order a user can see.
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
@@ -564,7 +570,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     FilesRead: files_read,
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
-    ZonesChanged: zones_changed,
+    ZonesChanged: _follow_zones,
     StopRequested: _stop_requested,
     NobodyWatches: _nobody_watches,
     AuditDue: _audit_due,

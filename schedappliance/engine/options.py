@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import DEFAULTS, GLOBAL, SCHED, Scope, text_of, value_of
 from schedappliance.model.options import OF_ITS_PROGRAM, OF_SCHED, STANZAS
-from schedappliance.model.stanzas import InvalidOptions, options_of, read_again, stanzas_of, union, with_parts
+from schedappliance.model.stanzas import InvalidOptions, in_zones, options_of, read_again, stanzas_of, union, with_parts
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Dictionary, Scalar, Value
 
@@ -120,6 +121,12 @@ class Options:
             part = _read(configuration, scope, [other for other in together if other not in self.unfit])
             configuration = with_parts(configuration, [part])
         return Options(self.files, self.overrides.put(override), of_stanzas, configuration, self.unfit)
+
+    def in_zones(self, zones: Zones) -> Options:
+        """These options by other time zone data."""
+        files = in_zones(self.files, zones)
+        is_same = self.configuration is self.files
+        return replace(self, files=files, configuration=files if is_same else in_zones(self.configuration, zones))
 
     def without(self, places: Iterable[Place]) -> Options:
         """These options without some overrides. Only the stanzas that lose one are read again."""

@@ -379,13 +379,24 @@ def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, Declar
         for name, job in jobs.items()
         if isinstance(job.schedule, CalendarRule) and job.needs_zone and job.schedule.zone != zone
     }
-    zones = Zones(this_machine())
+    return _with_instants({**jobs, **zoned} if zoned else jobs, zone, Zones(this_machine()))
+
+
+def _with_instants(jobs: dict[str, DeclaredJob], zone: str | None, zones: Zones) -> dict[str, DeclaredJob]:
+    """The jobs with the instants of their local times. `zone`: that of `sched`."""
+    settled = {}
     for name, job in jobs.items():
         if local_times := job.local_times:
             own = job.zone_of_local_times(zone)
             instants = {option: instant_in(when, own, zones) for option, when in local_times.items()}
-            zoned[name] = _with_days(_at_instants(zoned.get(name, job), instants))
-    return {**jobs, **zoned} if zoned else jobs
+            settled[name] = _with_days(_at_instants(job, instants))
+    return {**jobs, **settled} if settled else jobs
+
+
+def in_zones(configuration: Configuration, zones: Zones) -> Configuration:
+    """The configuration by other time zone data, which can give the local times of jobs other instants."""
+    jobs = _with_instants(configuration.jobs, configuration.zone, zones)
+    return configuration if jobs is configuration.jobs else replace(configuration, jobs=jobs)
 
 
 def _at_instants(job: DeclaredJob, instants: dict[str, int]) -> DeclaredJob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile
@@ -222,6 +223,33 @@ def zone_files(folder: Path, **zones: str) -> Machine:
     for name, original in zones.items():
         copyfile(ZONEINFO / original, folder / name)
     return Machine(directories=(folder,), tz="Home", localtime=folder / "none", timezone=folder / "none")
+
+
+LOCAL_TIMES = """
+sched { zone = local }
+job "once" { at = "2027-03-24 08:00" command = "pid" }
+job "hourly" { every = 1h from = "2027-03-24 08:00" command = "pid" }
+job "nightly" { cron = "0 8 * * *" from = "2027-03-24 08:00" command = "pid" }
+job "fixed" { at = "2027-03-24 08:00 Home" command = "pid" }
+"""
+
+
+@pytest.mark.parametrize("overrides", [False, True])
+def test_local_times_of_declared_jobs_follow_the_zone_of_the_machine(
+    tmp_path: Path, appliance: Appliance, overrides: bool
+) -> None:
+    machine = zone_files(tmp_path, Home="Europe/Berlin", Away="America/New_York")
+    appliance.turn(appliance.read(LOCAL_TIMES.replace(" Home", " Europe/Berlin")))
+    if overrides:
+        appliance.say("config set job once enabled yes")
+    before = appliance.next_runs()
+    version = appliance.state.version
+    appliance.turn(ZonesChanged(Zones(replace(machine, directories=(tmp_path, ZONEINFO), tz="Away"))))
+    assert appliance.next_runs() == [(n, at("2027-03-24 12:00")) for n in (1, 2, 3)] + [before[3]]
+    assert "local times have other instants: jobs: 0 added, 3 changed, 0 removed, 1 unchanged" in appliance.logged()
+    assert appliance.state.version == version + 1
+    appliance.turn(ZonesChanged(Zones(replace(machine, directories=(tmp_path, ZONEINFO), tz="Away"))))
+    assert appliance.state.version == version + 1, "nothing has changed again"
 
 
 def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, appliance: Appliance) -> None:
