@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,7 @@ from schedappliance.engine.effects import (
 )
 from schedappliance.engine.events import ReloadRequested, Remains, StopRequested
 from schedappliance.engine.intake import Keep
+from schedappliance.lockfile import LockLost
 from schedappliance.model.appliance_file import usable_appliance_file
 from schedappliance.model.calendars.zones import Zones
 from schedappliance.store.failures import StoreFailed
@@ -114,6 +115,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         log = Log(file.log_level, file.log_format, clock, descriptor, file.log_fields, file.log_file)
         stack.callback(log.close)
         log.take_over()
+        stack.enter_context(_with_end_in_log(log, shows_errors=descriptor == 2 and file.log_format == "text"))
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():
             log.logger.warning(diagnostic.brief())
         frame = Frame(file, stack, log, Loop(clock, Inbox()), descriptors)
@@ -157,6 +159,19 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         Audit(frame, store, spool, console, zones).run()
         _run(frame, core, beginning, launcher, watcher, console, spool, zones, reports)
     return OK
+
+
+@contextmanager
+def _with_end_in_log(log: Log, shows_errors: bool) -> Iterator[None]:
+    """Logs why the appliance ends. `shows_errors`: the log goes where the command line shows the reason anyway."""
+    try:
+        yield
+    except (Unusable, LockLost) as error:
+        mistakes = error.diagnostics if isinstance(error, Unusable) else ()
+        for line in [*(mistake.brief() for mistake in mistakes), str(error)] if not shows_errors else ():
+            if line:
+                log.logger.error("%s", line)
+        raise
 
 
 def _first_reading(root: Path) -> Reading:

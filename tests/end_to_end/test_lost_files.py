@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -425,6 +426,21 @@ def test_a_daemon_whose_lock_file_is_gone_ends_and_the_next_adopts_its_programs(
     daemon.start()
     daemon.wait_for_log(f"its process {pid} was adopted")
     assert lock.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_daemon_that_ends_says_why_in_its_log(daemon: Daemon, form: str) -> None:
+    path = daemon.root / "daemon.log"
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("log: {", f"log: {{ file: {path}, format: {form},"))
+    daemon.launch()
+    eventually(lambda: daemon.ended() or (path.exists() and " is ready" in path.read_text()), "the start")
+    lock = daemon.var / "sched.db.lock"
+    lock.unlink()
+    eventually(daemon.ended, "the end")
+    last = path.read_text().splitlines()[-1]
+    message = f"the lock file {lock} was removed or replaced; another appliance could use the same files"
+    assert json.loads(last)["message"] == message if form == "json" else last.endswith(f" error {message}")
 
 
 def test_a_second_appliance_does_not_start_although_the_lock_file_was_removed(daemon: Daemon) -> None:
