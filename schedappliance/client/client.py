@@ -220,7 +220,10 @@ class Client:
         self._ask(questions.delete(job))
 
     def pause(self, job: JobLike) -> PausedJob | PausedJobs:
-        """Pauses a job, all declared jobs that match a pattern such as `backup-*`, or `--all`."""
+        """Pauses a job, or all declared jobs that match a pattern such as `backup-*`.
+
+        `--all` is the name of a job; `command("sched pause --all")` pauses all jobs.
+        """
         return self._ask(questions.pause(job))
 
     def resume(self, job: JobLike) -> PausedJob | PausedJobs:

@@ -147,11 +147,11 @@ def delete(job: JobLike) -> Question[answers.DeletedJob]:
 
 
 def pause(job: JobLike) -> Question[answers.PausedJob | answers.PausedJobs]:
-    return Question(joined(["sched", "pause", job_word(job)]), _read_paused)
+    return Question(joined_as_is(["sched", "pause", job_word(job)]), _read_paused)
 
 
 def resume(job: JobLike) -> Question[answers.PausedJob | answers.PausedJobs]:
-    return Question(joined(["sched", "resume", job_word(job)]), _read_paused)
+    return Question(joined_as_is(["sched", "resume", job_word(job)]), _read_paused)
 
 
 def _read_paused(data: Any) -> answers.PausedJob | answers.PausedJobs:

@@ -82,6 +82,12 @@ def test_every_other_argument_is_one_word(text: str) -> None:
     assert read_listing("sched_list", parse_command(listed.question.line).words).find == text
 
 
+def test_the_option_of_all_jobs_is_a_name() -> None:
+    """`pause("--all")` paused all jobs, while the page and the API quoted the name."""
+    lines = [question("--all").line for question in (questions.pause, questions.resume)]
+    assert lines == ['sched pause "--all"', 'sched resume "--all"']
+
+
 @given(st.lists(st.lists(words | st.text(max_size=5), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_a_drop_holds_as_many_commands_as_were_given(lines: list[list[str]]) -> None:
     commands = [["run", *arguments] for arguments in lines]
