@@ -98,7 +98,7 @@ def application(
         Route("/do", act, methods=["POST"]),
         Route("/zone", _choose_zone),
         *health.routes(gateway, feed),
-        Mount(API_PATH, app=api(gateway)),
+        Mount(API_PATH, app=api(gateway, feed)),
         # Browsers ask for it where an answer, such as a refusal, names no other.
         Route("/favicon.ico", static.answer),
         Route("/static/{name}", static.answer),

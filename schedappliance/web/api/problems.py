@@ -64,9 +64,10 @@ async def _http_problem(_request: Request, error: HTTPException) -> Response:
     return answer
 
 
-async def _unavailable(_request: Request, error: Unavailable) -> Response:
-    """504: the command was sent. The appliance may have carried it out."""
-    status = HTTPStatus.GATEWAY_TIMEOUT if error.unanswered else HTTPStatus.SERVICE_UNAVAILABLE
+async def _unavailable(request: Request, error: Unavailable) -> Response:
+    """504: a change was sent. The appliance may have carried it out."""
+    is_lost = error.unanswered and request.method != "GET"
+    status = HTTPStatus.GATEWAY_TIMEOUT if is_lost else HTTPStatus.SERVICE_UNAVAILABLE
     answer = problem(status, "The appliance does not answer", str(error))
     answer.headers["retry-after"] = "1"
     return answer

@@ -19,6 +19,7 @@ from schedappliance.web.api.events import EventStreams
 from schedappliance.web.api.openapi import document
 from schedappliance.web.api.operations import OPERATIONS, Operation, Pages, Parameter
 from schedappliance.web.api.problems import HANDLERS, Problem, rejected
+from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 
 API_PATH = "/api/v1"
@@ -26,7 +27,7 @@ API_PATH = "/api/v1"
 BOUND = ("watch", "quit", "config begin", "config commit", "config rollback")
 
 
-def api(gateway: Gateway) -> Starlette:
+def api(gateway: Gateway, feed: Feed) -> Starlette:
     """The API, to be mounted at API_PATH."""
     streams = EventStreams(gateway)
     described = json.dumps(document(API_PATH), ensure_ascii=False, indent=1)
@@ -34,7 +35,7 @@ def api(gateway: Gateway) -> Starlette:
     async def describe(_request: Request) -> Response:
         return Response(described, media_type="application/json")
 
-    routes = [Route(_pattern(one), _handler(gateway, one), methods=[one.method]) for one in OPERATIONS]
+    routes = [Route(_pattern(one), _handler(gateway, feed, one), methods=[one.method]) for one in OPERATIONS]
     routes += [Route("/events", streams.answer, methods=["GET"]), Route("/openapi.json", describe, methods=["GET"])]
     return Starlette(routes=routes, exception_handlers=HANDLERS)
 
@@ -43,7 +44,7 @@ def _pattern(operation: Operation) -> str:
     return operation.path.replace("{occurrence}", "{occurrence:int}").replace("{incident}", "{incident:int}")
 
 
-def _handler(gateway: Gateway, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+def _handler(gateway: Gateway, feed: Feed, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         values = _query(operation, request) | await _body(operation, request)
         try:
@@ -52,7 +53,9 @@ def _handler(gateway: Gateway, operation: Operation) -> Callable[[Request], Awai
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         if operation.path == "/command" and is_bound(line):
             raise Problem(HTTPStatus.BAD_REQUEST, f"`{line}` belongs to a connection; use the console")
-        message = await gateway.ask(request.state.viewer, line)
+        answer = gateway.ask(request.state.viewer, line)
+        # A change is awaited: its answer says whether it took effect.
+        message = await (feed.unless_silent(answer) if operation.method == "GET" else answer)
         if message.get("data") is None or not (message["ok"] or operation.path == "/health"):
             return rejected(message)
         return JSONResponse(_content(operation, message, values), operation.status)

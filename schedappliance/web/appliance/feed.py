@@ -85,9 +85,9 @@ class Feed:
         # The version for which it was counted which jobs fail, and these jobs.
         self._failing: tuple[int, set[str]] = (-1, set())
         self._changed = asyncio.Event()
-        # What must be read again: everything, the list of jobs (at once, or soon), or some jobs; first those that an action
-        # has changed.
-        self._is_stale = self._are_jobs_stale = self._may_jobs_differ = False
+        # What must be read again: everything, the list of jobs (at once, or soon), the health, or some jobs; first those that
+        # an action has changed.
+        self._is_stale = self._are_jobs_stale = self._may_jobs_differ = self._is_health_stale = False
         self._stale: set[str] = set()
         self._acted_on: set[str] = set()
         # How many actions have asked for a reading, and how many of them have got it.
@@ -129,11 +129,18 @@ class Feed:
         task = asyncio.create_task(work)
         try:
             while not (await asyncio.wait((task,), timeout=LOOK_SECONDS))[0]:
+                self._doubt()
                 if self.silent_since_ms is not None and self._is_unanswered:
                     raise Unavailable(self.silent_reason, unanswered=True)
             return task.result()
         finally:
             task.cancel()
+
+    def _doubt(self) -> None:
+        """Asks for the health now, unless that was done a moment ago: an answer without delay shows that others only take long."""
+        if self._is_past(self._health_read_ms, LATE_SECONDS):
+            self._is_health_stale = True
+            self._wake()
 
     def failing(self) -> set[str]:
         """The listed jobs whose last run has failed."""
@@ -198,7 +205,11 @@ class Feed:
                 await self._until(self._has_to_read, CHECK_SECONDS)
                 asked = self._asked
                 await self._read_stale(session)
-                if asked > self._answered or self._is_past(self._health_read_ms, CHECK_SECONDS):
+                if (
+                    self._is_health_stale
+                    or asked > self._answered
+                    or self._is_past(self._health_read_ms, CHECK_SECONDS)
+                ):
                     await self._read_health(session)
                 if self._is_past(self._runs_read_ms, FORGET_SECONDS):
                     self._forget_old_runs()
@@ -212,7 +223,8 @@ class Feed:
 
     def _has_to_read(self) -> bool:
         is_list_stale = self._are_jobs_stale or self._may_jobs_differ
-        return bool(self._is_stale or is_list_stale or self._stale or self._asked > self._answered)
+        is_asked = self._asked > self._answered or self._is_health_stale
+        return bool(self._is_stale or is_list_stale or self._stale or is_asked)
 
     def _is_past(self, instant_ms: int, seconds: float) -> bool:
         return self._clock.moment().boot - instant_ms >= seconds * 1000
@@ -326,7 +338,7 @@ class Feed:
         self.jobs[job] = row | {"recurrent": is_recurrent, "paused": details["state"] == "paused"}
 
     async def _read_health(self, session: AsyncSession) -> None:
-        self._health_read_ms = self._clock.moment().boot
+        self._health_read_ms, self._is_health_stale = self._clock.moment().boot, False
         health = await _data(session, "health", self.health)
         status = await _data(session, "config status", {"last_attempt": None})
         attempt = status["last_attempt"]
@@ -359,7 +371,7 @@ class Feed:
             self._take_incident(event)
         elif kind in ("configuration", "override"):
             # An override tells which jobs it changes, but not if it is that of the zone of all calendars.
-            self._may_jobs_differ, self._health_read_ms = True, 0
+            self._may_jobs_differ = self._is_health_stale = True
             self._are_jobs_stale |= kind == "configuration"
         elif kind == "hold":
             self.health = self.health | {"held": event["held"]}

@@ -20,6 +20,7 @@ from schedappliance.web.access.capacity import SHARE
 from schedappliance.web.api import events
 from schedappliance.web.api.events import MOST_STREAMS
 from schedappliance.web.api.routes import API_PATH, api
+from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS
@@ -77,7 +78,7 @@ async def streaming(app: Starlette, *headers: tuple[str, str]) -> AsyncIterator[
 
 
 def _app(gateway: Gateway) -> Starlette:
-    return Starlette(routes=[Mount(API_PATH, app=api(gateway))])
+    return Starlette(routes=[Mount(API_PATH, app=api(gateway, Feed(gateway.endpoint, SystemClock(), 0, lambda: None)))])
 
 
 def test_a_stream_continues_after_the_last_event(daemon: Daemon) -> None:

@@ -25,6 +25,9 @@ from schedappliance.web.api.openapi import document
 from schedappliance.web.api.operations import OPERATIONS, Operation
 from schedappliance.web.api.problems import STATUSES
 from schedappliance.web.api.routes import API_PATH, BOUND, api, is_bound
+from schedappliance.web.appliance import feed as feeds
+from schedappliance.web.appliance import gateway as gateways
+from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from tests.support.daemon import STANZAS, Daemon
 
@@ -56,6 +59,7 @@ class Api:
 
     def __init__(self, endpoint: Path, viewer: Viewer = OWN) -> None:
         self.endpoint, self.viewer = endpoint, viewer
+        self.feed = Feed(endpoint, SystemClock(), 0, lambda: None)
 
     def ask(
         self, method: str, path: str, body: Any = None, *headers: tuple[str, str], kind: str = "application/json"
@@ -76,7 +80,7 @@ class Api:
             async def send(message: Message) -> None:
                 messages.append(message)
 
-            app = Starlette(routes=[Mount(API_PATH, app=api(gateway))])
+            app = Starlette(routes=[Mount(API_PATH, app=api(gateway, self.feed))])
             await app(scope_of(method, path, pairs, self.viewer), receive, send)
             return Answer(messages)
         finally:
@@ -286,6 +290,21 @@ def test_a_wrong_request_is_a_problem(
     answer = Api(tmp_path / "nobody").ask(method, path, body, kind=kind)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
     assert answer.data["status"] == status and answer.data["title"] and answer.data["detail"]
+
+
+def test_a_read_ends_as_soon_as_the_page_knows_that_the_appliance_is_silent(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for 30 seconds, and then said that the answer was lost. A change is still awaited."""
+    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.01)
+    daemon.start()
+    site = Api(daemon.socket_path)
+    site.feed._be_late()
+    with daemon.frozen():
+        monkeypatch.setattr(gateways, "PATIENCE_SECONDS", 1e6)
+        assert site.ask("GET", "/version").status == 503
+        monkeypatch.setattr(gateways, "PATIENCE_SECONDS", 0.01)
+        assert site.ask("POST", "/command", {"command": "version"}).status == 504
 
 
 ROLES = """
