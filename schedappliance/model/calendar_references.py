@@ -86,7 +86,11 @@ class CalendarChecks:
         inside = [
             (read, item, expression.zone) for read, item, expression in (expressions_in(job, rule) if rule else ())
         ]
+        # A date alone is a day in the zone of each expression.
+        has_days = bool(inside) and all(name is not None for _, _, name in inside)
         for option, when in job.local_times.items():
+            if when.is_day and has_days:
+                continue
             inside += [(read, item, when.zone) for read, item in items_in(job.times, option)]
         for read, item, name in inside:
             if name is not None and (error := self._error(name)):

@@ -292,6 +292,21 @@ def test_a_mistake_is_reported_once_at_its_place(text: str, code: str, place: st
     assert mistakes(text) == [(code, place or "2029-01-01T00:00:00Z")]
 
 
+@pytest.mark.parametrize(
+    ("times", "codes"),
+    [
+        ('calendar = "08:00 Europe/Berlin" from = 2026-12-24', []),
+        ("cron = ( 'TZ=UTC 0 8 * * *' 'TZ=Asia/Tokyo 0 8 * * *' ) until = 2026-12-24", []),
+        ('calendar = "08:00 Europe/Berlin" from = "2026-12-24 08:00"', ["E205"]),
+        ('calendar = "08:00 Europe/Berlin" from = 2026-12-24 until = "2027-12-24 08:00"', ["E205"]),
+        ("every = 1d from = 2026-12-24", ["E205"]),
+    ],
+)
+def test_a_date_is_a_day_in_the_zone_of_each_expression(times: str, codes: list[str]) -> None:
+    """It needed a zone that had no meaning for it."""
+    assert [code for code, _ in mistakes(job(times))] == codes
+
+
 def test_a_job_is_judged_with_its_days_wherever_they_stand() -> None:
     assert mistakes(job('cron = "0 8 * * *" zone = UTC except = holidays', "") + "\n" + HOLIDAYS) == []
 
