@@ -6,6 +6,8 @@ import pytest
 
 from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.lint.linter import Linter
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.loading import load
 from tests.support.diagnostics import codes, pointed
@@ -70,6 +72,39 @@ def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
     reported = doubts(text)
     assert (code, place) in reported
     assert {other for other, _ in reported} <= {code, "W404", "W416"}
+
+
+@pytest.mark.parametrize(
+    ("times", "lists", "kept"),
+    [
+        ('calendar = "08:00" each = 3d', '"2026-12-01" "2026-12-02"', "previous"),
+        ('calendar = "08:00" each = 3d', '"2026-12-01" "2026-12-02"', "next"),
+        ('calendar = "Sun 08:00" each = 2w', '"2026-12-06"', "next"),
+        ('calendar = "Mon 08:00" each = 2w', '"2026-11-30"', "previous"),
+        ('calendar = "*-*~1 08:00" each = 5mo', '"2026-12-31"', "next"),
+        ('calendar = "*-01-01 08:00" each = 2y', '"2028-01-01"', "previous"),
+    ],
+)
+def test_the_day_to_count_from_keeps_the_due_days_that_are_moved(times: str, lists: str, kept: str) -> None:
+    """The day to which one was moved begins another count, and a due day that is moved back is before its own `from`."""
+    days = f"\ndays x {{ dates = ( {lists} ) }}"
+
+    def due_times(more: str) -> tuple[list[int], list[str]]:
+        text = job(f"{times} except = x move = {kept} {more}") + days
+        configuration = load(ROOT, held({"sched.conf": text})).configuration
+        zones, rule = Zones(this_machine()), configuration.jobs["j"].schedule
+        assert isinstance(rule, CalendarRule)
+        calendar = calendar_of(rule, zones, configuration.days)
+        due_ms, found = NOW_MS, list[int]()
+        for _ in range(5):
+            due_ms = calendar.next_after(due_ms) or 0
+            found.append(due_ms)
+        return found, [
+            doubt.help or "" for doubt in CalendarDoubts(configuration, zones, NOW_MS) if doubt.code == "W427"
+        ]
+
+    before, (remedy,) = due_times("")
+    assert due_times(remedy.split("`")[1]) == (before, [])
 
 
 def test_the_last_due_time_of_an_interval_is_shown_in_the_zone_of_sched() -> None:

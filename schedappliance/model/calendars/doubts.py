@@ -21,7 +21,7 @@ from schedappliance.model.calendars.day_lists import end_of_dates
 from schedappliance.model.calendars.day_sets import Unit
 from schedappliance.model.calendars.days import ALL_MONTHS, MONTHS, WEEKDAYS, weekdays
 from schedappliance.model.calendars.expression import Dates, Expression
-from schedappliance.model.calendars.months import DAY_S, date_of, kind_of_month
+from schedappliance.model.calendars.months import DAY_S, date_of, first_day, kind_of_month, month_of
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.words import NTH, expression_words, ordinal
@@ -210,7 +210,15 @@ def anchor_doubts(each: tuple[int, Unit], calendar: Calendar, now_ms: int, span:
         return []
     date = local_text(explained.due_ms, explained.zone)[:10]
     message = f"`each = {number}{unit}` counts from 1970-01-01, since there is no `from`; next due on {date}"
-    return [Doubt("W427", message, f"write `from = {date}` to keep that, or another day to count from", span)]
+    first = date if explained.moved_from is None else _date(_one_step_before(explained.moved_from, number, unit))
+    return [Doubt("W427", message, f"write `from = {first}` to keep that, or another day to count from", span)]
+
+
+def _one_step_before(day: int, number: int, unit: Unit) -> int:
+    """A day from which `each` counts alike, before a day that it keeps and before those to which `move` moves this day."""
+    if unit in ("d", "w"):
+        return day - number * (7 if unit == "w" else 1)
+    return first_day(month_of(day) - number * (12 if unit == "y" else 1))
 
 
 def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, span: Span) -> list[Doubt]:
