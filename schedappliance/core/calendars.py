@@ -21,7 +21,8 @@ before the creation of a calendar job counts. A timed alert moves like a calenda
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.events import ZonesChanged
     from schedappliance.model.calendars.calendar import Calendar
+    from schedappliance.model.configuration import DeclaredJob
     from schedappliance.model.schedules import Schedule
 
 PAGE = 1000
@@ -200,6 +202,13 @@ def follow_zones_since_last_start(state: State) -> None:
             _remember_zones(state)
         else:
             _follow_zones(state, None)
+
+
+def read_zones(state: State, jobs: Iterable[DeclaredJob]) -> None:
+    """Reads the zones of local times: a change of their data is then noticed, and they stay known if it is removed."""
+    for name in {name for job in jobs for name in job.zones(state.configuration.zone)}:
+        with suppress(UnknownZone):
+            state.schedules.zones.get(name)
 
 
 def prepare_calendars(state: State) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.alerts import close_outdated_incidents
+from schedappliance.core.calendars import read_zones
 from schedappliance.core.runs import call_off, miss_and_advance
 from schedappliance.engine.declared import (
     Boot,
@@ -55,6 +56,8 @@ def take_jobs(state: State, names: frozenset[str] | None, is_new_boot: bool, is_
         raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
+    names_now = [change.job.declared for change in changes.changed] + [added.declared for added in changes.added]
+    read_zones(state, [configuration.jobs[name] for name in names_now if name is not None])
     close_outdated_incidents(state, None if is_reload else [change.job.number for change in changes.changed])
     return replace(changes, unchanged=len(configuration.jobs) - len(changes.added) - len(changes.changed))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from schedappliance.commands.phrases import hold_text, nothing_starts
 from schedappliance.commands.view import ReloadResult
 from schedappliance.core.alerts import expect_late_end, reload_ended
-from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
+from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars, read_zones
 from schedappliance.core.clock import end_hold, follow_clock_since_last_tick
 from schedappliance.core.orders import follow_declared
 from schedappliance.core.queue import WaitingRuns
@@ -53,6 +53,7 @@ def recover(state: State, event: Started) -> None:
     follow_zones_since_last_start(state)
     changes = follow_declared(state, None, is_new_boot=not state.boot.has_ticked)
     prepare_calendars(state)
+    read_zones(state, state.configuration.jobs.values())
     last = state.store.settings.last_generation()
     generation = last.number if last else 0
     if last is None or last.digest != event.digest:

@@ -185,6 +185,10 @@ class DeclaredJob:
         own = self.times["zone"].value if "zone" in self.times else zone
         return str(own or "UTC")
 
+    def zones(self, zone: str | None) -> set[str]:
+        """The zones of its local times. `zone`: that of `sched`."""
+        return {when.zone or self.zone_of_local_times(zone) for when in self.local_times.values()}
+
     @property
     def needs_zone(self) -> bool:
         """Whether its due times may depend on the zone of `sched`."""

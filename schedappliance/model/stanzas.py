@@ -16,7 +16,7 @@ from schedappliance.model.calendars.day_lists import DayList, DayLists
 from schedappliance.model.calendars.instants import instant_in
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.texts import EPOCH_DAY
-from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.configuration import (
     Authorization,
@@ -394,9 +394,22 @@ def _with_instants(jobs: dict[str, DeclaredJob], zone: str | None, zones: Zones)
 
 
 def in_zones(configuration: Configuration, zones: Zones) -> Configuration:
-    """The configuration by other time zone data, which can give the local times of jobs other instants."""
-    jobs = _with_instants(configuration.jobs, configuration.zone, zones)
-    return configuration if jobs is configuration.jobs else replace(configuration, jobs=jobs)
+    """The configuration by other time zone data, which can give the local times of jobs other instants.
+
+    A job with a zone that is missing there stays as it is.
+    """
+    known = {name: job for name, job in configuration.jobs.items() if _are_known(job.zones(configuration.zone), zones)}
+    settled = _with_instants(known, configuration.zone, zones)
+    return configuration if settled is known else replace(configuration, jobs={**configuration.jobs, **settled})
+
+
+def _are_known(names: Iterable[str], zones: Zones) -> bool:
+    try:
+        for name in names:
+            zones.get(name)
+    except UnknownZone:
+        return False
+    return True
 
 
 def _at_instants(job: DeclaredJob, instants: dict[str, int]) -> DeclaredJob:

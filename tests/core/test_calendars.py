@@ -14,6 +14,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.core.calendars import LOCAL_ZONE, ZONE_DATA
 from schedappliance.engine.events import AuditDue, ZonesChanged
 from schedappliance.engine.states import RunState
+from schedappliance.model import references, stanzas
 from schedappliance.model.calendars.zones import Machine, Zones
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance
 
@@ -250,6 +251,35 @@ def test_local_times_of_declared_jobs_follow_the_zone_of_the_machine(
     assert appliance.state.version == version + 1
     appliance.turn(ZonesChanged(Zones(replace(machine, directories=(tmp_path, ZONEINFO), tz="Away"))))
     assert appliance.state.version == version + 1, "nothing has changed again"
+
+
+def test_a_zone_that_only_local_times_name_is_watched_and_stays_known(
+    tmp_path: Path, appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = zone_files(tmp_path, Home="Europe/Berlin", Away="Asia/Tokyo")
+    for module in (stanzas, references):
+        monkeypatch.setattr(module, "this_machine", lambda: machine)
+    appliance.turn(ZonesChanged(Zones(machine)))
+    text = STANZAS + 'job "once" { at = "2027-03-24 08:00 Away" command = "pid" }\n'
+    appliance.turn(appliance.read(text))
+    (_, tokyo), zones = appliance.next_runs()[-1], appliance.state.schedules.zones
+    assert tokyo == at("2027-03-23 23:00") and not zones.changed()
+    (tmp_path / "Away").unlink()
+    assert zones.changed()
+    appliance.turn(ZonesChanged(lost := Zones(machine, zones)))
+    assert appliance.next_runs()[-1][1] == tokyo, "the data that was read last"
+    appliance.turn(ZonesChanged(Zones(machine)))
+    assert appliance.next_runs()[-1][1] == tokyo, "nothing is known about the zone"
+    zone_files(tmp_path, Away="America/New_York")
+    appliance.turn(ZonesChanged(Zones(machine, lost)))
+    assert appliance.next_runs()[-1][1] == at("2027-03-24 12:00")
+
+
+def test_a_start_reads_the_zones_of_unchanged_local_times(appliance: Appliance) -> None:
+    text = STANZAS + 'job "once" { at = "2027-03-24 08:00 Asia/Tokyo" command = "pid" }\n'
+    appliance.turn(appliance.read(text))
+    appliance.restart(MINUTE, text)
+    assert "Asia/Tokyo" in appliance.state.schedules.zones._zones
 
 
 def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, appliance: Appliance) -> None:
