@@ -10,9 +10,8 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
@@ -158,8 +157,6 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     defaults = configuration.defaults.program if configuration.defaults else None
-    # Many programs have the same executable, such as a shell.
-    doubt_of = cache(_executable_doubt)
     programs = list(configuration.programs.values())
     if defaults:
         programs = [defaults, *(_without_inherited(program, defaults) for program in programs)]
@@ -171,7 +168,7 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
         for doubt in _option_doubts(program, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield doubt
-        yield from _machine_doubts(program, doubt_of)
+        yield from _machine_doubts(program)
 
 
 def _notify_mistakes(notify: Notify, configuration: Configuration) -> Iterator[Diagnostic]:
@@ -239,13 +236,10 @@ def _option_doubts(program: Program, configuration: Configuration, suggest: bool
             yield Diagnostic("W402", message, remedy, use.source, use.span)
 
 
-def _machine_doubts(program: Program, doubt_of: Callable[[str], tuple[str, str] | None]) -> Iterator[Diagnostic]:
-    """Doubts about the executable, the directory and the accounts of a program on this machine.
-
-    `doubt_of`: as `_executable_doubt`.
-    """
+def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
+    """Doubts about the executable, the directory and the accounts of a program on this machine."""
     executable = program.argv[0] if program.argv else ""
-    if executable and program.executable and "%" not in executable and (doubt := doubt_of(executable)):
+    if executable and program.executable and "%" not in executable and (doubt := _executable_doubt(executable)):
         yield Diagnostic("W403", *doubt, *program.executable)
     if program.directory and _lacks_directory(program.cwd):
         unusable = not_a_directory(Path(program.cwd))
