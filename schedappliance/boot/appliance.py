@@ -167,9 +167,9 @@ def _with_end_in_log(log: Log, shows_errors: bool) -> Iterator[None]:
     try:
         yield
     except (Unusable, LockLost) as error:
-        mistakes = error.diagnostics if isinstance(error, Unusable) else ()
-        for line in [*(mistake.brief() for mistake in mistakes), str(error)] if not shows_errors else ():
-            if line:
+        if not shows_errors:
+            mistakes = error.diagnostics if isinstance(error, Unusable) else ()
+            for line in filter(None, [*(mistake.brief() for mistake in mistakes), str(error)]):
                 log.logger.error("%s", line)
         raise
 

@@ -374,7 +374,7 @@ def span_text(span: Span) -> str:
         return span
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"invalid time span {span}; give a number of seconds that is not negative")
+        raise ValueError(f"invalid time span {span}; give a finite number of seconds, 0 or more")
     milliseconds = round(seconds * 1000)
     return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
 
@@ -384,7 +384,7 @@ def instant_text(when: str | datetime) -> str:
     if isinstance(when, str):
         return when
     if not isinstance(when, datetime):
-        raise ValueError(f"{when!r} is no instant; write datetime(..., tzinfo=UTC)")
+        raise ValueError(f"{when!r} has no time of day; write datetime(..., tzinfo=UTC)")
     if when.tzinfo is None:
         raise ValueError(f"{when!r} has no time zone; write datetime(..., tzinfo=UTC), or when.astimezone()")
     return when.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -151,7 +151,7 @@ def unknown(view: View, text: str, number: int) -> Exception:
         near = [job_id(view.store.node, n) for n in sorted(view.store.jobs.near(number))]
         remedy = f"the nearest ids are {', '.join(near)}" if near else "there are no jobs"
     else:
-        remedy = "give the id that the answer to the scheduling command named"
+        remedy = "give the id that the scheduling command printed"
     return view.reject("E501", f"there is no job {text}", remedy)
 
 

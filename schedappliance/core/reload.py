@@ -114,7 +114,7 @@ def _judged(state: State, event: FilesRead) -> list[Diagnostic]:
     """What is wrong with files that were read, or doubtful."""
     if event.configuration is None:
         return list(event.diagnostics)
-    # The errors come first, also in the status: there are no others in files that have a configuration.
+    # Files that have a configuration have no other errors. So the errors come first: in the log, the status and reminders.
     return [*_needs_restart(state.configuration, event.configuration), *event.diagnostics]
 
 

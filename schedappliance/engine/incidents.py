@@ -88,6 +88,7 @@ def with_event(
         incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, None)
     is_new = run is None or run != incident.last_run
     is_known = incident.has_alert and (incident.kind != LATE or kind == LATE)
+    # What people were told is more than a late run. Before they are told anything, the last event counts.
     kind = incident.kind if kind == LATE and incident.has_alert else kind
     incident = incident._replace(kind=kind, times=incident.times + is_new, last_ms=now_ms, last_run=run)
     if is_known or incident.acked_ms is not None or incident.times < least:

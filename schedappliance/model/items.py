@@ -54,8 +54,8 @@ def read_text(item: Scalar, read: Callable[[str], Result]) -> Result:
     try:
         return read(item.value)
     except InvalidValue as invalid:
-        places = [item.inner(mistake.span) if mistake.span else item.span for mistake in invalid.mistakes]
-        raise InvalidItems([one.at(place) for one, place in zip(invalid.mistakes, places, strict=True)]) from None
+        mistakes = [one.at(item.inner(one.span) if one.span else item.span) for one in invalid.mistakes]
+        raise InvalidItems(mistakes) from None
 
 
 def read_texts(items: Sequence[Scalar], read: Callable[[str], Result]) -> list[Result]:

@@ -120,9 +120,9 @@ def test_times() -> None:
     assert questions.past_text(timedelta(minutes=1, milliseconds=1)) == "61s"
     assert questions.instant_text(datetime(2026, 11, 29, 8, tzinfo=UTC)) == "2026-11-29T08:00:00.000+00:00"
     for span in (-1, timedelta(seconds=-1), float("inf"), float("nan")):
-        with pytest.raises(ValueError, match=r"invalid time span .* not negative"):
+        with pytest.raises(ValueError, match=r"invalid time span .* finite number of seconds, 0 or more"):
             questions.span_text(span)
-    with pytest.raises(ValueError, match="is no instant"):
+    with pytest.raises(ValueError, match="has no time of day"):
         questions.instant_text(date(2026, 11, 29))  # type: ignore[arg-type]
 
 

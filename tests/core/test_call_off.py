@@ -1,4 +1,4 @@
-"""`sched pause`, `sched delete` and reloads: waiting runs are cancelled, and running programs go on for one attempt."""
+"""`sched pause`, `sched delete` and reloads: waiting runs are cancelled. Running programs go on, and are not tried again."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def a_calendar_gives_the_due_times(view: View, old: JobRow | None, new: JobRow |
         return
     if old is not None and old.next_run_ms == new.next_run_ms:
         return
-    news = [change.new for change in view.changes]
-    later = [change.old for change in view.changes[news.index(new) + 1 :]]
+    position = [change.new for change in view.changes].index(new)
+    later = [change.old for change in view.changes[position + 1 :]]
     if any(isinstance(row, JobRow) and row.number == new.number for row in later):
         # Zone data that arrived later in the same turn has moved it, or other files have removed it; that change is judged.
         return

@@ -215,7 +215,7 @@ def anchor_doubts(each: tuple[int, Unit], calendar: Calendar, now_ms: int, span:
 
 
 def _one_step_before(day: int, number: int, unit: Unit) -> int:
-    """A day from which `each` counts alike, before a day that it keeps and before those to which `move` moves this day."""
+    """The day from which to count, so that a due day stays due also if `move` moves it back: one step of `each` earlier."""
     if unit in ("d", "w"):
         return day - number * (7 if unit == "w" else 1)
     return first_day(month_of(day) - number * (12 if unit == "y" else 1))

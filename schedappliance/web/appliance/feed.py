@@ -129,15 +129,16 @@ class Feed:
         task = asyncio.create_task(work)
         try:
             while not (await asyncio.wait((task,), timeout=LOOK_SECONDS))[0]:
-                self._doubt()
+                self._ask_for_health()
                 if self.silent_since_ms is not None and self._is_unanswered:
                     raise Unavailable(self.silent_reason, unanswered=True)
             return task.result()
         finally:
             task.cancel()
 
-    def _doubt(self) -> None:
-        """Asks for the health now, unless that was done a moment ago: an answer without delay shows that others only take long."""
+    def _ask_for_health(self) -> None:
+        """Lets the health be read at once, unless that was done a moment ago. Only its answer shows whether the appliance is
+        silent: other answers may take long."""
         if self._is_past(self._health_read_ms, LATE_SECONDS):
             self._is_health_stale = True
             self._wake()
