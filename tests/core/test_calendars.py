@@ -275,11 +275,12 @@ def test_a_zone_that_only_local_times_name_is_watched_and_stays_known(
     assert appliance.next_runs()[-1][1] == at("2027-03-24 12:00")
 
 
-def test_a_start_reads_the_zones_of_unchanged_local_times(appliance: Appliance) -> None:
+def test_a_start_reads_the_zones_of_unchanged_local_times(tmp_path: Path) -> None:
     text = STANZAS + 'job "once" { at = "2027-03-24 08:00 Asia/Tokyo" command = "pid" }\n'
-    appliance.turn(appliance.read(text))
+    appliance = appliance_at("2027-01-10 12:00", tmp_path / "sched.db", text)
     appliance.restart(MINUTE, text)
     assert "Asia/Tokyo" in appliance.state.schedules.zones._zones
+    appliance.close()
 
 
 def test_other_zone_data_moves_only_the_jobs_that_differ(tmp_path: Path, appliance: Appliance) -> None:
