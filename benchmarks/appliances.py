@@ -190,13 +190,14 @@ class Session:
 
 
 class Turning:
-    """The real core on a store. Every turn finds one due job."""
+    """The real core on a store. Every turn finds one due job. `uid`: of the user of the appliance."""
 
-    def __init__(self, place: Place, store: Store, first_due_ms: int) -> None:
+    def __init__(self, place: Place, store: Store, first_due_ms: int, uid: int = 0) -> None:
         self.clock = ManualClock(first_due_ms - 1)
         loaded = load(place.stanzas)
+        assert loaded.accepted, loaded.diagnostics
         self.state = new_state(
-            store, loaded.configuration, self.clock.moment(), pid=1, version="", boot_id="boot", cores=2
+            store, loaded.configuration, self.clock.moment(), pid=1, version="", boot_id="boot", cores=2, uid=uid
         )
         self.core = Core(self.state)
         self.core.start(Remains({}, {}), "", ())
