@@ -22,10 +22,10 @@ from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.previews import Previews
 from schedappliance.edge.programs.keeper_link import KeeperLink
-from schedappliance.edge.programs.keeper_reports import RunsNow, attempt_id, causes_of, endings_of
+from schedappliance.edge.programs.keeper_reports import Ended, RunsNow, attempt_id, causes_of, endings_of
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.output_lines import OutputLog
-from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory, unreadable_text
+from schedappliance.edge.programs.outputs import Collector, Outputs, output_directory
 from schedappliance.edge.programs.requested import never_requested
 from schedappliance.edge.programs.supervisor import LogFields, Supervisor
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, find_unseen, start_ticks
@@ -268,16 +268,15 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     namespace = supervisor.keeper.link.namespace if supervisor.keeper.link else ""
     running = {key: item for key, item in reports.items() if isinstance(item, RunsNow)}
     adopted |= {key: ProcessKey(item.pid, item.ticks, namespace) for key, item in running.items()}
+    ends = {key: item for key, item in reports.items() if isinstance(item, Ended)}
     texts: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys() - unseen:
         try:
-            texts[key] = outputs.read(key, limits[key])
-        except FileNotFoundError:
-            # The attempt ended before its output was made.
-            continue
+            texts[key] = outputs.read(key, limits[key], ends[key].inode if key in ends else None)
         except OSError as error:
-            _, output = unreadable_text(error)
-            texts[key] = output, len(output)
+            # Without an end, the attempt may have ended before its output was made.
+            if key in ends or not isinstance(error, FileNotFoundError):
+                texts[key] = supervisor.collector.replace_unreadable(key, error)
     supervisor.collector.keep_held(outputs.remove_unknown(limits))
     alive = {*adopted, *unseen}
     silent = {

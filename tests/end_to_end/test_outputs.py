@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_the_output_of_a_program_that_lost_its_file_says_so(daemon: Daemon) -> N
     remove_tree(directory(daemon))
     note = "cannot be read: No such file or directory"
     assert outputs(daemon, daemon.wait_for_state("succeeded")) == [f"[... the output {note} ...]\n"]
-    assert daemon.log.count(f"warning the output of run example.com-000000001/1 {note}") == 1
+    daemon.wait_for_log(f"warning the output of run example.com-000000001/1 {note}")
 
 
 def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Daemon) -> None:
@@ -82,7 +83,7 @@ def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Da
     replaced = [f"[... the output {note} ...]\n"] * 4
     assert outputs(daemon, daemon.wait_for_state("succeeded", 5)[::-1]) == [*replaced, "written\n"]
     for job in range(1, 5):
-        assert daemon.log.count(f"warning the output of run example.com-00000000{job}/1 {note}") == 1
+        daemon.wait_for_log(f"warning the output of run example.com-00000000{job}/1 {note}")
     files[3].rmdir()
 
     gate.unlink()
@@ -96,6 +97,31 @@ def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Da
     gate.touch()
     run = daemon.wait_for_state("succeeded", 6)[0]
     assert outputs(daemon, [run]) == [f"[... the output {note} ...]\n"]
+
+
+def test_an_output_file_that_was_lost_while_no_appliance_ran_is_named(daemon: Daemon) -> None:
+    gate = daemon.root / "gate"
+    script = f"echo written; while [ ! -e {gate} ]; do sleep 0.1; done"
+    daemon.conf.write_text(f'{daemon.conf.read_text()}program "wait" {{ argv = ( "/bin/sh" "-c" "{script}" ) }}\n')
+    daemon.start()
+    for _ in range(4):
+        daemon.say("run wait")
+    files = [directory(daemon) / f"{job}-1-1" for job in range(1, 5)]
+    eventually(lambda: all(file.exists() and file.stat().st_size for file in files), "the outputs")
+    daemon.kill()
+    for file in files[:3]:
+        file.rename(daemon.root / file.name)
+    files[0].write_text("of another")
+    files[1].symlink_to(daemon.root / files[1].name)
+    gate.touch()
+    ends = directory(daemon) / ENDS
+    eventually(lambda: len(re.findall("^ended ", ends.read_text(), re.MULTILINE)) == 4, "the ends")
+    daemon.start()
+    runs = daemon.wait_for_state("succeeded", 4)[::-1]
+    notes = [f"cannot be read: {reason}" for reason in (REPLACED, REPLACED, "No such file or directory")]
+    assert outputs(daemon, runs) == [*(f"[... the output {note} ...]\n" for note in notes), "written\n"]
+    for job, note in enumerate(notes, 1):
+        daemon.wait_for_log(f"warning the output of run example.com-00000000{job}/1 {note}")
 
 
 @pytest.mark.parametrize(

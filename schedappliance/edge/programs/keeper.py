@@ -377,7 +377,7 @@ class Keeper:
             return
         figures = f"{time.time_ns() // 1_000_000} {(usage.ru_utime + usage.ru_stime) * 1000:.0f} {usage.ru_maxrss}"
         words = f"ended {program.id} {program.pid} {code} {figures} {program.why or '-'} {int(lingers)}"
-        words += f" {boot_ms() - program.started_at}"
+        words += f" {boot_ms() - program.started_at} {program.output}"
         self.keep_end(program.id, words.encode())
 
     def reason_of(self, pid: int) -> bytes:

@@ -23,9 +23,9 @@ Rule: a request that a keeper may have read is never made again. Otherwise the p
 #                                   the first line to a new daemon; the pid namespace tells whose pids these are
 #   asked ID                        see Asked in requested.py
 #   running ID PID TICKS WHY        PID is 0 while the start hangs; TICKS is the start in /proc/PID/stat
-#   ended ID PID STATUS TIME CPU MEMORY WHY LINGERS
+#   ended ID PID STATUS TIME CPU MEMORY WHY LINGERS TOOK INODE
 #                                   STATUS below 0 is a signal; TIME is wall time; MEMORY is in KiB; LINGERS is 1 if
-#                                   some of its processes are left
+#                                   some of its processes are left; TOOK is its duration; INODE is that of its output
 #   unstarted ID NUMBER PART TEXT   NUMBER is the error number, or 0; `program`, `directory` or `user` is the PART that
 #                                   failed
 #   gone ID                         a program that lingered has no process any more, or the keeper gives up

@@ -28,6 +28,8 @@ class Program(StartRequest):
         self.started_at = self.started_at or boot_ms()
         self.names = {text for text in self.variables if text.partition(b"=")[0] in NAMING}
         self.pid = 0
+        # The inode of the file that takes its output.
+        self.output = 0
         self.has_ended = False
         # Why it is being ended; empty if it is not. KILL is then due at `kill_at`.
         self.why = ""

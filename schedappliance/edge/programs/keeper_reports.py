@@ -32,7 +32,7 @@ class RunsNow(NamedTuple):
 class Ended(NamedTuple):
     """A program has ended. `why`: why the keeper was ending it; None if it got no signal before its end.
 
-    `lingers`: the keeper is still ending its descendants.
+    `lingers`: the keeper is still ending its descendants. `inode`: of its output; None if the keeper does not say it.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Ended(NamedTuple):
     exit: Exit
     why: str | None
     lingers: bool
+    inode: int | None = None
 
 
 class Unstarted(NamedTuple):
@@ -109,12 +110,13 @@ def _report(words: list[str]) -> Report | None:
             return RunsNow(name, int(pid), int(ticks), None if why == "-" else why)
         case ["ended", name, pid, status, ended_ms, cpu_ms, memory_kb, why, lingers, *rest]:
             code = _number(status)
-            # A keeper of an earlier version does not say how long the program took.
+            # A keeper of an earlier version does not say how long the program took, or where its output is.
             took_ms = _number(rest[0]) if rest else None
+            inode = int(rest[1]) if rest[1:] else None
             figures = _number(ended_ms), _number(cpu_ms), _number(memory_kb) * 1024, took_ms
             status_of, signal_of = (code, None) if code >= 0 else (None, -code)
             cause = Exit(status_of, signal_of, *figures, by_itself=why == "-")
-            return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1")
+            return Ended(name, int(pid), cause, None if why == "-" else why, lingers == "1", inode)
         case ["unstarted", name, number, part, *rest]:
             return Unstarted(name, int(number), part, " ".join(rest))
         case ["gone", name]:

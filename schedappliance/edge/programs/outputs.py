@@ -480,6 +480,12 @@ class Collector:
 
     # For all threads
 
+    def replace_unreadable(self, key: AttemptKey, error: OSError) -> tuple[bytes, int]:
+        """Makes the log say why an output cannot be read. Returns the line that stands in its place, and its size."""
+        why, output = unreadable_text(error)
+        self.loop.inbox.post(OutputUnreadable(key, why))
+        return output, len(output)
+
     def hold_aside(self, key: AttemptKey) -> None:
         """Forgets the held output of this name, since another file has the name now. Holds what was set aside."""
         self.worker.submit(partial(self._hold_aside, key))
@@ -513,9 +519,7 @@ class Collector:
                 task = partial(self._collect, key, program, exit_of_process, until)
                 self.loop.alarms.at(again, partial(self.worker.submit, task))
                 return
-            why, output = unreadable_text(error)
-            size = len(output)
-            self.loop.inbox.post(OutputUnreadable(key, why))
+            output, size = self.replace_unreadable(key, error)
         self.loop.inbox.post(ProgramEnded(key, exit_of_process, output, size))
 
     def _read_part(self, effect: ReadOutput, is_new: bool, inode: int | None) -> None:

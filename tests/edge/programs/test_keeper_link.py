@@ -177,13 +177,18 @@ def test_a_directory_in_place_of_the_socket_is_moved_aside(tmp_path: Path) -> No
     assert len(list(tmp_path.glob(f"{SOCKET}.*/precious"))) == 1
 
 
-@pytest.mark.parametrize(("more", "took_ms"), [("", None), (" 4000", 4000), (" 4000 later", 4000)])
-def test_the_keeper_says_how_long_a_program_took(tmp_path: Path, more: str, took_ms: int | None) -> None:
+@pytest.mark.parametrize(
+    ("more", "took_ms", "inode"),
+    [("", None, None), (" 4000", 4000, None), (" 4000 77", 4000, 77), (f" 4000 {2**64 - 1} later", 4000, 2**64 - 1)],
+)
+def test_the_keeper_says_how_long_a_program_took_and_where_its_output_is(
+    tmp_path: Path, more: str, took_ms: int | None, inode: int | None
+) -> None:
     """One of an earlier version does not."""
     (tmp_path / ENDS).write_text(END.format("1-1-1-5") + more + "\n")
     (end,) = ends_in(tmp_path)
     assert isinstance(end, Ended)
-    assert (end.exit.ended_ms, end.exit.took_ms) == (1, took_ms)
+    assert (end.exit.ended_ms, end.exit.took_ms, end.inode) == (1, took_ms, inode)
 
 
 @pytest.mark.parametrize(
