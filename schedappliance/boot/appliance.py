@@ -19,7 +19,6 @@ from schedappliance.boot.configuration import (
     FirstConfiguration,
     LastGood,
     first_configuration,
-    has_lost_authorization,
     store_path,
 )
 from schedappliance.boot.limits import check_kernel_files, check_limits
@@ -45,7 +44,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.background import in_background
 from schedappliance.edge.files.snapshot import Reading, read_files
-from schedappliance.edge.files.watcher import Watcher, as_event
+from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log, open_log_file
 from schedappliance.edge.loop import AUDIT_MS, Loop
 from schedappliance.edge.processors import usable_processors
@@ -147,9 +146,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             console.open()
         if spool:
             opening.open_spool(frame, spool, store)
-        watcher.open(reading, FilesAccepted(first.texts, first.configuration.authorization is not None))
-        if first.degraded:
-            frame.loop.inbox.post(as_event(reading))
+        active = FilesAccepted(first.texts, first.configuration.authorization is not None)
+        watcher.open(reading, active, is_active=not first.degraded)
         launcher.audit_outputs()
         where = file.listen or "no console"
         beginning.append(
@@ -263,7 +261,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str,
     state.status = replace(state.status, last_good=first.degraded)
     if first.degraded:
         frame.log.logger.warning("degraded: %s", first.degraded)
-    if has_lost_authorization(store, first):
+    if first.is_open:
         state.status = replace(state.status, warnings=(AUTHORIZATION_LOST,))
         frame.log.logger.warning(AUTHORIZATION_LOST)
     return state

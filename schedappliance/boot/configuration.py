@@ -20,6 +20,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import real_path
 from schedappliance.model.loading import Loaded
 from schedappliance.model.stored_files import load_texts
+from schedappliance.model.unfinished import doubt
 from schedappliance.store.tables import Store
 
 
@@ -33,12 +34,17 @@ class LastGood(NamedTuple):
 
 
 class FirstConfiguration(NamedTuple):
-    """A configuration with its texts. `degraded`: why it is not the one in the stanza files; None if it is."""
+    """A configuration with its texts.
+
+    `degraded`: why it is not the one in the stanza files; None if it is. `is_open`: `Authorization` was active when the
+    store was last used, and the files do not contain it any more.
+    """
 
     configuration: Configuration
     digest: str
     texts: tuple[tuple[str, str], ...]
     degraded: str | None = None
+    is_open: bool = False
 
 
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
@@ -69,21 +75,32 @@ def _why_no_file(path: Path, name: Path) -> str | None:
 
 
 def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
-    """The configuration of the files if they are good, else the last one in the store; raises Unusable if both are bad."""
-    if reading.loaded.accepted:
-        return FirstConfiguration(reading.loaded.configuration, reading.digest, reading.loaded.texts)
+    """The configuration of the files if they are good, else the last one in the store; raises Unusable if both are bad.
+
+    Files that were cut off before their `Authorization` are not good: a crash does not accept them, as time does not.
+    """
+    loaded = reading.loaded
+    if loaded.accepted:
+        files = FirstConfiguration(loaded.configuration, reading.digest, loaded.texts)
+        if (guarded := _with_authorization(store, files)) is None:
+            return files
+        why = doubt(loaded.closure, dict(guarded.texts), accepted=True, opens=True)
+        if why is None or why.patience_ms is not None:
+            return files._replace(is_open=True)
+        return guarded._replace(degraded=f"{why.reason}; {guarded.degraded}")
     if (last := from_store(store)) is None:
         remedy = "correct the stanza files"
         raise Unusable(
-            f"the last configuration in the store {store.path} cannot be loaded either",
-            remedy,
-            reading.loaded.diagnostics,
+            f"the last configuration in the store {store.path} cannot be loaded either", remedy, loaded.diagnostics
         )
-    return last
+    return last._replace(degraded=f"the stanza files are rejected; {last.degraded}")
 
 
 def from_store(store: Store) -> FirstConfiguration | None:
-    """The generation that was active last; None if there is none, or if this version does not accept it."""
+    """The generation that was active last; None if there is none, or if this version does not accept it.
+
+    `degraded` says which one it is. The caller adds the reason.
+    """
     generation = store.settings.last_generation()
     texts = store.settings.texts(generation.number) if generation else None
     if generation is None or not texts:
@@ -93,18 +110,19 @@ def from_store(store: Store) -> FirstConfiguration | None:
         return None
     zone = Zones(this_machine()).to_show(loaded.configuration.zone)
     since = f"configuration {generation.number} of {local_text(generation.applied_ms, zone)}"
-    why = f"the stanza files are rejected; {since} is active, from the store"
-    return FirstConfiguration(loaded.configuration, generation.digest, loaded.texts, why)
+    return FirstConfiguration(
+        loaded.configuration, generation.digest, loaded.texts, f"{since} is active, from the store"
+    )
 
 
-def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
-    """Whether `Authorization` was active when the store was last used, and is missing in the first configuration."""
+def _with_authorization(store: Store, files: FirstConfiguration) -> FirstConfiguration | None:
+    """The generation that was active last, if it has `Authorization` and the files have not; else None."""
     last = store.settings.last_generation()
-    if first.configuration.authorization is not None or last is None or last.digest == first.digest:
-        return False
+    if files.configuration.authorization is not None or last is None or last.digest == files.digest:
+        return None
     # Few files have it, and loading those of the last generation would double the time of the start.
     texts = store.settings.texts(last.number) or {}
     if not any("authorization" in text.lower() for text in texts.values()):
-        return False
+        return None
     before = from_store(store)
-    return before is not None and before.configuration.authorization is not None
+    return before if before is not None and before.configuration.authorization is not None else None

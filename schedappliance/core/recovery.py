@@ -58,9 +58,10 @@ def recover(state: State, event: Started) -> None:
     generation = last.number if last else 0
     if last is None or last.digest != event.digest:
         generation = state.store.settings.add_generation(event.digest, state.moment.wall, event.texts)
-    state.attempted_digest = event.digest
     state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
     if state.status.last_good is None:
+        # Otherwise files that are restored to the contents in the store end the degraded state.
+        state.attempted_digest = event.digest
         reload_ended(state, None)
     if hold := state.status.hold:
         state.log("warning", f"the appliance is held {hold_text(hold, state.zone)}; {nothing_starts(hold)}")

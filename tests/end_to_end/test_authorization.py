@@ -208,7 +208,25 @@ def test_after_a_restart_stored_jobs_are_checked_against_the_roles(appliance: Da
 
 def test_a_start_without_the_previous_authorization_logs_a_warning(appliance: Daemon) -> None:
     assert appliance.stop() == 0
-    appliance.conf.write_text(STANZAS % appliance.etc)
+    appliance.conf.write_text(STANZAS % appliance.etc + "Message_Expiration = 5\n")
     appliance.start()
     assert f"warning {AUTHORIZATION_LOST}" in appliance.log
     assert appliance.data("config status")["warnings"] == [AUTHORIZATION_LOST]
+
+
+def test_a_start_with_a_file_that_was_cut_off_before_authorization_stays_guarded(appliance: Daemon) -> None:
+    appliance.kill()
+    whole = appliance.conf.read_text()
+    appliance.conf.write_text(STANZAS % appliance.etc)
+    appliance.start()
+    reason = f"{appliance.conf} holds only the beginning of the active text, without `Authorization`"
+    eventually(lambda: appliance.data("config status")["waits"] == reason, "the doubt")
+    status = appliance.data("config status")
+    assert status["degraded"].startswith(f"{reason}; configuration 1 of ")
+    assert f"degraded: {status['degraded']}\n" in appliance.log
+    assert (status["generation"], status["warnings"]) == (1, [])
+    appliance.conf.write_text(whole)
+    eventually(lambda: appliance.data("config status")["degraded"] is None, "the whole file")
+    assert appliance.data("config status")["waits"] is None
+    appliance.conf.write_text(STANZAS % appliance.etc)
+    assert AUTHORIZATION_LOST in appliance.say("config reload")

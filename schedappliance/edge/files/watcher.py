@@ -155,14 +155,22 @@ class Watcher:
         # Only the worker calls it.
         self._checker = FileChecker(root, self, loop.clock, log, active, new_observer)
 
-    def open(self, reading: Reading, active: FilesAccepted) -> None:
+    def open(self, reading: Reading, active: FilesAccepted, is_active: bool = True) -> None:
         """Begins to watch the files that were read at start. Then it checks them, so that it misses no change.
+
+        `is_active`: the start took these files. Otherwise their mistakes are reported; without a mistake, they are doubtful, and
+        the check decides about them.
 
         Its thread also makes the parsers. Otherwise the first line of a client would hold the deciding thread for some 60 ms. It
         does so later, since the jobs that were due before the start need no parser.
         """
         self.note_accepted(active)
-        self._on_worker(lambda checker: checker.remember(reading))
+        known = reading
+        if not is_active and reading.loaded.accepted:
+            known = reading._replace(is_settled=False)
+        elif not is_active:
+            self.post(as_event(reading))
+        self._on_worker(lambda checker: checker.remember(known))
         self._on_worker(FileChecker.audit)
         self._loop.alarms.at(self._loop.clock.moment().boot + AUDIT_MS, partial(self._worker.submit, make_parsers))
 
