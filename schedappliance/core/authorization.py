@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Momentum's text.
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
+# A typed `sched run` runs a job, whose `sched run` may run another one, which must not contain `sched run`.
+MOST_CHAINED = 2
 # What a client asks although nobody typed it: a greeting, the names that complete a word, and what a screen leaves out for
 # a user who may not see it. Nothing else can be tried without a line in the log.
 QUIET = {
@@ -80,15 +82,18 @@ def _to_look_up(state: State, users: Users) -> Users:
 
 
 def _owners(state: State, command: Command) -> list[int]:
-    """The users whose jobs a command runs: `sched run` may run a job whose command is `sched run` again."""
+    """The users whose jobs a command runs: `sched run` may run a job whose command is `sched run` again.
+
+    No more jobs count: `run_now` rejects a longer chain, which would take 0.2 s for 20,000 jobs.
+    """
     owners: list[int] = []
-    seen: set[int] = set()
-    while command.bare.form == "sched_run":
+    for _ in range(MOST_CHAINED):
+        if command.bare.form != "sched_run":
+            break
         number = state.store.jobs.meant_by(state.store.node, command.bare.words[0])
-        job = state.store.jobs.get(number) if number is not None and number not in seen else None
+        job = state.store.jobs.get(number) if number is not None else None
         if job is None or job.command is None:
             break
-        seen.add(job.number)
         owners += [] if job.origin == "stanza" else [job.user.uid]
         command = job.command
     return owners

@@ -13,7 +13,8 @@ from schedappliance.core.users import GRACE_MS, PATIENCE_MS, STANDS_MS
 from schedappliance.engine.effects import LogMessage, LookUpUser, PublishResult, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested, UserLookedUp
 from schedappliance.engine.reasons import NOT_AUTHORIZED
-from schedappliance.engine.records import KnownUser, RunKey, User
+from schedappliance.engine.records import Job, KnownUser, RunKey, User
+from schedappliance.store.jobs import Jobs
 from tests.support.core import (
     MINUTE,
     NODE,
@@ -715,6 +716,29 @@ def test_a_job_that_runs_another_by_name_looks_up_the_owner_of_that_job_too(guar
     answer = guarded.ask("sched run chain")
     assert [start for start in guarded.started() if start.key.run.job == 2] == []
     assert [(run.state, run.reason) for run in guarded.history(2)] == [("failed", NOT_AUTHORIZED)], answer
+
+
+def test_a_long_chain_of_jobs_is_not_followed(guarded: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded.turn(guarded.read(users_may("^sched in ", "^sched run ", "^run p$")))
+    guarded.ask("sched in 1d run p", BOB)
+    for number in range(2, 9):
+        guarded.ask(f"sched in 1d sched run {NODE}-00000000{number}", BOB)
+    read: list[int] = []
+    get = Jobs.get
+
+    def noted(jobs: Jobs, number: int) -> Job | None:
+        read.append(number)
+        return get(jobs, number)
+
+    monkeypatch.setattr(Jobs, "get", noted)
+    assert guarded.ask(f"sched run {NODE}-000000009", EVE).error == ERROR
+    assert set(read) == {9, 8}
+    read.clear()
+    guarded.ask(f"sched in 1 sched run {NODE}-000000009", BOB)
+    guarded.clock.advance(SECOND)
+    guarded.turn()
+    assert [run.state for run in guarded.history(10)] == ["failed"]
+    assert min(read) >= 8
 
 
 def test_digits_of_another_script_are_a_name(guarded: Appliance) -> None:
