@@ -78,17 +78,17 @@ def explain(view: View, command: Command) -> Outcome:
         return _why_run(view, word, key)
     number = number_of(view, word)
     job = view.store.jobs.get(number)
-    past = view.store.runs.history(number, RUNS_EXAMINED)
+    past = view.store.runs.states(number, RUNS_EXAMINED)
     if job is None and not past:
         raise unknown(view, word, number)
-    live = as_now(view, [run for run in past if run.state in LIVE])[::-1]
-    ended = [run for run in past if run.state not in LIVE]
-    failure = next((run for run in ended if run.state in NO_SUCCESS), None)
-    usual_ms = _usual_ms(view, past[0].key) if past else None
-    next_lines = _next(view, job, bool(live)) if job else [LAST if live else _gone(view, past[0])]
+    live = as_now(view, [_run(view, key) for key, state in reversed(past) if state in LIVE][:LIVE_SHOWN])
+    ended = next((_run(view, key) for key, state in past if state not in LIVE), None)
+    failure = next((_run(view, key) for key, state in past if state in NO_SUCCESS), None)
+    usual_ms = _usual_ms(view, past[0][0]) if past else None
+    next_lines = _next(view, job, bool(live)) if job else [LAST if live else _gone(view, _run(view, past[0][0]))]
     lines = {
         "next": [*_held(view), *next_lines] if job or live else next_lines,
-        "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
+        "now": [_now(view, run) for run in live],
         "past": [*_past(view, ended, failure), *_usually(usual_ms), *incident_lines(view, number)],
     }
     node, boot_ms = view.store.node, view.moment.boot
@@ -102,12 +102,18 @@ def explain(view: View, command: Command) -> Outcome:
         "held": hold_data(view.status.hold),
         **calendar_data(schedule),
         "words": calendar_words(view, schedule),
-        "live": [run_data(node, run, boot_ms) for run in live[:LIVE_SHOWN]],
-        "last_run": run_data(node, ended[0], boot_ms) if ended else None,
+        "live": [run_data(node, run, boot_ms) for run in live],
+        "last_run": run_data(node, ended, boot_ms) if ended else None,
         "last_not_done": run_data(node, failure, boot_ms) if failure else None,
         "usual_ms": usual_ms,
     }
     return Outcome(view.answer(_joined(lines), data | lines))
+
+
+def _run(view: View, key: RunKey) -> PastRun:
+    run = view.store.runs.past(key)
+    assert run is not None, key
+    return run
 
 
 def _why_run(view: View, text: str, key: RunKey) -> Outcome:
@@ -322,10 +328,10 @@ def _now(view: View, run: PastRun) -> str:
     return f"running: {name}, {since}{attempt}{_lasted('for', view, run)}{unseen}"
 
 
-def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str]:
-    """The last run, and the last one that did not succeed."""
-    lines = [f"its last run: {_ended(view, ended[0])}"] if ended else []
-    if failure and failure is not ended[0]:
+def _past(view: View, ended: PastRun | None, failure: PastRun | None) -> list[str]:
+    """The last run that has ended, and the last one that did not succeed."""
+    lines = [f"its last run: {_ended(view, ended)}"] if ended else []
+    if failure and failure != ended:
         lines.append(f"the last run that did not succeed: {_ended(view, failure)}")
     return lines
 

@@ -88,6 +88,7 @@ from schedappliance.engine.schedule import (
     what_is_due,
 )
 from schedappliance.engine.states import RunState, Statistics
+from schedappliance.model.command_file import MAY_BE_COSTLY, is_costly
 from schedappliance.model.commands import FORMS, Command, is_json, read_command
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.runs import NewRun
@@ -99,6 +100,8 @@ if TYPE_CHECKING:
 MAX_STORED_ANSWER = 64 * 1024
 # When the answers of a turn have more bytes than this, the other lines wait for the next turn.
 MAX_ANSWERED = 1024 * 1024
+# A costly command takes up to a few milliseconds, so it counts as an answer of this size: 32 share a turn.
+COSTLY_BYTES = 32 * 1024
 
 
 # Lines
@@ -153,6 +156,7 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
 
     # Its answer
+    _count_costly(state, order.command)
     unlogged = _authorize(state, order) if event.quiet else None
     answer = unlogged.answer if unlogged else carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
@@ -160,6 +164,11 @@ def line_typed(state: State, event: LineTyped) -> None:
     if answer:
         is_repeatable = answer.error is None and not is_change(order.command)
         state.reply(event, answer, order.as_json, is_repeatable)
+
+
+def _count_costly(state: State, command: Command) -> None:
+    if command.bare.form in MAY_BE_COSTLY and is_costly(command):
+        state.answered += COSTLY_BYTES
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
@@ -463,6 +472,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     """Carries out an internal command in the transaction that claims its run, so it takes effect exactly once."""
     now = state.moment.wall
     order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
+    _count_costly(state, command)
     answer = carry_out(state, order)
     if answer is None:
         # An event will answer it and end the run, as for `config reload`.

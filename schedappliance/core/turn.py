@@ -46,7 +46,14 @@ from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import UNSTORED, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import answer_parked, claim_runs, connection_closed, follow_local_times, line_typed
+from schedappliance.core.orders import (
+    MAX_ANSWERED,
+    answer_parked,
+    claim_runs,
+    connection_closed,
+    follow_local_times,
+    line_typed,
+)
 from schedappliance.core.places import has_place
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_long_runs, prune_results
 from schedappliance.core.recovery import recover
@@ -500,6 +507,7 @@ def tick(state: State) -> None:
     guarded = state.configuration.authorization is not None
     schedules = state.schedules
     last_hold = state.status.last_hold
+    answered_before = state.answered
     for job in due:
         if job.number in state.handled or (guarded and defer_job_for_users(state, job)):
             continue
@@ -515,6 +523,9 @@ def tick(state: State) -> None:
         claim_runs(state, job, decision)
         if not state.may_claim or state.is_tick_over:
             # The command of this job has stopped, held or paused the appliance.
+            return
+        if state.answered > answered_before + MAX_ANSWERED:
+            # The commands of jobs have read enough for one turn.
             return
 
 

@@ -25,6 +25,8 @@ CLOSE_SECONDS = 5.0
 
 # A longer line counts as several in the limit of a turn: reading 64 KiB of short words takes as long as 1,000 usual lines.
 LINE_CHARACTERS = 64
+# So does a costly command of a drop, which takes up to a few milliseconds.
+LINES_OF_COSTLY = 32
 
 
 def weight_of(event: Event) -> int:
@@ -32,7 +34,7 @@ def weight_of(event: Event) -> int:
     if isinstance(event, LineTyped):
         return 1 + len(event.line) // LINE_CHARACTERS
     if isinstance(event, DropClaimed):
-        return 1 + max(len(event.lines), len(event.source.text) // LINE_CHARACTERS)
+        return 1 + max(len(event.lines), len(event.source.text) // LINE_CHARACTERS) + event.costly * LINES_OF_COSTLY
     return 1
 
 

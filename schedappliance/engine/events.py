@@ -112,7 +112,7 @@ class DropClaimed:
     """A spool file that was claimed, read and parsed. `mark`: its claimed name.
 
     `mistakes`: the mistakes that are found without the configuration; if one is an error, the drop is rejected.
-    `token`: the id that the author of the drop chose.
+    `token`: the id that the author of the drop chose. `costly`: how many of the commands are costly.
     """
 
     mark: str
@@ -123,6 +123,7 @@ class DropClaimed:
     lines: tuple[DropLine, ...] = ()
     mistakes: tuple[Diagnostic, ...] = ()
     token: str | None = None
+    costly: int = 0
 
 
 @dataclass(frozen=True, slots=True)

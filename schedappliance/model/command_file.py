@@ -18,9 +18,26 @@ from schedappliance.model.listings import is_pattern
 MAX_LINES = 20_000
 # The remedy for a file that no setting makes acceptable.
 SPLIT_DROP = "split it; a drop has at most 1,048,576 bytes unless `spool.max_bytes` is set"
-# Each of these takes milliseconds, since its work grows with the number of declared jobs. All lines of a drop are carried
-# out in one turn, during which no job starts.
+# All lines of a drop are carried out in one turn, during which no job starts.
 MAX_COSTLY = 100
+# The commands that read rows of jobs, runs, drops or generations.
+READING = frozenset(
+    (
+        *(
+            "sched_list",
+            "sched_next",
+            "sched_history",
+            "sched_show",
+            "sched_why",
+            "sched_incidents",
+            "summary",
+            "metrics",
+        ),
+        *("config_status", "config_history", "config_diff", "spool_list", "spool_why"),
+    )
+)
+# Other forms are never costly, so that most commands need no call of `is_costly`.
+MAY_BE_COSTLY = READING | {"config_set", "config_unset", *OF_JOBS}
 
 _ID_LINE = re.compile(r"#id:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 # A first line that somebody may take for an `#id:` line.
@@ -61,18 +78,21 @@ def wrong_number(source: Source, lines: int) -> Diagnostic | None:
 
 
 def is_costly(command: Command) -> bool:
-    """Whether the work of a command grows with the number of declared jobs: an option of a stanza, or a pattern of jobs."""
+    """Whether a command takes milliseconds, since its work grows with what is declared or stored.
+
+    It reads rows, or it is about an option of a stanza or a pattern of jobs.
+    """
     form, words = command.bare.form, command.bare.words
-    if form in ("config_set", "config_unset"):
-        return bool(words[0])
-    return form in OF_JOBS and (not words or is_pattern(words[0]))
+    if form in OF_JOBS:
+        return not words or is_pattern(words[0])
+    return form in READING or (form in MAY_BE_COSTLY and bool(words[0]))
 
 
 def too_costly(source: Source, commands: int) -> Diagnostic | None:
     """The mistake of a file that holds too many costly commands."""
     if commands <= MAX_COSTLY:
         return None
-    message = f"the file holds {commands:,} commands that set an option of a stanza, or pause or resume many jobs"
+    message = f"the file holds {commands:,} commands that list or explain, set an option of a stanza, or pause or resume many jobs"
     return Diagnostic("E108", message, f"a drop has at most {MAX_COSTLY} of them; split it", source)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.spool.reading import read_drop
+from schedappliance.edge.threads import LINES_OF_COSTLY, weight_of
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.lint.linter import lint_commands
@@ -226,18 +227,33 @@ COSTLY = (
     "config set job tick every 60",
     "sched pause --all",
     "sched resume *",
+    "sched list",
+    "json sched show 1",
+    "sched why tick",
+    "sched next tick 1000",
+    "sched history",
+    "sched incidents",
 )
 
 
 @pytest.mark.parametrize("line", COSTLY)
 def test_commands_whose_work_grows_with_the_jobs_are_limited(line: str) -> None:
-    """20,000 of them with 1,000 declared jobs took minutes, in one turn."""
+    """20,000 of them with 1,000 declared jobs, or as many runs, took minutes, in one turn."""
     text = f"{line}\n" * MAX_COSTLY + "config set a 1\nsched pause tick\nsched in 5 sched pause --all\n" * 2
     assert read_drop("a.cmd", text.encode()).mistakes == ()
     (mistake,) = read_drop("a.cmd", f"{text}{line}\n".encode()).mistakes
-    what = "commands that set an option of a stanza, or pause or resume many jobs"
+    what = "commands that list or explain, set an option of a stanza, or pause or resume many jobs"
     assert (mistake.code, mistake.message) == ("E108", f"the file holds 101 {what}")
     assert [*lint_commands(mistake.source, None)] == [mistake]
+
+
+def test_a_drop_of_costly_commands_weighs_more_than_its_lines() -> None:
+    """Otherwise hundreds of small drops would share a turn."""
+    plain, costly = (
+        DropClaimed(name, name, OPERATOR, 0, *read_drop(name, text.encode()))
+        for name, text in (("a.cmd", "sched in 5 pid\n" * 100), ("b.cmd", "sched why tick\n" * 100))
+    )
+    assert (weight_of(plain), weight_of(costly)) == (101, 101 + 100 * LINES_OF_COSTLY)
 
 
 def test_long_answers_are_limited_together(either: Appliance) -> None:

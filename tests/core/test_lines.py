@@ -8,6 +8,7 @@ import pytest
 
 from schedappliance.client import questions
 from schedappliance.commands import PERFORM
+from schedappliance.core.orders import COSTLY_BYTES, MAX_ANSWERED
 from schedappliance.engine.effects import PutOff, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, Event
 from schedappliance.engine.records import User
@@ -373,3 +374,28 @@ def test_lines_wait_for_the_next_turn_when_the_answers_of_this_one_are_large(eit
     assert (len(answered), put_off) == (18, events[18:]), "the answer that exceeds 1 MB is the last one"
     either.turn(*put_off)
     assert (len(some(Reply, either.effects)), some(PutOff, either.effects)) == (12, [])
+
+
+def test_few_commands_that_read_rows_share_a_turn(either: Appliance) -> None:
+    """Their answers are short, but each may take milliseconds."""
+    job = either.say("sched in 600 pid").strip()
+    lines = [either.typed(f"sched why {job}") for _ in range(100)]
+    either.turn(*lines)
+    replies, put_off = some(Reply, either.effects), [effect.event for effect in some(PutOff, either.effects)]
+    assert len(replies) == MAX_ANSWERED // COSTLY_BYTES
+    assert put_off == lines[len(replies) :]
+
+
+def test_few_due_commands_that_read_rows_share_a_turn(either: Appliance) -> None:
+    for _ in range(100):
+        either.say("sched in 1 sched why 1")
+    either.say("sched in 1 config set a 5")
+    either.clock.advance(SECOND)
+    turns = 0
+    while len(either.history()) < 101:
+        ended = len(either.history())
+        either.turn()
+        turns += 1
+        assert len(either.history()) - ended <= MAX_ANSWERED // COSTLY_BYTES + 1
+    assert turns == 4
+    assert either.say("config get a") == "a = 5"

@@ -549,8 +549,8 @@ def test_a_note_names_the_root_that_does_not_load(folder: Path, config: str) -> 
     ("text", "codes"),
     [
         ("", ["E109"]),
-        ("sched list\n" * (MAX_LINES + 1), ["E108"]),
-        ("sched list\n" * MAX_LINES, []),
+        ("sched in 5 pid\n" * (MAX_LINES + 1), ["E108"]),
+        ("sched in 5 pid\n" * MAX_LINES, []),
         ("\n  \t\n# only a comment\n", ["E109"]),
         ("sched list\r\nconfig set a = 1\r\n", []),
         (" # no comment\n", ["E110"]),

@@ -59,6 +59,7 @@ class DropText(NamedTuple):
     lines: tuple[DropLine, ...]
     mistakes: tuple[Diagnostic, ...]
     token: str | None = None
+    costly: int = 0
 
 
 def read_drop(name: str, data: bytes) -> DropText:
@@ -77,9 +78,10 @@ def read_drop(name: str, data: bytes) -> DropText:
         mistakes += [d.moved(source, partial(Span.shifted, by=offset)) for d in read.diagnostics]
         if len(mistakes) >= MAX_FAULTS:
             break
-    if wrong := too_costly(source, sum(is_costly(line.command) for line in lines)):
+    costly = sum(is_costly(line.command) for line in lines)
+    if wrong := too_costly(source, costly):
         mistakes.append(wrong)
-    return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
+    return DropText(source, tuple(lines), tuple(mistakes), token_of(source), costly)
 
 
 @dataclass(slots=True)

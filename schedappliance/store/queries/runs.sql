@@ -157,6 +157,10 @@ SELECT * FROM run_history ORDER BY sequence DESC LIMIT ?;
 -- name: history_of_job
 SELECT * FROM run_history WHERE job = ? ORDER BY occurrence DESC LIMIT ?;
 
+-- name: states_of_job
+-- The state comes before the command in a row, which may have 64 KiB.
+SELECT occurrence, state FROM runs WHERE job = ? ORDER BY occurrence DESC LIMIT ?;
+
 -- name: selected_runs
 -- Rows of the history, the newest first. Their places are in a range, since a rare state would examine every run.
 SELECT * FROM run_history
