@@ -148,6 +148,7 @@ CODES: dict[str, str] = {
     "E628": "the appliance does not see a path of a program",
     "E629": "the spool cannot be used",
     "E630": "the page cannot start, cannot be reached, or has no tokens",
+    "W631": "the running appliance does not say how it is",
 }
 
 

@@ -255,6 +255,17 @@ class WatchFailure(NamedTuple):
     is_spool: bool = False
 
 
+class Summary(NamedTuple):
+    """What `summary` says: why the appliance is degraded, and since when, by whom and why it is held; None if it is not.
+
+    `unknown`: why it says nothing to this user, and the remedy; None if it does.
+    """
+
+    degraded: str | None = None
+    held: str | None = None
+    unknown: tuple[str, str] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
@@ -262,12 +273,12 @@ class Facts:
     `watch_failure`: of a trial to watch the directories. `missing`: directories that an appliance made
     in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
     the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
-    directory in which the log is made. `blocked`: what is needed and cannot be used, with code, path, message and remedy. `immutable`: what
-    nobody may write, although its owner and mode allow it. `degraded` and
-    `held`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of
-    jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what
-    may be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes
-    that read the store now. `strangers`: the processes of runs that the store does not know. `names`, `groups` and
+    directory in which the log is made. `blocked`: what is needed and cannot be used, with code, path, message and
+    remedy. `immutable`: what nobody may write, although its owner and mode allow it. `says`: what `summary` says.
+    `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`: the
+    daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a part of
+    the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the store now.
+    `strangers`: the processes of runs that the store does not know. `names`, `groups` and
     `members` are of the users and groups that occur in the other facts.
     """
 
@@ -299,8 +310,7 @@ class Facts:
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
     lost: tuple[Lost, ...] = ()
-    degraded: str | None = None
-    held: str | None = None
+    says: Summary = Summary()
     hides_boot_id: bool = False
     first_process: bool = False
     damaged_zones: tuple[Path, ...] = ()

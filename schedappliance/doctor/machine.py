@@ -44,6 +44,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _lost(facts)
     yield from _degraded(facts)
     yield from _held(facts)
+    yield from _unknown(facts)
     yield from _hidden_boot(facts)
     yield from _first_process(facts)
     yield from _damaged_zones(facts)
@@ -210,16 +211,22 @@ def _lost(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _degraded(facts: Facts) -> Iterator[Diagnostic]:
-    if facts.degraded:
-        message = f"the running appliance is degraded: {facts.degraded}"
+    if facts.says.degraded:
+        message = f"the running appliance is degraded: {facts.says.degraded}"
         remedy = "remove the cause: the appliance tries again by itself"
         yield path_diagnostic("E617", facts.files[0].named, message, remedy)
 
 
 def _held(facts: Facts) -> Iterator[Diagnostic]:
-    if facts.held:
-        message = f"the running appliance is held {facts.held}; nothing new starts"
+    if facts.says.held:
+        message = f"the running appliance is held {facts.says.held}; nothing new starts"
         yield path_diagnostic("W621", facts.files[0].named, message, "end it with `sched release`")
+
+
+def _unknown(facts: Facts) -> Iterator[Diagnostic]:
+    """Without an answer, nobody knows whether the appliance is degraded or held."""
+    if facts.says.unknown:
+        yield path_diagnostic("W631", facts.files[0].named, *facts.says.unknown)
 
 
 def _hidden_boot(facts: Facts) -> Iterator[Diagnostic]:

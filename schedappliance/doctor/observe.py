@@ -25,13 +25,14 @@ from schedappliance.doctor.facts import (
     Needs,
     RelativePath,
     Step,
+    Summary,
     Way,
 )
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.doctor.programs import credentials_of, needs_of
-from schedappliance.doctor.running import Summary, astray, lost_files, readers_of, strangers_of, summary
+from schedappliance.doctor.running import astray, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.log import not_a_log
@@ -94,7 +95,6 @@ class _Observer:
         listed = tuple(map(way_to, self.loaded.closure.listed))
         store, spool = (way_to(path) if path else None for path in (self.store, self.file.spool))
         console, zone = self.console(), zones.to_show(self.loaded.configuration.zone)
-        says = summary(self.file.listen, zone) if daemon and self.file.listen else Summary()
         free_bytes, free_inodes = _free(store)
         needs = self.needs(user, daemon)
         spool_refusal = self.spool_refusal()
@@ -134,8 +134,7 @@ class _Observer:
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
-            degraded=says.degraded,
-            held=says.held,
+            says=summary(self.file.listen, zone) if daemon and self.file.listen else Summary(),
             hides_boot_id=_hides_boot_id(daemon),
             first_process=self.loaded.configuration.on_stop == "keep" and _is_first_process(daemon),
             damaged_zones=damaged_zones(self.loaded.configuration, zones),

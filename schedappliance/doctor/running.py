@@ -12,11 +12,11 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from schedappliance.clock import HasOffset, local_text
 from schedappliance.diagnostics import Unusable
-from schedappliance.doctor.facts import Lost, Reader, Stranger
+from schedappliance.doctor.facts import Lost, Reader, Stranger, Summary
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.programs.outputs import output_directory, outputs_of
 from schedappliance.edge.programs.survivors import command_of, find_named
@@ -26,6 +26,7 @@ from schedappliance.store.reading import unknown_attempts
 from schedappliance.store.room import has_room
 
 PATIENCE_SECONDS = 5
+ROLE_REMEDY = "run `doctor` as a user whose role allows `summary`"
 # The id of a run, its attempt and when it began, as the environment of a process names them. SQLite takes no longer numbers.
 _ATTEMPT = re.compile(r".+-(N)/(N) (N) (N)".replace("N", "[0-9]{1,18}"), re.ASCII)
 
@@ -95,25 +96,22 @@ def _opened(pid: int) -> set[tuple[int, int]]:
     return identities
 
 
-class Summary(NamedTuple):
-    """What `summary` says: why the appliance is degraded, and since when, by whom and why it is held; None if it is not."""
-
-    degraded: str | None = None
-    held: str | None = None
-
-
 def summary(endpoint: Path, zone: HasOffset) -> Summary:
-    """What `summary` says. Empty if the appliance does not tell this user."""
+    """What `summary` says. Empty if nobody listens, which is a finding of its own, or if this user may not open the console."""
     try:
         with connect(endpoint) as connection:
             connection.settimeout(PATIENCE_SECONDS)
             connection.sendall(b"json summary\n")
             connection.shutdown(socket.SHUT_WR)
             answer = json.loads(b"".join(iter(lambda: connection.recv(65_536), b"")))
+    except TimeoutError:
+        message = f"the running appliance has not answered `summary` in {PATIENCE_SECONDS} seconds"
+        return Summary(unknown=(message, "`health` shows whether it stands still; if it does, restart it"))
     except (OSError, ValueError):
         return Summary()
-    if not isinstance(answer, dict):
-        return Summary()
+    if "error" in answer:
+        reason = ", ".join(mistake["message"] for mistake in answer["diagnostics"]) or answer["error"]
+        return Summary(unknown=(f"the running appliance does not answer `summary`: {reason}", ROLE_REMEDY))
     degraded, held = answer.get("degraded"), answer.get("held")
     return Summary(str(degraded) if degraded else None, _held(held, zone) if isinstance(held, dict) else None)
 

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import sqlite3
 import struct
@@ -61,6 +62,10 @@ sys.exit(doctor.run(doctor.parse(["--config", str(config)])))
 
 Printed = tuple[int, list[str]]
 Doctor = Callable[..., Printed]
+
+
+# The finding about an appliance that stands still.
+SILENT = "W631 etc/appliance.yaml"
 
 
 @pytest.fixture
@@ -198,13 +203,14 @@ def test_removed_directories_of_the_spool_are_found(
     with daemon.frozen():
         (spool / "new").rmdir()
         (spool / "tmp").rmdir()
-        assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])
+        assert doctor() == (1, [SILENT, "E615 var/spool/new", "E615 var/spool/tmp"])
         shutil.rmtree(spool)
-        assert doctor() == (1, ["E615 var/spool"])
+        assert doctor() == (1, [SILENT, "E615 var/spool"])
         assert daemon.process
         daemon.process.kill()
     daemon.kill()
     daemon.start()
+    monkeypatch.undo()
     assert doctor() == (0, [])
 
 
@@ -701,6 +707,31 @@ def test_an_appliance_that_is_degraded_and_held_is_found(daemon: Daemon, capsys:
     assert ": a new disk; nothing new starts; end it with `sched release`\n" in out
 
 
+def test_an_appliance_that_does_not_say_how_it_is_is_found(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.is_copy = False
+    daemon.conf.write_text(
+        daemon.conf.read_text() + 'Authorization { Role "x" { allow = ( "." ) users = ( "mail" ) } }\n'
+    )
+    daemon.start()
+    told = "/appliance.yaml: W631 the running appliance"
+
+    def found() -> str:
+        assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+        return capsys.readouterr().out
+
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"{told} does not answer `summary`: no role of user `{name}` allows `summary`; run `doctor` as a" in found()
+    assert daemon.process is not None
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.2)
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        assert f"{told} has not answered `summary` in 0.2 seconds; `health` shows whether it stands still" in found()
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+
 REMOVABLE = ("sched.db", "sched.db-wal", "sched.db-shm", "sched.db.lock", "spool/.lock", "console.sock.lock")
 
 
@@ -723,7 +754,7 @@ def test_files_that_a_daemon_has_open_are_compared(
             if status != 1 or f"E616 var/{name}" not in findings:
                 missed.append((name, is_replaced, findings))
         assert missed == []
-        assert doctor() == (0, [])
+        assert doctor() == (1, [SILENT])
 
 
 def test_a_directory_in_place_of_the_log_file_is_found(
@@ -738,7 +769,7 @@ def test_a_directory_in_place_of_the_log_file_is_found(
     with daemon.frozen():
         log.rename(daemon.var / "moved")
         log.mkdir()
-        assert doctor() == (1, ["E616 var/daemon.log"])
+        assert doctor() == (1, [SILENT, "E616 var/daemon.log"])
         main(["doctor", "--config", str(file)])
         assert f"{log} is a directory, not a file; move it away, or " in capsys.readouterr().out
 
