@@ -266,6 +266,10 @@ class Summary(NamedTuple):
     unknown: tuple[str, str] | None = None
 
 
+# Without a running appliance.
+UNASKED = Summary()
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
@@ -310,7 +314,7 @@ class Facts:
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
     lost: tuple[Lost, ...] = ()
-    says: Summary = Summary()
+    says: Summary = UNASKED
     hides_boot_id: bool = False
     first_process: bool = False
     damaged_zones: tuple[Path, ...] = ()

@@ -16,6 +16,7 @@ from schedappliance.client.places import found_config
 from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable, as_argument
 from schedappliance.doctor.access import WRITE, may
 from schedappliance.doctor.facts import (
+    UNASKED,
     ConsoleSocket,
     Credentials,
     Facts,
@@ -25,7 +26,6 @@ from schedappliance.doctor.facts import (
     Needs,
     RelativePath,
     Step,
-    Summary,
     Way,
 )
 from schedappliance.doctor.inotify_trial import watch_failure
@@ -134,7 +134,7 @@ class _Observer:
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
-            says=summary(self.file.listen, zone) if daemon and self.file.listen else Summary(),
+            says=summary(self.file.listen, zone) if daemon and self.file.listen else UNASKED,
             hides_boot_id=_hides_boot_id(daemon),
             first_process=self.loaded.configuration.on_stop == "keep" and _is_first_process(daemon),
             damaged_zones=damaged_zones(self.loaded.configuration, zones),
