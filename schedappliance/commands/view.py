@@ -101,11 +101,22 @@ class Status:
     trusted: frozenset[int] = frozenset({0})
 
     @property
+    def trouble_of_each_kind(self) -> dict[str, str | None]:
+        """Why the appliance is degraded, by the kind of trouble. None: there is no such trouble."""
+        return {
+            "store": self.degraded,
+            "outputs": self.outputs,
+            "spool": self.without_spool,
+            "files": self.last_good,
+            "zones": self.zones,
+            "log": self.log,
+            "programs": self.why_unseen,
+        }
+
+    @property
     def trouble_list(self) -> tuple[str, ...]:
         """Why the appliance is degraded, each reason by itself."""
-        unseen = self.why_unseen
-        troubles = (self.degraded, self.outputs, self.without_spool, self.last_good, self.zones, self.log, unseen)
-        return tuple(filter(None, troubles))
+        return tuple(filter(None, self.trouble_of_each_kind.values()))
 
     @property
     def why_unseen(self) -> str | None:

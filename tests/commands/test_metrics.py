@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from schedappliance.engine.events import AuditDue
+from schedappliance.engine.records import AttemptKey
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, agrees_with_its_store, ended
 
 NIGHTLY = STANZAS + 'job "nightly" { every = 60 command = "run hello" }\n'
@@ -37,6 +39,16 @@ def test_commands_drops_and_reloads_are_counted_by_outcome(either: Appliance) ->
     assert values(data, "drops_total") == {("accepted",): 1, ("rejected",): 1}
     assert values(data, "reloads_total") == {("accepted",): 1, ("rejected",): 1}
     assert values(data, "configuration_last_reload_successful") == {(): 0}
+
+
+def test_each_kind_of_trouble_is_a_reason(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(NIGHTLY))
+    appliance.after(62 * SECOND)
+    appliance.restart(unseen=[AttemptKey(appliance.history()[-1].key, 1)], stanzas=NIGHTLY)
+    appliance.turn(AuditDue("no log"))
+    reasons = values(appliance.data("metrics"), "degraded")
+    assert {reason for (reason,), is_so in reasons.items() if is_so} == {"log", "programs"}
+    assert len(appliance.state.status.trouble_list) == 2
 
 
 def test_runs_and_attempts_are_counted_and_measured(either: Appliance) -> None:
