@@ -44,6 +44,7 @@ from schedappliance.engine.incidents import (
     with_alert,
     with_delivery,
     with_event,
+    with_troubles,
 )
 from schedappliance.engine.reasons import longer_than_usual
 from schedappliance.engine.records import CONFIG_USER, Job, NewJob, RunKey, job_id
@@ -54,7 +55,7 @@ from schedappliance.model.calendars.zones import LOCAL
 from schedappliance.model.commands import Command, read_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from schedappliance.core.state import State
     from schedappliance.engine.attempts import Running
@@ -200,26 +201,40 @@ def _note_late(state: State, running: Running) -> int:
 
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
-    state.troubles_in_incidents = troubles = state.status.troubles
-    _follow_trouble(state, APPLIANCE, DEGRADED, troubles)
+    state.troubles_in_incidents = state.status.troubles
+    _follow_troubles(state, APPLIANCE, DEGRADED, state.status.trouble_of_each_kind)
 
 
 def reload_ended(state: State, mistake: str | None) -> None:
     """Notes that stanza files were rejected for a mistake, or accepted (None)."""
     if mistake is None:
         _expect_late_ends(state)
-    _follow_trouble(state, CONFIGURATION, RELOAD_REFUSED, mistake)
+    _follow_troubles(state, CONFIGURATION, RELOAD_REFUSED, {RELOAD_REFUSED: mistake})
 
 
-def _follow_trouble(state: State, subject: Subject, kind: str, trouble: str | None) -> None:
-    """Opens incidents for a trouble of the appliance itself. None: there is no trouble now, so the incidents are closed."""
-    if trouble is None:
-        if state.open_incidents:
-            _recover(state, subject, None)
+def _follow_troubles(state: State, subject: Subject, kind: str, trouble_of_each_kind: Mapping[str, str | None]) -> None:
+    """Tells the troubles of the appliance itself that have not been told. If there are none now, closes the incidents."""
+    troubles = {name: why for name, why in trouble_of_each_kind.items() if why}
+    if troubles:
+        for notify in state.configuration.notify.values():
+            if kind in notify.when:
+                _tell_troubles(state, notify, subject, kind, troubles)
+    elif state.open_incidents:
+        _recover(state, subject, None)
+
+
+def _tell_troubles(state: State, notify: Notify, subject: Subject, kind: str, troubles: dict[str, str]) -> None:
+    """Tells all troubles if there is another kind of them than people know. The new ones come first."""
+    incidents = state.store.incidents
+    before = incidents.find(subject, notify.name)
+    incident = with_troubles(before, notify, subject, kind, state.moment.wall, frozenset(troubles))
+    if incident is None:
         return
-    for notify in state.configuration.notify.values():
-        if kind in notify.when and state.store.incidents.find(subject, notify.name) is None:
-            _count_in_incident(state, notify, subject, kind, None, trouble)
+    known = before.troubles if before else frozenset()
+    reason = "; ".join(troubles[name] for name in sorted(troubles, key=known.__contains__))
+    incident = incidents.put(incident)
+    incident = _tell(state, notify, incident, _event_of(state, incident, kind, None, reason), None)
+    _after_change(state, "repeated" if before else "begun", incident)
 
 
 def _trouble_now(state: State, kind: str) -> str | None:
@@ -234,16 +249,16 @@ def _trouble_now(state: State, kind: str) -> str | None:
 
 
 def _count_in_incident(
-    state: State, notify: Notify, subject: Subject, kind: str, run: PastRun | None, reason: str | None
+    state: State, notify: Notify, subject: Subject, kind: str, run: PastRun, reason: str | None
 ) -> bool:
-    """Opens an incident, or counts one more event in it. Returns whether the event is told.
+    """Opens an incident of a job, or counts one more event in it. Returns whether the event is told.
 
     An incident ends with its event if the stanza does not watch its job any more: the run outlasted a change of the job.
     That of a job that is gone ends after all runs of the last claim; see `end_incidents_of_gone`.
     """
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
-    incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key if run else None)
+    incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key)
     incident = incidents.put(incident)
     if is_told:
         incident = _tell(state, notify, incident, _event_of(state, incident, kind, run, reason), run)

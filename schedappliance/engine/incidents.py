@@ -52,8 +52,8 @@ class Incident(NamedTuple):
     `number`: 0 until it is stored. `kind`, `last_ms`, `last_run`: of the last event. `told_ms`: when it was told last, which
     is the end of the delivery; None if it was not. `delivery`: the job that has to deliver its last alert, or that could not;
     None if no alert was made or the last one was delivered. `remind_ms`: when the next reminder is due. `acked_ms`,
-    `acked_by`: the acknowledgement. A late run does not replace the kind of another event, and is one event together with
-    its end.
+    `acked_by`: the acknowledgement. `troubles`: the kinds of trouble of the appliance itself that people were told of. A late
+    run does not replace the kind of another event, and is one event together with its end.
     """
 
     number: int
@@ -69,6 +69,7 @@ class Incident(NamedTuple):
     acked_ms: int | None = None
     acked_by: str | None = None
     delivery: int | None = None
+    troubles: frozenset[str] = frozenset()
 
     @property
     def has_alert(self) -> bool:
@@ -76,24 +77,38 @@ class Incident(NamedTuple):
 
 
 def with_event(
-    incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, run: RunKey | None
+    incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, run: RunKey
 ) -> tuple[Incident, bool]:
     """Opens an incident (None), or counts one more event of it. Returns the incident, and whether it is told now.
 
-    It is told when it has as many events as `after` says. An incident of the appliance itself is told at once.
-    If people know only of a late run, another event is told too.
+    It is told when it has as many events as `after` says. If people know only of a late run, another event is told too.
     """
-    least = 1 if subject.job == ITSELF else notify.after
     if incident is None:
         incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, None)
-    is_new = run is None or run != incident.last_run
+    is_new = run != incident.last_run
     is_known = incident.has_alert and (incident.kind != LATE or kind == LATE)
     # What people were told is more than a late run. Before they are told anything, the last event counts.
     kind = incident.kind if kind == LATE and incident.has_alert else kind
     incident = incident._replace(kind=kind, times=incident.times + is_new, last_ms=now_ms, last_run=run)
-    if is_known or incident.acked_ms is not None or incident.times < least:
+    if is_known or incident.acked_ms is not None or incident.times < notify.after:
         return incident, False
     return with_alert(incident, notify, now_ms), True
+
+
+def with_troubles(
+    incident: Incident | None, notify: Notify, subject: Subject, kind: str, now_ms: int, troubles: frozenset[str]
+) -> Incident | None:
+    """Opens an incident of the appliance itself (None), or counts one more event of it. It is told now.
+
+    `troubles`: the kinds of what is wrong now. Returns None if all of them have been told in this incident: a reason whose
+    words change, or that comes and goes, is no event. Who has acknowledged the others knows nothing of another one.
+    """
+    if incident is None:
+        incident = Incident(0, notify.name, subject, kind, now_ms, 0, now_ms, None)
+    elif troubles <= incident.troubles:
+        return None
+    incident = incident._replace(times=incident.times + 1, last_ms=now_ms, acked_ms=None, acked_by=None)
+    return with_alert(incident._replace(troubles=incident.troubles | troubles), notify, now_ms)
 
 
 def usual_duration(durations: Sequence[int]) -> int | None:
@@ -120,7 +135,10 @@ def with_delivery(incident: Incident, job: int, now_ms: int) -> Incident:
 
 
 def with_acknowledgement(incident: Incident, user: str, now_ms: int) -> Incident:
-    """The incident after a user has acknowledged it: it is not told again before its job recovers."""
+    """The incident after a user has acknowledged it: it is not told again before its job recovers.
+
+    For the appliance itself, another kind of trouble ends the acknowledgement.
+    """
     return incident._replace(acked_ms=now_ms, acked_by=user, remind_ms=None)
 
 

@@ -91,7 +91,8 @@ class Incidents(Table):
     def put(self, incident: Incident) -> Incident:
         """Stores an incident. A new one gets its number."""
         number, notify, subject, *rest = incident
-        row = (*rest[:4], *(incident.last_run or (None, None)), *rest[5:])
+        run = incident.last_run or (None, None)
+        row = (*rest[:4], *run, *rest[5:-1], " ".join(sorted(incident.troubles)))
         if number:
             self._database.execute(self._sql["change_incident"], (*row, number))
             return incident
@@ -194,6 +195,7 @@ class Incidents(Table):
 
 
 def _incident(row: Any) -> Incident:
-    number, notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, *rest, _rank = row
+    number, notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, *rest, _rank, kinds = row
     run = None if last_job is None else RunKey(last_job, last_occurrence)
-    return Incident(number, notify, Subject(subject, job), kind, since_ms, count, last_ms, run, *rest)
+    incident = Incident(number, notify, Subject(subject, job), kind, since_ms, count, last_ms, run, *rest)
+    return incident._replace(troubles=frozenset(kinds.split()))

@@ -12,8 +12,16 @@ import pytest
 
 from schedappliance.core import alert_limits
 from schedappliance.engine.effects import Happened, LogMessage, StartProgram
-from schedappliance.engine.events import FilesRead, OutputsChecked, ProgramNotStarted, StopRequested
+from schedappliance.engine.events import (
+    AuditDue,
+    FilesRead,
+    OutputsChecked,
+    ProgramNotStarted,
+    SpoolSeen,
+    StopRequested,
+)
 from schedappliance.engine.incidents import MOST_EVENTS
+from schedappliance.engine.intake import SpoolBacklog
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
 from schedappliance.model.loading import load
 from schedappliance.model.options import EVENTS
@@ -757,6 +765,65 @@ def test_troubles_of_the_appliance_are_told_with_their_end(appliance: Appliance)
         "appliance recovered after 1 event",
         "configuration recovered after 1 event",
     ]
+
+
+def tell_trouble(appliance: Appliance, *, log: str | None = None, spool: str | None = None) -> list[str]:
+    """The alerts that are delivered after the appliance has these troubles only."""
+    before = len(told(appliance))
+    appliance.turn(AuditDue(log), SpoolSeen(SpoolBacklog(), spool))
+    end_all(appliance, 0)
+    return [text.partition(" since")[0] for text in told(appliance)[before:]]
+
+
+def test_another_trouble_of_a_degraded_appliance_is_told_once(appliance: Appliance) -> None:
+    use(appliance, "when = ( degraded recovered ) again = 0")
+    assert tell_trouble(appliance, log="no log") == ["appliance degraded: no log"]
+    assert tell_trouble(appliance, log="no log", spool="no spool") == ["appliance degraded: no spool; no log (2 times"]
+    for lines in (3, 4):
+        assert tell_trouble(appliance, log=f"{lines} lines are elsewhere", spool="no spool") == []
+        assert tell_trouble(appliance, spool="another spool") == []
+        assert tell_trouble(appliance, log="no log") == []
+    assert tell_trouble(appliance) == ["appliance recovered after 2 events"]
+    assert tell_trouble(appliance, log="no log") == ["appliance degraded: no log"]
+
+
+def test_the_trouble_that_people_do_not_know_comes_first(appliance: Appliance) -> None:
+    use(appliance, "when = degraded")
+    tell_trouble(appliance, spool="no spool")
+    assert tell_trouble(appliance, log="no log", spool="no spool") == ["appliance degraded: no log; no spool (2 times"]
+
+
+def test_another_trouble_ends_an_acknowledgement(appliance: Appliance) -> None:
+    use(appliance, "when = degraded again = 1h")
+    tell_trouble(appliance, log="no log")
+    appliance.say("sched ack 1")
+    assert tell_trouble(appliance, log="3 lines are elsewhere") == []
+    (row,) = appliance.data("sched incidents")["incidents"]
+    assert (row["count"], row["acked_by"]) == (1, "operator")
+    assert len(tell_trouble(appliance, log="no log", spool="no spool")) == 1
+    (row,) = appliance.data("sched incidents")["incidents"]
+    assert (row["incident"], row["count"], row["acked_by"]) == (1, 2, None)
+    appliance.after(60 * MINUTE)
+    assert told(appliance)[-1].startswith("appliance still degraded: no spool; no log (2 times")
+
+
+def test_a_restart_tells_only_what_people_do_not_know(appliance: Appliance) -> None:
+    use(appliance, "when = ( degraded recovered ) again = 0")
+    appliance.after(MINUTE)
+    unseen = [start_of(appliance, first(appliance)).key]
+    same = files("when = ( degraded recovered ) again = 0")
+    appliance.restart(SECOND, same, unseen=unseen)
+    appliance.turn()
+    appliance.turn(ended(deliveries(appliance)[0].key.run, 0))
+    assert [text.partition(":")[0] for text in told(appliance)] == ["appliance degraded"]
+    appliance.say("sched ack 1")
+    for _ in range(2):
+        appliance.restart(SECOND, same, unseen=unseen)
+        appliance.turn(AuditDue(), SpoolSeen(SpoolBacklog()))
+        assert len(told(appliance)) == 1
+    appliance.turn(AuditDue("no log"))
+    assert len(told(appliance)) == 2
+    assert "appliance degraded: no log; the program of example.com-000000001/1 cannot be seen" in told(appliance)[-1]
 
 
 def test_files_that_were_mended_while_no_daemon_ran_are_a_recovery(appliance: Appliance) -> None:

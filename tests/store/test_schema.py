@@ -237,6 +237,19 @@ def test_alerts_that_wait_during_the_upgrade_are_not_told_yet(tmp_path: Path) ->
     assert rows == [(1, None, 7), (2, 5, 8), (3, 5, None)]
 
 
+def test_rejected_files_that_an_earlier_version_told_stay_told(tmp_path: Path) -> None:
+    """Until version 24, an incident did not say which troubles of the appliance it had told. A refusal is always one."""
+    path = tmp_path / "sched.db"
+    with of_version(24, path) as plain:
+        for number, kind in ((1, "degraded"), (2, "reload_refused"), (3, "failed")):
+            columns = "number, notify, subject, job, kind, since_ms, count, last_ms"
+            plain.execute(
+                f"INSERT INTO incidents ({columns}) VALUES (?, 'ops', ?, -1, ?, 1, 1, 1)", (number, kind, kind)
+            )
+    with closing(open_database(path)) as database:
+        assert database.rows("SELECT troubles FROM incidents ORDER BY number") == [("",), ("reload_refused",), ("",)]
+
+
 def test_what_an_attempt_of_an_earlier_version_was_started_with_is_not_known(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     with of_version(20, path) as plain:

@@ -40,13 +40,13 @@ SELECT count(*), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NU
 
 -- name: add_incident
 INSERT INTO incidents (notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, told_ms, remind_ms,
-                       acked_ms, acked_by, delivery, rank)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+                       acked_ms, acked_by, delivery, troubles, rank)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
         ?3 > 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE number = ?3 AND declared IS NOT NULL));
 
 -- name: change_incident
 UPDATE incidents SET kind = ?, since_ms = ?, count = ?, last_ms = ?, last_job = ?, last_occurrence = ?, told_ms = ?,
-                     remind_ms = ?, acked_ms = ?, acked_by = ?, delivery = ?
+                     remind_ms = ?, acked_ms = ?, acked_by = ?, delivery = ?, troubles = ?
 WHERE number = ?;
 
 -- name: delete_incident
