@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -224,3 +225,24 @@ def test_no_edit_ends_the_appliance(daemon: Daemon, edit: str) -> None:
     daemon.conf.write_text(text + BAD_EDITS[edit])
     done = daemon.lint(daemon.conf)
     assert "Traceback" not in done.stderr, done.stderr[-600:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+def test_a_file_of_another_user_is_not_read_while_it_is_open(daemon: Daemon) -> None:
+    """As with the packages: the files belong to root, and the daemon, without capabilities, may not ask for writers."""
+    job = 'job "hourly" { every = 1h command = "run hello" }\n'
+    daemon.conf.write_text(daemon.conf.read_text() + job)
+    os.chown(daemon.conf, 1, 1)
+    daemon.wrapper = ["setpriv", "--bounding-set=-lease", "--inh-caps=-lease"]
+    daemon.start()
+    daemon.say("sched pause hourly")
+    text = "# Another text\n" + daemon.conf.read_text()
+    with daemon.conf.open("w") as file:
+        file.write(text.removesuffix(job))
+        file.flush()
+        reason = f"{daemon.conf} has been written and not closed"
+        eventually(lambda: daemon.data("config status")["waits"] == reason, "the doubt")
+        assert daemon.data("config status")["generation"] == 1
+        file.write(job)
+    eventually(lambda: daemon.data("config status")["generation"] == 2, "the whole file")
+    assert [(job["id"], job["paused"]) for job in daemon.data("sched list")] == [("example.com-000000001", True)]

@@ -29,6 +29,7 @@ class Directories:
     """Watches directories with watchdog. `changed`: called on watchdog's thread at each event; it may only set a flag.
 
     `failure`: why events do not report all changes; None if events report all changes. `new_observer`: makes the observer.
+    `written`: the real paths of files that were changed and not closed since, as far as events report it.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Directories:
         self._observer: BaseObserver | None = None
         self._identities: set[tuple[Path, int, int]] = set()
         self.failure: OSError | None = None
+        # Threads of watchdog change it. Others may only ask whether it contains a path.
+        self.written: set[str] = set()
 
     @property
     def mode(self) -> str:
@@ -111,10 +114,14 @@ class Directories:
         """Adds the watches. Those of parent directories show that a directory is moved, removed or replaced."""
         from watchdog import events
 
-        changed = self._changed
+        changed, written = self._changed, self.written
 
         class Handler(events.FileSystemEventHandler):
-            def on_any_event(self, event: events.FileSystemEvent) -> None:  # noqa: ARG002
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
+                if isinstance(event, events.FileModifiedEvent):
+                    written.add(os.fsdecode(event.src_path))
+                else:
+                    written.difference_update(map(os.fsdecode, (event.src_path, event.dest_path)))
                 changed()
 
         moves: list[type[events.FileSystemEvent]] = [

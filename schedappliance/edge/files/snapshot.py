@@ -6,7 +6,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,8 @@ class Reading(NamedTuple):
     is_settled: bool
     # The first changed file that a process may still be writing.
     open_for_writing: Path | None = None
+    # The first changed file for which only events tell that a process may still be writing it.
+    perhaps_open: Path | None = None
     # What the machine lacks to read one of the files.
     shortage: str | None = None
 
@@ -101,16 +103,22 @@ def read_content(path: Path) -> Content:
     return _content_and_writer(path)[0]
 
 
-def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool]:
+def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool | None]:
     """The content, and whether another process has the file open for writing.
 
-    The second value is False if nobody asked (`lease`), or if it cannot be known.
+    The second value is None if the kernel does not tell, and the file may have a writer, as far as its status shows. It is
+    False if nobody asked (`lease`).
     """
     try:
         with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
             # On a network file system, a denied lease does not mean a writer.
-            return data, lease and writer_of(file.fileno()) is True and not on_network(path)
+            has_writer = lease and not on_network(path) and writer_of(file.fileno())
+            if has_writer is None:
+                # A change of its mode or owner, which is reported as one of its content is, sets only one of these times.
+                status = os.fstat(file.fileno())
+                has_writer = None if status.st_ctime_ns == status.st_mtime_ns else False
+            return data, has_writer
     except IsADirectoryError:
         return _listing(path), False
     except OSError as error:
@@ -147,7 +155,10 @@ def digest_of(contents: Mapping[Path, Content]) -> str:
 
 
 def read_files(
-    root: Path, known: Mapping[Path, Content] | None = None, active: Mapping[str, str] | None = None
+    root: Path,
+    known: Mapping[Path, Content] | None = None,
+    active: Mapping[str, str] | None = None,
+    written: Container[str] = (),
 ) -> Reading:
     """Loads the files from a snapshot. Then opens each of them a second time, to exclude a change during the reading.
 
@@ -157,20 +168,24 @@ def read_files(
     reading is the snapshot of the next try.
 
     `known`: contents that were read a moment ago. `active`: the active texts; the second reading checks whether a file
-    that differs from them is still open for writing.
+    that differs from them is still open for writing. `written`: the real paths of files that nobody has closed since they
+    were changed, as far as events report it. They count where the kernel does not tell whether a file has a writer: it tells
+    nobody but its owner, without CAP_LEASE.
     """
     contents = known or {}
     for _ in range(MOST_TRIES):
         snapshot = Snapshot(contents)
         loaded = _load(root, snapshot)
         changed = changed_texts(loaded.closure, active) if active is not None else ()
-        contents, writing = _read_again(snapshot.contents, changed)
+        contents, writing, uncertain = _read_again(snapshot.contents, changed)
         if contents == snapshot.contents:
             break
     is_settled = contents == snapshot.contents
     unread = (content for content in contents.values() if isinstance(content, Unreadable))
     shortage = next((content.reason for content in unread if content.number in SHORTAGES), None)
-    return Reading(loaded, digest_of(snapshot.contents), tuple(snapshot.contents), is_settled, writing, shortage)
+    perhaps = next((path for path in uncertain if os.path.realpath(path) in written), None)
+    digest = digest_of(snapshot.contents)
+    return Reading(loaded, digest, tuple(snapshot.contents), is_settled, writing, perhaps, shortage)
 
 
 def _load(root: Path, snapshot: Snapshot) -> Loaded:
@@ -195,11 +210,13 @@ def _why(error: Exception) -> str:
     return "the check itself failed, as the log shows"
 
 
-def _read_again(paths: Collection[Path], changed: Collection[Path]) -> tuple[dict[Path, Content], Path | None]:
+def _read_again(
+    paths: Collection[Path], changed: Collection[Path]
+) -> tuple[dict[Path, Content], Path | None, list[Path]]:
+    """The contents, the first changed file that has a writer, and the changed files for which that is not known."""
     contents: dict[Path, Content] = {}
-    writing: list[Path] = []
+    writers: dict[Path, bool | None] = {}
     for path in paths:
-        contents[path], has_writer = _content_and_writer(path, lease=path in changed)
-        if has_writer:
-            writing.append(path)
-    return contents, writing[0] if writing else None
+        contents[path], writers[path] = _content_and_writer(path, lease=path in changed)
+    writing = next((path for path, has_writer in writers.items() if has_writer), None)
+    return contents, writing, [path for path, has_writer in writers.items() if has_writer is None]

@@ -127,6 +127,8 @@ def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doub
     if reading.open_for_writing is not None:
         reason = f"{reading.open_for_writing} is open for writing"
         return Doubt(None, reason, "it is read when it is closed, or by `config reload`")
+    if reading.perhaps_open is not None:
+        return Doubt(CUT_MS, f"{reading.perhaps_open} has been written and not closed")
     if not reading.is_settled:
         return Doubt(UNFINISHED_MS, "the files change while they are read")
     loaded = reading.loaded
@@ -328,7 +330,7 @@ class FileChecker:
         """Reads the files and passes them on, unless they look half edited."""
         self._report(READING)
         with in_background():
-            reading = read_files(self._root, contents, self._active)
+            reading = read_files(self._root, contents, self._active, self._directories.written)
             why = doubt_of(reading, self._active, self._is_guarded)
             if why is None or not self._let_wait(reading, why):
                 self.remember(reading)

@@ -16,6 +16,7 @@ from watchdog.events import FileSystemEventHandler
 
 from schedappliance.edge.files import directories as watching
 from schedappliance.edge.files.directories import Directories
+from tests.support.waiting import eventually
 
 # The other user may not be able to read the checkout and the packages, so all is imported before.
 AS_NOBODY = """
@@ -39,6 +40,25 @@ def test_directories_that_can_be_read_are_watched(tmp_path: Path) -> None:
     assert directories.watch({tmp_path})
     assert (directories.mode, directories.failure) == ("events", None)
     assert not directories.watch({tmp_path})
+    directories.close()
+
+
+def test_the_files_are_known_that_are_written_and_not_closed(tmp_path: Path) -> None:
+    directories = Directories(lambda: None, logging.getLogger())
+    directories.watch({tmp_path})
+    conf, other = tmp_path / "sched.conf", tmp_path / "other"
+    with conf.open("w") as file:
+        file.write("A = 1\n")
+        file.flush()
+        eventually(lambda: str(conf) in directories.written, "the change")
+    eventually(lambda: str(conf) not in directories.written, "the close")
+    with conf.open("a") as file:
+        file.write("B = 1\n")
+        file.flush()
+        eventually(lambda: str(conf) in directories.written, "the change")
+        other.write_text("C = 1\n")
+        other.replace(conf)
+        eventually(lambda: not directories.written, "the file in its place")
     directories.close()
 
 

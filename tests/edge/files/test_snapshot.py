@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.edge.files import snapshot
 from schedappliance.edge.files.snapshot import (
     HASHED_AT_ONCE,
     MOST_TRIES,
@@ -162,6 +163,21 @@ def test_a_changed_file_that_is_open_for_writing_is_named(root: Path) -> None:
         assert read_files(root, None, active).open_for_writing == more
         assert read_files(root).open_for_writing is None, "nobody asked"
     assert read_files(root, None, active).open_for_writing is None
+
+
+def test_without_leases_events_tell_that_a_file_may_be_open(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells only the owner of a file, without CAP_LEASE."""
+    active = dict(read_files(root).loaded.texts)
+    more = root.parent / "more.conf"
+    monkeypatch.setattr(snapshot, "writer_of", lambda _descriptor: None)
+    more.write_text("D = 1\n")
+    reading = read_files(root, None, active, written={str(more.resolve())})
+    assert (reading.perhaps_open, reading.open_for_writing) == (more, None)
+    assert read_files(root, None, active).perhaps_open is None, "it was closed"
+    more.chmod(0o600)
+    assert read_files(root, None, active, written={str(more.resolve())}).perhaps_open is None, (
+        "only its mode was changed"
+    )
 
 
 @pytest.mark.parametrize(
