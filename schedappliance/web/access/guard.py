@@ -1,13 +1,14 @@
 """Checks each request before the application sees it, and adds the security headers to answers.
 
 Rule: everything is closed but the static files, the health and the one-time link. A request that changes something must
-come from the page itself, or hold a token, which no browser sends by itself.
+come from the page itself, or hold a token, which no browser sends by itself. An answer ends when its viewer may enter no
+more, such as a stream whose token was removed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schedappliance.web.access.capacity import Capacity
 from schedappliance.web.access.doors import Doors
-from schedappliance.web.access.identity import Peer, TokenClaim, claim, needs_link
+from schedappliance.web.access.identity import Claim, Peer, TokenClaim, claim, needs_link
 from schedappliance.web.access.links import SESSION_S
 from schedappliance.web.access.refusal import API, Refusal, Refused, plain_refusal, problem
 from schedappliance.web.access.viewer import Viewer
@@ -27,6 +28,8 @@ from schedappliance.web.settings import LOOPBACK_NAMES, without_port
 
 BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
+# While an answer goes on, the page looks this often whether its viewer may still enter.
+CHECK_SECONDS = 1.0
 # Requests at once, open streams among them.
 MOST_REQUESTS = 400
 ENTER = "/enter"
@@ -72,19 +75,49 @@ class Guard:
             # The server logs it.
             raise
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         """Lets the application answer a request that may enter, or says why it may not."""
+        claimed: Claim | None = None
         with ExitStack() as after:
             try:
                 app: ASGIApp | None = self._enter(scope)
                 if app is None:
                     app = self._app
-                    await self._admit(scope)
+                    claimed = await self._admit(scope)
                     self._take_capacity(scope, after)
                 receive = await _with_whole_body(Headers(scope=scope), receive)
             except Refused as refused:
-                app = self._refusal(scope, refused.refusal)
-            await app(scope, receive, send)
+                app, claimed = self._refusal(scope, refused.refusal), None
+            if claimed is None:
+                await app(scope, receive, sender)
+            else:
+                await self._answer_while(claimed, scope["state"]["viewer"], app(scope, receive, sender), sender)
+
+    async def _answer_while(self, claimed: Claim, viewer: Viewer, answer: Awaitable[None], sender: _Sender) -> None:
+        """Carries out a request. An answer that has begun ends when the claim of its viewer holds no more.
+
+        One that has not may be that of a change, and must say whether the change took effect.
+        """
+        task = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait((task,), timeout=CHECK_SECONDS))[0]:
+                if sender.has_started and not await self._holds(claimed, viewer):
+                    break
+        finally:
+            if task.cancel():
+                await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+        elif sender.is_stream:
+            # A stream is complete at any time. A file breaks off, so that nobody takes a part of it for the whole.
+            await sender({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _holds(self, claimed: Claim, viewer: Viewer) -> bool:
+        """Whether a claim is still that of this viewer."""
+        try:
+            return await self._doors.viewer(claimed) == viewer
+        except Refused:
+            return False
 
     def _take_capacity(self, scope: Scope, after: ExitStack) -> None:
         """Counts the request until it ends. Raises Refused."""
@@ -96,20 +129,21 @@ class Guard:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests", sentence)
         after.callback(self._capacity.give_back, owner)
 
-    async def _admit(self, scope: Scope) -> None:
-        """Puts the viewer into the scope, unless everybody may see what is wanted. Raises Refused."""
+    async def _admit(self, scope: Scope) -> Claim | None:
+        """Puts the viewer into the scope, and returns the claim. None: everybody may see what is wanted. Raises Refused."""
         headers, path = Headers(scope=scope), scope["path"]
         if path in HEALTH:
-            return
+            return None
         self._check_host(headers)
         if path.startswith(STATIC):
-            return
+            return None
         claimed = claim(scope.get(PEER, Peer()), scope["headers"], self._doors.settings, self._doors.cookie_name)
         if not isinstance(claimed, TokenClaim):
             self._check_origin(scope["method"], headers)
         if self._doors.settings.read_only and scope["method"] not in SAFE:
             raise Refused(HTTPStatus.FORBIDDEN, "Only for reading", "The page only shows: `web.read_only` is set.")
         scope.setdefault("state", {})["viewer"] = await self._doors.viewer(claimed)
+        return claimed
 
     def _check_host(self, headers: Headers) -> None:
         """Refuses foreign names that lead here (DNS rebinding): to a browser, this page would belong to the foreign site."""
@@ -180,11 +214,11 @@ def _welcome(cookie: str, host: str) -> Response:
 
 
 class _Sender:
-    """Sends an answer with the security headers. `has_started`: its head has been sent."""
+    """Sends an answer with the security headers. `has_started`: its head has been sent. `is_stream`: of events."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.has_started = False
+        self.has_started = self.is_stream = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -192,6 +226,7 @@ class _Sender:
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            self.is_stream = headers.get("content-type", "").startswith("text/event-stream")
         await self._send(message)
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.clock import SystemClock
+from schedappliance.web.access import guard
 from schedappliance.web.access.capacity import SHARE
+from schedappliance.web.access.guard import Guard
+from schedappliance.web.access.tokens import Token, hash_of
 from schedappliance.web.api import events
 from schedappliance.web.api.events import MOST_STREAMS
 from schedappliance.web.api.routes import API_PATH, api
@@ -24,6 +27,8 @@ from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS
+from tests.web.access.test_guard import Site
+from tests.web.access.test_identity import PROXIED
 from tests.web.api.test_routes import OWN, scope_of
 
 pytestmark = pytest.mark.slow
@@ -42,12 +47,14 @@ class Stream:
     def __init__(self) -> None:
         self.status = 0
         self.queue: asyncio.Queue[str] = asyncio.Queue(1)
-        self.gone = asyncio.Event()
+        self.gone, self.end = asyncio.Event(), asyncio.Event()
 
     async def send(self, message: Message) -> None:
         self.status = message.get("status", self.status)
         if message.get("body"):
             await self.queue.put(message["body"].decode())
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.end.set()
 
     async def receive(self) -> Message:
         await self.gone.wait()
@@ -67,9 +74,9 @@ class Stream:
 
 
 @asynccontextmanager
-async def streaming(app: Starlette, *headers: tuple[str, str]) -> AsyncIterator[Stream]:
+async def streaming(app: ASGIApp, *headers: tuple[str, str]) -> AsyncIterator[Stream]:
     stream = Stream()
-    task = asyncio.create_task(app(scope_of("GET", "/events", headers, OWN), stream.receive, stream.send))
+    task = asyncio.ensure_future(app(scope_of("GET", "/events", headers, OWN), stream.receive, stream.send))
     try:
         yield stream
     finally:
@@ -152,6 +159,29 @@ def test_streams_are_bounded_and_end_with_their_clients(daemon: Daemon) -> None:
         async with streaming(app) as again:
             await asyncio.wait_for(again.queue.get(), PATIENCE_SECONDS)
             assert again.status == 200
+        gateway.close()
+
+    asyncio.run(follow())
+
+
+def test_a_stream_ends_with_its_token(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "CHECK_SECONDS", 0.01)
+    doors, tokens = Site(tmp_path, PROXIED).doors, tmp_path / "web-tokens"
+    tokens.write_text(Token("one", "nobody", hash_of("sched_secret"), "now").line)
+
+    async def follow() -> None:
+        # Nobody needs no delegate on the page of this user.
+        gateway = Gateway(daemon.socket_path, SystemClock(), "nobody")
+        sessions: list[AsyncSession] = []
+        new_session = gateway.new_session
+        gateway.new_session = lambda viewer: sessions.append(one := new_session(viewer)) or one  # type: ignore
+        app = Guard(_app(gateway), doors)
+        async with streaming(app, ("host", "localhost"), ("authorization", "Bearer sched_secret")) as stream:
+            await asyncio.wait_for(stream.queue.get(), PATIENCE_SECONDS)
+            tokens.unlink()
+            await asyncio.wait_for(stream.end.wait(), PATIENCE_SECONDS)
+        (session,) = sessions
+        assert stream.status == 200 and session.is_closed(), "the watch in the appliance ends too"
         gateway.close()
 
     asyncio.run(follow())
