@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
@@ -21,6 +22,9 @@ from schedappliance.engine.events import UserLookedUp
 from schedappliance.engine.records import NO_UID, KnownUser, User
 
 if TYPE_CHECKING:
+    import logging
+
+    from schedappliance.edge.loop import Alarm, Loop
     from schedappliance.edge.threads import Inbox
     from schedappliance.engine.effects import LookUpUser
 
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 MOST_THREADS = 32
 # How often the user of a client or a drop is looked up, if that fails.
 TRIES, AGAIN_SECONDS = 10, 0.5
+# How long a client waits for the name of its user.
+NAME_MS = 2000
 
 
 def user_of(uid: int) -> User:
@@ -38,14 +44,15 @@ def user_of(uid: int) -> User:
     return _without_groups(uid).user
 
 
-def known_after_tries(uid: int, with_groups: bool) -> KnownUser:
+def known_after_tries(uid: int, with_groups: bool, tries: int = TRIES) -> KnownUser:
     """Looks a user up, several times if that fails. `with_groups`: also looks up the groups."""
     pause = threading.Event()
-    for _ in range(TRIES):
+    for number in range(tries):
+        if number:
+            pause.wait(AGAIN_SECONDS)
         known = known_user(uid) if with_groups else _without_groups(uid)
         if known.problem is None:
             break
-        pause.wait(AGAIN_SECONDS)
     return known
 
 
@@ -151,6 +158,68 @@ class LookUps:
                     return
                 look_up = self._waiting.popleft()
             look_up()
+
+
+@dataclass(slots=True)
+class ClientNames:
+    """Names the users of clients. Only the deciding thread uses it.
+
+    A look-up that fails or hangs keeps nobody out, since the kernel has told the uid: the user is called `uid-NUMBER`. If
+    there are roles, the core looks the user up by itself.
+    """
+
+    loop: Loop
+    look_ups: LookUps
+    log: logging.Logger
+    _users: dict[int, User] = field(default_factory=dict)
+    # The users whose last look-up failed, or takes longer than NAME_MS.
+    _nameless: set[int] = field(default_factory=set)
+    # The users whose look-up is under way, and what waits for it.
+    _waiting: dict[int, list[Callable[[User], None]]] = field(default_factory=dict)
+
+    def name(self, uid: int, then: Callable[[User], None]) -> None:
+        """Calls `then` with the user: at once if the name is known, else after a look-up, at the latest after NAME_MS."""
+        is_under_way = uid in self._waiting
+        if uid in self._users:
+            then(self._users[uid])
+        elif is_under_way and uid in self._nameless:
+            then(User(uid, f"uid-{uid}"))
+        elif is_under_way:
+            self._waiting[uid].append(then)
+        else:
+            self._waiting[uid] = [then]
+            self._look_up(uid)
+
+    def _look_up(self, uid: int) -> None:
+        tries = 1 if uid in self._nameless else TRIES
+        look_up = partial(known_after_tries, uid, with_groups=False, tries=tries)
+        alarm = self.loop.alarms.at(self.loop.clock.moment().boot + NAME_MS, partial(self._stop_waiting, uid))
+        try:
+            self.look_ups.submit(lambda: self.loop.inbox.post(partial(self._end, alarm, look_up())))
+        except RuntimeError:
+            self._end(alarm, KnownUser(uid, f"uid-{uid}", problem=NO_THREAD))
+
+    def _stop_waiting(self, uid: int) -> None:
+        """Goes on without the name. The look-up stays under way, so that no other one hangs beside it."""
+        self._note_problem(uid, "the system does not answer")
+        waiting, self._waiting[uid] = self._waiting[uid], []
+        for then in waiting:
+            then(User(uid, f"uid-{uid}"))
+
+    def _end(self, alarm: Alarm, known: KnownUser) -> None:
+        self.loop.alarms.cancel(alarm)
+        if known.problem is None:
+            self._users[known.uid] = known.user
+            self._nameless.discard(known.uid)
+        else:
+            self._note_problem(known.uid, known.problem)
+        for then in self._waiting.pop(known.uid):
+            then(known.user)
+
+    def _note_problem(self, uid: int, problem: str) -> None:
+        if uid not in self._nameless:
+            self._nameless.add(uid)
+            self.log.warning(f"the console calls user {uid} `uid-{uid}`: look-up failed: {problem}")
 
 
 @dataclass(frozen=True, slots=True)

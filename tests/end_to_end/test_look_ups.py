@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, command
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 # Not nobody, whom some services know without the file.
@@ -25,8 +25,8 @@ Authorization {{ Role "all" {{ allow = ( "." ) users = ( "{OWN}" ) }} }}
 
 
 @pytest.fixture
-def users(daemon: Daemon) -> Iterator[Path]:
-    """A daemon whose file of users is on a small file system of its own. Yields the way to /etc of the daemon."""
+def users(daemon: Daemon) -> Path:
+    """A daemon, not yet started, with users of its own. Returns the way to its /etc."""
     unshare = shutil.which("unshare")
     if os.geteuid() != 0 or unshare is None:
         pytest.skip("only root can give the daemon a file of users of its own")
@@ -35,11 +35,9 @@ def users(daemon: Daemon) -> Iterator[Path]:
     for name in ("passwd", "group", "nsswitch.conf"):
         if Path("/etc", name).exists():
             shutil.copy(f"/etc/{name}", etc / name)
-    daemon.conf.write_text(STANZAS)
     script = f'mount --make-rprivate / && mount --bind {etc} /etc && exec "$@"'
     daemon.wrapper = [unshare, "--mount", "sh", "-c", script, "sh"]
-    daemon.start()
-    yield etc
+    return etc
 
 
 @contextmanager
@@ -65,6 +63,8 @@ def away(users: Path) -> Iterator[None]:
 def test_without_the_file_of_users_jobs_wait(
     daemon: Daemon, users: Path, harm: Callable[[Path], AbstractContextManager[None]], problem: str
 ) -> None:
+    daemon.conf.write_text(STANZAS)
+    daemon.start()
     assert daemon.say("run other").startswith("example.com-")
     daemon.wait_for_state("succeeded")
     with harm(users):
@@ -74,4 +74,19 @@ def test_without_the_file_of_users_jobs_wait(
         daemon.wait_for_state("succeeded", 2)
     runs = daemon.wait_for_state("succeeded", 3)
     assert {run["attempts"] for run in runs} == {1}
+    daemon.assert_healthy()
+
+
+@pytest.mark.parametrize("harm", [away, emptied])
+def test_without_the_file_of_users_the_console_answers(
+    daemon: Daemon, users: Path, harm: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    """An image may have none. Without `files` alone, a service of systemd might know root."""
+    (users / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
+    with harm(users):
+        daemon.start()
+        done = command("health", "--ready", "--config", str(daemon.etc / "appliance.yaml"))
+        assert (done.returncode, done.stdout) == (0, "ok\n"), done
+        daemon.say("run hello")
+        daemon.wait_for_log("user=uid-0 uid=0 origin=console command='run hello' ok")
     daemon.assert_healthy()

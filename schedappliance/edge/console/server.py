@@ -23,7 +23,6 @@ Rule: it runs on the deciding thread and never blocks; a client that hangs or le
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -41,11 +40,11 @@ from schedappliance.edge.console.events import Watchers
 from schedappliance.edge.console.fairness import Fairness
 from schedappliance.edge.console.listener import Acceptor, ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
-from schedappliance.edge.threads import NO_THREAD, Offer, weight_of
-from schedappliance.edge.users import LookUps, known_after_tries
+from schedappliance.edge.threads import Offer, weight_of
+from schedappliance.edge.users import ClientNames, LookUps
 from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
-from schedappliance.engine.records import KnownUser, User
+from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -300,7 +299,7 @@ class ConsoleServer:
     listener: ListeningSocket
     loop: Loop
     # Looks up the names of users on threads of its own, since a directory service may be slow.
-    names: LookUps
+    look_ups: LookUps
     idle_timeout_ms: int
     max_clients: int
     log: logging.Logger
@@ -308,13 +307,13 @@ class ConsoleServer:
     trusted: frozenset[int] = field(default_factory=lambda: frozenset({0, os.geteuid()}))
     watchers: Watchers[_Connection] = field(init=False)
     _acceptor: Acceptor = field(init=False)
+    _names: ClientNames = field(init=False)
     _lines: _Lines = field(init=False)
     _connections: set[_Connection] = field(default_factory=set)
     # The requests that the core has not answered, by their numbers.
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))  # Of connections, requests and replies.
-    # The users that were looked up, and the number of clients of each user.
-    _users: dict[int, User] = field(default_factory=dict)
+    # The number of clients of each user.
     _clients: Counter[int] = field(default_factory=Counter)
     # The bytes of answers that wait: for each user, and for all clients that are not trusted.
     _answered: Counter[int] = field(default_factory=Counter)
@@ -323,13 +322,14 @@ class ConsoleServer:
     def __post_init__(self) -> None:
         self.watchers = Watchers(self.loop, self._send)
         self._acceptor = Acceptor(self.listener, self.loop, self.log, self._why_full, self._welcome)
+        self._names = ClientNames(self.loop, self.look_ups, self.log)
         self._lines = _Lines(self.loop, self._has_room, self._is_trusted)
 
     def open(self) -> None:
         self._acceptor.open()
-        # Later there may be no thread for it, and the operator must still get in.
+        # Later there may be no thread for it, and the log would not name the operator.
         for uid in self.trusted:
-            self._look_up(None, uid)
+            self._names.name(uid, lambda _user: None)
 
     def close(self) -> None:
         """Sends the answers that are ready, ends every connection and removes the socket."""
@@ -363,36 +363,17 @@ class ConsoleServer:
 
     def _welcome(self, client: socket.socket, uid: int) -> None:
         now = self.loop.clock.moment().boot
-        connection = _Connection(next(self._numbers), client, self._users.get(uid, User(uid, "")), now)
+        connection = _Connection(next(self._numbers), client, User(uid, ""), now)
         self._connections.add(connection)
         self._clients[uid] += 1
         self._check_idle_at(now + self.idle_timeout_ms, connection)
-        if connection.user.name:
-            self._watch_socket(connection, select.EPOLLIN)
-        else:
-            self._look_up(connection, uid)
+        self._names.name(uid, partial(self._let_in, connection))
 
-    def _look_up(self, connection: _Connection | None, uid: int) -> None:
-        look_up = partial(known_after_tries, uid, with_groups=False)
-        try:
-            self.names.submit(lambda: self.loop.inbox.post(partial(self._set_user, connection, look_up())))
-        except RuntimeError:
-            self._set_user(connection, KnownUser(uid, "", problem=NO_THREAD))
-
-    def _set_user(self, connection: _Connection | None, known: KnownUser) -> None:
-        """Goes on with a client whose user is known. A client whose look-up failed is turned away, and may come again."""
-        if known.problem is None:
-            self._users[known.uid] = known.user
-        if connection is None or connection not in self._connections:
-            return
-        if known.problem is None:
-            connection.user = known.user
+    def _let_in(self, connection: _Connection, user: User) -> None:
+        """Reads from a client whose user has a name."""
+        if connection in self._connections:
+            connection.user = user
             self._watch_socket(connection, select.EPOLLIN)
-            return
-        self.log.warning(f"user {known.uid} is turned away from the console: look-up failed: {known.problem}")
-        with contextlib.suppress(OSError):
-            connection.socket.send(f"error: your user cannot be looked up: {known.problem}; try again later\n".encode())
-        self._end(connection)
 
     def _watch_socket(self, connection: _Connection, events: int) -> None:
         connection.interest = events

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.clock import ManualClock
+from schedappliance.edge import users
 from schedappliance.edge.console import listener
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import (
@@ -31,9 +32,10 @@ from schedappliance.edge.console.server import (
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.threads import Inbox
-from schedappliance.edge.users import LookUps
+from schedappliance.edge.users import LookUps, user_of
 from schedappliance.engine.effects import ONLY_LATER, Answer, EndWatches, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped
+from schedappliance.engine.records import KnownUser, User
 from schedappliance.lockfile import LockHeld, lock_file
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -103,7 +105,7 @@ def connections() -> int:
     return sum(type(thing) is _Connection for thing in gc.get_objects())
 
 
-def test_an_operator_gets_in_while_no_thread_can_be_started(
+def test_users_get_in_while_no_thread_can_be_started(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The programs may have taken all threads that the machine allows, before anybody has connected."""
@@ -113,16 +115,61 @@ def test_an_operator_gets_in_while_no_thread_can_be_started(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(Immediately, "submit", submit)
-    with closing(connect(served.path)) as client:
-        client.sendall(b"a\n")
-        assert [line.line for line in served.lines()] == ["a"]
-    problem = "the machine has no thread left"
+    own = user_of(os.geteuid())
+    assert users_of_line(served) == [own]
     assert not caplog.messages
     monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    assert users_of_line(served) == users_of_line(served) == [User(1002, "uid-1002")]
+    assert caplog.messages == ["the console calls user 1002 `uid-1002`: look-up failed: the machine has no thread left"]
+
+
+def users_of_line(served: Served) -> list[User]:
+    """Whose line the core gets when a client sends one."""
     with closing(connect(served.path)) as client:
-        served.events()
-        assert client.recv(1000) == f"error: your user cannot be looked up: {problem}; try again later\n".encode()
-    assert caplog.messages == [f"user 1002 is turned away from the console: look-up failed: {problem}"]
+        client.sendall(b"a\n")
+        return [line.user for line in served.lines()]
+
+
+def test_a_look_up_that_fails_keeps_nobody_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The name comes with the next client after the look-up has succeeded. The first look-up alone is repeated."""
+    served.events()
+    known, asked = [KnownUser(1002, "uid-1002", problem="/etc/passwd is empty")], list[int]()
+
+    def known_after_tries(_uid: int, with_groups: bool, tries: int) -> KnownUser:
+        assert not with_groups
+        asked.append(tries)
+        return known[0]
+
+    monkeypatch.setattr(users, "known_after_tries", known_after_tries)
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    assert users_of_line(served) == users_of_line(served) == [User(1002, "uid-1002")]
+    assert caplog.messages == ["the console calls user 1002 `uid-1002`: look-up failed: /etc/passwd is empty"]
+    known[0] = KnownUser(1002, "eve")
+    assert users_of_line(served) == users_of_line(served) == [User(1002, "eve")]
+    assert asked == [users.TRIES, 1, 1]
+
+
+def test_a_look_up_that_hangs_keeps_nobody_out(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.events()
+    hanging = list[Callable[[], None]]()
+    monkeypatch.setattr(Immediately, "submit", lambda _self, look_up: hanging.append(look_up))
+    monkeypatch.setattr(users, "known_after_tries", lambda uid, **_options: KnownUser(uid, "eve"))
+    monkeypatch.setattr(listener, "peer_uid", lambda _client: 1002)
+    with closing(connect(served.path)) as first, closing(connect(served.path)) as second:
+        first.sendall(b"a\n")
+        second.sendall(b"b\n")
+        served.clock.advance(users.NAME_MS - 1)
+        assert served.lines() == []
+        served.clock.advance(users.NAME_MS)
+        assert {(line.line, line.user.name) for line in served.lines()} == {("a", "uid-1002"), ("b", "uid-1002")}
+    # The next client waits for nothing, and causes no other look-up.
+    assert users_of_line(served) == [User(1002, "uid-1002")]
+    (look_up,) = hanging
+    look_up()
+    served.events()
+    assert users_of_line(served) == [User(1002, "eve")]
 
 
 def test_an_open_transaction_is_not_ended_while_a_person_thinks(served: Served) -> None:
