@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.clock import local_text, time_data
+from schedappliance.commands.differences import differences
 from schedappliance.commands.lookup import may_list
 from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
 from schedappliance.commands.view import View
@@ -25,9 +25,6 @@ from schedappliance.syntax.tree import Value
 if TYPE_CHECKING:
     from schedappliance.store.settings import Generation
 
-# A longer pair of files is shown as one change. The time of difflib grows with the square of the number of lines, and
-# the daemon answers no other command meanwhile.
-MOST_DIFF_LINES = 20_000
 HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
 
 
@@ -346,8 +343,16 @@ def diff(view: View, command: Command) -> Outcome:
         raise view.reject("E511", f"generation {wanted} is not stored", "`config history` lists the stored ones")
     lines = differences(before, settings.texts(active.number) or {})
     if view.order.as_json:
-        return Outcome(view.answer("", {"from": wanted, "to": active.number, "diff": "".join(lines)}))
+        pieces = _json_diff(wanted, active.number, lines)
+        return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=True))
     return Outcome(Answer(lines))
+
+
+def _json_diff(before: int, after: int, lines: Iterator[str]) -> Iterator[str]:
+    """The object of two generations and their differences."""
+    yield f'{{"from": {before}, "to": {after}, "diff": "'
+    yield from (json.dumps(line, ensure_ascii=False)[1:-1] for line in lines)
+    yield '"}'
 
 
 def _wanted(view: View, command: Command, active: Generation) -> int:
@@ -360,34 +365,3 @@ def _wanted(view: View, command: Command, active: Generation) -> int:
             "E511", f"invalid generation `{shortened(word)}`", "give a number; `config history` lists them"
         )
     return int(word)
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    """The lines of a unified diff, file by file; both map paths to texts."""
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path, "").splitlines(), after.get(path, "").splitlines()
-        if old == new and (path in before) == (path in after):
-            continue
-        names = (path if path in before else "/dev/null", path if path in after else "/dev/null")
-        if len(old) + len(new) > MOST_DIFF_LINES:
-            lines = _single_hunk(old, new, *names)
-        else:
-            lines = difflib.unified_diff(old, new, *names, lineterm="")
-        for line in lines:
-            yield f"{line}\n"
-
-
-def _single_hunk(old: Sequence[str], new: Sequence[str], name: str, new_name: str) -> Iterator[str]:
-    """A unified diff with one hunk, from the first to the last line that differs."""
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    removed, added = old[head : len(old) - tail], new[head : len(new) - tail]
-    yield f"--- {name}"
-    yield f"+++ {new_name}"
-    yield f"@@ -{head + 1},{len(removed)} +{head + 1},{len(added)} @@"
-    yield from (f"-{line}" for line in removed)
-    yield from (f"+{line}" for line in added)
