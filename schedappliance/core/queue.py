@@ -23,6 +23,9 @@ from schedappliance.engine.rotation import Rotation
 if TYPE_CHECKING:
     from schedappliance.store.runs import QueuedRun
 
+# In a longer lane, nobody is told behind how many runs one waits. Counting those of 100,000 runs takes 17 ms.
+MOST_COUNTED = 1000
+
 Key = TypeVar("Key")
 Where = Literal["ready", "guests", "limited", "blocked", "delayed", "unidentified"]
 
@@ -339,10 +342,14 @@ class WaitingRuns:
         where = position.lane.where
         if where == "delayed":
             return Delayed(position.not_before)
+        return Behind(where, self._number_before(position), position.waiter.program, position.waiter.guest is not None)
+
+    def _number_before(self, position: Position) -> int | None:
+        """How many runs go before one; None if that cannot be told, or if a long lane had to be looked through."""
+        lane = self.lanes[position.lane]
         # Where two lanes wait for the same places, what each of them has does not tell how many go first.
-        are_two = where in ("ready", "guests") and READY in self.lanes and GUESTS in self.lanes
-        before = None if are_two else self.lanes[position.lane].before(position)
-        return Behind(where, before, position.waiter.program, position.waiter.guest is not None)
+        are_two = position.lane in (READY, GUESTS) and READY in self.lanes and GUESTS in self.lanes
+        return None if are_two or len(lane) > MOST_COUNTED else lane.before(position)
 
     def next_attempt(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""

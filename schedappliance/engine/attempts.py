@@ -85,14 +85,17 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
 
 
 def has_other_waits(before: Configuration, after: Configuration) -> bool:
-    """Whether a change of overrides decides anew what queued runs wait for: the earlier runs of their job, or a limit."""
+    """Whether a change decides anew what queued runs wait for: the earlier runs of their job, a limit, or their user."""
+    if (before.authorization is None) != (after.authorization is None):
+        return True
     if before.programs is after.programs:
         return False
-    pairs = zip(before.programs.values(), after.programs.values(), strict=True)
+    if before.programs.keys() != after.programs.keys():
+        return True
     return any(
-        (program.overlap, program.max_running) != (earlier.overlap, earlier.max_running)
-        for earlier, program in pairs
-        if program is not earlier
+        (program.overlap, program.max_running) != (before.programs[name].overlap, before.programs[name].max_running)
+        for name, program in after.programs.items()
+        if program is not before.programs[name]
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from schedappliance.commands import view
 from schedappliance.core import pruning
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
+from schedappliance.core.state import State
 from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey, User
@@ -620,3 +621,32 @@ def test_an_output_that_arrives_after_its_run_was_removed_is_discarded(either: A
         either.turn(ProgramOutput(AttemptKey(key, 1), b"late", 4))
         counted = either.store._database.row("SELECT count(*) FROM outputs WHERE job = ?", (key.job,))
         assert counted[0] == count
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_read"),
+    [
+        (STANZAS + "# A comment\n", False),
+        (STANZAS + 'job "more" { every = 1h command = pid }\n', False),
+        (STANZAS + 'program "more" { argv = ( "/bin/work" ) }\n', True),
+        (STANZAS.replace('"sleep" {', '"sleep" { max_running = 1 '), True),
+        (STANZAS.replace('"sleep" {', '"sleep" { overlap = queue '), True),
+        (STANZAS + 'Authorization { Role "a" { allow = ( "." ) users = ( "operator" ) } }\n', True),
+    ],
+)
+def test_the_queue_is_read_anew_only_if_its_runs_may_wait_for_something_else(
+    either: Appliance, edit: str, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    either.turn(either.read(f"sched {{ max_running = 1 }}\n{STANZAS}"))
+    for _ in range(3):
+        either.say("run sleep 5")
+    read: list[int] = []
+    read_queue = State.read_queue
+
+    def noted(state: State, busy: set[int]) -> None:
+        read.append(state.queue.number)
+        read_queue(state, busy)
+
+    monkeypatch.setattr(State, "read_queue", noted)
+    either.turn(either.read(f"sched {{ max_running = 1 }}\n{edit}"))
+    assert bool(read) == is_read

@@ -7,7 +7,17 @@ from random import Random
 
 import pytest
 
-from schedappliance.core.queue import FIRST, Behind, Delayed, LaneName, Position, Waiter, WaitingRuns, turn_about
+from schedappliance.core.queue import (
+    FIRST,
+    MOST_COUNTED,
+    Behind,
+    Delayed,
+    LaneName,
+    Position,
+    Waiter,
+    WaitingRuns,
+    turn_about,
+)
 from schedappliance.engine.records import RunKey
 
 
@@ -303,3 +313,12 @@ def test_an_undo_restores_every_place(seed: int) -> None:
         assert (len(waiting), places(waiting)) == (number, earlier)
     waiting.undo(0)
     assert (len(waiting), waiting.lanes, waiting.jobs()) == (0, {}, [])
+
+
+def test_behind_how_many_runs_one_waits_is_not_counted_in_a_long_lane() -> None:
+    waiting = WaitingRuns()
+    for sequence in range(MOST_COUNTED):
+        waiting.add(waiter(sequence))
+    assert numbers_before(waiting, 5, MOST_COUNTED - 1) == [5, MOST_COUNTED - 1]
+    waiting.add(waiter(MOST_COUNTED))
+    assert numbers_before(waiting, 5, MOST_COUNTED) == [None, None]
