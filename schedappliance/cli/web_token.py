@@ -54,7 +54,8 @@ def _check_user(name: str) -> None:
 
 def _add(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
-    from schedappliance.web.access.tokens import Token, change_tokens, hash_of, new_token
+    from schedappliance.model.token_file import Token
+    from schedappliance.web.access.tokens import change_tokens, hash_of, new_token
 
     _check_user(options.user)
     text = new_token()
@@ -87,16 +88,18 @@ def _print(token: str) -> None:
 def _list(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     from schedappliance.cli.tables import show, table
-    from schedappliance.web.access.tokens import read_tokens
+    from schedappliance.model.token_file import read_tokens, users_of_directory
 
-    tokens = read_tokens(appliance_file(options).web.tokens)
+    path = appliance_file(options).web.tokens
+    tokens = read_tokens(path, users_of_directory(path))
     show(table(("NAME", "USER", "ADDED"), [(one.name, one.user, one.added) for one in tokens]))
     return OK
 
 
 def _remove(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
-    from schedappliance.web.access.tokens import Token, change_tokens
+    from schedappliance.model.token_file import Token
+    from schedappliance.web.access.tokens import change_tokens
 
     def without(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
         rest = tuple(token for token in tokens if token.name != options.name)

@@ -50,6 +50,7 @@ from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machin
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.loading import Loaded
+from schedappliance.model.token_file import read_tokens, users_of_directory
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.maintenance import why_unknown
@@ -130,7 +131,7 @@ class _Observer:
             folders=folders,
             missing=tuple(self.missing(holdings)) if spool_refusal is None else (),
             console=console,
-            blocked=(*self.blocked(), *self.blocked_page()),
+            blocked=(*self.blocked(), *self.blocked_page(), *self.blocked_tokens(user)),
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
@@ -328,7 +329,7 @@ class _Observer:
                 )
 
     def blocked_page(self) -> Iterator[tuple[str, Path, str, str]]:
-        """What keeps `schedappliance web` from its start, or from its tokens. Without a section `web`, nobody wants it."""
+        """What keeps `schedappliance web` from its start. Without a section `web`, nobody wants it."""
         if not any(key.startswith("web.") for key in self.file.places):
             return
         web = self.file.web
@@ -347,9 +348,21 @@ class _Observer:
         ):
             remedy = "it makes the socket again within ten seconds; if it does not, restart it"
             yield "E630", web.listen, f"the running page (pid {pid}) has lost its socket", remedy
+
+    def blocked_tokens(self, user: Credentials) -> Iterator[tuple[str, Path, str, str]]:
+        """Why the page takes no tokens from their file. It runs as the user of the appliance, or as one of its delegates."""
+        path, roles = self.file.web.tokens, self.loaded.configuration.authorization
         with suppress(OSError):
-            if kind := other_kind(web.tokens.stat().st_mode):
-                yield "E630", web.tokens, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"
+            if kind := other_kind(path.stat().st_mode):
+                yield "E630", path, f"it is {kind}, and no file of tokens", "move it away, or change `web.tokens`"
+                return
+        if not os.access(path, os.R_OK):
+            return
+        uids = users_of_directory(path) if roles is None else map(_uid, roles.delegates)
+        try:
+            read_tokens(path, {0, user.uid, *(uid for uid in uids if uid is not None)})
+        except Unusable as unusable:
+            yield "E630", path, unusable.message, unusable.help
 
     def log_home(self) -> Way | None:
         """The directory in which `serve` makes the log, if there is none yet."""
@@ -420,11 +433,15 @@ def _text(source: Source, span: Span) -> str:
 
 
 def _is_unknown(user: str) -> bool:
-    """Whether the system does not know a user, who is named or numbered."""
+    return _uid(user) is None
+
+
+def _uid(user: str) -> int | None:
+    """The number of a user, who is named or numbered; None for one whom the system does not know."""
     try:
-        return not (user.isdecimal() or pwd.getpwnam(user))
+        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError:
-        return True
+        return None
 
 
 def _unknown_group(name: str | None) -> str | None:

@@ -15,6 +15,9 @@ from schedappliance.cli.main import main
 from schedappliance.web.access.tokens import TokenFile, hash_of
 from tests.support.size_limits import size_limit
 
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
@@ -111,6 +114,77 @@ def test_a_file_that_others_may_write_holds_no_tokens(config: str, capsys: pytes
     assert TokenFile(file, warnings.append).user_of(token) is None
     assert warnings == [f"others may write to {file}, and so add tokens; chmod go-w {file}"]
     assert main(["web", "token", "list", "--config", config]) == 78
+
+
+def _actions_are_refused(config: str, capsys: pytest.CaptureFixture[str], why: str) -> None:
+    for action in (["list"], ["add", "two", "--user", "nobody"], ["remove", "one"]):
+        assert main(["web", "token", *action, "--config", config]) == 78
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", f"error: {why}\n"), action
+
+
+@as_root
+def test_a_file_of_another_user_holds_no_tokens(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    token = _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    warnings: list[str] = []
+    tokens = TokenFile(file, warnings.append)
+    assert tokens.user_of(token) == "nobody"
+    os.chown(file, NOBODY, NOBODY)
+    assert tokens.user_of(token) is None
+    (why,) = warnings
+    assert why == (
+        f"{file} belongs to user {NOBODY}, who can add tokens; it must belong to root or the user of the page; "
+        f"check its lines, then chown root {file}"
+    )
+    _actions_are_refused(config, capsys, why)
+    os.chown(file, 0, 0)
+    assert tokens.user_of(token) == "nobody"
+
+
+@as_root
+def test_the_owner_of_the_directory_may_be_the_user_of_the_page(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    for path in (file, file.parent):
+        os.chown(path, NOBODY, NOBODY)
+    assert main(["web", "token", "list", "--config", config]) == 0
+    warnings: list[str] = []
+    assert TokenFile(file, warnings.append).user_of(token) is None, "but it is not that of this page"
+    assert len(warnings) == 1
+
+
+@as_root
+def test_a_link_of_another_user_leads_to_no_tokens(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    file.rename(tmp_path / "real")
+    file.symlink_to("real")
+    assert TokenFile(file, pytest.fail).user_of(token) == "nobody"
+    os.chown(file, NOBODY, NOBODY, follow_symlinks=False)
+    warnings: list[str] = []
+    assert TokenFile(file, warnings.append).user_of(token) is None
+    assert f"its symbolic link `web-tokens` belongs to user {NOBODY}" in warnings[0]
+
+
+def test_a_directory_in_which_others_replace_files_holds_no_tokens(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = _add(config, "one", capsys)
+    file = Path(config).with_name("web-tokens")
+    warnings: list[str] = []
+    tokens = TokenFile(file, warnings.append)
+    file.parent.chmod(0o1777)
+    assert tokens.user_of(token) == "nobody", "in a sticky directory nobody replaces files of others"
+    file.parent.chmod(0o777)
+    assert tokens.user_of(token) is None
+    (why,) = warnings
+    assert why == f"others may write to {file.parent}, and so bring removed tokens back; chmod o-w {file.parent}"
+    _actions_are_refused(config, capsys, why)
 
 
 def test_without_room_the_tokens_stay_as_they_are(config: str, capsys: pytest.CaptureFixture[str]) -> None:

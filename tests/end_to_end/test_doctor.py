@@ -308,6 +308,21 @@ def test_what_keeps_the_page_from_its_start_is_found(
 
 
 @as_root
+def test_tokens_that_the_page_does_not_take_are_found(daemon: Daemon, doctor: Doctor) -> None:
+    """Its user may be a delegate: others would have no use for the page."""
+    tokens = daemon.etc / "web-tokens"
+    tokens.write_text("# no tokens\n")
+    assert doctor() == (0, [])
+    os.chown(tokens, NOBODY, NOBODY)
+    assert doctor() == (1, ["E630 etc/web-tokens"])
+    role = 'Role "page" { allow = ( "." ) users = ( "root" "nobody" ) }'
+    daemon.conf.write_text(f'{daemon.conf.read_text()}\nAuthorization {{ delegates = ( "nobody" ) {role} }}\n')
+    assert doctor() == (0, [])
+    tokens.chmod(0o666)
+    assert doctor() == (1, ["E630 etc/web-tokens"])
+
+
+@as_root
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_directory_of_outputs_of_another_user_is_found(daemon: Daemon, doctor: Doctor, mode: int) -> None:
     daemon.start()

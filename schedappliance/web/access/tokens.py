@@ -1,4 +1,4 @@
-"""The file of the API tokens: a line for each, with its name, its user, its SHA-256 and when it was added.
+"""Makes and changes API tokens, and tells the user of one.
 
 Rule: the token itself is printed once and kept nowhere. Without it, its hash is of no use, so anybody may read the file.
 """
@@ -11,35 +11,18 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.drafts import draft_of
 from schedappliance.fsync import fsync_path
-from schedappliance.kinds import read_head
+from schedappliance.model.token_file import Token, own_users, read_tokens, users_of_directory
 
 PREFIX = "sched_"
 LONGEST_NAME = 64
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
-MOST_BYTES = 1024 * 1024
-_OTHERS_WRITE = 0o022
 _HEAD = "# API tokens of the page: NAME USER SHA-256 ADDED. `schedappliance web token` changes this file.\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """`added`: when, as a text."""
-
-    name: str
-    user: str
-    sha256: str
-    added: str
-
-    @property
-    def line(self) -> str:
-        return f"{self.name} {self.user} {self.sha256} {self.added}\n"
 
 
 def new_token() -> str:
@@ -50,38 +33,13 @@ def hash_of(secret: str) -> str:
     return sha256(secret.encode(errors="replace")).hexdigest()
 
 
-def read_tokens(path: Path) -> tuple[Token, ...]:
-    """The tokens of a file; none if there is no file. Raises Unusable."""
-    try:
-        mode = path.stat().st_mode
-        text = read_head(path, MOST_BYTES).decode()
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Unusable(f"cannot read the tokens in {path}: {why}", "change `web.tokens`, or its permissions") from None
-    if mode & _OTHERS_WRITE:
-        raise Unusable(f"others may write to {path}, and so add tokens", f"chmod go-w {path}")
-    return tuple(_tokens(path, text))
-
-
-def _tokens(path: Path, text: str) -> Iterator[Token]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = line.split()
-        if len(words) != 4:
-            raise Unusable(f"{path}:{number}: not a token", "remove the line, and add the token again")
-        yield Token(*words)
-
-
 def change_tokens(
     path: Path, change: Callable[[tuple[Token, ...]], tuple[Token, ...]], before: Callable[[], None] = lambda: None
 ) -> None:
     """Replaces the tokens in one step. `before`: is called when nothing but that step is left. Raises Unusable."""
     try:
         with _locked(path):
-            lines = [token.line for token in change(read_tokens(path))]
+            lines = [token.line for token in change(read_tokens(path, users_of_directory(path)))]
             draft = path.with_name(f"{path.name}.new")
             # A kill has left it.
             draft.unlink(missing_ok=True)
@@ -124,12 +82,13 @@ class TokenFile:
     def _refresh(self) -> None:
         seen: tuple[int, ...] = ()
         with suppress(OSError):
+            seen = (self._path.parent.stat().st_mode,)
             status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+            seen += (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid)
         if seen == self._seen:
             return
         self._seen, self._users = seen, {}
         try:
-            self._users = {token.sha256: token.user for token in read_tokens(self._path)}
+            self._users = {token.sha256: token.user for token in read_tokens(self._path, own_users())}
         except Unusable as unusable:
             self._warn(str(unusable))

@@ -15,6 +15,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schedappliance.clock import ManualClock
+from schedappliance.model.token_file import Token
 from schedappliance.web.access import guard
 from schedappliance.web.access.accounts import Accounts
 from schedappliance.web.access.capacity import SHARE
@@ -22,7 +23,7 @@ from schedappliance.web.access.doors import Doors
 from schedappliance.web.access.guard import BODY_BYTES, PEER, SECURITY_HEADERS, Guard
 from schedappliance.web.access.identity import Peer
 from schedappliance.web.access.links import LINK_MS, PAUSE_MS, SESSION_S, LinkDoor
-from schedappliance.web.access.tokens import Token, TokenFile, hash_of
+from schedappliance.web.access.tokens import TokenFile, hash_of
 from schedappliance.web.server.listening import Listening
 from schedappliance.web.settings import WebSettings
 from tests.support.doors import application

@@ -11,12 +11,13 @@ from typing import NoReturn
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from schedappliance.model.token_file import Token
 from schedappliance.web.access import accounts, guard
 from schedappliance.web.access.accounts import FRESH_MS
 from schedappliance.web.access.guard import PEER, Guard
 from schedappliance.web.access.identity import Peer
 from schedappliance.web.access.links import SESSION_S
-from schedappliance.web.access.tokens import Token, hash_of
+from schedappliance.web.access.tokens import hash_of
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.web.access.test_guard import LOOPBACK, NOBODYS, Site
 from tests.web.access.test_identity import PROXIED

@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Message
 
 from schedappliance.client.asynchronous import AsyncSession
 from schedappliance.clock import SystemClock
+from schedappliance.model.token_file import Token
 from schedappliance.web.access import guard
 from schedappliance.web.access.capacity import SHARE
 from schedappliance.web.access.guard import Guard
-from schedappliance.web.access.tokens import Token, hash_of
+from schedappliance.web.access.tokens import hash_of
 from schedappliance.web.api import events
 from schedappliance.web.api.events import MOST_STREAMS
 from schedappliance.web.api.routes import API_PATH, api

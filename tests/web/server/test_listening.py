@@ -11,7 +11,8 @@ import pytest
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import Address, ApplianceFile, usable_appliance_file
-from schedappliance.web.access.tokens import Token, hash_of
+from schedappliance.model.token_file import Token
+from schedappliance.web.access.tokens import hash_of
 from schedappliance.web.server.listening import sockets_of_systemd
 from schedappliance.web.server.serving import open_doors
 from schedappliance.web.settings import WebSettings, listening_at, web_settings, without_port
