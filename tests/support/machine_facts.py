@@ -28,10 +28,12 @@ from schedappliance.doctor.facts import (
     Rights,
     Step,
     Stranger,
+    Summary,
     WatchFailure,
     Way,
 )
 from schedappliance.doctor.mounts import parse_mounts
+from schedappliance.doctor.running import ROLE_REMEDY
 from schedappliance.edge.programs.restraints import Limit
 
 NAMES = {0: "root", 500: "sched", 1000: "alice"}
@@ -82,6 +84,8 @@ _USES = re.compile(r"program (\w+) uses (/\S+), of which the appliance (?:sees a
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _HELD = re.compile(r"Held:  (.+)")
+_SAYS = (("degraded", _DEGRADED), ("held", _HELD))
+_REFUSED = re.compile(r"summary: (Not Authorized)")
 _FIRST = re.compile(r"process 1 is `schedappliance serve`; on_stop = (\w+)")
 _PROTECTED = re.compile(r"ProtectProc=invisible")
 _HIDDEN_BOOT = re.compile(r"(ProcSubset=pid)")
@@ -98,6 +102,7 @@ PATTERNS = (
         _LOST,
         _DEGRADED,
         _HELD,
+        _REFUSED,
         _PROTECTED,
         _HIDDEN_BOOT,
         _TOKENS,
@@ -200,10 +205,9 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
     changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))
-    for (trouble,) in _found(_DEGRADED, lines):
-        changes["degraded"] = None if trouble == "no" else trouble
-    for (hold,) in _found(_HELD, lines):
-        changes["held"] = None if hold == "no" else hold
+    answers = {name: text for name, pattern in _SAYS for (text,) in _found(pattern, lines) if text != "no"}
+    refusals = [("it does not answer `summary`", ROLE_REMEDY) for _ in _found(_REFUSED, lines)]
+    changes["says"] = Summary(answers.get("degraded"), answers.get("held"), *refusals)
     changes["first_process"] = _found(_FIRST, lines) == [("keep",)]
     changes["hides_boot_id"] = bool(_found(_HIDDEN_BOOT, lines))
     changes["damaged_zones"] = tuple(Path(path) for path, content in _found(_ZONE, lines) if content == "data")
