@@ -319,17 +319,32 @@ def status(view: View, _command: Command) -> Outcome:
 
 
 def history(view: View, _command: Command) -> Outcome:
-    """The generations, newest first."""
-    generations = view.store.settings.generations()
-    data = [
-        {"generation": g.number, **time_data("applied_at", g.applied_ms), "digest": g.digest, "files": files}
-        for g, files in generations
-    ]
-    rows = [
-        f"{g.number}\t{local_text(g.applied_ms, view.zone)}\t{g.digest[:12]}\t{', '.join(files)}\n"
-        for g, files in generations
-    ]
-    return Outcome(view.answer("".join([HISTORY_HEADER, *rows]), data))
+    """The generations, newest first. A console gets them one at a time."""
+    make = _json_history if view.order.as_json else _text_history
+    pieces = make(view, view.store.settings.generations())
+    return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
+
+
+def _text_history(view: View, generations: list[Generation]) -> Iterator[str]:
+    yield HISTORY_HEADER
+    for one in generations:
+        files = ", ".join(view.store.settings.paths(one))
+        yield f"{one.number}\t{local_text(one.applied_ms, view.zone)}\t{one.digest[:12]}\t{files}\n"
+
+
+def _json_history(view: View, generations: list[Generation]) -> Iterator[str]:
+    before = "["
+    for one in generations:
+        files = view.store.settings.paths(one)
+        data = {
+            "generation": one.number,
+            **time_data("applied_at", one.applied_ms),
+            "digest": one.digest,
+            "files": files,
+        }
+        yield before + json.dumps(data, ensure_ascii=False)
+        before = ", "
+    yield "]"
 
 
 def diff(view: View, command: Command) -> Outcome:
@@ -357,7 +372,7 @@ def _json_diff(before: int, after: int, lines: Iterator[str]) -> Iterator[str]:
 
 def _wanted(view: View, command: Command, active: Generation) -> int:
     if not command.words:
-        earlier = [generation.number for generation, _ in view.store.settings.generations()[1:2]]
+        earlier = [generation.number for generation in view.store.settings.generations()[1:2]]
         return earlier[0] if earlier else active.number
     (word,) = command.words
     if not (word.isascii() and word.isdigit() and len(word) < 16):

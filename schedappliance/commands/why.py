@@ -259,7 +259,9 @@ def _removed_by(view: View, name: str, declares: Callable[[Stanza], bool]) -> st
     later, budget = None, MOST_PARSED
     is_literal = not {'"', "\\"} & set(name)
     without_it: set[str] = set()
-    for generation, _ in view.store.settings.generations():
+    for generation in view.store.settings.generations():
+        if view.store.settings.size(generation.number) // READ_OF_PARSED > budget:
+            return None
         for path, text in (view.store.settings.texts(generation.number) or {}).items():
             can_hold = text not in without_it and (name in text or not is_literal)
             budget -= len(text) if can_hold else len(text) // READ_OF_PARSED

@@ -12,7 +12,7 @@ from schedappliance.engine.metrics import CounterKey
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import Hold, User
 from schedappliance.model.option_paths import Scope
-from schedappliance.store.database import Table
+from schedappliance.store.database import Database, Table
 
 GENERATIONS_KEPT = 100
 # The tables of the counters.
@@ -29,6 +29,10 @@ class Generation(NamedTuple):
 
 class Settings(Table):
     file = "settings"
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._paths: dict[Generation, list[str]] = {}
 
     def overrides(self) -> list[Override]:
         return [
@@ -49,13 +53,31 @@ class Settings(Table):
         files = json.dumps(texts)
         cursor = self._database.execute(self._sql["add_generation"], (digest, now_ms, files))
         assert cursor.lastrowid is not None
-        self._database.execute(self._sql["prune_generations"], (cursor.lastrowid - GENERATIONS_KEPT,))
+        oldest = cursor.lastrowid - GENERATIONS_KEPT
+        self._database.execute(self._sql["prune_generations"], (oldest,))
+        self._paths = {generation: paths for generation, paths in self._paths.items() if generation.number > oldest}
         return cursor.lastrowid
 
-    def generations(self) -> list[tuple[Generation, list[str]]]:
-        """The stored generations with the paths of their files, the newest first."""
-        rows = self._database.rows(self._sql["generations"])
-        return [(Generation(*row[:3]), json.loads(row[3])) for row in rows]
+    def generations(self) -> list[Generation]:
+        """The stored generations, the newest first."""
+        return [Generation(*row) for row in self._database.rows(self._sql["generations"])]
+
+    def paths(self, generation: Generation) -> list[str]:
+        """The paths of the files of a generation; none if it is no longer stored.
+
+        They are read once, since finding them parses the texts of all files.
+        """
+        if generation not in self._paths:
+            row = self._database.row(self._sql["generation_paths"], (generation.number,))
+            if row is None:
+                return []
+            self._paths[generation] = json.loads(row[0])
+        return self._paths[generation]
+
+    def size(self, generation: int) -> int:
+        """About how many characters the files of a generation have; 0 if it is not stored. It is faster than `texts`."""
+        row = self._database.row(self._sql["generation_size"], (generation,))
+        return int(row[0]) if row else 0
 
     def texts(self, generation: int) -> dict[str, str] | None:
         """The texts of a generation by the paths of their files; None if it is not stored."""

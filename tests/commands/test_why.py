@@ -23,6 +23,7 @@ from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, Stop
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.states import RunState
+from schedappliance.store.settings import Settings
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import Statement
 from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
@@ -745,6 +746,25 @@ def test_an_answer_parses_few_older_files(either: Appliance, older: str, later: 
     either.turn(either.read(f"{STANZAS}{later}"))
     since = f" since generation 3 ({local_text(START_MS, UTC_ZONE)})" if is_dated else ""
     assert why(either)[1:] == [f"it will fail: program `zebra` is not declared{since}"]
+
+
+def test_files_that_are_too_long_are_not_read(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a hundred generations of 16 MiB would take seconds."""
+    read: list[int] = []
+    texts = Settings.texts
+
+    def spy(settings: Settings, generation: int) -> dict[str, str] | None:
+        read.append(generation)
+        return texts(settings, generation)
+
+    either.turn(either.read(f'{STANZAS}program "zebra" {{ argv = ( "/bin/zebra" ) }}\n'))
+    either.say("sched every 60 run zebra")
+    for text in (f"{STANZAS}{COMMENTS * 6}", STANZAS):
+        either.turn(either.read(text))
+    monkeypatch.setattr(Settings, "texts", spy)
+    monkeypatch.setattr("schedappliance.commands.why.READ_OF_PARSED", 5)
+    assert why(either)[1:] == ["it will fail: program `zebra` is not declared"]
+    assert read == [4]
 
 
 def test_files_that_did_not_change_are_parsed_once(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChang
 from schedappliance.model.option_paths import Scope
 from schedappliance.model.schedules import Every
 from schedappliance.model.stanzas import options_of
+from schedappliance.store.database import Database
+from schedappliance.store.queries import queries
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
 from tests.support.calls import calls
@@ -389,6 +392,50 @@ def test_generations_are_listed_and_compared(running: Appliance) -> None:
     assert running.data("config diff 1")["from"] == 1
     for wrong in ("9", "x", "1e3"):
         assert "generation" in running.error(f"config diff {wrong}")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The queries that parse the texts of a generation, as they are made, and the number of the generation."""
+    made: list[tuple[str, int]] = []
+    names = {queries("settings")[name]: name for name in ("generation_paths", "generation_files")}
+    row = Database.row
+
+    def spy(database: Database, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        if sql in names:
+            made.append((names[sql], *parameters))
+        return row(database, sql, parameters)
+
+    monkeypatch.setattr(Database, "row", spy)
+    return made
+
+
+@pytest.mark.parametrize("form", ["config history", "json config history"])
+def test_the_list_of_generations_parses_one_at_a_time_and_once(
+    running: Appliance, read: list[tuple[str, int]], form: str
+) -> None:
+    """All hundred at once took 0.3 s with 5,000 jobs, in which no other command was answered."""
+    for number in range(4):
+        running.turn(running.read(f"{FILES}a = {number}\n"))
+    pieces = running.ask(form).output
+    assert not isinstance(pieces, str)
+    before, parsed = [], set()
+    for piece in pieces:
+        before.append(piece)
+        parsed.add(len(read))
+    assert read == [("generation_paths", number) for number in (5, 4, 3, 2, 1)]
+    assert parsed == {*range(6)} - ({0} if form.startswith("json") else set())
+    assert running.say(form) == "".join(before)
+    running.turn(running.read(FILES))
+    running.say(form)
+    assert read[5:] == [("generation_paths", 6)]
+
+
+def test_a_comparison_parses_only_what_it_compares(running: Appliance, read: list[tuple[str, int]]) -> None:
+    for number in range(4):
+        running.turn(running.read(f"{FILES}a = {number}\n"))
+    assert "-a = 2\n+a = 3\n" in running.say("config diff")
+    assert read == [("generation_files", 4), ("generation_files", 5)]
 
 
 def test_old_generations_are_removed(running: Appliance) -> None:

@@ -17,8 +17,14 @@ INSERT INTO generations (digest, applied_ms, files) VALUES (?, ?, ?);
 DELETE FROM generations WHERE generation <= ?;
 
 -- name: generations
-SELECT generation, digest, applied_ms, (SELECT json_group_array(json_extract(file.value, '$[0]')) FROM json_each(files) AS file)
-FROM generations ORDER BY generation DESC;
+SELECT generation, digest, applied_ms FROM generations ORDER BY generation DESC;
+
+-- name: generation_paths
+SELECT (SELECT json_group_array(json_extract(file.value, '$[0]')) FROM json_each(files) AS file)
+FROM generations WHERE generation = ?;
+
+-- name: generation_size
+SELECT length(files) FROM generations WHERE generation = ?;
 
 -- name: generation_files
 SELECT files FROM generations WHERE generation = ?;
