@@ -32,8 +32,10 @@ from schedappliance.store.history import PastRun
 from schedappliance.store.runs import Attempt
 from schedappliance.syntax.command import Word
 
-# A run may have many attempts; the last ones are shown with their outputs.
+# A run may have many attempts. The last ones are shown, with outputs up to this many bytes: the outputs of ten attempts may
+# have 160 MB together, which would take 4 s.
 ATTEMPTS_SHOWN = 10
+MOST_OUTPUT = 128 * 1024
 
 Facts = Iterable[tuple[str, object]]
 
@@ -135,7 +137,7 @@ def _output(view: View, run: PastRun) -> str | None:
 
 
 def _show_run(view: View, run: PastRun, has_outputs: bool) -> Outcome:
-    attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN, has_outputs)
+    attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN, MOST_OUTPUT if has_outputs else 0)
     output = _output(view, run) if has_outputs else None
     data = run_data(view.store.node, run, view.moment.boot) | {
         "output": output,
@@ -159,7 +161,7 @@ def _show_run(view: View, run: PastRun, has_outputs: bool) -> Outcome:
         "signal": run.exit_signal,
         **usage(run.cpu_ms, run.memory_bytes),
     }
-    earlier = "".join(_attempt_text(attempt) for attempt in attempts[:-1])
+    earlier = "".join(_attempt_text(data["run"], attempt, has_outputs) for attempt in attempts[:-1])
     return Outcome(view.answer(_lines(facts.items()) + earlier + _block("output", output), data))
 
 
@@ -180,11 +182,17 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt_text(attempt: Attempt) -> str:
+def _attempt_text(run: str, attempt: Attempt, has_outputs: bool) -> str:
     took = "".join(f", {label} {text}" for label, text in usage(attempt.exit.cpu_ms, attempt.exit.memory_bytes).items())
     line = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}{took}\n"
     if attempt.output is None:
-        return line
+        is_long = has_outputs and attempt.output_bytes
+        where = f"`sched output {run} attempt {attempt.key.attempt}`"
+        return (
+            f"{line}output of attempt {attempt.key.attempt}: {attempt.output_bytes:,} bytes; {where} shows it\n"
+            if is_long
+            else line
+        )
     return line + _block(f"output of attempt {attempt.key.attempt}", _decoded(attempt.output))
 
 

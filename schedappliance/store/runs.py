@@ -25,6 +25,8 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 LONG_BYTES = 4000
 # To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
+# SQLite stores no value with more bytes.
+ANY_OUTPUT = 2**31
 
 
 @dataclass(slots=True)
@@ -310,9 +312,9 @@ class Runs(Table):
         row = self._database.row(self._sql["past_run"], key)
         return past_run(row) if row else None
 
-    def attempts(self, key: RunKey, limit: int, with_outputs: bool = True) -> list[Attempt]:
-        """The last attempts of a run, in their order."""
-        rows = self._database.rows(self._sql["last_attempts"], (with_outputs, *key, limit))
+    def attempts(self, key: RunKey, limit: int, most_output: int = ANY_OUTPUT) -> list[Attempt]:
+        """The last attempts of a run, in their order. Outputs with more bytes than `most_output` are left out."""
+        rows = self._database.rows(self._sql["last_attempts"], (most_output, *key, limit))
         return [_attempt(row) for row in reversed(rows)]
 
     def attempt(self, key: AttemptKey) -> Attempt | None:

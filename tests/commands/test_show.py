@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.commands.show import MOST_OUTPUT
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.records import AttemptKey, RunKey
@@ -190,6 +191,20 @@ def test_the_output_of_the_last_attempt_is_shown_below_those_of_earlier_attempts
     data = either.data(f"sched show {ONE}/1")
     attempts = [(made["attempt"], made["state"], made["output"]) for made in data["attempts_made"]]
     assert (attempts, data["has_output"]) == ([(1, "failed", "no disk"), (2, "succeeded", None)], True)
+
+
+def test_a_long_output_of_an_earlier_attempt_is_named_only(either: Appliance) -> None:
+    """Those of ten attempts may have 160 MB together."""
+    program = 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 output_limit = 1m }\n'
+    either.turn(either.read(STANZAS + program))
+    either.say("run p")
+    either.turn(ended(RunKey(1, 1), 3, output=b"x" * (MOST_OUTPUT + 1)))
+    either.turn(ended(RunKey(1, 1), attempt=2, output=b"y" * (MOST_OUTPUT + 1)))
+    lines = either.say(f"sched show {ONE}/1").splitlines()
+    assert f"output of attempt 1: 131,073 bytes; `sched output {ONE}/1 attempt 1` shows it" in lines
+    data = either.data(f"sched show {ONE}/1")
+    assert len(data["output"]) == MOST_OUTPUT + 1
+    assert [(made["output"], made["output_bytes"]) for made in data["attempts_made"]] == [(None, MOST_OUTPUT + 1)] * 2
 
 
 def test_outputs_can_be_left_out(either: Appliance) -> None:

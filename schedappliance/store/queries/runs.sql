@@ -281,9 +281,9 @@ INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) 
 SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: last_attempts
--- The last attempts of a run, the newest first. Their outputs are read only if the first parameter is 1.
+-- The last attempts of a run, the newest first, with their outputs up to so many bytes.
 SELECT job, occurrence, attempt, program, state, reason, pid, start_ticks, pid_namespace, boot_id, started_ms, started_boot_ms,
-       ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(?, output, NULL), output_bytes,
+       ended_ms, exit_status, exit_signal, cpu_ms, memory_bytes, took_ms, replaced, stopped_by, iif(length(output) <= ?, output, NULL), output_bytes,
        is_last, timeout_ms, kill_after_ms, success, output_limit
 FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
 
