@@ -257,6 +257,8 @@ class View:
 
 # A guest with so many jobs adds no command with more characters than this.
 MANY, LONG = 1000, 1000
+# So many runs of one job of a guest may wait. Calling off 100,000 took 6 s in one turn.
+MOST_WAITING = 2000
 
 
 def why_full(view: View, user: User | None) -> tuple[str, str] | None:

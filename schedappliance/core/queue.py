@@ -326,6 +326,10 @@ class WaitingRuns:
         """How many runs of a job wait for its earlier runs."""
         return len(self.lanes.get(LaneName("blocked", job), ()))
 
+    def number_of(self, job: int) -> int:
+        """How many runs of a job wait."""
+        return len(self._positions.get(job, ()))
+
     def next_blocked(self) -> list[RunKey]:
         """The first run of each job that waits for the job's earlier runs."""
         return [lane.first().waiter.key for name, lane in self.lanes.items() if name.where == "blocked"]

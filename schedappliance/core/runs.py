@@ -26,7 +26,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.commands.view import LONG, MANY, NO_NUMBERS, half_of
+from schedappliance.commands.view import LONG, MANY, MOST_WAITING, NO_NUMBERS, half_of
 from schedappliance.core.alerts import end_incidents_of_gone, expect_late_end, message_of, run_ended, run_started
 from schedappliance.core.authorization import ask_for_user_of_run, why_forbidden
 from schedappliance.core.places import has_place, has_room, program_has_room
@@ -115,10 +115,11 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 
 def _has_many_waiting(state: State, job: Job) -> bool:
-    """Whether no further run of the job may wait, since as many of its user wait as that user may have jobs."""
+    """Whether no further run of the job may wait: as many of it wait as may, or of its user as that user may have jobs."""
     if (waiting := state.queue.of_guests.get(job.user.uid)) is None:
         return False
-    return waiting >= half_of(state.configuration.max_jobs) or (waiting >= MANY and len(job.text) > LONG)
+    is_long = waiting >= MANY and (len(job.text) > LONG or state.queue.number_of(job.number) >= MOST_WAITING)
+    return is_long or waiting >= half_of(state.configuration.max_jobs)
 
 
 def _ends_at_once(state: State, job: Job, key: RunKey, due_ms: int, program: str) -> bool:

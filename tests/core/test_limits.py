@@ -128,6 +128,21 @@ def test_waiting_runs_of_a_user_count_as_jobs(either: Appliance, monkeypatch: py
     assert either.ask("run takes x", GUEST).ok
 
 
+def test_few_runs_of_one_job_of_a_guest_wait(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pause calls all of them off in one turn."""
+    monkeypatch.setattr("schedappliance.core.runs.MANY", 2)
+    monkeypatch.setattr("schedappliance.core.runs.MOST_WAITING", 3)
+    program = 'program "takes" { argv = ( "/bin/work" ) args = any overlap = parallel }\n'
+    either.turn(either.read(f"sched {{ max_running = 2 }}\n{program}{STANZAS}"))
+    for user in (GUEST, OPERATOR):
+        job = spoken(either.ask("sched every 1h run takes", user)).strip()
+        answers = [either.ask(f"sched run {job}", user).error for _ in range(6)]
+        rejected = [str(error) for error in answers if error is not None]
+        assert len(rejected) == (2 if user == GUEST else 0), rejected
+        assert all("too many runs of its user wait" in error for error in rejected)
+    assert either.state.queue.of_guests == {GUEST.uid: 3}
+
+
 def test_a_removed_job_of_another_user_does_not_change_what_the_first_jobs_of_a_user_count(either: Appliance) -> None:
     """The user has no counts yet, and the turn removes before it adds."""
     job = either.say("sched in 600 pid").strip()
