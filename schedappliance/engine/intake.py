@@ -42,13 +42,15 @@ _PUBLISHED = re.compile(
 class Rules:
     """Which files are taken. `gid`: the group whose members may drop files; None if only `own_uid` may.
 
-    `max_waiting`: files of one owner.
+    `max_waiting`: files of one owner. `stranger`: the uid of files whose owner the user namespace of the appliance does not
+    map; None if it maps all users.
     """
 
     own_uid: int
     gid: int | None
     max_bytes: int
     max_waiting: int
+    stranger: int | None = None
 
 
 class SpoolEntry(NamedTuple):
@@ -198,6 +200,9 @@ def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Reject | None:
         return Reject("a symbolic link is not followed", "drop the file itself")
     if not stat.S_ISREG(entry.mode):
         return Reject("not a regular file", "drop a regular file")
+    if entry.uid == rules.stranger:
+        message = "the owner of the file is not mapped into the user namespace of the appliance"
+        return Reject(message, "change the owner of the file, or drop it as a user of the appliance's container")
     if rules.gid is not None and (untrusted := _untrusted(entry, rules.own_uid, rules.gid)):
         return untrusted
     if entry.size > rules.max_bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from schedappliance.diagnostics import InvalidValue, Unusable
+from schedappliance.edge.user_namespace import stranger_uid
 from schedappliance.model.appliance_file import KEYS, Address, ApplianceFile, node_of_host
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
@@ -19,7 +20,10 @@ LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """`listen` None: 127.0.0.1:8385. `proxies`: uids. `hosts`: every name that a request may be addressed to."""
+    """`listen` None: 127.0.0.1:8385. `proxies`: uids. `hosts`: every name that a request may be addressed to.
+
+    `stranger`: the uid of every user whom the user namespace of the page does not map; None if it maps all users.
+    """
 
     listen: Path | Address | None
     mode: int
@@ -32,6 +36,7 @@ class WebSettings:
     title: str
     history_ms: int
     tokens: Path
+    stranger: int | None = None
 
 
 def web_settings(file: ApplianceFile) -> WebSettings:
@@ -54,6 +59,7 @@ def web_settings(file: ApplianceFile) -> WebSettings:
         title=web.title or file.node or node_of_host(os.uname().nodename),
         history_ms=web.history_ms,
         tokens=web.tokens,
+        stranger=stranger_uid(),
     )
 
 

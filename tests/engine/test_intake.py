@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,13 @@ def test_an_entry_that_can_never_be_a_drop_is_rejected_when_it_has_settled(kind:
     assert isinstance(early, Leave) and early.until_ms == SETTLED_MS
     assert isinstance(rejection, Reject) and rejection.help and rejection.message == early.why
     assert rejection.message.isprintable()
+
+
+@pytest.mark.parametrize("rules", [PRIVATE, SHARED], ids=["private", "shared"])
+def test_a_file_whose_owner_the_namespace_does_not_map_is_rejected(rules: Rules) -> None:
+    decision = judged(PLAIN._replace(uid=OTHER), age_ms=SETTLED_MS, rules=replace(rules, stranger=OTHER))
+    assert isinstance(decision, Reject)
+    assert decision.message == "the owner of the file is not mapped into the user namespace of the appliance"
 
 
 @pytest.mark.parametrize("uid", [0, OWN])

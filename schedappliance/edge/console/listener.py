@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect, peer_uid
 from schedappliance.edge.own_directory import OwnDirectory
+from schedappliance.edge.user_namespace import stranger_uid
 from schedappliance.kinds import FREE_ROOM, FULL, uncreatable, unseen
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
@@ -34,6 +35,7 @@ REST_MS = 1000
 
 
 CONSOLE = "console.listen"
+STRANGER = "your user is not mapped into the user namespace of the appliance"
 
 
 class NoRoom(Unusable):
@@ -146,6 +148,7 @@ class Acceptor:
     ) -> None:
         self._listener, self._loop, self._log = listener, loop, log
         self._why_full, self._welcome = why_full, welcome
+        self._stranger = stranger_uid()
         # What the last audit found.
         self._trouble = ""
 
@@ -191,7 +194,7 @@ class Acceptor:
                 return
             client.setblocking(False)
             uid = peer_uid(client)
-            if why := self._why_full(uid):
+            if why := STRANGER if uid == self._stranger else self._why_full(uid):
                 with contextlib.suppress(OSError):
                     client.send(f"error: {why}\n".encode())
                 client.close()

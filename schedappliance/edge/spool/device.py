@@ -32,6 +32,7 @@ from schedappliance.edge.spool.folders import (
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.threads import Worker
+from schedappliance.edge.user_namespace import stranger_uid
 from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
@@ -93,7 +94,8 @@ class Spool:
         log = self.log
         shared = self.settings.group is not None
         gid = group_number(self.settings.group, "spool.group") if self.settings.group is not None else None
-        rules = Rules(os.geteuid(), gid, self.settings.max_bytes, self.settings.max_waiting)
+        own = os.geteuid()
+        rules = Rules(own, gid, self.settings.max_bytes, self.settings.max_waiting, stranger_uid())
         # A shared spool rejects a file that still has two names after a moment. The removal of the name in tmp/ is an
         # event, so that the file is claimed at once.
         watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}

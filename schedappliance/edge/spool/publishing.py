@@ -7,6 +7,7 @@ published, since creating a `Path` takes longer than renaming the file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -258,7 +259,12 @@ def sync_files(directory: Path, files: Sequence[str]) -> None:
 def _give(descriptor: int, uid: int) -> None:
     """Lets the owner of a drop in a shared spool read its result. As root, it gives the file to him; else the group can read it."""
     if os.geteuid() == 0:
-        os.fchown(descriptor, uid, -1)
+        try:
+            os.fchown(descriptor, uid, -1)
+        except OSError as error:
+            # The user namespace does not map the owner, so nobody can be given the file.
+            if error.errno != errno.EINVAL:
+                raise
     else:
         os.fchmod(descriptor, 0o640)
 

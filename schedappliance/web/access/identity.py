@@ -70,6 +70,9 @@ def claim(peer: Peer, headers: Headers, settings: WebSettings, cookie_name: str)
     pairs = [(name.decode("latin-1").lower(), value) for name, value in headers]
     if authorization := _values(pairs, "authorization"):
         return _token(authorization)
+    if peer.uid is not None and peer.uid == settings.stranger:
+        sentence = "Your user is not mapped into the user namespace of the page."
+        raise Refused(HTTPStatus.FORBIDDEN, "Unknown user", sentence)
     if settings.user_header and (names := _values(pairs, settings.user_header.lower())):
         return _named(peer, names, settings)
     if peer.uid is not None:

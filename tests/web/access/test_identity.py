@@ -62,6 +62,14 @@ def test_nobody_else_may_send_the_header_of_the_proxy(peer: Peer) -> None:
     assert (refusal.status, refusal.title) == (HTTPStatus.FORBIDDEN, "Not a proxy")
 
 
+def test_a_user_whom_the_namespace_does_not_map_is_neither_a_viewer_nor_a_proxy() -> None:
+    settings = replace(PROXIED, stranger=33)
+    for headers in ((), (("X-User", "alice"),)):
+        assert _refusal(Peer(uid=33), *headers, settings=settings).title == "Unknown user"
+    assert _claim(Peer(uid=1000), settings=settings) == PeerClaim(1000)
+    assert _claim(Peer(uid=33), ("Authorization", "Bearer a"), settings=settings) == TokenClaim("a")
+
+
 def test_a_header_means_nothing_without_a_proxy() -> None:
     assert _claim(Peer(uid=1000), ("X-User", "root")) == PeerClaim(1000)
 
