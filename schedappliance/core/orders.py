@@ -88,7 +88,7 @@ from schedappliance.engine.schedule import (
     what_is_due,
 )
 from schedappliance.engine.states import RunState, Statistics
-from schedappliance.model.command_file import MAY_BE_COSTLY, is_costly
+from schedappliance.model.command_file import MAY_BE_COSTLY, cost_of
 from schedappliance.model.commands import FORMS, Command, is_json, read_command
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.runs import NewRun
@@ -167,8 +167,8 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 
 def _count_costly(state: State, command: Command) -> None:
-    if command.bare.form in MAY_BE_COSTLY and is_costly(command):
-        state.answered += COSTLY_BYTES
+    if command.bare.form in MAY_BE_COSTLY:
+        state.answered += cost_of(command) * COSTLY_BYTES
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:

@@ -112,7 +112,7 @@ class DropClaimed:
     """A spool file that was claimed, read and parsed. `mark`: its claimed name.
 
     `mistakes`: the mistakes that are found without the configuration; if one is an error, the drop is rejected.
-    `token`: the id that the author of the drop chose. `costly`: how many of the commands are costly.
+    `token`: the id that the author of the drop chose. `costly`: as how many costly commands its lines count.
     """
 
     mark: str

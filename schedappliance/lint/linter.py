@@ -21,7 +21,7 @@ from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.command_file import (
     SPLIT_DROP,
     command_lines,
-    is_costly,
+    cost_of,
     read_drop_line,
     token_mistakes,
     too_costly,
@@ -270,7 +270,7 @@ def lint_commands(
         if count % PROGRESS_LINES == 0:
             progress(source.name, count)
         read = read_drop_line(line)
-        costly += read.command is not None and is_costly(read.command)
+        costly += cost_of(read.command) if read.command is not None else 0
         for diagnostic in lint_line(read, line, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield diagnostic.moved(source, partial(Span.shifted, by=offset))

@@ -14,7 +14,8 @@ from schedappliance.edge.threads import LINES_OF_COSTLY, weight_of
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.lint.linter import lint_commands
-from schedappliance.model.command_file import MAX_COSTLY, MAX_LINES
+from schedappliance.model.command_file import MAX_COSTLY, MAX_LINES, cost_of
+from schedappliance.model.commands import read_command
 from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
 
 START_S = START_MS // 1000
@@ -230,6 +231,7 @@ COSTLY = (
     "sched list",
     "json sched show 1",
     "sched why tick",
+    "sched next tick",
     "sched next tick 1000",
     "sched history",
     "sched incidents",
@@ -239,12 +241,38 @@ COSTLY = (
 @pytest.mark.parametrize("line", COSTLY)
 def test_commands_whose_work_grows_with_the_jobs_are_limited(line: str) -> None:
     """20,000 of them with 1,000 declared jobs, or as many runs, took minutes, in one turn."""
-    text = f"{line}\n" * MAX_COSTLY + "config set a 1\nsched pause tick\nsched in 5 sched pause --all\n" * 2
+    command = read_command(line).command
+    assert command is not None
+    text = (
+        f"{line}\n" * (MAX_COSTLY // cost_of(command))
+        + "config set a 1\nsched pause tick\nsched in 5 sched pause --all\n" * 2
+    )
     assert read_drop("a.cmd", text.encode()).mistakes == ()
     (mistake,) = read_drop("a.cmd", f"{text}{line}\n".encode()).mistakes
-    what = "commands that list or explain, set an option of a stanza, or pause or resume many jobs"
-    assert (mistake.code, mistake.message) == ("E108", f"the file holds 101 {what}")
+    what = "too many commands that list or explain, set an option of a stanza, or pause or resume many jobs"
+    cost = (MAX_COSTLY // cost_of(command) + 1) * cost_of(command)
+    assert (mistake.code, mistake.message) == ("E108", f"the file holds {what}: they count as {cost}")
     assert [*lint_commands(mistake.source, None)] == [mistake]
+
+
+@pytest.mark.parametrize(
+    ("line", "cost"),
+    [
+        ("sched in 5 sched list", 0),
+        ("sched pause tick", 0),
+        ("config get a", 0),
+        ("config set a 1", 0),
+        ("config set sched zone UTC", 1),
+        ("json sched why tick", 1),
+        ("sched next tick", 1),
+        ("sched next tick 100", 5),
+        ("sched next tick 99999999999999999999", 400),
+        ("sched pause tick*", 8),
+    ],
+)
+def test_commands_cost_by_their_work(line: str, cost: int) -> None:
+    command = read_command(line).command
+    assert command is not None and cost_of(command) == cost
 
 
 def test_a_drop_of_costly_commands_weighs_more_than_its_lines() -> None:

@@ -22,7 +22,7 @@ from schedappliance.engine.intake import Reject, Rules, SpoolEntry, WaitingDrop,
 from schedappliance.engine.records import User
 from schedappliance.model.command_file import (
     command_lines,
-    is_costly,
+    cost_of,
     read_drop_line,
     token_mistakes,
     token_of,
@@ -78,7 +78,7 @@ def read_drop(name: str, data: bytes) -> DropText:
         mistakes += [d.moved(source, partial(Span.shifted, by=offset)) for d in read.diagnostics]
         if len(mistakes) >= MAX_FAULTS:
             break
-    costly = sum(is_costly(line.command) for line in lines)
+    costly = sum(cost_of(line.command) for line in lines)
     if wrong := too_costly(source, costly):
         mistakes.append(wrong)
     return DropText(source, tuple(lines), tuple(mistakes), token_of(source), costly)
