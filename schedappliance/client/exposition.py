@@ -99,7 +99,9 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     numbers, names = jobs["number"], jobs["name"]
     ends_of = {row[0]: dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]}
     ends: list[dict[str, Any]] = [ends_of.get(number, {}) for number in numbers]
-    running, paused = dict(data["running"]), set(data["paused"])
+    running, paused, off = dict(data["running"]), set(data["paused"]), set(data["off"])
+    # No run will end what an alert says about a job that is switched off: that it is overdue, or that it fails.
+    runs = [number not in off for number in numbers]
     yield from _family(
         "job_runs_total",
         "counter",
@@ -111,13 +113,13 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     )
     gauges: dict[str, list[float | None]] = {
         "job_last_run_ok": [None if end.get("last_end_ms") is None else int(not end["failures"]) for end in ends],
-        "job_consecutive_failures": [end.get("failures") for end in ends],
+        "job_consecutive_failures": _where(runs, (end.get("failures") for end in ends)),
         "job_running": [running.get(number, 0) for number in numbers],
         "job_paused": [int(number in paused) for number in numbers],
         "job_last_success_timestamp_seconds": _seconds(end.get("last_success_ms") for end in ends),
         "job_last_end_timestamp_seconds": _seconds(end.get("last_end_ms") for end in ends),
-        "job_next_due_timestamp_seconds": _seconds(jobs["next_run_ms"]),
-        "job_interval_seconds": _seconds(jobs["interval_ms"]),
+        "job_next_due_timestamp_seconds": _seconds(_where(runs, jobs["next_run_ms"])),
+        "job_interval_seconds": _seconds(_where(runs, jobs["interval_ms"])),
         "job_last_duration_seconds": _seconds(end.get("last_duration_ms") for end in ends),
     }
     for gauge, values in gauges.items():
@@ -127,7 +129,11 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _family(gauge, "gauge", samples)
 
 
-def _seconds(milliseconds: Iterable[int | None]) -> list[float | None]:
+def _where(holds: Iterable[bool], values: Iterable[int | None]) -> list[float | None]:
+    return [value if this else None for this, value in zip(holds, values, strict=True)]
+
+
+def _seconds(milliseconds: Iterable[float | None]) -> list[float | None]:
     return [None if value is None else value / 1000 for value in milliseconds]
 
 

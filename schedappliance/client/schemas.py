@@ -247,7 +247,7 @@ class DeclaredJobs:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The answer of `metrics`. `end_columns` names those of `job_ends`. `paused`: the numbers of jobs."""
+    """The answer of `metrics`. `end_columns` names those of `job_ends`. `paused`, `off`: the numbers of jobs."""
 
     at_ms: int
     started_ms: int
@@ -257,6 +257,7 @@ class Metrics:
     jobs: DeclaredJobs | None
     job_ends: Any
     paused: tuple[int, ...] | None
+    off: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_JOBS = 1000
 # `JobRuns.row` writes them. `failures`: how many runs failed after the last one that succeeded. `runs`: how many ended in each state.
 END_COLUMNS = ("number", "failures", "last_success_ms", "last_end_ms", "last_duration_ms", "runs")
-NO_JOBS = ('"jobs": null, "job_ends": null, "paused": null',)
+NO_JOBS = ('"jobs": null, "job_ends": null, "paused": null, "off": null',)
 
 Samples = list[tuple["Labels", float]]
 
@@ -123,11 +123,11 @@ def _of_jobs(view: View) -> Sequence[str]:
     metrics, jobs = view.ask.metrics(), view.store.jobs
     if jobs.rewrites not in metrics.columns:
         _read_jobs(metrics, view.store)
-    number, name, interval_ms, paused = metrics.columns[jobs.rewrites]
+    number, name, interval_ms, paused, off = metrics.columns[jobs.rewrites]
     return (
         *('"jobs": {"number": ', number, ', "name": ', name, ', "interval_ms": ', interval_ms),
         *(', "next_run_ms": [', ",".join(metrics.due.values()), "]}"),
-        *(', "job_ends": [', ",".join(metrics.rows.values()), '], "paused": ', paused),
+        *(', "job_ends": [', ",".join(metrics.rows.values()), '], "paused": ', paused, ', "off": ', off),
     )
 
 
@@ -135,7 +135,13 @@ def _read_jobs(metrics: Metrics, store: Store) -> None:
     """Reads the declared jobs, and the ended runs of those that are new. Forgets jobs that are not declared any more."""
     columns = store.jobs.declared_columns()
     metrics.columns.clear()
-    metrics.columns[store.jobs.rewrites] = (columns.number, columns.name, columns.interval_ms, columns.paused)
+    metrics.columns[store.jobs.rewrites] = (
+        columns.number,
+        columns.name,
+        columns.interval_ms,
+        columns.paused,
+        columns.off,
+    )
     numbers, due = json.loads(columns.number), columns.next_run_ms[1:-1].split(",")
     if list(metrics.due) == numbers:
         # Most rewrites change one job: a pause, for example.

@@ -73,13 +73,14 @@ class NamedJob(NamedTuple):
 
 
 class DeclaredColumns(NamedTuple):
-    """The declared jobs, and the numbers of the paused ones: arrays in JSON, as `metrics` hands them over."""
+    """The declared jobs, and the numbers of those that are paused or switched off: arrays in JSON, as `metrics` hands them over."""
 
     number: str
     name: str
     interval_ms: str
     next_run_ms: str
     paused: str
+    off: str
 
 
 class Census(NamedTuple):

@@ -63,6 +63,23 @@ def test_everything_that_is_counted_is_read(appliance: Appliance) -> None:
     assert "# TYPE schedappliance_commands_total counter" in text
 
 
+def test_a_job_that_is_switched_off_is_neither_due_nor_failing(appliance: Appliance) -> None:
+    of_alerts = {"job_next_due_timestamp_seconds", "job_interval_seconds", "job_consecutive_failures"}
+
+    def shown(job: str) -> set[str]:
+        text = exposition(appliance.data("json metrics"))
+        return {name.removeprefix("schedappliance_") for name, labels in samples(text) if ("job_name", job) in labels}
+
+    appliance.say("sched run nightly")
+    appliance.turn(ended(appliance.history()[-1].key, 3))
+    assert of_alerts <= shown("nightly") and not of_alerts & shown("off")
+    appliance.turn(appliance.read(STANZAS.replace("every = 1h command", "every = 1h enabled = false command")))
+    left = shown("nightly")
+    assert not of_alerts & left and {"job_last_run_ok", "job_runs_total", "job_paused"} <= left
+    appliance.turn(appliance.read(STANZAS))
+    assert of_alerts <= shown("nightly")
+
+
 def test_each_metric_has_a_help(appliance: Appliance) -> None:
     data = appliance.data("json metrics")
     assert {*COUNTERS, *HISTOGRAMS, *(family["name"] for family in data["families"])} <= set(HELP)
@@ -82,7 +99,7 @@ def test_a_metric_that_this_version_does_not_know_is_written_without_a_help(appl
 
 
 def test_with_too_many_jobs_no_job_is_named(appliance: Appliance) -> None:
-    data = appliance.data("json metrics") | {"jobs": None, "job_ends": None, "paused": None}
+    data = appliance.data("json metrics") | {"jobs": None, "job_ends": None, "paused": None, "off": None}
     assert not [name for name, labels in samples(exposition(data)) if "job_name" in dict(labels)]
 
 

@@ -113,6 +113,17 @@ def test_the_rows_of_jobs_follow_pauses_and_reloads(either: Appliance) -> None:
         assert (row["number"], row["next_run_ms"]) == (stored[name].number, stored[name].next_run_ms)
 
 
+def test_jobs_that_are_switched_off_are_named(either: Appliance) -> None:
+    either.turn(either.read(NIGHTLY + 'job "hourly" { every = 1h command = "run hello" }\n'))
+    assert either.data("metrics")["off"] == []
+    either.say("config set job hourly enabled no")
+    data = either.data("metrics")
+    assert data["off"] == [job(data, "hourly")["number"]]
+    agrees_with_its_store(either)
+    either.say("config unset job hourly enabled")
+    assert either.data("metrics")["off"] == []
+
+
 def test_the_rows_of_jobs_follow_overrides(either: Appliance) -> None:
     either.turn(either.read(NIGHTLY))
     assert job(either.data("metrics"))["interval_ms"] == MINUTE
@@ -178,7 +189,7 @@ def test_too_many_declared_jobs_have_no_rows(either: Appliance) -> None:
     jobs = "".join(f'job "j{number}" {{ every = 60 command = "pid" }}\n' for number in range(1001))
     either.turn(either.read(STANZAS + jobs))
     data = either.data("metrics")
-    assert (data["jobs"], data["job_ends"], data["paused"]) == (None, None, None)
+    assert (data["jobs"], data["job_ends"], data["paused"], data["off"]) == (None, None, None, None)
     assert values(data, "jobs")["waiting",] == 1001
 
 

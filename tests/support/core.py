@@ -204,7 +204,7 @@ def _metrics_agree(metrics: Metrics, store: Store) -> None:
     """Asserts that what `metrics` keep of the declared jobs is what the rows say."""
     columns = store.jobs.declared_columns()
     if kept := metrics.columns.get(store.jobs.rewrites):
-        assert kept == (columns.number, columns.name, columns.interval_ms, columns.paused)
+        assert kept == (columns.number, columns.name, columns.interval_ms, columns.paused, columns.off)
         assert f"[{','.join(metrics.due.values())}]" == columns.next_run_ms
     assert dict(metrics.rows) == {job: runs.row(job) for job, runs in metrics.jobs.items()}
     declared = metrics.jobs.keys() & set(json.loads(columns.number))
