@@ -57,6 +57,13 @@ def test_each_alert_has_its_test_and_its_row_in_the_documents() -> None:
     assert alerts == fired == described
 
 
+def test_the_documents_count_the_rules_as_the_file_does() -> None:
+    number = sum(len(group["rules"]) for group in yaml.safe_load(RULES.read_text())["groups"])
+    word = ("Nine", "Ten", "Eleven", "Twelve")[number - 9]
+    assert f"{word} alert rules" in " ".join((ROOT / "CHANGELOG.md").read_text().split())
+    assert f"has {word.lower()} rules" in (ROOT / "docs/monitoring.md").read_text()
+
+
 @needs_promtool
 def test_prometheus_understands_each_panel(tmp_path: Path) -> None:
     rules: list[Any] = []
