@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.client.places import found_config
-from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable, as_argument
+from schedappliance.diagnostics import Diagnostic, Unusable, as_argument
 from schedappliance.doctor.access import WRITE, may
 from schedappliance.doctor.facts import (
     UNASKED,
@@ -389,13 +389,13 @@ class _Observer:
 
     def relative(self, files: tuple[Way, ...]) -> Iterator[RelativePath]:
         """The paths of store and spool that are not absolute."""
-        ways = {str(way.named): way for way in files}
+        ways, configuration = {str(way.named): way for way in files}, self.loaded.configuration
         places = {
-            "backing_store": self.loaded.configuration.backing_store_place,
-            "spool.path": self.file.places.get("spool.path"),
+            "backing_store": configuration.backing_store_place if configuration.backing_store_is_relative else None,
+            "spool.path": self.file.places["spool.path"] if self.file.spool_is_relative else None,
         }
         for option, place in places.items():
-            if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):
+            if place and (way := ways.get(place[0].name)):
                 yield RelativePath(option, way)
 
 
@@ -426,10 +426,6 @@ def _is_missing(path: Path) -> bool:
     except OSError:
         pass
     return False
-
-
-def _text(source: Source, span: Span) -> str:
-    return source.text[span.start : span.end].strip("\"'`")
 
 
 def _is_unknown(user: str) -> bool:

@@ -94,6 +94,7 @@ class ApplianceFile:
     group: str | None
     idle_timeout_ms: int
     spool: Path | None
+    spool_is_relative: bool
     spool_group: str | None
     max_drop_bytes: int
     max_waiting: int
@@ -544,6 +545,7 @@ class _Reader:
             group=get("console.group"),
             idle_timeout_ms=get("console.timeout"),
             spool=located("spool.path"),
+            spool_is_relative="spool.path" in self.values and not Path(get("spool.path")).is_absolute(),
             spool_group=get("spool.group"),
             max_drop_bytes=get("spool.max_bytes"),
             max_waiting=get("spool.max_waiting"),

@@ -293,6 +293,7 @@ class Configuration:
     # As the files name it, if its way leads through a symbolic link.
     backing_store_link: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
+    backing_store_is_relative: bool = False
     # The zone of calendars that name none.
     zone: str | None = None
     # The dates of the `days` stanzas.

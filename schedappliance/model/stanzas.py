@@ -235,6 +235,7 @@ class _Reader:
             backing_store=real_path(named) if named else None,
             backing_store_link=link_to(named) if named else None,
             backing_store_place=(store.source, store.span) if store else None,
+            backing_store_is_relative=store is not None and not Path(store.value).is_absolute(),
             programs=self.programs,
             jobs=_in_zone(self.jobs, self.zone),
             zone=self.zone,

@@ -481,6 +481,9 @@ def test_a_relative_store_behind_a_link_is_found(daemon: Daemon, doctor: Doctor)
     link.symlink_to(daemon.etc)
     wanted = ["W604 now/appliance.yaml", "W604 now/sched.conf"]
     assert doctor(link / "appliance.yaml") == (1, wanted)
+    for file in (daemon.conf, daemon.etc / "appliance.yaml"):
+        file.write_text(file.read_text().replace("../var", str(daemon.var)))
+    assert doctor(link / "appliance.yaml") == (0, [])
 
 
 @pytest.mark.parametrize("is_copied", [False, True])
