@@ -53,6 +53,7 @@ from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import LOCAL
 from schedappliance.model.commands import Command, read_command
+from schedappliance.model.listings import OF_ITSELF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -67,8 +68,7 @@ STARTED, OUTPUT, DEGRADED, RELOAD_REFUSED = "started", "output", "degraded", "re
 # The events of runs that open an incident.
 WITH_INCIDENT = (*FAILURES, RunState.MISSED, RunState.SKIPPED, LATE)
 # The subjects of what is wrong with the appliance itself.
-APPLIANCE = Subject("appliance", ITSELF)
-CONFIGURATION = Subject("configuration", ITSELF)
+APPLIANCE, CONFIGURATION = (Subject(name, ITSELF) for name in OF_ITSELF)
 # For a run that is never late, in place of the boot instant from which it is late.
 NEVER = sys.maxsize
 # The most bytes of output in the event `output`: as many as `output_limit` keeps by default. Other events have TAIL_BYTES.

@@ -168,6 +168,9 @@ ALL = "--all"
 # An id of a job or of a run (engine/records.py), of any node: a node may get another name.
 _ID = re.compile(r".+-(?:[0-9]{9}|[1-9][0-9]{9,17})(?:/[0-9]+)?", re.ASCII | re.DOTALL)
 
+# What the incidents of the appliance itself are about, as `sched ack` takes it.
+OF_ITSELF = ("appliance", "configuration")
+
 
 def other_meaning(name: str) -> str | None:
     """What a command may take the name of a job for; None: for nothing but the name."""
@@ -177,6 +180,8 @@ def other_meaning(name: str) -> str | None:
         return "the number of an incident"
     if name == ALL:
         return "an option"
+    if name in OF_ITSELF:
+        return "an incident of the appliance itself"
     return "a pattern" if is_pattern(name) else None
 
 

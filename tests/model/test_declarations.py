@@ -39,6 +39,14 @@ def test_its_command_runs_the_program_of_any_name(name: str) -> None:
     assert (command.form, command.words) == ("run", (name,))
 
 
+@pytest.mark.parametrize("name", ["appliance", "configuration"])
+def test_a_name_of_an_incident_of_the_appliance_is_warned_of(name: str) -> None:
+    """`sched ack` takes it for both, and their alerts read alike."""
+    (mistake,) = diagnostics_of(f'job "{name}" {{ every = 60 argv = ( "/bin/true" ) }}')
+    assert mistake.code == "W431"
+    assert mistake.message.endswith(f"the name of job `{name}` for an incident of the appliance itself")
+
+
 def test_other_stanzas_may_run_its_program() -> None:
     files = read_stanzas(
         'job "a" { every = 60 argv = ( "/bin/true" ) on_failure = "run a" }\njob "b" { every = 1 command = "run a" }'
