@@ -109,6 +109,9 @@ LEAD_MS, MOST_LEAD_MS, JOBS_PER_MS, EARLY_MS = 4, 40, 15, 2
 HORIZON_MS = 75
 # A look-ahead that wakes later than this after the due time, as after a suspend, is undone: its rows would have a wrong time.
 MOST_OVERSLEPT_MS = 1000
+# While jobs wait for the look-up of their user, the loop sleeps no longer. Finding a later due time may take a walk through
+# all jobs of this user.
+MOST_SLEPT_MS = 60_000
 
 # Sleeps until a wall time, but not longer than until an event. Returns the moments before and after.
 SleepUntil = Callable[[int], tuple[Moment, Moment]]
@@ -398,7 +401,8 @@ def _next_due(state: State) -> int | None:
     """When the next job or the next reminder is due, or the hold ends, in wall milliseconds."""
     if state.status.hold is not None:
         return state.status.hold.ends_ms
-    instants = state.store.jobs.next_due(state.unclaimable_jobs()), state.remind_at
+    until_ms = state.moment.wall + MOST_SLEPT_MS
+    instants = state.store.jobs.next_due(state.unclaimable_jobs(), until_ms), state.remind_at
     return min((instant for instant in instants if instant is not None), default=None)
 
 

@@ -136,13 +136,18 @@ class Jobs(Table):
         users, numbers = map(json.dumps, unclaimable)
         return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 
-    def next_due(self, unclaimable: UnclaimableJobs = NONE_UNCLAIMABLE) -> int | None:
-        """When the next job is due, in wall milliseconds; None if none is planned."""
+    def next_due(self, unclaimable: UnclaimableJobs = NONE_UNCLAIMABLE, until_ms: int | None = None) -> int | None:
+        """When the next job is due, in wall milliseconds; None if none is planned.
+
+        `until_ms`: the search ends there if users are unclaimable, and this is the answer if nothing was found.
+        """
         if unclaimable == NONE_UNCLAIMABLE:
             row = self._database.row(self._sql["next_due"])
-        else:
-            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, unclaimable)))
-        return int(row[0]) if row else None
+            return int(row[0]) if row else None
+        until_ms = until_ms if unclaimable.uids else None
+        last = LAST_NUMBER if until_ms is None else until_ms
+        row = self._database.row(self._sql["next_due_but"], (*map(json.dumps, unclaimable), last))
+        return int(row[0]) if row else until_ms
 
     def count_due(self, at_ms: int, limit: int) -> int:
         """How many jobs will be due at an instant, at most `limit`. Jobs that cannot be claimed then count too."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
+from schedappliance.core.turn import MOST_SLEPT_MS
 from schedappliance.core.users import GRACE_MS, PATIENCE_MS, STANDS_MS
 from schedappliance.engine.effects import LogMessage, LookUpUser, PublishResult, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested, UserLookedUp
@@ -455,6 +456,17 @@ def test_a_thousand_unclaimable_jobs_of_one_user_delay_no_other_user(guarded: Ap
     for _ in range(2):
         guarded.turn()
     assert [run.command for run in guarded.history()] == ["pid"]
+
+
+def test_the_loop_looks_again_soon_while_a_user_is_looked_up(guarded: Appliance) -> None:
+    """The next job of another user may come after any number of jobs of this one, all of which would be read."""
+    guarded.turn(guarded.read(users_may("^sched ", "^run p$").replace("every = 60", "every = 10d")))
+    guarded.say("sched in 864000 run hello")
+    for seconds in (5, 600):
+        assert guarded.ask(f"sched in {seconds} run p", BOB).ok
+    guarded.late = {BOB.uid}
+    guarded.after(5 * SECOND)
+    assert guarded.core.wake()[0] == guarded.clock.moment().wall + MOST_SLEPT_MS
 
 
 def failed(uid: int | str, problem: str = "Too many open files") -> UserLookedUp:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schedappliance.engine.boots import ThisBoot
 from schedappliance.engine.declared import Boot, Change, new_job
-from schedappliance.engine.records import Kind, NewJob, User
+from schedappliance.engine.records import Kind, NewJob, UnclaimableJobs, User
 from schedappliance.engine.schedule import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
@@ -45,6 +45,34 @@ def test_a_job_is_read_as_it_was_written(store: Store) -> None:
     assert (job.command, job.text, job.user, job.origin) == (wanted.command, wanted.command.text, USER, "console")
     assert (job.declared, job.schedule, job.enabled, job.recurrent) == (None, None, True, True)
     assert store.jobs.get(2) is None
+
+
+def test_the_search_for_the_next_job_of_others_ends_at_an_instant(store: Store) -> None:
+    """Otherwise it reads all jobs of a user that are due before them."""
+    mine, later = UnclaimableJobs([USER.uid], []), 100_000
+    other = store.jobs.add(new(200_000)._replace(user=ROOT), 1)
+
+    def steps(*expected: int) -> int:
+        """How many steps SQLite takes to find these instants."""
+        number = 0
+
+        def count() -> None:
+            nonlocal number
+            number += 1
+
+        connection = store._database._connection
+        connection.set_progress_handler(count, 1)
+        assert tuple(store.jobs.next_due(mine, until) for until in (5000, 150_000)[: len(expected)]) == expected
+        connection.set_progress_handler(None, 1)
+        return number
+
+    few = steps(5000)
+    for _ in range(500):
+        store.jobs.add(new(later), 1)
+    assert steps(5000) <= few + 50 < steps(5000, 150_000)
+    assert [store.jobs.next_due(mine, until) for until in (None, 200_000)] == [200_000, 200_000]
+    assert store.jobs.next_due(UnclaimableJobs([], [other]), 5000) == later, "few numbers are passed over quickly"
+    assert store.jobs.next_due(UnclaimableJobs([USER.uid], [other])) is None
 
 
 def test_due_jobs_come_in_the_order_of_due_times_and_numbers(store: Store) -> None:

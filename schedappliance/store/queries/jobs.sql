@@ -27,9 +27,11 @@ SELECT count(*) FROM (
 );
 
 -- name: next_due_but
+-- Up to an instant, since a user may have any number of jobs that are due before the next job of somebody else.
 SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?1)))
   AND number NOT IN (SELECT value FROM json_each(?2))
+  AND next_run_ms <= ?3
 ORDER BY next_run_ms LIMIT 1;
 
 -- name: job
