@@ -6,15 +6,17 @@ clock change moves or repeats its local time.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterator
 
 from schedappliance.clock import time_data
 from schedappliance.commands.lookup import find_job, number_of, unknown_zone
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import due_notes, due_text, never_runs, special_of, understood
+from schedappliance.commands.phrases import due_notes, never_runs, special_of, understood, zoned_text
 from schedappliance.commands.sched import add_job
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import InvalidValue
+from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedule import NoSchedule
 from schedappliance.model.calendars.compiling import calendar_of
@@ -25,6 +27,8 @@ from schedappliance.model.commands import Command
 from schedappliance.model.values import integer
 
 SHOWN, MOST_SHOWN = 10, 1000
+# Each may take a millisecond. A console gets them one at a time, but the turn makes an answer that it stores.
+MOST_STORED = 100
 
 
 def schedule_cron(view: View, command: Command) -> Outcome:
@@ -75,27 +79,40 @@ def next_due_times(view: View, command: Command) -> Outcome:
             count = integer(command.words[1], 1, MOST_SHOWN)
         except InvalidValue as invalid:
             raise view.reject(invalid.code, invalid.message, invalid.help) from None
-    rows = [_row(view, job, due) for due in _times(view, job, count)]
-    lines = ["\t".join(filter(None, (due_text(view, job, row["due_ms"]), row["note"]))) for row in rows]
-    never = "" if lines else never_runs(view, job) or "it does not run again"
-    data = {"id": job_id(view.store.node, job.number), "name": job.declared, "next": rows}
-    return Outcome(view.answer("\n".join(lines) or never, data))
+    times = _times(view, job, count if view.is_streamed else min(count, MOST_STORED))
+    pieces = _json_pieces(view, job, times) if view.order.as_json else _text_pieces(view, job, times)
+    return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 
 
-def _row(view: View, job: Job, due_ms: int) -> dict[str, Any]:
-    note = "; ".join(due_notes(special_of(view, job, due_ms)))
-    return {**time_data("due", due_ms), "note": note or None}
+def _text_pieces(view: View, job: Job, times: Iterator[int]) -> Iterator[str]:
+    before = ""
+    for due_ms in times:
+        special = special_of(view, job, due_ms)
+        note = "; ".join(due_notes(special))
+        yield before + "\t".join(filter(None, (zoned_text(view, job, due_ms, special), note)))
+        before = "\n"
+    if not before:
+        yield never_runs(view, job) or "it does not run again"
 
 
-def _times(view: View, job: Job, count: int) -> list[int]:
+def _json_pieces(view: View, job: Job, times: Iterator[int]) -> Iterator[str]:
+    head = json.dumps({"id": job_id(view.store.node, job.number), "name": job.declared}, ensure_ascii=False)
+    before = f'{head[:-1]}, "next": ['
+    for due_ms in times:
+        note = "; ".join(due_notes(special_of(view, job, due_ms)))
+        yield before + json.dumps({**time_data("due", due_ms), "note": note or None}, ensure_ascii=False)
+        before = ", "
+    yield "]}" if before == ", " else f"{before}]}}"
+
+
+def _times(view: View, job: Job, count: int) -> Iterator[int]:
     """The stored next due time, and those that follow it."""
-    times: list[int] = []
     try:
         schedule = view.schedules.of(job) if job.next_run_ms is not None else None
     except NoSchedule:
         schedule = None
     due = job.next_run_ms
-    while due is not None and len(times) < count:
-        times.append(due)
-        due = schedule.next_after(due) if schedule else None
-    return times
+    while due is not None and count:
+        yield due
+        count -= 1
+        due = schedule.next_after(due) if schedule and count else None

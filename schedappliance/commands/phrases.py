@@ -55,7 +55,11 @@ def hold_data(hold: Hold | None) -> dict[str, Any] | None:
 
 def due_text(view: View, job: Job, milliseconds: int) -> str:
     """A due time of a job, in the zone of its calendar, or of the local time that a clock change moves."""
-    special = special_of(view, job, milliseconds)
+    return zoned_text(view, job, milliseconds, special_of(view, job, milliseconds))
+
+
+def zoned_text(view: View, job: Job, milliseconds: int, special: DueTime | None) -> str:
+    """The same. `special`: what `special_of` says about it, which takes longer than finding the due time."""
     return local_text(milliseconds, special.zone if special else view.schedules.zone_of(job, milliseconds) or view.zone)
 
 

@@ -241,8 +241,11 @@ def _text_response(answer: Answer) -> Iterator[str]:
         if answer.output and not answer.output.endswith("\n"):
             yield "\n"
     else:
-        yield from answer.output
-        if answer.is_json:
+        last = ""
+        for piece in answer.output:
+            yield piece
+            last = piece or last
+        if answer.is_json or (last and not last.endswith("\n")):
             yield "\n"
     if answer.error is not None:
         yield f"{answer.error}\n" if answer.verbatim else f"error: {answer.error}\n"

@@ -359,7 +359,8 @@ def test_closing_an_unsent_answer_ends_the_query_behind_it() -> None:
 def test_pieces_give_the_same_bytes_as_the_whole(texts: list[str]) -> None:
     whole = "".join(texts)
     assert strict(sent(STRUCTURED, Answer(pieces(*texts))))["output"] == whole
-    assert sent(STRUCTURED, Answer(pieces(*texts))) == sent(STRUCTURED, Answer(whole))
+    for request in (STRUCTURED, TEXT):
+        assert sent(request, Answer(pieces(*texts))) == sent(request, Answer(whole))
 
 
 @pytest.mark.parametrize("request_", [TEXT, STRUCTURED])
