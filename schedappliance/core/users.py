@@ -212,8 +212,8 @@ class KnownUsers:
                 self.wanted[who] = None
 
     def _give_up(self, who: Who, question: _Question, boot_ms: int) -> None:
-        """Ends a question. A user without an answer that may be used counts as unknown."""
-        if who not in self._known or self._is_old(who, boot_ms):
+        """Ends a question. A user without an answer that may be used counts as unknown, as long as look-ups fail."""
+        if who not in self._known or self._is_old(who, boot_ms) or self._known[who].user.problem is not None:
             problem = question.problem or "the system does not answer"
             number, name = (NO_UID, who) if isinstance(who, str) else (who, f"uid-{who}")
             self._known[who] = _Known(KnownUser(number, name, problem=problem), boot_ms)

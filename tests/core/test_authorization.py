@@ -509,6 +509,25 @@ def test_a_look_up_that_always_fails_is_repeated_for_a_bounded_time(guarded: App
     )
 
 
+def test_while_look_ups_fail_only_the_first_lines_wait(guarded: Appliance) -> None:
+    """A probe asks for the health again and again. The roles by number apply to a user who cannot be looked up."""
+    role = f'Role "probe" {{ allow = ( "^health$" ) users = ( "{BOB.uid}" ) }}'
+    guarded.turn(guarded.read(roles(role)))
+    guarded.late = {BOB.uid}
+    began = guarded.clock.moment().boot
+    waits = list[int]()
+    while (asked := guarded.clock.moment().boot) - began < 3 * STANDS_MS:
+        line = guarded.typed("health", BOB)
+        guarded.turn(line)
+        while not answered(guarded):
+            guarded.after(SECOND, *[failed(question.who) for question in some(LookUpUser, guarded.effects)])
+        assert guarded.reply_to(line).ok
+        waits.append(guarded.clock.moment().boot - asked)
+        for _ in range(30):
+            guarded.after(SECOND, *[failed(question.who) for question in some(LookUpUser, guarded.effects)])
+    assert max(waits[1:]) <= SECOND < waits[0]
+
+
 def test_a_job_fails_with_the_problem_of_the_look_up(guarded: Appliance) -> None:
     assert guarded.ask("sched in 3600 run p", BOB).ok
     guarded.late = {BOB.uid}
