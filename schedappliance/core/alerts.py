@@ -75,6 +75,8 @@ NEVER = sys.maxsize
 WHOLE_BYTES = 64 * 1024
 # One turn reminds of at most this many incidents.
 MOST_REMINDERS = 100
+# One turn compares at most this many incidents with the stanzas, or twice as many after a reload. The next one follows soon.
+MOST_COMPARED, COMPARE_AGAIN_MS = 500, 100
 
 
 # The starts and ends of runs
@@ -101,7 +103,7 @@ def run_ended(state: State, run: PastRun) -> None:
             state.log("error", f"run {state.named(run.key)} has not delivered its alert: {run.state}: {run.reason}")
         return
     recoveries: set[str] = set()
-    if run.state == RunState.SUCCEEDED and state.open_incidents and (subject := _subject_of(state, run)):
+    if run.state == RunState.SUCCEEDED and state.has_incidents and (subject := _subject_of(state, run)):
         recoveries = _recover(state, subject, run)
     for notify in state.configuration.notify.values():
         kinds = [kind for kind in (run.state, *([OUTPUT] if run.has_output else [])) if kind in notify.when]
@@ -219,7 +221,7 @@ def _follow_troubles(state: State, subject: Subject, kind: str, trouble_of_each_
         for notify in state.configuration.notify.values():
             if kind in notify.when:
                 _tell_troubles(state, notify, subject, kind, troubles)
-    elif state.open_incidents:
+    elif state.has_incidents:
         _recover(state, subject, None)
 
 
@@ -313,14 +315,23 @@ def note_acknowledgement(state: State, incidents: tuple[Incident, ...]) -> None:
 def close_outdated_incidents(state: State, jobs: Sequence[int] | None = None) -> None:
     """Closes the incidents that no stanza watches any more, and forgets the alerts whose jobs were deleted.
 
-    `jobs`: only those that were changed or deleted, since there can be thousands of others.
+    `jobs`: only those that were changed or deleted, since there can be thousands of others. None: any, over several turns.
     """
     incidents = state.store.incidents
-    if state.open_incidents:
-        concerned = [incidents.all()] if jobs is None else map(incidents.of_job, jobs)
-        for some in concerned:
-            _close_if_outdated(state, some, is_gone_deleted=jobs is not None)
+    if jobs is None:
+        state.compared_incident = None
+        go_on_comparing(state)
+    elif state.has_incidents:
+        for job in jobs:
+            _close_if_outdated(state, incidents.of_job(job), is_gone_deleted=True)
     incidents.end_left_alerts(jobs)
+
+
+def go_on_comparing(state: State) -> None:
+    """Closes those of the next incidents that no stanza watches any more. Later turns do so with the others."""
+    incidents = state.store.incidents.all(state.compared_incident or 0, MOST_COMPARED)
+    _close_if_outdated(state, incidents, is_gone_deleted=False)
+    state.compared_incident = incidents[-1].number if len(incidents) == MOST_COMPARED else None
 
 
 def _close_if_outdated(state: State, incidents: list[Incident], is_gone_deleted: bool) -> None:
@@ -333,7 +344,7 @@ def _close_if_outdated(state: State, incidents: list[Incident], is_gone_deleted:
 
 def end_incidents_of_gone(state: State, job: int) -> None:
     """Closes the incidents of a job that is gone and whose last run has ended: it cannot recover any more."""
-    if not state.open_incidents or state.live.of_job(job):
+    if not state.has_incidents or state.live.of_job(job):
         return
     incidents = state.store.incidents.of_job(job)
     if incidents and state.store.jobs.get(job) is None:

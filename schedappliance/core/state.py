@@ -162,7 +162,7 @@ class State:
     # The number of runs that have not ended, by job.
     live: LiveRuns = field(default_factory=LiveRuns)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
-    open_incidents: int = 0
+    has_incidents: bool = False
     # When the next reminder is due, in wall milliseconds.
     remind_at: int | None = None
 
@@ -201,6 +201,8 @@ class State:
     troubles_in_news: str | None = None
     # The troubles for which incidents were opened last. None: there were none. Empty: not known yet, after a start.
     troubles_in_incidents: str | None = ""
+    # After the stanzas may have changed: the number of the last incident that was compared with them. None: all were.
+    compared_incident: int | None = None
 
     # What decisions ask
 
@@ -460,10 +462,7 @@ class State:
     # The begin and the end of a turn
 
     def remember(self) -> StateSnapshot:
-        """The snapshot that `restore` needs to undo a turn.
-
-        Its cost does not grow with the number of jobs or programs.
-        """
+        """The snapshot that `restore` needs to undo a turn. Its cost does not grow with the number of jobs or programs."""
         return StateSnapshot(
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
@@ -537,7 +536,7 @@ class State:
 
     def read_incidents(self) -> None:
         """Reads the mirror of the incidents."""
-        self.open_incidents, self.remind_at = self.store.incidents.mirror()
+        self.has_incidents, self.remind_at = self.store.incidents.mirror()
 
     def set_hold(self, last: Hold | None) -> None:
         """Sets the last hold, which may be over."""

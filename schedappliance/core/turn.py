@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from schedappliance.clock import Moment
 from schedappliance.core import outputs, runs
 from schedappliance.core.alert_limits import limit_alerts
-from schedappliance.core.alerts import follow_troubles, note_late_runs, remind
+from schedappliance.core.alerts import COMPARE_AGAIN_MS, follow_troubles, go_on_comparing, note_late_runs, remind
 from schedappliance.core.authorization import defer_job_for_users
 from schedappliance.core.calendars import release_unclaimable, zones_changed
 from schedappliance.core.clock import end_hold, follow_clock
@@ -412,12 +412,14 @@ def _next_signals(state: State) -> list[int]:
 
 
 def _next_steps(state: State) -> list[int]:
-    """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
+    """When a waiting run may start, and when old rows are to be looked at, in boot milliseconds."""
     steps = [state.wait_until, state.late_from, state.queue.next_attempt() if state.queue.number else None]
-    if _awaits_users(state):
-        steps.append(state.users.next_step(state.moment.boot))
-    pruning = state.pruning
     boot_ms = state.moment.boot
+    if _awaits_users(state):
+        steps.append(state.users.next_step(boot_ms))
+    if state.compared_incident is not None:
+        steps.append(boot_ms + COMPARE_AGAIN_MS)
+    pruning = state.pruning
     if pruning.is_behind or pruning.is_long or pruning.stored_results:
         steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
         steps.append(next_results_prune(pruning, boot_ms))
@@ -453,6 +455,8 @@ def _do_due_work(state: State, stored_before: int, ended: Set[RunKey] = frozense
         note_late_runs(state, ended)
     if state.may_claim and state.remind_at is not None and state.remind_at <= state.moment.wall:
         remind(state)
+    if state.compared_incident is not None:
+        go_on_comparing(state)
     if state.alerted:
         limit_alerts(state)
 

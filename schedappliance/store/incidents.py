@@ -39,8 +39,9 @@ class WaitingAlert(NamedTuple):
 class Incidents(Table):
     file = "incidents"
 
-    def all(self) -> list[Incident]:
-        return [_incident(row) for row in self._database.rows(self._sql["all_incidents"])]
+    def all(self, behind: int = 0, limit: int = -1) -> list[Incident]:
+        """All incidents by their numbers; with a limit, at most so many behind a number."""
+        return [_incident(row) for row in self._database.rows(self._sql["all_incidents"], (behind, limit))]
 
     def page(self, after: int, limit: int) -> tuple[list[Incident], int]:
         """The next incidents after one, by its number, and how many more there are: at most MORE_COUNTED.
@@ -83,10 +84,10 @@ class Incidents(Table):
         """The incidents whose reminder is due."""
         return [_incident(row) for row in self._database.rows(self._sql["due_reminders"], (now_ms, limit))]
 
-    def mirror(self) -> tuple[int, int | None]:
-        """How many incidents there are, and when the next reminder is due."""
-        number, remind_ms = self._database.row(self._sql["mirror"])
-        return number, remind_ms
+    def mirror(self) -> tuple[bool, int | None]:
+        """Whether there are incidents, and when the next reminder is due."""
+        last, remind_ms = self._database.row(self._sql["mirror"])
+        return last is not None, remind_ms
 
     def put(self, incident: Incident) -> Incident:
         """Stores an incident. A new one gets its number."""

@@ -44,7 +44,7 @@ def test_a_last_run_that_succeeds_is_told_as_recovery(either: Appliance) -> None
     either.turn(ended(LAST))
     end_all(either)
     assert kinds(either) == ["failed: exit status 1", "recovered"]
-    assert (either.store.incidents.all(), either.state.open_incidents) == ([], 0)
+    assert (either.store.incidents.all(), either.state.has_incidents) == ([], False)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
@@ -139,7 +139,7 @@ def test_no_incident_of_a_run_that_outlasts_a_change_of_its_job_stays_open(eithe
     either.turn(ended(FIRST, 1))
     end_all(either)
     assert told(either) == ["own failed: exit status 1"]
-    assert (either.store.incidents.all(), either.state.open_incidents) == ([], 0)
+    assert (either.store.incidents.all(), either.state.has_incidents) == ([], False)
 
 
 def test_a_run_of_a_program_that_its_job_runs_no_more_leaves_no_incident(either: Appliance) -> None:

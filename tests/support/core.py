@@ -185,7 +185,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     wanted = with_overrides(state.configuration, appliance.store.settings.overrides())
     assert state.options.overrides == wanted.overrides
     assert (state.handled, state.effects) == (set(), [])
-    assert (state.open_incidents, state.remind_at) == appliance.store.incidents.mirror()
+    assert (state.has_incidents, state.remind_at) == appliance.store.incidents.mirror()
     assert state.status.last_hold == appliance.store.settings.hold()
     generation = appliance.store.settings.last_generation()
     assert generation is not None

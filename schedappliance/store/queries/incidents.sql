@@ -1,7 +1,7 @@
 -- Statements on incidents and alerts. Rule: a row of an alert is removed when the run that delivers it has ended for good.
 
 -- name: all_incidents
-SELECT * FROM incidents ORDER BY number;
+SELECT * FROM incidents WHERE number > ? ORDER BY number LIMIT ?;
 
 -- name: rank_of_incident
 SELECT rank FROM incidents WHERE number = ?;
@@ -36,7 +36,8 @@ SELECT * FROM incidents WHERE subject = ? AND job = ? AND notify = ?;
 SELECT * FROM incidents WHERE remind_ms IS NOT NULL AND remind_ms <= ? ORDER BY remind_ms, number LIMIT ?;
 
 -- name: mirror
-SELECT count(*), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NULL) FROM incidents;
+-- Each finds its row by an index.
+SELECT max(number), (SELECT min(remind_ms) FROM incidents WHERE remind_ms IS NOT NULL) FROM incidents;
 
 -- name: add_incident
 INSERT INTO incidents (notify, subject, job, kind, since_ms, count, last_ms, last_job, last_occurrence, told_ms, remind_ms,
