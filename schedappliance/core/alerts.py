@@ -77,6 +77,9 @@ WHOLE_BYTES = 64 * 1024
 MOST_REMINDERS = 100
 # One turn compares at most this many incidents with the stanzas, or twice as many after a reload. The next one follows soon.
 MOST_COMPARED, COMPARE_AGAIN_MS = 500, 100
+# An event that an incident counts, and an alert, count as an answer of this size: about a hundred alerts share a turn. An alert
+# takes up to a millisecond, with the one that gives way to it.
+EVENT_BYTES, ALERT_BYTES = 4 * 1024, 8 * 1024
 
 
 # The starts and ends of runs
@@ -258,6 +261,7 @@ def _count_in_incident(
     An incident ends with its event if the stanza does not watch its job any more: the run outlasted a change of the job.
     That of a job that is gone ends after all runs of the last claim; see `end_incidents_of_gone`.
     """
+    state.answered += EVENT_BYTES
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key)
@@ -428,6 +432,7 @@ def _add_alert(state: State, notify: Notify, event: AlertEvent, run: PastRun | N
 
     `run`: which the event is about; None for the appliance itself. Returns the number of the job; None if the event cannot be delivered.
     """
+    state.answered += ALERT_BYTES
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
         event["output"] = end_of_output(event)

@@ -150,7 +150,7 @@ class State:
     overdue: OverdueJobs = field(default_factory=OverdueJobs)
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     is_tick_over: bool = False
-    # The bytes of the answers, and what rejected lines and costly commands count as.
+    # The bytes of the answers, and what rejected lines, costly commands and alerts count as.
     answered: int = 0
     # What the turn adds to the counters of the metrics.
     counted: dict[CounterKey, int] = field(default_factory=dict)

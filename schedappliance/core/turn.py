@@ -533,7 +533,7 @@ def tick(state: State) -> None:
             # The command of this job has stopped, held or paused the appliance.
             return
         if state.answered > answered_before + MAX_ANSWERED:
-            # The commands of jobs have read enough for one turn.
+            # The commands of jobs have read enough for one turn, or enough alerts were made.
             return
 
 

@@ -1,12 +1,15 @@
-"""Thousands of incidents: a turn handles a part of them, and the next turns go on."""
+"""Thousands of incidents and alerts: a turn handles a part of them, and the next turns go on."""
 
 from __future__ import annotations
 
 import pytest
 
 from schedappliance.core import alerts
+from schedappliance.core.alerts import ALERT_BYTES, EVENT_BYTES
+from schedappliance.core.orders import MAX_ANSWERED
+from schedappliance.engine.effects import PutOff, Reply
 from tests.core.test_alerts import files, use
-from tests.support.core import MINUTE, Appliance
+from tests.support.core import MINUTE, Appliance, some
 
 # The runs of this program fail when they are claimed.
 BROKEN = 'program "broken" { argv = ( "/bin/work" "%{nope}" ) args = any }\n'
@@ -27,6 +30,30 @@ def counts_of_turns(appliance: Appliance, sql: str) -> list[int]:
         appliance.turn()
         counts.append(appliance.database.row(sql)[0])
     return counts
+
+
+@pytest.mark.parametrize(
+    "more, size", [("", EVENT_BYTES + ALERT_BYTES), ("incidents = no", ALERT_BYTES), ("after = 2", EVENT_BYTES)]
+)
+def test_a_turn_handles_no_more_failed_runs_than_it_can_pay_for(appliance: Appliance, more: str, size: int) -> None:
+    """A thousand alerts in one turn took a second, in which no line was answered."""
+    most = MAX_ANSWERED // size + 1
+    use_broken(appliance, 2 * most + 1, more)
+    failed = counts_of_turns(appliance, "SELECT count(*) FROM runs WHERE state = 'failed'")
+    assert failed[:3] == [most, 2 * most, 2 * most + 1]
+    assert appliance.database.row("SELECT sum(count) FROM incidents")[0] == (None if "no" in more else 2 * most + 1)
+
+
+def test_few_lines_that_cause_alerts_share_a_turn(appliance: Appliance) -> None:
+    use_broken(appliance, 1)
+    appliance.turn()
+    lines = [appliance.typed("sched every 1d run broken") for _ in range(100)]
+    appliance.turn(*lines)
+    runs = [appliance.typed(f"sched run {appliance.reply_to(line).output}") for line in lines]
+    appliance.turn(*runs)
+    replies, put_off = some(Reply, appliance.effects), [effect.event for effect in some(PutOff, appliance.effects)]
+    assert len(replies) <= MAX_ANSWERED // (EVENT_BYTES + ALERT_BYTES) + 1
+    assert put_off == runs[len(replies) :]
 
 
 @pytest.fixture
