@@ -26,7 +26,6 @@ from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
     Descriptors,
     ProcessMeter,
-    beside_orphans,
     keep_capabilities,
     leave_deleted_directory,
     raise_limit,
@@ -95,7 +94,7 @@ def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> 
 
     `last_good`: bad stanza files do not prevent the start if the store holds good ones. `stored`: the path of that store.
     """
-    return beside_orphans(partial(_serve, config, LastGood(stored) if last_good else None))
+    return _serve(config, LastGood(stored) if last_good else None)
 
 
 def _serve(config: Path, last_good: LastGood | None) -> int:

@@ -28,7 +28,9 @@ class PageProcess:
     """The process of a page. `config`: the appliance file."""
 
     def __init__(self, config: Path) -> None:
-        self._command = [sys.executable, "-m", "schedappliance", "web", "--config", str(config), "--end-with-stdin"]
+        # Without -P, Python would import modules from the working directory, in which others may put a file.
+        python = [sys.executable, "-P", "-m", "schedappliance"]
+        self._command = [*python, "web", "--config", str(config), "--end-with-stdin"]
         self._ending = threading.Event()
         self._process = self._start()
         threading.Thread(target=self._start_again, name="page", daemon=True).start()

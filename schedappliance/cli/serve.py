@@ -56,12 +56,18 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(stopping, lambda _number, _frame: sys.exit(OK))
     _do_without_openssl()
     from schedappliance.boot.appliance import serve as serve_appliance
+    from schedappliance.boot.process import beside_orphans
     from schedappliance.lockfile import LockLost
 
     store = Path(options.last_good) if options.last_good else None
-    try:
+
+    def serve_beside_page() -> int:
         with _page(config.absolute()) if options.web else nullcontext():
             return serve_appliance(config, options.last_good is not None, store)
+
+    try:
+        # The page is a child of the daemon, also if that is a child of process 1.
+        return beside_orphans(serve_beside_page)
     except LockLost as lost:
         raise Failure(f"{lost}; the appliance ended without its programs", FAILED) from None
 

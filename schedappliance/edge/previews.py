@@ -150,7 +150,7 @@ class Previews:
         source = ["--config", str(self.config)] if self.store is None else ["--store", str(self.store)]
         words = ["preview", *source, "--for", period, "--limit", limit, "--format", form]
         words += [f"--job={wanted.job}"] if wanted.job is not None else []
-        return [sys.executable, "-X", "utf8", "-m", "schedappliance", *words]
+        return [sys.executable, "-P", "-X", "utf8", "-m", "schedappliance", *words]
 
     def _run(self, lane: _Lane, command: list[str]) -> PreviewMade:
         """Runs the child on the worker of the lane. Raises OSError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,6 +76,31 @@ def test_the_page_lets_the_daemon_go_first(daemon: Daemon) -> None:
     assert daemon.process
     of_daemon = os.getpriority(os.PRIO_PROCESS, daemon.process.pid)
     assert os.getpriority(os.PRIO_PROCESS, page) == min(of_daemon + NICE, 19)
+
+
+def test_the_page_takes_no_modules_from_the_working_directory(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there would act as the user of the daemon."""
+    folder = tmp_path / "open to all"
+    folder.mkdir()
+    for name in ("calendar", "uvicorn", "jinja2"):
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')\n")
+    monkeypatch.chdir(folder)
+    _page(daemon.start())
+    daemon.say("preview")
+    assert daemon.stop() == 0
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+def test_process_1_ends_with_its_page(daemon: Daemon) -> None:
+    daemon.wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    daemon.start()
+    eventually(lambda: _answer(daemon) == 200, "the page")
+    daemon.say("shutdown")
+    eventually(daemon.ended, "the end")
+    assert _answer(daemon) == 0
 
 
 def test_a_page_that_crashes_starts_again(daemon: Daemon) -> None:
