@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 MOST_THREADS = 32
 # How often the user of a client or a drop is looked up, if that fails.
 TRIES, AGAIN_SECONDS = 10, 0.5
-# How long a client waits for the name of its user.
-NAME_MS = 2000
+# How long a client waits for the name of its user, and how often the look-up that it waits for is tried in this time.
+NAME_MS, NAME_TRIES = 2000, 4
 
 
 def user_of(uid: int) -> User:
@@ -191,7 +191,7 @@ class ClientNames:
             self._look_up(uid)
 
     def _look_up(self, uid: int) -> None:
-        tries = 1 if uid in self._nameless else TRIES
+        tries = 1 if uid in self._nameless else NAME_TRIES
         look_up = partial(known_after_tries, uid, with_groups=False, tries=tries)
         alarm = self.loop.alarms.at(self.loop.clock.moment().boot + NAME_MS, partial(self._stop_waiting, uid))
         try:

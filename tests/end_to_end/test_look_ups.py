@@ -77,9 +77,9 @@ def test_without_the_file_of_users_jobs_wait(
     daemon.assert_healthy()
 
 
-@pytest.mark.parametrize("harm", [away, emptied])
+@pytest.mark.parametrize(("harm", "problem"), [(away, ": No such file or directory"), (emptied, " is empty")])
 def test_without_the_file_of_users_the_console_answers(
-    daemon: Daemon, users: Path, harm: Callable[[Path], AbstractContextManager[None]]
+    daemon: Daemon, users: Path, harm: Callable[[Path], AbstractContextManager[None]], problem: str
 ) -> None:
     """An image may have none. Without `files` alone, a service of systemd might know root."""
     (users / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
@@ -87,6 +87,7 @@ def test_without_the_file_of_users_the_console_answers(
         daemon.start()
         done = command("health", "--ready", "--config", str(daemon.etc / "appliance.yaml"))
         assert (done.returncode, done.stdout) == (0, "ok\n"), done
+        daemon.wait_for_log(f"the console calls user 0 `uid-0`: look-up failed: /etc/passwd{problem}")
         daemon.say("run hello")
         daemon.wait_for_log("user=uid-0 uid=0 origin=console command='run hello' ok")
     daemon.assert_healthy()
