@@ -63,8 +63,8 @@ class Claimer:
         """Claims and reads the next files. Claimed files that could not be read before come first."""
         unread = self._reader.unread
         self._trouble = None
-        if not self._chooser.names and self._chooser.list_files(moment):
-            self._errors.forget_others({"sync", *self._chooser.names, *(file.mark for file in unread)})
+        if self._chooser.list_files(moment):
+            self._errors.forget_others({"sync", *self._chooser.queues, *(file.mark for file in unread)})
         chosen = self._chooser.choose(BATCH - len(unread), moment)
         # After the choice, which found these files closed: the events of their closings have arrived.
         self.note_written(self.closed(), moment)
@@ -83,7 +83,7 @@ class Claimer:
         """The files in the spool that are not passed to the core yet."""
         alone = self._chooser.count_left_alone()
         held = sorted([*alone.first, *self._reader.waiting_files()])
-        number = len(self._chooser.names) + self._reader.count + alone.number
+        number = len(self._chooser.queues) + self._reader.count + alone.number
         return SpoolBacklog(number, alone.in_progress, tuple(held), alone.unfinished)
 
     def next_look(self, moment: Moment) -> int | None:
@@ -101,7 +101,7 @@ class Claimer:
     @property
     def has_more(self) -> bool:
         """Whether some of the listed files had no room in this batch."""
-        return bool(self._chooser.names) and not self._reader.unread
+        return bool(self._chooser.queues) and not self._reader.unread
 
     def put_back(self, name: str, uid: int) -> str | None:
         """Claims a failed file of this user again. Returns why that is impossible, None if it was done."""

@@ -909,3 +909,92 @@ def test_a_folder_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "spool" / "work").touch()
     with pytest.raises(Unusable, match="is not a directory"):
         make_folders(tmp_path / "spool", None)
+
+
+def flood(shared: Directory, number: int) -> list[str]:
+    """Files of uid 1, which is not in the group: they are rejected when they have settled."""
+    names = [f"{n:05}.cmd" for n in range(number)]
+    for name in names:
+        os.chown(shared.write(name), 1, -1)
+    return names
+
+
+def drop_of_nobody(shared: Directory, name: str = "late.cmd") -> None:
+    os.chown(shared.write(name), NOBODY, -1)
+
+
+def test_many_files_of_one_owner_delay_the_drop_of_another_by_one_batch(shared: Directory) -> None:
+    """Any member could delay the drops of everybody by minutes, with files that were rejected one by one."""
+    names = flood(shared, BATCH + 20)
+    assert shared.look() == []
+    assert [drop.name for drop in shared.look(SETTLED_MS)] == names[:BATCH]
+    drop_of_nobody(shared)
+    drops = shared.look()
+    assert "late.cmd" in [drop.name for drop in drops[:2]]
+    assert [drop.name for drop in drops if drop.user.uid == 1] == names[BATCH:], "in the order of their arrival"
+    assert (shared.look(), os.listdir(shared.new)) == ([], [])
+
+
+def test_what_is_too_much_for_one_owner_is_rejected_after_the_files_of_others(shared: Directory) -> None:
+    shared.claimer._chooser.rules = replace(shared.rules, max_waiting=2)
+    flood(shared, 4)
+    shared.look()
+    for name in ("x.cmd", "y.cmd", "z.cmd"):
+        drop_of_nobody(shared, name)
+    drops = [drop.name for drop in shared.look(SETTLED_MS)]
+    assert set(drops[:4]) == {"00000.cmd", "00001.cmd", "x.cmd", "y.cmd"}
+    assert [name for name in drops if name < "a"] == sorted(name for name in drops if name < "a")
+    assert set(drops[4:]) == {"00002.cmd", "00003.cmd", "z.cmd"}
+
+
+def test_a_file_that_is_closed_or_has_settled_meanwhile_does_not_wait_for_all_files_of_another(
+    shared: Directory,
+) -> None:
+    flood(shared, 3 * BATCH + 20)
+    with (shared.new / "late.cmd").open("w") as file:
+        os.chown(shared.new / "late.cmd", NOBODY, -1)
+        file.write(LINE)
+        shared.look()
+        assert len(shared.look(SETTLED_MS)) == BATCH
+    shared.claimer.note_written({"late.cmd"}, shared.clock.moment())
+    assert "late.cmd" not in [drop.name for drop in shared.look()], "it was written just now"
+    assert "late.cmd" in shared.claimed_names(WRITTEN_MS)
+    assert shared.claimer.has_more
+
+
+def test_files_are_not_listed_again_before_enough_of_the_last_listing_are_decided_about(
+    shared: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "MOST_LISTED_AGAIN", 1)
+    flood(shared, 3 * BATCH)
+    shared.look()
+    shared.look(SETTLED_MS)
+    drop_of_nobody(shared)
+    assert shared.claimed_names() == [], "a third is decided about"
+    shared.look()
+    assert shared.claimed_names() == ["late.cmd"]
+
+
+def test_the_oldest_names_of_a_listing_are_kept_for_each_owner(
+    shared: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "MOST_LISTED", 4)
+    names = flood(shared, 20)
+    drop_of_nobody(shared)
+    assert shared.claimed_names() == ["late.cmd"]
+    shared.clock.advance(SETTLED_MS)
+    rejected: list[str] = []
+    while drops := shared.look() or shared.look(SETTLED_MS):
+        rejected += [drop.name for drop in drops]
+    assert rejected == names
+
+
+def test_a_look_decides_about_few_files_and_counts_each_once(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "MOST_DECIDED", 2)
+    for number in range(5):
+        directory.write(f"{number}.cmd", "")
+    for after_ms in (0, 0, 0, 1):
+        assert directory.look(after_ms) == []
+        assert directory.claimer.backlog().waiting == 5
