@@ -13,13 +13,13 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from schedappliance.client.errors import Rejected, Unavailable
 from schedappliance.clock import Clock
-from schedappliance.web.api.problems import status_of
+from schedappliance.web.api.problems import client_has_left, status_of
 from schedappliance.web.api.routes import API_PATH, api
 from schedappliance.web.appliance.feed import Feed
 from schedappliance.web.appliance.gateway import Gateway
@@ -106,7 +106,8 @@ def application(
     # A screen with many rows is ten times smaller. Streams of events are left alone. The usual level takes twice the time for
     # a twentieth of the bytes.
     every = [*middleware, Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)]
-    return Starlette(routes=routes, middleware=every, exception_handlers={Exception: _failed}, lifespan=lifespan)
+    handlers: dict[Any, Any] = {Exception: _failed, ClientDisconnect: client_has_left}
+    return Starlette(routes=routes, middleware=every, exception_handlers=handlers, lifespan=lifespan)
 
 
 def _shown(site: Site, screen: Screen) -> Callable[[Request], Awaitable[Response]]:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schedappliance.client.errors import Unavailable
@@ -73,4 +73,14 @@ async def _unavailable(request: Request, error: Unavailable) -> Response:
     return answer
 
 
-HANDLERS: Mapping[Any, Any] = {HTTPException: _http_problem, Problem: _problem, Unavailable: _unavailable}
+async def client_has_left(_request: Request, _error: ClientDisconnect) -> Response:
+    """Nobody reads the answer to a request whose body has no end. It is no bug of the page."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+HANDLERS: Mapping[Any, Any] = {
+    HTTPException: _http_problem,
+    Problem: _problem,
+    Unavailable: _unavailable,
+    ClientDisconnect: client_has_left,
+}

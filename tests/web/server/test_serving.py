@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Scope
 
 from schedappliance.cli.main import main
+from schedappliance.clock import SystemClock
+from schedappliance.web.access.viewer import Viewer
+from schedappliance.web.appliance.feed import Feed
+from schedappliance.web.appliance.gateway import Gateway
+from schedappliance.web.application import application
 from schedappliance.web.server.serving import TRACEBACK_SECONDS, FewTracebacks
 
 
@@ -27,6 +34,27 @@ def test_one_traceback_a_second_is_logged_with_the_number_of_the_others() -> Non
     assert logged(ValueError()) == "it has failed (2 more were left out)"
     now[0] += TRACEBACK_SECONDS
     assert logged(ValueError()) == "it has failed"
+
+
+@pytest.mark.parametrize("path", ["/do", "/api/v1/command"])
+def test_a_client_that_leaves_within_a_body_is_no_bug(tmp_path: Path, path: str) -> None:
+    """Seventy lines in the log said that the page had failed."""
+    gateway = Gateway(tmp_path / "c.sock", SystemClock())
+    feed = Feed(gateway.endpoint, SystemClock(), 0, gateway.forget_rights)
+    app = application("page", False, gateway, feed, SystemClock())
+    received: list[Message] = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status", 0))
+
+    scope: Scope = {"type": "http", "method": "POST", "path": path, "root_path": "", "query_string": b"", "headers": []}
+    scope["state"] = {"viewer": Viewer("root", 0, "socket")}
+    asyncio.run(app(scope, receive, send))
+    assert statuses[0] == 400
 
 
 @pytest.mark.parametrize(
