@@ -62,4 +62,5 @@ def _note(facts: Facts) -> str:
     if os.geteuid() in (0, facts.user.uid):
         return ""
     user = facts.names[facts.user.uid]
-    return f"this user cannot see everything that the appliance's user `{user}` uses; run this as `{user}` or as root"
+    others = "root" if facts.user.uid == 0 else f"`{user}` or as root"
+    return f"this user cannot see everything that the appliance's user `{user}` uses; run this as {others}"

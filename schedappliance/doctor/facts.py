@@ -274,16 +274,16 @@ UNASKED = Summary()
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
-    `watch_failure`: of a trial to watch the directories. `missing`: directories that an appliance made
-    in the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open
-    the console may not yet give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the
-    directory in which the log is made. `blocked`: what is needed and cannot be used, with code, path, message and
-    remedy. `immutable`: what nobody may write, although its owner and mode allow it. `says`: what `summary` says.
-    `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of zones of jobs. `first_process`: the
-    daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`: what may be lost with a part of
-    the store's log. `log_bytes` and `readers`: the size of the store's log, and the processes that read the store now.
-    `strangers`: the processes of runs that the store does not know. `names`, `groups` and
-    `members` are of the users and groups that occur in the other facts.
+    `watch_failure`: of a trial to watch the directories. `missing`: directories that an appliance made in the spool, and
+    that were removed. `has_roles`: the files declare an Authorization, so that a user who can open the console may not yet
+    give any command. `store_refusal`, `spool_refusal`: message and remedy. `log_home`: the directory in which the log is
+    made. `blocked`: what is needed and cannot be used, with code, path, message and remedy. `hides_holders`: the user of
+    the doctor cannot tell who uses store, spool and socket. `immutable`: what nobody may write, although its owner and mode
+    allow it. `says`: what `summary` says. `hides_boot_id`: the daemon cannot read the boot id. `damaged_zones`: files of
+    zones of jobs. `first_process`: the daemon was started as process 1, as in a container, and `on_stop` is `keep`. `loss`:
+    what may be lost with a part of the store's log. `log_bytes` and `readers`: the size of the store's log, and the
+    processes that read the store now. `strangers`: the processes of runs that the store does not know. `names`, `groups`
+    and `members` are of the users and groups that occur in the other facts.
     """
 
     needs: Needs
@@ -313,6 +313,7 @@ class Facts:
     blocked: tuple[tuple[str, Path, str, str], ...] = ()
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
+    hides_holders: bool = False
     lost: tuple[Lost, ...] = ()
     says: Summary = UNASKED
     hides_boot_id: bool = False

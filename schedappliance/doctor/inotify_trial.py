@@ -18,11 +18,14 @@ def watch_failure(sets: Sequence[set[Path]], user: Credentials) -> WatchFailure 
     """The reason why a directory cannot be watched; None if all can be. Each set has an observer of its own.
 
     The first set is of the files, the second of the spool. If root calls it, it tries as `user`, because limits and
-    permissions differ between users.
+    permissions differ between users. What another user may not watch says nothing about `user`.
     """
-    if user.uid == os.geteuid() or os.geteuid() != 0:
+    if os.geteuid() == user.uid:
         return _failure(sets)
-    return _failure_as(user, sets)
+    if os.geteuid() == 0:
+        return _failure_as(user, sets)
+    failure = _failure(sets)
+    return None if failure and failure.number == errno.EACCES else failure
 
 
 def _failure(sets: Sequence[set[Path]]) -> WatchFailure | None:

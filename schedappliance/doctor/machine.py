@@ -188,7 +188,7 @@ def _used_by_others(facts: Facts) -> Iterator[Diagnostic]:
     configured = sum(path is not None for path in (facts.store, facts.spool, facts.console))
     one_has_all = len({holding.pid for holding in facts.holdings}) == 1 and len(facts.holdings) == configured
     for holding in facts.holdings:
-        if holding.own or (holding.own is None and one_has_all):
+        if holding.own or (holding.own is None and (one_has_all or facts.hides_holders)):
             continue
         message = f"an appliance with another configuration uses this {holding.what} (pid {holding.pid})"
         remedy = f"stop it, or name another {holding.what}; if it is this one with older files, restart it"

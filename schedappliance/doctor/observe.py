@@ -14,7 +14,7 @@ from pathlib import Path
 
 from schedappliance.client.places import found_config
 from schedappliance.diagnostics import Diagnostic, Unusable, as_argument
-from schedappliance.doctor.access import WRITE, may
+from schedappliance.doctor.access import ROOT, WRITE, may
 from schedappliance.doctor.facts import (
     UNASKED,
     ConsoleSocket,
@@ -30,7 +30,7 @@ from schedappliance.doctor.facts import (
 )
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
-from schedappliance.doctor.paths import step_at, way_to
+from schedappliance.doctor.paths import is_closed, step_at, way_to
 from schedappliance.doctor.programs import credentials_of, needs_of
 from schedappliance.doctor.running import astray, lost_files, readers_of, strangers_of, summary
 from schedappliance.edge.console.unix_socket import connect, listener_pid
@@ -54,7 +54,7 @@ from schedappliance.model.token_file import read_tokens, users_of_directory
 from schedappliance.store.files import lock_path_of, log_bytes
 from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.maintenance import why_unknown
-from schedappliance.store.opening import SQLITE, check_place
+from schedappliance.store.opening import SQLITE, check_kind, check_place
 
 PROCESSES = Path("/proc")
 STORE_FILES = ("", "-wal", "-shm", ".output")
@@ -123,7 +123,7 @@ class _Observer:
             immutable=tuple(filter(_is_immutable, written)),
             log=step_at(self.file.log_file) if self.file.log_file else None,
             log_home=self.log_home(),
-            store_refusal=self.store_refusal(),
+            store_refusal=self.store_refusal(user),
             free_bytes=free_bytes,
             free_inodes=free_inodes,
             spool=spool,
@@ -134,6 +134,7 @@ class _Observer:
             blocked=(*self.blocked(), *self.blocked_page(), *self.blocked_tokens(user)),
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
+            hides_holders=any(map(is_closed, self.lock_paths())),
             lost=tuple(self.lost(daemon, holdings)),
             says=summary(self.file.listen, zone) if daemon and self.file.listen else UNASKED,
             hides_boot_id=_hides_boot_id(daemon),
@@ -283,11 +284,14 @@ class _Observer:
         if self.file.listen:
             yield Path(f"{self.file.listen}.lock")
 
-    def store_refusal(self) -> tuple[str, str] | None:
-        """Why the user of the doctor could not open a store there, or why `serve` rejects the one that is there."""
+    def store_refusal(self, user: Credentials) -> tuple[str, str] | None:
+        """Why the user of the appliance could not open a store there, or why `serve` rejects the one that is there.
+
+        What the user of the doctor may do counts only for the user of the appliance and for root.
+        """
         try:
             if self.store and not self._serve_creates(self.store.parent):
-                check_place(self.store)
+                (check_place if os.geteuid() in (ROOT, user.uid) else check_kind)(self.store)
                 if (
                     os.access(self.store, os.R_OK)
                     and self.store.stat().st_size

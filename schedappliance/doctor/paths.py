@@ -40,3 +40,12 @@ def way_to(path: Path) -> Way:
     ordered = [*(passed for passed in walk.passed if passed != walk.end), walk.end]
     steps = tuple(_step(passed, walk.passed[passed]) for passed in ordered)
     return Way(path, steps, walk.exists, tuple((link.path, link.target) for link in walk.links if link.in_directory))
+
+
+def is_closed(path: Path) -> bool:
+    """Whether this user may not read what is at a path, or may not even see whether something is there."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return not os.access(path, os.R_OK)

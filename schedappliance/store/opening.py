@@ -78,7 +78,20 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
 
 
 def check_place(path: Path) -> None:
-    """Raises Unusable if no store can be at this path."""
+    """Raises Unusable if this process can have no store at this path."""
+    check_kind(path)
+    directory = path.parent
+    if not os.access(directory, os.W_OK | os.X_OK):
+        remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
+        raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
+    if unusable := closed_beside(path):
+        raise unusable
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise Unusable(f"the store is not readable and writable: {path}", "change its owner or permissions")
+
+
+def check_kind(path: Path) -> None:
+    """Raises Unusable if no user can have a store at this path, and OSError if this process cannot see what is there."""
     directory = path.parent
     if unusable := not_a_directory(directory):
         raise unusable
@@ -101,13 +114,6 @@ def check_place(path: Path) -> None:
     if not path.exists() and (log := Path(f"{path}-wal")).exists():
         remedy = f"put the store file back beside it, or restore a backup; for a new, empty store move {log} away"
         raise Unusable(f"the store is missing, but its log is there: {path}", remedy)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
-        raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
-    if unusable := closed_beside(path):
-        raise unusable
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise Unusable(f"the store is not readable and writable: {path}", "change its owner or permissions")
 
 
 def _lock(path: Path) -> int:

@@ -175,6 +175,13 @@ def test_an_appliance_that_uses_only_some_of_the_paths_is_another_one(
     assert codes_and_paths("", holdings=held) == [("E613", str(path)) for path in foreign]
 
 
+def test_who_cannot_see_all_holders_names_no_other_appliance() -> None:
+    assert codes_and_paths("", holdings=holdings(None, None, 7), hides_holders=True) == []
+    assert codes_and_paths("", holdings=holdings(None, None, 7, own=False), hides_holders=True) == [
+        ("E613", str(SOCKET))
+    ]
+
+
 def test_an_appliance_that_uses_the_only_path_is_this_one() -> None:
     only = replace(machine(), spool=None, console=None, folders=(), holdings=holdings(7, None, None))
     assert list(machine_mistakes(only)) == []

@@ -699,6 +699,20 @@ def test_a_user_who_cannot_see_everything_gets_a_note(of_nobody: Path) -> None:
 
 
 @as_root
+def test_what_another_user_may_not_do_or_see_is_no_finding(public_daemon: Daemon) -> None:
+    """The right appliance counted as one with another configuration, and the remedy was to stop it."""
+    file = public_daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("console.sock", 'console.sock, mode: "0666"'))
+    role = 'Authorization { Role "all" { allow = ( "." ) users = ( "root" "nobody" ) } }'
+    public_daemon.conf.write_text(f"{public_daemon.conf.read_text()}\n{role}\n")
+    public_daemon.is_copy = False
+    public_daemon.start()
+    command = [sys.executable, "-c", AS_ANOTHER.replace("61234", str(NOBODY)), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n"), done.stdout
+
+
+@as_root
 def test_exhausted_inotify_of_the_appliance_s_user_is_found(of_nobody: Path) -> None:
     uid = 61_234
     for path in (of_nobody / "var", of_nobody / "var" / "sched.db"):
