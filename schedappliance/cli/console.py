@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         from schedappliance.cli.prompt import prompt
 
         return prompt(endpoint, say, user)
-    return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr, user)
+    return send(endpoint, stdin_lines(), sys.stdout, sys.stderr, user)
 
 
 def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO, user: str | None = None) -> int:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # What cannot be written as UTF-8, such as a file name of other bytes, must not stop a report.
 _ENCODING, _OUTPUT_ERRORS = "utf-8", "backslashreplace"
 
+# The limit of the linter, so that an endless stdin fills neither the memory nor a disk.
+MAX_BYTES = 16 * 1024 * 1024
+# More than the longest line of the console, with its end.
+MOST_READ = 64 * 1024 + 8
+
 
 def use_utf8_mode() -> None:
     """Starts this process again in Python's UTF-8 mode if the locale has another encoding.
@@ -53,19 +58,27 @@ def prepare_streams() -> None:
         sys.stderr = _output(2, sys.stderr)
 
 
-def read_stdin(limit: int = -1) -> bytes:
-    """The bytes of stdin, at most `limit`. Raises Failure."""
+def read_stdin() -> bytes:
+    """The bytes of stdin, at most one more than MAX_BYTES. Raises Failure."""
     try:
-        return sys.stdin.buffer.read(limit)
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
         raise _cannot_read(error) from None
 
 
 def stdin_lines() -> Iterator[str]:
-    """The lines of stdin without their ends, which are LF or CR LF. Raises Failure."""
+    """The lines of stdin that are not blank, without their ends, which are LF or CR LF. Raises Failure.
+
+    Of a line that is too long for the console, only the beginning, which is too long too.
+    """
     try:
-        for line in sys.stdin:
-            yield line.removesuffix("\n").removesuffix("\r")
+        while line := sys.stdin.readline(MOST_READ):
+            is_cut = len(line) == MOST_READ and not line.endswith("\n")
+            if is_cut or line.strip():
+                yield line.removesuffix("\n").removesuffix("\r")
+            while is_cut:
+                rest = sys.stdin.readline(MOST_READ)
+                is_cut = len(rest) == MOST_READ and not rest.endswith("\n")
     except OSError as error:
         raise _cannot_read(error) from None
 

@@ -27,7 +27,7 @@ from schedappliance.cli.errors import (
     print_error,
     print_note,
 )
-from schedappliance.cli.streams import read_stdin
+from schedappliance.cli.streams import MAX_BYTES, read_stdin
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
 from schedappliance.client.places import path_in
 from schedappliance.clock import SystemClock
@@ -49,9 +49,6 @@ STATUSES = {
     UNUSABLE: "no spool, or no permission to write to it",
     INTERRUPTED: "interrupted; stderr says whether the file is queued",
 }
-
-# The limit of the linter, so that an endless stdin does not fill the disk.
-MAX_BYTES = 16 * 1024 * 1024
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -127,7 +124,7 @@ def _configured_spool(options: argparse.Namespace) -> Path:
 def _read(file: str) -> tuple[str, bytes]:
     """The name that diagnostics show, and the content, at most one byte more than the limit."""
     if file == "-":
-        return "<stdin>", read_stdin(MAX_BYTES + 1)
+        return "<stdin>", read_stdin()
     try:
         # A pipe is accepted too: `submit <(make-commands)`.
         with open(file, "rb") as opened:  # noqa: PTH123

@@ -17,7 +17,7 @@ import pytest
 
 from schedappliance.cli import submit
 from schedappliance.cli.errors import Failure, print_error
-from schedappliance.cli.submit import MAX_BYTES
+from schedappliance.cli.streams import MAX_BYTES
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.command_file import SPLIT_DROP
