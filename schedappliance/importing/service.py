@@ -68,7 +68,10 @@ _DIRECTORIES = re.compile(r"(Runtime|State|Cache|Logs|Configuration)Directory\w*
 # Why directives of a service are not carried out.
 _REASONS = (
     (re.compile("RemainAfterExit"), "systemd starts such a service only once; the job runs each time"),
-    (_PRIORITY, "here a program has no priorities but `nice` and `ionice`"),
+    # Not carried out: without a delegated cgroup, the program would not start.
+    (re.compile("MemoryMax|MemoryLimit"), "`memory_max` does this here; it needs a cgroup that systemd has delegated"),
+    (re.compile("CPUWeight"), "`cpu_weight` does this here; it needs a cgroup that systemd has delegated"),
+    (_PRIORITY, "here a program has no priorities but `nice`, `ionice` and `cpu_weight`"),
     (_DIRECTORIES, "the directory is not made here, and must exist"),
     (_LIMIT, "the program has the limits of the appliance"),
     (_SANDBOX, "the program runs without a sandbox"),
