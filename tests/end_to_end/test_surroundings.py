@@ -422,6 +422,14 @@ def test_a_chroot_without_the_files_of_the_kernel_is_told(daemon: Daemon, place:
     error = f"error: the appliance needs {file}, which is missing; mount {place} in this chroot or container\n"
     assert run("serve", "--config", config) == (78, error)
     assert run("lint", config) == (0, "")
+    if place == "/proc":
+        page = daemon.var / "web.sock"
+        status, error = run("web", "--config", config, "--listen", str(page))
+        remedy = "mount /proc in this chroot or container"
+        assert (status, error.splitlines()[-1]) == (
+            78,
+            f"error: cannot listen on {page}: /proc is not mounted here; {remedy}",
+        )
     daemon.start()
     status, error = run("console", "--config", config, "pid")
     if place == "/dev":

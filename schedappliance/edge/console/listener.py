@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.console.unix_socket import connect, peer_uid
+from schedappliance.edge.console.unix_socket import connect, lacks_proc, peer_uid
 from schedappliance.edge.own_directory import OwnDirectory
 from schedappliance.edge.user_namespace import stranger_uid
 from schedappliance.kinds import FREE_ROOM, FULL, uncreatable, unseen
@@ -296,6 +296,9 @@ def _new_socket(path: Path, mode: int, group: int | None, key: str) -> socket.so
         listener.close()
         if error.errno in FULL:
             raise NoRoom(f"cannot listen on {path}: {error.strerror}", FREE_ROOM) from error
+        if lacks_proc(error):
+            remedy = "mount /proc in this chroot or container"
+            raise Unusable(f"cannot listen on {path}: /proc is not mounted here", remedy) from error
         remedy = "use a shorter file name and a writable directory"
         raise Unusable(f"cannot listen on {path}: {error.strerror or error}", remedy) from error
     return listener

@@ -5,6 +5,7 @@ Rule: it imports little, since every console command connects.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -28,12 +29,17 @@ def connect(path: Path, flags: int = 0, timeout: float | None = None, kind: int 
         connection.connect(f"/proc/self/fd/{directory}/{path.name}")
     except BaseException as error:
         connection.close()
-        if isinstance(error, FileNotFoundError) and not os.path.exists("/proc/self/fd"):  # noqa: PTH110
-            raise FileNotFoundError(error.errno, "/proc is not mounted here") from None
+        if lacks_proc(error):
+            raise FileNotFoundError(errno.ENOENT, "/proc is not mounted here") from None
         raise
     finally:
         os.close(directory)
     return connection
+
+
+def lacks_proc(error: BaseException) -> bool:
+    """Whether an address below /proc/self/fd was not found since /proc is not mounted, as in a chroot."""
+    return isinstance(error, FileNotFoundError) and not os.path.exists("/proc/self/fd")  # noqa: PTH110
 
 
 def peer_uid(connection: socket.socket) -> int:
