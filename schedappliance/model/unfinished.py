@@ -16,7 +16,7 @@ CUT_MS = 10_000
 
 # The diagnostics of a text that ends too early.
 _NOT_CLOSED = {"E102": "ends inside a bracket", "E107": "ends inside a comment"}
-_CUT_OPEN = "it is not accepted by itself; restore the rest, or accept it with `config reload` or SIGHUP"
+ONLY_ON_REQUEST = "it is not accepted by itself; restore the rest, or accept it with `config reload` or SIGHUP"
 
 
 class Doubt(NamedTuple):
@@ -38,7 +38,11 @@ def doubt(closure: Closure, active: Mapping[str, str], accepted: bool, opens: bo
         for path, source in changed.items():
             if str(path) in active and active[str(path)].startswith(source.text):
                 reason = f"{path} holds only the beginning of the active text"
-                return Doubt(None, f"{reason}, without `Authorization`", _CUT_OPEN) if opens else Doubt(CUT_MS, reason)
+                return (
+                    Doubt(None, f"{reason}, without `Authorization`", ONLY_ON_REQUEST)
+                    if opens
+                    else Doubt(CUT_MS, reason)
+                )
     for path, source in changed.items():
         if why := _not_finished(closure, path, source):
             return Doubt(UNFINISHED_MS, f"{path} {why}")

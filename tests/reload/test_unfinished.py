@@ -327,3 +327,23 @@ def test_the_removal_of_a_file_with_roles_is_warned_about(guarded: Path, watch: 
     watched.pass_time(SOON)
     assert not is_guarded(watched)
     assert f"warning: {AUTHORIZATION_LOST}" in watched.logged
+
+
+@pytest.mark.parametrize("changed", [{"is_settled": False}, {"perhaps_open": Path("/sched.conf")}])
+def test_no_other_doubt_ends_that_about_a_cut_before_authorization(guarded: Path, changed: dict[str, Any]) -> None:
+    active = dict(read_files(guarded).loaded.texts)
+    guarded.write_text(STANZAS)
+    reading = read_files(guarded, None, active)
+    why, another = (watcher.doubt_of(one, active, guarded=True) for one in (reading, reading._replace(**changed)))
+    assert why is not None and why.patience_ms is None
+    assert another == why
+
+
+def test_without_authorization_a_file_that_is_not_closed_is_read_only_on_request(guarded: Path) -> None:
+    active = dict(read_files(guarded).loaded.texts)
+    guarded.write_text(f"# Another text\n{STANZAS}")
+    reading = read_files(guarded, None, active)._replace(perhaps_open=guarded)
+    patience = [
+        why.patience_ms for is_guarded in (True, False) if (why := watcher.doubt_of(reading, active, is_guarded))
+    ]
+    assert patience == [None, CUT_MS]

@@ -37,7 +37,7 @@ from schedappliance.edge.threads import Worker
 from schedappliance.engine.effects import FilesAccepted, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged
 from schedappliance.engine.reloading import Prepared, is_outdated, prepare, set_since
-from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
+from schedappliance.model.unfinished import CUT_MS, ONLY_ON_REQUEST, UNFINISHED_MS, Doubt, doubt
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -127,13 +127,18 @@ def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doub
     if reading.open_for_writing is not None:
         reason = f"{reading.open_for_writing} is open for writing"
         return Doubt(None, reason, "it is read when it is closed, or by `config reload`")
-    if reading.perhaps_open is not None:
-        return Doubt(CUT_MS, f"{reading.perhaps_open} has been written and not closed")
-    if not reading.is_settled:
-        return Doubt(UNFINISHED_MS, "the files change while they are read")
     loaded = reading.loaded
     opens = guarded and loaded.configuration.authorization is None
-    return doubt(loaded.closure, active, loaded.accepted, opens)
+    why = doubt(loaded.closure, active, loaded.accepted, opens)
+    if why is not None and why.patience_ms is None:
+        # No other doubt ends this one.
+        return why
+    if reading.perhaps_open is not None:
+        reason = f"{reading.perhaps_open} has been written and not closed"
+        return Doubt(None, f"{reason}, without `Authorization`", ONLY_ON_REQUEST) if opens else Doubt(CUT_MS, reason)
+    if not reading.is_settled:
+        return Doubt(UNFINISHED_MS, "the files change while they are read")
+    return why
 
 
 class Watcher:
