@@ -88,14 +88,13 @@ def has_other_waits(before: Configuration, after: Configuration) -> bool:
     """Whether a change decides anew what queued runs wait for: the earlier runs of their job, a limit, or their user."""
     if (before.authorization is None) != (after.authorization is None):
         return True
-    if before.programs is after.programs:
+    if before.programs is after.programs and before.notify is after.notify:
         return False
     if before.programs.keys() != after.programs.keys():
         return True
     return any(
-        (program.overlap, program.max_running) != (before.programs[name].overlap, before.programs[name].max_running)
+        program.overlap != before.programs[name].overlap or before.most_running(name) != after.most_running(name)
         for name, program in after.programs.items()
-        if program is not before.programs[name]
     )
 
 

@@ -646,6 +646,7 @@ def test_an_output_that_arrives_after_its_run_was_removed_is_discarded(either: A
         (STANZAS + 'program "more" { argv = ( "/bin/work" ) }\n', True),
         (STANZAS.replace('"sleep" {', '"sleep" { max_running = 1 '), True),
         (STANZAS.replace('"sleep" {', '"sleep" { overlap = queue '), True),
+        (STANZAS + 'notify "ops" { command = "run sleep 5" }\n', True),
         (STANZAS + 'Authorization { Role "a" { allow = ( "." ) users = ( "operator" ) } }\n', True),
     ],
 )
