@@ -91,8 +91,9 @@ def _text_pieces(view: View, job: Job, times: Iterator[int]) -> Iterator[str]:
         note = "; ".join(due_notes(special))
         yield before + "\t".join(filter(None, (zoned_text(view, job, due_ms, special), note)))
         before = "\n"
-    if not before:
-        yield never_runs(view, job) or "it does not run again"
+    # A disabled job has due times too.
+    if why := never_runs(view, job) or ("" if before else "it does not run again"):
+        yield before + why
 
 
 def _json_pieces(view: View, job: Job, times: Iterator[int]) -> Iterator[str]:

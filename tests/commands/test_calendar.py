@@ -207,6 +207,14 @@ def test_the_next_due_times_of_other_jobs_are_in_the_zone_of_sched(appliance: Ap
     assert appliance.say("sched next example.com-000000002") == "2023-11-14T23:18:20+01:00"
 
 
+def test_the_due_times_of_a_disabled_job_end_with_why_it_does_not_run(either: Appliance) -> None:
+    """Due times, the first of them in the past, were listed without a word."""
+    either.turn(either.read('job "off" { every = 60 command = "pid" enabled = false }\n'))
+    lines = either.say("sched next off 2").splitlines()
+    assert (len(lines), lines[-1]) == (3, "it does not run: its stanza has `enabled = false`")
+    assert len(either.data("sched next off 2")["next"]) == 2
+
+
 def test_values_picked_by_hash_differ_between_jobs_and_stay(appliance: Appliance) -> None:
     for _ in range(8):
         appliance.say('sched cron "~ 2 * * *" pid')
