@@ -126,7 +126,7 @@ CODES: dict[str, str] = {
     "E606": "other users can write to files or directories",
     "W607": "a file or directory belongs to another user",
     "E608": "the appliance lacks a permission",
-    "W609": "permissions are too wide",
+    "W609": "permissions are not those that the appliance gave",
     "E610": "the store cannot be opened",
     "W611": "little disk space, or few inodes, for the store",
     "E612": "SQLite is too old",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, as_argument, counted, path_diagnostic
-from schedappliance.doctor.facts import Credentials, Executable, Facts, Needs, Reached, Step
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Facts, Folder, Needs, Reached, Step
 from schedappliance.doctor.mounts import mount_of
 from schedappliance.edge.programs.keeper_files import SOCKET
 from schedappliance.edge.spool.folders import UNMOUNT
@@ -54,6 +54,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _open_locks(facts)
     yield from _keeper_files(facts)
     yield from _open_spool(facts)
+    yield from _closed_to_members(facts)
     yield from _open_socket(facts)
 
 
@@ -320,11 +321,69 @@ def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
         elif facts.spool and facts.spool.last.path / folder.step.path.name in points:
             message = "it is a mount of its own: drops cannot be claimed or published by renaming them"
             yield path_diagnostic("E615", folder.step.path, message, UNMOUNT)
-        elif stat.S_IMODE(folder.step.mode) & ~folder.wanted:
-            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"
-            yield path_diagnostic(
-                "W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {as_argument(folder.step.path)}`"
-            )
+        else:
+            yield from _changed_folder(facts, folder)
+
+
+def _is_used(facts: Facts, what: str) -> bool:
+    """Whether the appliance uses its spool or its socket now. The next start corrects their modes and groups."""
+    return any(holding.what == what and holding.own is not False for holding in facts.holdings)
+
+
+def _group(facts: Facts, gid: int) -> str:
+    return f"`{facts.groups.get(gid, f'gid-{gid}')}`"
+
+
+def _changed_folder(facts: Facts, folder: Folder) -> Iterator[Diagnostic]:
+    """Whether a directory has another mode, group or owner than the appliance gave it.
+
+    Too few permissions of its owner are a finding of their own.
+    """
+    step, path = folder.step, as_argument(folder.step.path)
+    mode, is_used = stat.S_IMODE(step.mode), _is_used(facts, "spool")
+    less = folder.wanted & ~mode & ~stat.S_IRWXU
+    effect = None
+    if mode & ~folder.wanted:
+        effect = "others can read or add drops"
+    elif less & stat.S_ISVTX and mode & stat.S_IWGRP:
+        effect = "users can remove or replace the drops of others"
+    elif less and is_used:
+        effect = _lack(folder, less)
+    if effect:
+        message = f"its mode is {_mode(step)}, not {folder.wanted:04o}: {effect}"
+        yield path_diagnostic("W609", step.path, message, f"`chmod {folder.wanted:04o} {path}`")
+    if folder.gid not in (None, step.gid) and is_used:
+        group = _group(facts, folder.gid)
+        message = f"its group is {_group(facts, step.gid)}, not {group}: {_lack(folder, stat.S_IRWXG)}"
+        yield path_diagnostic("W609", step.path, message, f"`chgrp {group.strip('`')} {path}`")
+    if step.is_sticky and step.uid != facts.user.uid and step.uid in _trusted(facts) and facts.user.uid != ROOT:
+        user = _name(facts, facts.user.uid)
+        message = f"it belongs to {_name(facts, step.uid)}, and not to {user}, the user of the appliance, who can move no drop"
+        yield path_diagnostic("W607", step.path, message, f"`chown {user.strip('`')} {path}`")
+
+
+def _lack(folder: Folder, bits: int) -> str:
+    """What the users of a shared spool cannot do without these permissions of a directory."""
+    if not folder.wanted & stat.S_IWGRP:
+        return "users cannot read their results"
+    if bits == stat.S_ISGID:
+        return "a file that is written there does not get the group of the spool, and is rejected"
+    return "users cannot drop files"
+
+
+def _closed_to_members(facts: Facts) -> Iterator[Diagnostic]:
+    """The first directory on the way to a shared spool that the members of its group cannot enter."""
+    gid = next((folder.gid for folder in facts.folders if folder.gid is not None), None)
+    if gid is None or facts.spool is None:
+        return
+    members = facts.members.get(gid, frozenset())
+    for step in facts.spool.steps:
+        is_theirs = step.gid == gid or (step.gid in facts.members and members <= facts.members[step.gid])
+        if not step.acl and not step.mode & (stat.S_IXGRP if is_theirs else stat.S_IXOTH):
+            message = f"its mode is {_mode(step)}: the members of {_group(facts, gid)}, the group of the spool, cannot enter it"
+            remedy = f"`chmod {'g' if is_theirs else 'o'}+x {as_argument(step.path)}`"
+            yield path_diagnostic("W609", step.path, message, remedy)
+            return
 
 
 def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
@@ -333,14 +392,30 @@ def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
         return
     exists = console.way.exists and stat.S_ISSOCK(console.way.last.mode)
     mode = stat.S_IMODE(console.way.last.mode) if exists else console.mode
-    path = console.way.named
-    if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH:
-        if facts.has_roles:
-            return
+    path, remedy = console.way.named, f"`chmod {console.mode:04o} {as_argument(console.way.named)}`"
+    if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH and not facts.has_roles:
         message = "everybody on this machine can open the console and run every program"
         yield path_diagnostic(
             "W609", path, message, 'set `console: { mode: "0660", group: ... }`, or add an `Authorization`'
         )
-    elif mode & ~console.mode:
+    elif mode & ~console.mode and not mode & console.mode & stat.S_IWOTH:
         message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than intended can give commands"
-        yield path_diagnostic("W609", path, message, f"`chmod {console.mode:04o} {as_argument(path)}`")
+        yield path_diagnostic("W609", path, message, remedy)
+    elif console.mode & ~mode and _is_used(facts, "socket"):
+        message = f"its mode is {mode:04o}, not {console.mode:04o}: fewer users than intended can give commands"
+        yield path_diagnostic("W609", path, message, remedy)
+    if exists and _is_used(facts, "socket"):
+        yield from _given_socket(facts, console)
+
+
+def _given_socket(facts: Facts, console: ConsoleSocket) -> Iterator[Diagnostic]:
+    """Whether somebody has given the socket of the running appliance to another user or group."""
+    step, path = console.way.last, console.way.named
+    if console.gid not in (None, step.gid):
+        group = _group(facts, console.gid)
+        message = f"its group is {_group(facts, step.gid)}, not {group}, whose members cannot give commands"
+        yield path_diagnostic("W609", path, message, f"`chgrp {group.strip('`')} {as_argument(path)}`")
+    if step.uid != facts.user.uid:
+        user = _name(facts, facts.user.uid)
+        message = f"it belongs to {_name(facts, step.uid)}, and not to {user}, the user of the appliance"
+        yield path_diagnostic("W607", path, message, f"`chown {user.strip('`')} {as_argument(path)}`")

@@ -188,19 +188,24 @@ class RelativePath:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A directory of the spool, and the mode that the appliance gives it."""
+    """A directory of the spool, and the mode and the group that the appliance gives it; None: no group."""
 
     step: Step
     wanted: int
+    gid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSocket:
-    """The path of the socket and the mode that it gets; `unknown_group`: its group, if the system does not know it."""
+    """The path of the socket, the mode that it gets, and the group that is configured for it.
+
+    `unknown_group`: this group, if the system does not know it.
+    """
 
     way: Way
     mode: int
     unknown_group: str | None = None
+    gid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

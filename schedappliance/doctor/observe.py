@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import stat
@@ -28,6 +27,7 @@ from schedappliance.doctor.facts import (
     Step,
     Way,
 )
+from schedappliance.doctor.groups import gid_of, group_name, members_of, unknown_group
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import is_closed, step_at, way_to
@@ -105,7 +105,7 @@ class _Observer:
         written = [*self.store_files(), *self.keeper_files(), *locks, *(folder.step for folder in folders)]
         ways = [*files, *listed, store, spool, console and console.way, *(one.way for one in needs.executables)]
         steps = [*(step for way in ways if way for step in way.steps), *written]
-        gids = {step.gid for step in steps if step.mode & stat.S_IWGRP}
+        gids = {step.gid for step in steps if step.mode & stat.S_IWGRP} | self.gids(spool)
         return Facts(
             needs=needs,
             sqlite=SQLITE[:3],
@@ -145,8 +145,8 @@ class _Observer:
             readers=tuple(readers_of(self.store)) if self.store else (),
             strangers=tuple(strangers_of(self.store)) if self.store else (),
             names=names_in(needs, [user.uid, *(step.uid for step in steps)]),
-            groups={gid: _group_name(gid) for gid in gids},
-            members=_members(gids),
+            groups={gid: group_name(gid) for gid in gids},
+            members=members_of(gids),
         )
 
     def loaded_diagnostics(self, user: Credentials) -> Iterator[Diagnostic]:
@@ -238,15 +238,23 @@ class _Observer:
     def console(self) -> ConsoleSocket | None:
         if self.file.listen is None:
             return None
-        return ConsoleSocket(way_to(self.file.listen), self.file.mode, _unknown_group(self.file.group))
+        group = self.file.group
+        return ConsoleSocket(way_to(self.file.listen), self.file.mode, unknown_group(group), gid_of(group))
 
     def needs(self, user: Credentials, daemon: int | None) -> Needs:
         return needs_of(self.loaded.configuration.programs.values(), user, daemon)
 
+    def gids(self, spool: Way | None) -> set[int]:
+        """The groups that the spool and the socket get, and those on the way to the spool of a group."""
+        gids = {gid for gid in map(gid_of, (self.file.spool_group, self.file.group)) if gid is not None}
+        steps = [*spool.steps, *(folder.step for folder in self.folders())] if spool and self.file.spool_group else []
+        return gids | {step.gid for step in steps}
+
     def folders(self) -> Iterator[Folder]:
+        gid = gid_of(self.file.spool_group)
         for name, mode in modes(self.file.spool_group is not None).items():
             if self.file.spool and (step := step_at(self.file.spool / name)):
-                yield Folder(step, mode)
+                yield Folder(step, mode, gid if name != "work" else None)
 
     def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
         """The missing directories of a spool that was created before: it has a lock file, or the appliance runs."""
@@ -316,7 +324,7 @@ class _Observer:
 
     def blocked(self) -> Iterator[tuple[str, Path, str, str]]:
         """What `serve` could not use or make: the group of the spool, the log, and the directories of socket and log."""
-        if self.file.spool and (group := _unknown_group(self.file.spool_group)):
+        if self.file.spool and (group := unknown_group(self.file.spool_group)):
             message = f"the group `{group}` of the spool does not exist"
             yield "E629", self.file.spool, message, "create it, or correct `spool.group`"
         if self.file.log_file and (unusable := not_a_log(self.file.log_file)):
@@ -337,7 +345,7 @@ class _Observer:
         if not any(key.startswith("web.") for key in self.file.places):
             return
         web = self.file.web
-        if group := _unknown_group(web.group):
+        if group := unknown_group(web.group):
             message = f"the group `{group}` of the page does not exist"
             yield "E630", self.file.path, message, "create it, or correct `web.group`"
         for user in filter(_is_unknown, web.proxies):
@@ -444,44 +452,12 @@ def _uid(user: str) -> int | None:
         return None
 
 
-def _unknown_group(name: str | None) -> str | None:
-    """The name of a group that the system does not know; None for a known one."""
-    try:
-        if name:
-            grp.getgrnam(name)
-    except KeyError:
-        return name
-    return None
-
-
 def names_in(needs: Needs, others: Iterable[int] = ()) -> dict[int, str]:
     """The names of the users of the programs, of the owners of what they reach, and of other users."""
     users = {one.user.uid for one in needs.executables} | {one.user.uid for one in needs.reached}
     ways = [one.way for one in needs.executables] + [one.way for one in needs.reached]
     owners = {step.uid for way in ways for step in way.steps}
     return {uid: user_of(uid).name for uid in {*users, *owners, *others}}
-
-
-def _group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"gid-{gid}"
-
-
-def _members(gids: Iterable[int]) -> dict[int, frozenset[int]]:
-    """The users of each group, by its entry and by the primary groups of users."""
-    users = pwd.getpwall() if gids else []
-    numbers = {user.pw_name: user.pw_uid for user in users}
-    members: dict[int, frozenset[int]] = {}
-    for gid in gids:
-        try:
-            named = grp.getgrgid(gid).gr_mem
-        except KeyError:
-            named = []
-        primary = {user.pw_uid for user in users if user.pw_gid == gid}
-        members[gid] = frozenset(primary | {numbers[name] for name in named if name in numbers})
-    return members
 
 
 def _free(store: Way | None) -> tuple[int | None, int | None]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from schedappliance.diagnostics import Diagnostic
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
-from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Reached, Way
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Folder, Reached, Way
+from schedappliance.edge.spool.folders import SHARED
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, VAR, machine, step
 
 SCHED = Credentials(500, 500, frozenset({500, 600}))
@@ -148,6 +150,73 @@ def test_a_mode_wider_than_the_appliance_s_is_a_finding(line: str, mode: str) ->
     (mistake,) = access_mistakes(machine(line))
     path = line.split()[-1]
     assert (mistake.code, mistake.source.name, mistake.help) == ("W609", path, f"`chmod {mode} {path}`")
+
+
+USED = f"pid 7 holds {SPOOL}\npid 7 holds {SOCKET}"
+# The group of a shared spool here is that of alice.
+MADE = {"tmp": "drwxrws--T", "new": "drwxrws--T", "work": "drwx------", "done": "drwx--s---", "failed": "drwx--s---"}
+
+
+def shared_spool(line: str = "", text: str = USED) -> list[Diagnostic]:
+    """The findings about a shared spool, with one directory changed."""
+    lines = [f"{mode} sched {'sched' if name == 'work' else 'alice'} {SPOOL}/{name}" for name, mode in MADE.items()]
+    steps = {one.path: one for one in map(step, [*lines, *filter(None, [line])])}
+    wanted = [(steps[SPOOL / name], mode, None if name == "work" else 1000) for name, mode in SHARED.items()]
+    if line.endswith(str(SPOOL)):
+        text = f"{line}\n{text}"
+    user = Credentials(500, 500, frozenset({500, 1000}))
+    return list(access_mistakes(machine(text, user=user, folders=tuple(Folder(*folder) for folder in wanted))))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "code", "remedy"),
+    [
+        ("new", "drwxrws--- sched alice", "W609", "chmod 3770"),
+        ("tmp", "drwxrwx--- sched alice", "W609", "chmod 3770"),
+        ("new", "drwxrwx--T sched alice", "W609", "chmod 3770"),
+        ("new", "drwxr-s--T sched alice", "W609", "chmod 3770"),
+        ("new", "drwx--S--T sched alice", "W609", "chmod 3770"),
+        ("new", "drwxrws--T sched root", "W609", "chgrp alice"),
+        ("new", "drwxrws--T root alice", "W607", "chown sched"),
+        ("done", "drwx--S--- sched alice", "W609", "chmod 2710"),
+        ("failed", "drwx--s--- sched root", "W609", "chgrp alice"),
+        (".", "drwx------ sched sched", "W609", "chmod o+x"),
+        (".", "drwx------ sched alice", "W609", "chmod g+x"),
+    ],
+)
+def test_a_mode_a_group_or_an_owner_that_the_appliance_did_not_make_is_a_finding(
+    name: str, changed: str, code: str, remedy: str
+) -> None:
+    """Members could remove and take the drops of others, or drop nothing any more."""
+    assert shared_spool() == []
+    (mistake,) = shared_spool(f"{changed} {SPOOL / name}")
+    assert (mistake.code, mistake.source.name) == (code, str(SPOOL / name))
+    assert mistake.help == f"`{remedy} {SPOOL / name}`"
+
+
+def test_what_the_next_start_corrects_is_a_finding_only_while_the_appliance_runs_unless_others_gain() -> None:
+    assert shared_spool(f"drwx------ sched sched {SPOOL}/new", text="") == []
+    assert [d.code for d in shared_spool(f"drwxrws--- sched alice {SPOOL}/new", text="")] == ["W609"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "remedy"),
+    [
+        ("srw------- sched alice", "W609", "chmod 0660"),
+        ("srw-rw---- sched root", "W609", "chgrp alice"),
+        ("srw-rw---- alice alice", "W607", "chown sched"),
+    ],
+)
+def test_a_socket_that_was_closed_to_users_or_given_away_is_a_finding(changed: str, code: str, remedy: str) -> None:
+    def findings(line: str, text: str = USED) -> list[tuple[str, str | None]]:
+        facts = machine(f"{line} {SOCKET}\n{text}")
+        assert facts.console
+        facts = replace(facts, console=replace(facts.console, gid=1000))
+        return [(d.code, d.help) for d in access_mistakes(facts)]
+
+    assert findings("srw-rw---- sched alice") == []
+    assert findings(changed) == [(code, f"`{remedy} {SOCKET}`")]
+    assert findings(changed, text="") == [], "a start makes another socket"
 
 
 def test_files_beside_the_store_are_judged_too() -> None:

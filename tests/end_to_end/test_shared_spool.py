@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.cli.main import main
 from schedappliance.engine.intake import MOST_OPEN
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command
 from tests.support.documents import shell_functions
@@ -39,6 +40,38 @@ def shared(public_path: Path) -> Iterator[Daemon]:
     daemon = Daemon(public_path, appliance=appliance)
     yield daemon.start()
     daemon.end()
+
+
+def test_doctor_finds_a_spool_or_a_socket_that_is_not_as_the_appliance_made_it(
+    public_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    appliance = APPLIANCE_FILE.replace("../var/spool", f"../var/spool, group: {GROUP}")
+    daemon = Daemon(public_path, appliance=appliance)
+    daemon.is_copy = False  # doctor knows a daemon by its command
+
+    def findings() -> list[str]:
+        main(["doctor", "--config", str(daemon.etc / "appliance.yaml")])
+        return [line.partition(";")[0] for line in capsys.readouterr().out.splitlines()[:-1]]
+
+    try:
+        assert findings() == []
+        daemon.start()
+        assert findings() == []
+        (spool(daemon) / "new").chmod(0o2770)
+        os.chown(spool(daemon) / "done", -1, OUTSIDER.pw_gid)
+        spool(daemon).chmod(0o700)
+        daemon.socket_path.chmod(0o600)
+        os.chown(daemon.socket_path, OUTSIDER.pw_uid, -1)
+        places = [Path(line.partition(": ")[0]).name + line.partition(":")[2][:5] for line in findings()]
+        assert sorted(places) == [
+            "console.sock W607",
+            "console.sock W609",
+            "done W609",
+            "new W609",
+            "spool W609",
+        ]
+    finally:
+        daemon.end()
 
 
 @pytest.fixture

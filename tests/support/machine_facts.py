@@ -67,7 +67,7 @@ MOUNTS = """\
 23 22 0:25 / /run rw - tmpfs tmpfs rw
 """
 _KINDS = {"d": stat.S_IFDIR, "-": stat.S_IFREG, "s": stat.S_IFSOCK, "l": stat.S_IFLNK}
-_STAT = re.compile(r"([d\-sl])([rwxts-]{9}) (\w+) (\w+) (/.*)")
+_STAT = re.compile(r"([d\-sl])([rwxtsTS-]{9}) (\w+) (\w+) (/.*)")
 _MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
 _LINK = re.compile(r"(/\S+) -> (\S+)")
 _PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
@@ -125,9 +125,9 @@ def step(line: str) -> Step:
     match = _STAT.fullmatch(line)
     assert match, line
     kind, letters, owner, group, path = match.groups()
-    bits = sum(1 << (8 - place) for place, letter in enumerate(letters) if letter != "-")
-    special = stat.S_ISVTX if letters.endswith("t") else 0
-    special |= (stat.S_ISUID if letters[2] == "s" else 0) | (stat.S_ISGID if letters[5] == "s" else 0)
+    bits = sum(1 << (8 - place) for place, letter in enumerate(letters) if letter not in "-ST")
+    special = stat.S_ISVTX if letters[8] in "tT" else 0
+    special |= (stat.S_ISUID if letters[2] in "sS" else 0) | (stat.S_ISGID if letters[5] in "sS" else 0)
     return Step(Path(path), _KINDS[kind] | special | bits, NUMBERS[owner], NUMBERS[group])
 
 
