@@ -514,7 +514,7 @@ def take_options(state: State, options: Options) -> None:
     if before.jobs is not after.jobs or before.days is not after.days:
         changes = follow_declared(state, frozenset(changed_jobs(before, after)), is_reload=False)
         state.log("info", str(changes))
-    if has_other_waits(before, after):
+    if state.queue.number and has_other_waits(before, after):
         state.read_queue(state.running.jobs)
 
 
