@@ -109,8 +109,11 @@ def summary(endpoint: Path, zone: HasOffset) -> Summary:
         return Summary(unknown=(message, "`health` shows whether it stands still; if it does, restart it"))
     except (OSError, ValueError):
         return Summary()
+    if not isinstance(answer, dict):
+        # Something else listens there.
+        return Summary()
     if "error" in answer:
-        reason = ", ".join(mistake["message"] for mistake in answer["diagnostics"]) or answer["error"]
+        reason = ", ".join(mistake["message"] for mistake in answer.get("diagnostics", ())) or answer["error"]
         return Summary(unknown=(f"the running appliance does not answer `summary`: {reason}", ROLE_REMEDY))
     degraded, held = answer.get("degraded"), answer.get("held")
     return Summary(str(degraded) if degraded else None, _held(held, zone) if isinstance(held, dict) else None)

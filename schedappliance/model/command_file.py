@@ -23,7 +23,7 @@ MAX_COSTLY = 100
 COST_OF_PATTERN, DUE_TIMES_OF_COST = 8, 25
 # No valid number of due times has more.
 MOST_DIGITS = 4
-# The commands that read rows of jobs, runs, drops or generations.
+# The commands that read rows of jobs, runs, drops or generations, or list the configuration.
 READING = frozenset(
     (
         *(
@@ -36,7 +36,15 @@ READING = frozenset(
             "summary",
             "metrics",
         ),
-        *("config_status", "config_history", "config_diff", "spool_list", "spool_why"),
+        *(
+            "config_status",
+            "config_history",
+            "config_diff",
+            "config_show",
+            "config_showrecurse",
+            "spool_list",
+            "spool_why",
+        ),
     )
 )
 # Other forms are never costly, so that most commands need no call of `cost_of`.
@@ -90,7 +98,7 @@ def cost_of(command: Command) -> int:
     if form in OF_JOBS:
         return COST_OF_PATTERN if not words or is_pattern(words[0]) else 0
     if form == "sched_next" and len(words) > 1 and words[1].isdecimal():
-        return 1 + int(words[1][:MOST_DIGITS]) // DUE_TIMES_OF_COST
+        return 1 + int(words[1].lstrip("0")[:MOST_DIGITS] or "0") // DUE_TIMES_OF_COST
     return int(form in READING or (form in MAY_BE_COSTLY and bool(words[0])))
 
 

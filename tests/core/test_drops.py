@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from schedappliance.core.orders import MAX_STORED_ANSWER, stored_output
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.spool.reading import read_drop
 from schedappliance.edge.threads import LINES_OF_COSTLY, weight_of
-from schedappliance.engine.effects import PublishResult
+from schedappliance.engine.effects import Answer, PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.lint.linter import lint_commands
-from schedappliance.model.command_file import MAX_COSTLY, MAX_LINES, cost_of
-from schedappliance.model.commands import read_command
+from schedappliance.model.command_file import MAX_COSTLY, MAX_LINES, MAY_BE_COSTLY, cost_of
+from schedappliance.model.commands import FORMS, read_command
 from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
 
 START_S = START_MS // 1000
@@ -267,12 +268,29 @@ def test_commands_whose_work_grows_with_the_jobs_are_limited(line: str) -> None:
         ("sched next tick", 1),
         ("sched next tick 100", 5),
         ("sched next tick 99999999999999999999", 400),
+        ("sched next tick 0000000100", 5),
+        ("sched next tick 0", 1),
+        ("config showrecurse", 1),
         ("sched pause tick*", 8),
     ],
 )
 def test_commands_cost_by_their_work(line: str, cost: int) -> None:
     command = read_command(line).command
     assert command is not None and cost_of(command) == cost
+
+
+CHEAP = {
+    *("sched_at", "sched_in", "sched_every", "sched_cron", "sched_calendar", "sched_delete", "sched_run", "sched_stop"),
+    *("sched_hold", "sched_release", "sched_ack", "run", "run_wait", "config_get", "config_eval", "config_begin"),
+    *("config_commit", "config_rollback", "config_reload", "authz_id", "authz_roles_list", "authz_may", "spool_retry"),
+    *("help", "version", "pid", "health", "summary_reset", "watch", "shutdown", "quit", "json", "sched_wait"),
+    # They are answered by parts, or by another process.
+    *("sched_output", "preview"),
+}
+
+
+def test_each_form_is_cheap_or_may_be_costly() -> None:
+    assert {*FORMS} - MAY_BE_COSTLY == CHEAP
 
 
 def test_a_drop_of_costly_commands_weighs_more_than_its_lines() -> None:
@@ -331,3 +349,10 @@ def test_few_remedies_of_a_drop_name_the_nearest_program(either: Appliance) -> N
     assert [row["message"] for row in diagnostics] == ["program `helo` is not declared"] * len(diagnostics)
     assert [row["help"].startswith("did you mean `hello`?") for row in diagnostics[:4]] == [True, True, False, False]
     assert diagnostics[-1]["help"].startswith("declared programs: ")
+
+
+def test_no_more_pieces_of_an_answer_are_made_than_are_stored() -> None:
+    pieces = iter(["a" * 40_000] * 3)
+    assert stored_output(Answer(pieces)) == "a" * MAX_STORED_ANSWER
+    assert len([*pieces]) == 1
+    assert stored_output(Answer(iter(["a\n", "b"]))) == "a\nb"
