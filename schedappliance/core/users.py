@@ -12,7 +12,7 @@ from typing import NamedTuple
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
 from schedappliance.engine.intake import WaitingDrop
-from schedappliance.engine.records import NO_UID, NONE_UNCLAIMABLE, Job, KnownUser, UnclaimableJobs
+from schedappliance.engine.records import NO_UID, NONE_UNCLAIMABLE, Job, KnownUser, UnclaimableJobs, nameless
 
 # A line of user 1000 arrives, and it needs the user's groups. What happens, by the milliseconds since the line arrived:
 #
@@ -215,7 +215,7 @@ class KnownUsers:
         """Ends a question. A user without an answer that may be used counts as unknown, as long as look-ups fail."""
         if who not in self._known or self._is_old(who, boot_ms) or self._known[who].user.problem is not None:
             problem = question.problem or "the system does not answer"
-            number, name = (NO_UID, who) if isinstance(who, str) else (who, f"uid-{who}")
+            number, name = (NO_UID, who) if isinstance(who, str) else (who, nameless(who))
             self._known[who] = _Known(KnownUser(number, name, problem=problem), boot_ms)
         # A look-up that hangs stays asked, so that no other one hangs beside it.
         if question.again_at is not None:

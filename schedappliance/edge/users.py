@@ -19,7 +19,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.accounts import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import UserLookedUp
-from schedappliance.engine.records import NO_UID, KnownUser, User
+from schedappliance.engine.records import NO_UID, KnownUser, User, nameless
 
 if TYPE_CHECKING:
     import logging
@@ -60,8 +60,8 @@ def _without_groups(uid: int) -> KnownUser:
     try:
         entry = _entry(uid)
     except LookUpFailed as error:
-        return KnownUser(uid, f"uid-{uid}", problem=str(error))
-    return KnownUser(uid, entry.pw_name if entry else f"uid-{uid}")
+        return KnownUser(uid, nameless(uid), problem=str(error))
+    return KnownUser(uid, entry.pw_name if entry else nameless(uid))
 
 
 def _entry(uid: int) -> pwd.struct_passwd | None:
@@ -93,13 +93,13 @@ def known_user(uid: int) -> KnownUser:
     try:
         entry = _entry(uid)
         if entry is None:
-            return KnownUser(uid, f"uid-{uid}")
+            return KnownUser(uid, nameless(uid))
         gids = frozenset(groups_of(entry.pw_name, entry.pw_gid))
         return KnownUser(uid, entry.pw_name, frozenset(_group_names(gids)), gids)
     except LookUpFailed as error:
-        return KnownUser(uid, f"uid-{uid}", problem=str(error))
+        return KnownUser(uid, nameless(uid), problem=str(error))
     except OSError as error:
-        return KnownUser(uid, f"uid-{uid}", problem=error.strerror or str(error))
+        return KnownUser(uid, nameless(uid), problem=error.strerror or str(error))
 
 
 def _group_names(gids: frozenset[int]) -> Iterator[str]:
@@ -183,7 +183,7 @@ class ClientNames:
         if uid in self._users:
             then(self._users[uid])
         elif is_under_way and uid in self._nameless:
-            then(User(uid, f"uid-{uid}"))
+            then(User(uid, nameless(uid)))
         elif is_under_way:
             self._waiting[uid].append(then)
         else:
@@ -197,14 +197,14 @@ class ClientNames:
         try:
             self.look_ups.submit(lambda: self.loop.inbox.post(partial(self._end, alarm, look_up())))
         except RuntimeError:
-            self._end(alarm, KnownUser(uid, f"uid-{uid}", problem=NO_THREAD))
+            self._end(alarm, KnownUser(uid, nameless(uid), problem=NO_THREAD))
 
     def _stop_waiting(self, uid: int) -> None:
         """Goes on without the name. The look-up stays under way, so that no other one hangs beside it."""
         self._note_problem(uid, "the system does not answer")
         waiting, self._waiting[uid] = self._waiting[uid], []
         for then in waiting:
-            then(User(uid, f"uid-{uid}"))
+            then(User(uid, nameless(uid)))
 
     def _end(self, alarm: Alarm, known: KnownUser) -> None:
         self.loop.alarms.cancel(alarm)
@@ -233,7 +233,7 @@ class Users:
         if isinstance(who := effect.who, str):
             self._submit(lambda: known_by_name(who), KnownUser(NO_UID, who, problem=NO_THREAD), who)
         else:
-            self._submit(lambda: known_user(who), KnownUser(who, f"uid-{who}", problem=NO_THREAD))
+            self._submit(lambda: known_user(who), KnownUser(who, nameless(who), problem=NO_THREAD))
 
     def _submit(self, look_up: Callable[[], KnownUser], otherwise: KnownUser, name: str | None = None) -> None:
         """Posts the result of a look-up, or `otherwise` if there is no thread for it."""

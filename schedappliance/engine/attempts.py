@@ -88,14 +88,22 @@ def has_other_waits(before: Configuration, after: Configuration) -> bool:
     """Whether a change decides anew what queued runs wait for: the earlier runs of their job, a limit, or their user."""
     if (before.authorization is None) != (after.authorization is None):
         return True
-    if before.programs is after.programs and before.notify is after.notify:
+    # A program that delivers alerts has a limit of its own; see `Configuration.most_running`.
+    if before.notify is not after.notify and _delivering(before) != _delivering(after):
+        return True
+    if before.programs is after.programs:
         return False
     if before.programs.keys() != after.programs.keys():
         return True
     return any(
-        program.overlap != before.programs[name].overlap or before.most_running(name) != after.most_running(name)
+        (program.overlap, program.max_running) != (before.programs[name].overlap, before.programs[name].max_running)
         for name, program in after.programs.items()
+        if program is not before.programs[name]
     )
+
+
+def _delivering(configuration: Configuration) -> set[str]:
+    return {notify.program for notify in configuration.notify.values()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer, not_looked_up
-from schedappliance.engine.records import KnownUser, User
+from schedappliance.engine.records import KnownUser, User, nameless
 from schedappliance.model.commands import Command, required_lines
 from schedappliance.model.configuration import Authorization, Role, is_number
 
@@ -44,10 +44,12 @@ def _is_allowed(roles: Iterable[Role], line: str) -> bool:
 def why_not_run(authorization: Authorization, known: KnownUser, user: User, command: Command) -> Reason | None:
     """Why a job may not run now, None if it may.
 
-    The uid of the job may belong to another user now, or the roles of the user may no longer allow the command.
+    The uid of the job may belong to another user now, or the roles of the user may no longer allow the command. A job that was
+    given while the system did not name its user shows no other user.
     """
-    if known.user != user and known.problem:
+    is_same = known.user == user or user.name == nameless(user.uid)
+    if not is_same and known.problem:
         return not_looked_up(user.uid, known.problem)
-    if known.user != user:
+    if not is_same:
         return no_longer(user.uid, known.name, user.name)
     return NOT_AUTHORIZED if not_allowed(authorization, known, command) else None

@@ -29,6 +29,11 @@ class User(NamedTuple):
 CONFIG_USER = User(0, "@config")
 
 
+def nameless(uid: int) -> str:
+    """The name of a user whom the system does not name."""
+    return f"uid-{uid}"
+
+
 class Hold(NamedTuple):
     """Maintenance, during which nothing new starts. Instants are wall milliseconds; `reason` may be empty.
 
