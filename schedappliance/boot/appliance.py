@@ -260,7 +260,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str,
     state.status = replace(state.status, last_good=first.degraded)
     if first.degraded:
         frame.log.logger.warning("degraded: %s", first.degraded)
-    if first.is_open:
+    if first.lost_authorization:
         state.status = replace(state.status, warnings=(AUTHORIZATION_LOST,))
         frame.log.logger.warning(AUTHORIZATION_LOST)
     return state

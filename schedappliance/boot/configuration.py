@@ -36,7 +36,7 @@ class LastGood(NamedTuple):
 class FirstConfiguration(NamedTuple):
     """A configuration with its texts.
 
-    `degraded`: why it is not the one in the stanza files; None if it is. `is_open`: `Authorization` was active when the
+    `degraded`: why it is not the one in the stanza files; None if it is. `lost_authorization`: `Authorization` was active when the
     store was last used, and the files do not contain it any more.
     """
 
@@ -44,7 +44,7 @@ class FirstConfiguration(NamedTuple):
     digest: str
     texts: tuple[tuple[str, str], ...]
     degraded: str | None = None
-    is_open: bool = False
+    lost_authorization: bool = False
 
 
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
@@ -86,7 +86,7 @@ def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
             return files
         why = doubt(loaded.closure, dict(guarded.texts), accepted=True, opens=True)
         if why is None or why.patience_ms is not None:
-            return files._replace(is_open=True)
+            return files._replace(lost_authorization=True)
         return guarded._replace(degraded=f"{why.reason}; {guarded.degraded}")
     if (last := from_store(store)) is None:
         remedy = "correct the stanza files"

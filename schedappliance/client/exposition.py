@@ -99,7 +99,7 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     numbers, names = jobs["number"], jobs["name"]
     ends_of = {row[0]: dict(zip(data["end_columns"], row, strict=True)) for row in data["job_ends"]}
     ends: list[dict[str, Any]] = [ends_of.get(number, {}) for number in numbers]
-    running, paused, off = dict(data["running"]), set(data["paused"]), set(data["off"])
+    running, paused, off = dict(data["running"]), set(data["paused"]), set(data.get("off", ()))
     # No run will end what an alert says about a job that is switched off: that it is overdue, or that it fails.
     runs = [number not in off for number in numbers]
     yield from _family(

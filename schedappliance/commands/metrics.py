@@ -65,7 +65,7 @@ def _gauges(view: View) -> Iterator[tuple[str, str, Labels, Samples]]:
     yield "build_info", "gauge", ("version", "python", "sqlite"), [(versions, 1)]
     yield _one("start_time_seconds", status.started.wall / 1000)
     yield _one("last_turn_timestamp_seconds", view.moment.wall / 1000)
-    troubles = status.trouble_of_each_kind
+    troubles = status.troubles_by_kind
     yield "degraded", "gauge", ("reason",), [((reason,), int(why is not None)) for reason, why in troubles.items()]
     yield _one("held", int(status.hold is not None))
     yield from view.unless_degraded(lambda: _stored(store)) or ()

@@ -101,7 +101,7 @@ class Status:
     trusted: frozenset[int] = frozenset({0})
 
     @property
-    def trouble_of_each_kind(self) -> dict[str, str | None]:
+    def troubles_by_kind(self) -> dict[str, str | None]:
         """Why the appliance is degraded, by the kind of trouble. None: there is no such trouble."""
         return {
             "store": self.degraded,
@@ -116,7 +116,7 @@ class Status:
     @property
     def trouble_list(self) -> tuple[str, ...]:
         """Why the appliance is degraded, each reason by itself."""
-        return tuple(filter(None, self.trouble_of_each_kind.values()))
+        return tuple(filter(None, self.troubles_by_kind.values()))
 
     @property
     def why_unseen(self) -> str | None:

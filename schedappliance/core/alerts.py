@@ -207,7 +207,7 @@ def _note_late(state: State, running: Running) -> int:
 def follow_troubles(state: State) -> None:
     """Notes whether the appliance is degraded."""
     state.troubles_in_incidents = state.status.troubles
-    _follow_troubles(state, APPLIANCE, DEGRADED, state.status.trouble_of_each_kind)
+    _follow_troubles(state, APPLIANCE, DEGRADED, state.status.troubles_by_kind)
 
 
 def reload_ended(state: State, mistake: str | None) -> None:
@@ -217,9 +217,9 @@ def reload_ended(state: State, mistake: str | None) -> None:
     _follow_troubles(state, CONFIGURATION, RELOAD_REFUSED, {RELOAD_REFUSED: mistake})
 
 
-def _follow_troubles(state: State, subject: Subject, kind: str, trouble_of_each_kind: Mapping[str, str | None]) -> None:
+def _follow_troubles(state: State, subject: Subject, kind: str, troubles_by_kind: Mapping[str, str | None]) -> None:
     """Tells the troubles of the appliance itself that have not been told. If there are none now, closes the incidents."""
-    troubles = {name: why for name, why in trouble_of_each_kind.items() if why}
+    troubles = {name: why for name, why in troubles_by_kind.items() if why}
     if troubles:
         for notify in state.configuration.notify.values():
             if kind in notify.when:
@@ -261,7 +261,7 @@ def _count_in_incident(
     An incident ends with its event if the stanza does not watch its job any more: the run outlasted a change of the job.
     That of a job that is gone ends after all runs of the last claim; see `end_incidents_of_gone`.
     """
-    state.answered += EVENT_BYTES
+    state.spent += EVENT_BYTES
     incidents = state.store.incidents
     before = incidents.find(subject, notify.name)
     incident, is_told = with_event(before, notify, subject, kind, state.moment.wall, run.key)
@@ -432,7 +432,7 @@ def _add_alert(state: State, notify: Notify, event: AlertEvent, run: PastRun | N
 
     `run`: which the event is about; None for the appliance itself. Returns the number of the job; None if the event cannot be delivered.
     """
-    state.answered += ALERT_BYTES
+    state.spent += ALERT_BYTES
     event = {**event, "summary": summary(event, state.zone)}
     if notify.collect_ms or notify.at:
         event["output"] = end_of_output(event)

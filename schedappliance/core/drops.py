@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, rejection_level, share_of_accepted, share_of_rejected, who_gave
 from schedappliance.core.authorization import defer_for_users, denial, rejection_of_stranger, user_now
-from schedappliance.core.orders import carry_out, stored_output
+from schedappliance.core.orders import COSTLY_BYTES, carry_out, stored_output
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
 from schedappliance.engine.effects import Answer, LogMessage, PublishResult, rejection
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
+from schedappliance.model.command_file import MAX_COSTLY, SPLIT_COSTLY
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.database import storable
 
@@ -164,7 +165,7 @@ def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
 
 def _carry_out_lines(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     outputs: list[dict[str, Any]] = []
-    size = 0
+    size, spent_before = 0, state.spent
     for line in event.lines:
         order = Order(event.user, "spool", line.command.text, line.command, event.arrived_ms)
         answer = carry_out(state, order)
@@ -174,6 +175,9 @@ def _carry_out_lines(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         text = _answer_text(answer)
         outputs.append(_line_result(event.source.position(line.offset)[0], answer, text))
         size += max(0, len(text) - 2 * len(line.text) - UNCOUNTED_BYTES)
+        if state.spent > spent_before + MAX_COSTLY * COSTLY_BYTES:
+            message = "the jobs that the file runs list or explain too much"
+            raise _Rejected([Diagnostic("E108", message, SPLIT_COSTLY, event.source, line.span)])
         if size > MAX_RESULT_BYTES:
             remedy = f"long answers may have {MAX_RESULT_BYTES:,} bytes together; give such commands at the console"
             raise _Rejected([Diagnostic("E108", "the answers are too large", remedy, event.source, line.span)])

@@ -99,8 +99,8 @@ if TYPE_CHECKING:
 
 # The most characters of an answer that the store keeps.
 MAX_STORED_ANSWER = 64 * 1024
-# When the answers of a turn have more bytes than this, the other lines wait for the next turn.
-MAX_ANSWERED = 1024 * 1024
+# When a turn has cost more than answers with so many bytes, the other lines and due jobs wait for the next turn.
+MOST_SPENT = 1024 * 1024
 # A costly command takes up to a few milliseconds, so it counts as an answer of this size: 32 share a turn.
 COSTLY_BYTES = 32 * 1024
 
@@ -113,7 +113,7 @@ def line_typed(state: State, event: LineTyped) -> None:
 
     With roles, the line waits until its user has been looked up.
     """
-    if state.answered > MAX_ANSWERED:
+    if state.spent > MOST_SPENT:
         state.effects.append(PutOff(event))
         return
     line = event.line.strip(" \t")
@@ -169,7 +169,7 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 def _count_costly(state: State, command: Command) -> None:
     if command.bare.form in MAY_BE_COSTLY:
-        state.answered += cost_of(command) * COSTLY_BYTES
+        state.spent += cost_of(command) * COSTLY_BYTES
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
@@ -204,7 +204,7 @@ def _reject_line(state: State, event: LineTyped, line: str, answer: Answer, by: 
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
     """Rolls back the open transaction of a connection that was closed, after the lines of that connection."""
-    if state.answered > MAX_ANSWERED:
+    if state.spent > MOST_SPENT:
         state.effects.append(PutOff(event))
         return
     if state.users.put_closing_off(event):

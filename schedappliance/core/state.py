@@ -150,8 +150,8 @@ class State:
     overdue: OverdueJobs = field(default_factory=OverdueJobs)
     # Whether a command of this turn has paused all jobs, so that the tick claims no more of them.
     is_tick_over: bool = False
-    # The bytes of the answers, and what rejected lines, costly commands and alerts count as.
-    answered: int = 0
+    # What the turn has cost: the bytes of its answers, and what rejected lines, costly commands and alerts count as.
+    spent: int = 0
     # What the turn adds to the counters of the metrics.
     counted: dict[CounterKey, int] = field(default_factory=dict)
     # What the turn adds to the histograms of the metrics, in seconds.
@@ -340,7 +340,7 @@ class State:
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
         size = getsizeof(answer.output) if isinstance(answer.output, str) else 0
-        self.answered += size + (REJECTED_BYTES if answer.diagnostics else 0)
+        self.spent += size + (REJECTED_BYTES if answer.diagnostics else 0)
         in_transaction = line.connection in self.transactions
         self.effects.append(Reply(line.reply_to, answer, in_transaction, size, is_repeatable))
 

@@ -47,7 +47,7 @@ from schedappliance.core.clock import end_hold, follow_clock
 from schedappliance.core.degraded import UNSTORED, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import (
-    MAX_ANSWERED,
+    MOST_SPENT,
     answer_parked,
     claim_runs,
     connection_closed,
@@ -190,7 +190,7 @@ class Core:
         """Handles the events, then everything that is due, in one transaction. A failed commit undoes all of it."""
         state = self.state
         state.moment = moment
-        state.answered = 0
+        state.spent = 0
         arrived = list(events)
         if not self._needs_transaction(arrived):
             for event in arrived:
@@ -217,7 +217,7 @@ class Core:
         """
         state = self.state
         state.moment = moment
-        state.answered = 0
+        state.spent = 0
         due_ms = self._wake.wall if self._wake else None
         begin = self._next_look_ahead()
         if due_ms is None or begin is None or begin > moment.wall or state.clock_was_set:
@@ -515,7 +515,7 @@ def tick(state: State) -> None:
     guarded = state.configuration.authorization is not None
     schedules = state.schedules
     last_hold = state.status.last_hold
-    answered_before = state.answered
+    spent_before = state.spent
     for job in due:
         if job.number in state.handled or (guarded and defer_job_for_users(state, job)):
             continue
@@ -532,7 +532,7 @@ def tick(state: State) -> None:
         if not state.may_claim or state.is_tick_over:
             # The command of this job has stopped, held or paused the appliance.
             return
-        if state.answered > answered_before + MAX_ANSWERED:
+        if state.spent > spent_before + MOST_SPENT:
             # The commands of jobs have read enough for one turn, or enough alerts were made.
             return
 

@@ -20,7 +20,8 @@ MAX_LINES = 20_000
 SPLIT_DROP = "split it; a drop has at most 1,048,576 bytes unless `spool.max_bytes` is set"
 # All lines of a drop are carried out in one turn, during which no job starts.
 MAX_COSTLY = 100
-COST_OF_PATTERN, DUE_TIMES_OF_COST = 8, 25
+SPLIT_COSTLY = f"they may count as {MAX_COSTLY}; split it"
+COST_OF_PATTERN, COST_OF_WHOLE, DUE_TIMES_OF_COST = 8, 16, 25
 # No valid number of due times has more.
 MOST_DIGITS = 4
 # The commands that read rows of jobs, runs, drops or generations, or list the configuration.
@@ -92,11 +93,14 @@ def cost_of(command: Command) -> int:
     """As how many costly commands a command counts; 0 for one that takes no milliseconds.
 
     The work of a costly command grows with what is declared or stored: it reads rows, or it is about an option of a stanza or
-    a pattern of jobs. With 20,000 declared jobs, a pattern takes up to 240 ms, and each due time of `sched next` up to 0.7 ms.
+    a pattern of jobs. A pattern takes up to 240 ms with 20,000 declared jobs, the whole configuration 100 ms with 10,000, and
+    each due time of `sched next` up to 0.7 ms.
     """
     form, words = command.bare.form, command.bare.words
     if form in OF_JOBS:
         return COST_OF_PATTERN if not words or is_pattern(words[0]) else 0
+    if form == "config_showrecurse":
+        return COST_OF_WHOLE
     if form == "sched_next" and len(words) > 1 and words[1].isdecimal():
         return 1 + int(words[1].lstrip("0")[:MOST_DIGITS] or "0") // DUE_TIMES_OF_COST
     return int(form in READING or (form in MAY_BE_COSTLY and bool(words[0])))
@@ -109,7 +113,7 @@ def too_costly(source: Source, cost: int) -> Diagnostic | None:
     message = (
         "the file holds too many commands that list or explain, set an option of a stanza, or pause or resume many jobs"
     )
-    return Diagnostic("E108", f"{message}: they count as {cost:,}", f"they may count as {MAX_COSTLY}; split it", source)
+    return Diagnostic("E108", f"{message}: they count as {cost:,}", SPLIT_COSTLY, source)
 
 
 def token_of(source: Source) -> str | None:

@@ -28,21 +28,21 @@ def first(root: Path, before: str, now: str, included: str = "") -> FirstConfigu
 
 
 def test_a_lost_authorization_is_reported(tmp_path: Path) -> None:
-    assert first(tmp_path, 'include "roles.conf"\n', "A = 1\n", GUARD).is_open
-    assert first(tmp_path, GUARD.replace("Authorization", "AUTHORIZATION"), "A = 1\n").is_open
-    assert not first(tmp_path, "A = Authorization\n", "A = 1\n").is_open
-    assert not first(tmp_path, GUARD, GUARD + "A = 1\n").is_open
+    assert first(tmp_path, 'include "roles.conf"\n', "A = 1\n", GUARD).lost_authorization
+    assert first(tmp_path, GUARD.replace("Authorization", "AUTHORIZATION"), "A = 1\n").lost_authorization
+    assert not first(tmp_path, "A = Authorization\n", "A = 1\n").lost_authorization
+    assert not first(tmp_path, GUARD, GUARD + "A = 1\n").lost_authorization
 
 
 def test_the_last_generation_is_not_loaded_without_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "load_texts", lambda *_: pytest.fail("files are loaded twice"))
-    assert not first(tmp_path, "A = 1\n", "A = 2\n").is_open
+    assert not first(tmp_path, "A = 1\n", "A = 2\n").lost_authorization
 
 
 def test_a_file_that_was_cut_off_before_its_authorization_is_not_taken(tmp_path: Path) -> None:
     taken = first(tmp_path, "A = 1\n" + GUARD, "A = 1\n")
     assert taken.configuration.authorization is not None
-    assert (taken.digest, taken.is_open) == ("before", False)
+    assert (taken.digest, taken.lost_authorization) == ("before", False)
     reason = f"{tmp_path}/sched.conf holds only the beginning of the active text, without `Authorization`; configuration 1 of "
     assert taken.degraded is not None
     assert taken.degraded.startswith(reason)
@@ -50,5 +50,5 @@ def test_a_file_that_was_cut_off_before_its_authorization_is_not_taken(tmp_path:
 
 def test_a_file_that_was_cut_off_after_its_authorization_is_taken(tmp_path: Path) -> None:
     taken = first(tmp_path, GUARD + "A = 1\n", GUARD)
-    assert (taken.degraded, taken.is_open) == (None, False)
+    assert (taken.degraded, taken.lost_authorization) == (None, False)
     assert taken.digest != "before"

@@ -270,7 +270,8 @@ def test_commands_whose_work_grows_with_the_jobs_are_limited(line: str) -> None:
         ("sched next tick 99999999999999999999", 400),
         ("sched next tick 0000000100", 5),
         ("sched next tick 0", 1),
-        ("config showrecurse", 1),
+        ("config show", 1),
+        ("json config showrecurse", 16),
         ("sched pause tick*", 8),
     ],
 )
@@ -356,3 +357,14 @@ def test_no_more_pieces_of_an_answer_are_made_than_are_stored() -> None:
     assert stored_output(Answer(pieces)) == "a" * MAX_STORED_ANSWER
     assert len([*pieces]) == 1
     assert stored_output(Answer(iter(["a\n", "b"]))) == "a\nb"
+
+
+def test_jobs_that_a_drop_runs_count_as_its_own_commands(either: Appliance) -> None:
+    """20,000 lines `sched run JOB` would have read for a minute, in one turn."""
+    job = either.say("sched every 1d sched list").strip()
+    few, many = (either.drop(f"sched run {job}\n" * number, f"{number}~a.cmd") for number in (50, 150))
+    assert few.accepted
+    (mistake,) = result_of(many)["diagnostics"]
+    assert (mistake["code"], mistake["line"]) == ("E108", 101)
+    assert mistake["message"] == "the jobs that the file runs list or explain too much"
+    assert len(either.history()) == 50

@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.client import questions
 from schedappliance.commands import PERFORM
-from schedappliance.core.orders import COSTLY_BYTES, MAX_ANSWERED
+from schedappliance.core.orders import COSTLY_BYTES, MOST_SPENT
 from schedappliance.engine.effects import PutOff, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, Event
 from schedappliance.engine.records import User
@@ -382,7 +382,7 @@ def test_few_commands_that_read_rows_share_a_turn(either: Appliance) -> None:
     lines = [either.typed(f"sched why {job}") for _ in range(100)]
     either.turn(*lines)
     replies, put_off = some(Reply, either.effects), [effect.event for effect in some(PutOff, either.effects)]
-    assert len(replies) == MAX_ANSWERED // COSTLY_BYTES
+    assert len(replies) == MOST_SPENT // COSTLY_BYTES
     assert put_off == lines[len(replies) :]
 
 
@@ -396,6 +396,6 @@ def test_few_due_commands_that_read_rows_share_a_turn(either: Appliance) -> None
         ended = len(either.history())
         either.turn()
         turns += 1
-        assert len(either.history()) - ended <= MAX_ANSWERED // COSTLY_BYTES + 1
+        assert len(either.history()) - ended <= MOST_SPENT // COSTLY_BYTES + 1
     assert turns == 4
     assert either.say("config get a") == "a = 5"

@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.core import alerts
 from schedappliance.core.alerts import ALERT_BYTES, EVENT_BYTES
-from schedappliance.core.orders import MAX_ANSWERED
+from schedappliance.core.orders import MOST_SPENT
 from schedappliance.engine.effects import PutOff, Reply
 from tests.core.test_alerts import files, use
 from tests.support.core import MINUTE, Appliance, some
@@ -37,7 +37,7 @@ def counts_of_turns(appliance: Appliance, sql: str) -> list[int]:
 )
 def test_a_turn_handles_no_more_failed_runs_than_it_can_pay_for(appliance: Appliance, more: str, size: int) -> None:
     """A thousand alerts in one turn took a second, in which no line was answered."""
-    most = MAX_ANSWERED // size + 1
+    most = MOST_SPENT // size + 1
     use_broken(appliance, 2 * most + 1, more)
     failed = counts_of_turns(appliance, "SELECT count(*) FROM runs WHERE state = 'failed'")
     assert failed[:3] == [most, 2 * most, 2 * most + 1]
@@ -52,7 +52,7 @@ def test_few_lines_that_cause_alerts_share_a_turn(appliance: Appliance) -> None:
     runs = [appliance.typed(f"sched run {appliance.reply_to(line).output}") for line in lines]
     appliance.turn(*runs)
     replies, put_off = some(Reply, appliance.effects), [effect.event for effect in some(PutOff, appliance.effects)]
-    assert len(replies) <= MAX_ANSWERED // (EVENT_BYTES + ALERT_BYTES) + 1
+    assert len(replies) <= MOST_SPENT // (EVENT_BYTES + ALERT_BYTES) + 1
     assert put_off == runs[len(replies) :]
 
 
