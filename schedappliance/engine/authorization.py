@@ -45,11 +45,12 @@ def why_not_run(authorization: Authorization, known: KnownUser, user: User, comm
     """Why a job may not run now, None if it may.
 
     The uid of the job may belong to another user now, or the roles of the user may no longer allow the command. A job that was
-    given while the system did not name its user shows no other user.
+    given while the system did not name its user keeps the roles that name the number: nobody knows whose job it is.
     """
-    is_same = known.user == user or user.name == nameless(user.uid)
-    if not is_same and known.problem:
+    if user.name == nameless(user.uid):
+        known = KnownUser(*user)
+    if known.user != user and known.problem:
         return not_looked_up(user.uid, known.problem)
-    if not is_same:
+    if known.user != user:
         return no_longer(user.uid, known.name, user.name)
     return NOT_AUTHORIZED if not_allowed(authorization, known, command) else None

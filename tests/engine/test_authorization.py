@@ -99,7 +99,9 @@ def test_a_job_runs_as_long_as_number_and_name_of_its_user_belong_together() -> 
     roles = authorization(role("users = ( 1000 tom bob )", '"^run x$"'))
     assert why_not_run(roles, TOM, User(1000, "tom"), command("run x")) is None
     assert why_not_run(roles, TOM, User(1000, "tom"), command("run y")) == NOT_AUTHORIZED
-    assert why_not_run(roles, TOM, User(1000, "uid-1000"), command("run x")) is None, "his look-up had failed"
+    assert why_not_run(roles, TOM, User(1000, "uid-1000"), command("run x")) is None, "the number has the role"
+    by_name = authorization(role("users = ( tom )", '"^run x$"'))
+    assert why_not_run(by_name, TOM, User(1000, "uid-1000"), command("run x")) == NOT_AUTHORIZED
     assert why_not_run(roles, TOM, User(1000, "uid-1001"), command("run x")) is not None
     assert why_not_run(roles, TOM, User(1000, "bob"), command("run x")) == (
         "not authorized: user 1000 was `bob` and is `tom` now"
