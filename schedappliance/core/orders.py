@@ -157,7 +157,8 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
 
     # Its answer
-    _count_costly(state, order.command)
+    if order.command.bare.form in MAY_BE_COSTLY:
+        state.spent += cost_of(order.command) * COSTLY_BYTES
     unlogged = _authorize(state, order) if event.quiet else None
     answer = unlogged.answer if unlogged else carry_out(state, order)
     outcome = "ok" if answer is None or answer.error is None else "rejected"
@@ -165,11 +166,6 @@ def line_typed(state: State, event: LineTyped) -> None:
     if answer:
         is_repeatable = answer.error is None and not is_change(order.command)
         state.reply(event, answer, order.as_json, is_repeatable)
-
-
-def _count_costly(state: State, command: Command) -> None:
-    if command.bare.form in MAY_BE_COSTLY:
-        state.spent += cost_of(command) * COSTLY_BYTES
 
 
 def _meant(state: State, order: Order, line: str) -> Order | Answer:
@@ -466,6 +462,8 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
     elif bare.form == "run":
         claim_program(state, job, key, due_ms, bare, catching_up)
     else:
+        if bare.form in MAY_BE_COSTLY:
+            state.spent += cost_of(bare) * COSTLY_BYTES
         _carry_out_run(state, job, key, due_ms, command)
 
 
@@ -473,7 +471,6 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     """Carries out an internal command in the transaction that claims its run, so it takes effect exactly once."""
     now = state.moment.wall
     order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
-    _count_costly(state, command)
     answer = carry_out(state, order)
     if answer is None:
         # An event will answer it and end the run, as for `config reload`.

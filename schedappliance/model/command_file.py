@@ -48,8 +48,9 @@ READING = frozenset(
         ),
     )
 )
+SETTING = ("config_set", "config_unset")
 # Other forms are never costly, so that most commands need no call of `cost_of`.
-MAY_BE_COSTLY = READING | {"config_set", "config_unset", *OF_JOBS}
+MAY_BE_COSTLY = READING | {*SETTING, *OF_JOBS}
 
 _ID_LINE = re.compile(r"#id:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 # A first line that somebody may take for an `#id:` line.
@@ -96,14 +97,18 @@ def cost_of(command: Command) -> int:
     a pattern of jobs. A pattern takes up to 240 ms with 20,000 declared jobs, the whole configuration 100 ms with 10,000, and
     each due time of `sched next` up to 0.7 ms.
     """
-    form, words = command.bare.form, command.bare.words
+    bare = command.bare
+    form, words = bare.form, bare.words
+    if form in SETTING:
+        # First, since jobs give these commands most often.
+        return 1 if words[0] else 0
     if form in OF_JOBS:
         return COST_OF_PATTERN if not words or is_pattern(words[0]) else 0
     if form == "config_showrecurse":
         return COST_OF_WHOLE
     if form == "sched_next" and len(words) > 1 and words[1].isdecimal():
         return 1 + int(words[1].lstrip("0")[:MOST_DIGITS] or "0") // DUE_TIMES_OF_COST
-    return int(form in READING or (form in MAY_BE_COSTLY and bool(words[0])))
+    return 1 if form in READING else 0
 
 
 def too_costly(source: Source, cost: int) -> Diagnostic | None:
