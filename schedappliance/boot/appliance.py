@@ -89,16 +89,8 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 WITHOUT_MEANING = (signal.SIGIO, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 
-def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
-    """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable, LockLost.
-
-    `last_good`: bad stanza files do not prevent the start if the store holds good ones. `stored`: the path of that store.
-    """
-    return _serve(config, LastGood(stored) if last_good else None)
-
-
-def _serve(config: Path, last_good: LastGood | None) -> int:
-    """Opens the parts in order, and runs the loop. Each step may raise Unusable; then the open parts are closed."""
+def serve(config: Path, last_good: LastGood | None) -> int:
+    """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable, LockLost."""
     with ExitStack() as stack:
         # The files. A mistake in them is reported before anything is created.
         # All paths are absolute, since the store keeps them, and this directory may be deleted.

@@ -56,14 +56,17 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(stopping, lambda _number, _frame: sys.exit(OK))
     _do_without_openssl()
     from schedappliance.boot.appliance import serve as serve_appliance
+    from schedappliance.boot.configuration import LastGood
     from schedappliance.boot.process import beside_orphans
     from schedappliance.lockfile import LockLost
 
-    store = Path(options.last_good) if options.last_good else None
+    last_good = None
+    if options.last_good is not None:
+        last_good = LastGood(Path(options.last_good) if options.last_good else None)
 
     def serve_beside_page() -> int:
         with _page(config.absolute()) if options.web else nullcontext():
-            return serve_appliance(config, options.last_good is not None, store)
+            return serve_appliance(config, last_good)
 
     try:
         # The page is a child of the daemon, also if that is a child of process 1.
