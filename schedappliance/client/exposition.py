@@ -101,7 +101,7 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     ends: list[dict[str, Any]] = [ends_of.get(number, {}) for number in numbers]
     running, paused, off = dict(data["running"]), set(data["paused"]), set(data.get("off", ()))
     # No run will end what an alert says about a job that is switched off: that it is overdue, or that it fails.
-    runs = [number not in off for number in numbers]
+    is_on = [number not in off for number in numbers]
     yield from _family(
         "job_runs_total",
         "counter",
@@ -113,13 +113,13 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
     )
     gauges: dict[str, list[float | None]] = {
         "job_last_run_ok": [None if end.get("last_end_ms") is None else int(not end["failures"]) for end in ends],
-        "job_consecutive_failures": _where(runs, (end.get("failures") for end in ends)),
+        "job_consecutive_failures": _only_where(is_on, (end.get("failures") for end in ends)),
         "job_running": [running.get(number, 0) for number in numbers],
         "job_paused": [int(number in paused) for number in numbers],
         "job_last_success_timestamp_seconds": _seconds(end.get("last_success_ms") for end in ends),
         "job_last_end_timestamp_seconds": _seconds(end.get("last_end_ms") for end in ends),
-        "job_next_due_timestamp_seconds": _seconds(_where(runs, jobs["next_run_ms"])),
-        "job_interval_seconds": _seconds(_where(runs, jobs["interval_ms"])),
+        "job_next_due_timestamp_seconds": _seconds(_only_where(is_on, jobs["next_run_ms"])),
+        "job_interval_seconds": _seconds(_only_where(is_on, jobs["interval_ms"])),
         "job_last_duration_seconds": _seconds(end.get("last_duration_ms") for end in ends),
     }
     for gauge, values in gauges.items():
@@ -129,7 +129,7 @@ def _of_jobs(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _family(gauge, "gauge", samples)
 
 
-def _where(holds: Iterable[bool], values: Iterable[int | None]) -> list[float | None]:
+def _only_where(holds: Iterable[bool], values: Iterable[int | None]) -> list[float | None]:
     return [value if this else None for this, value in zip(holds, values, strict=True)]
 
 

@@ -26,27 +26,23 @@ COST_OF_PATTERN, COST_OF_WHOLE, DUE_TIMES_OF_COST = 8, 16, 25
 MOST_DIGITS = 4
 # The commands that read rows of jobs, runs, drops or generations, or list the configuration.
 READING = frozenset(
-    (
-        *(
-            "sched_list",
-            "sched_next",
-            "sched_history",
-            "sched_show",
-            "sched_why",
-            "sched_incidents",
-            "summary",
-            "metrics",
-        ),
-        *(
-            "config_status",
-            "config_history",
-            "config_diff",
-            "config_show",
-            "config_showrecurse",
-            "spool_list",
-            "spool_why",
-        ),
-    )
+    [
+        "config_diff",
+        "config_history",
+        "config_show",
+        "config_showrecurse",
+        "config_status",
+        "metrics",
+        "sched_history",
+        "sched_incidents",
+        "sched_list",
+        "sched_next",
+        "sched_show",
+        "sched_why",
+        "spool_list",
+        "spool_why",
+        "summary",
+    ]
 )
 SETTING = ("config_set", "config_unset")
 # Other forms are never costly, so that most commands need no call of `cost_of`.

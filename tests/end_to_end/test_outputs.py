@@ -64,15 +64,21 @@ def test_the_output_of_a_program_that_lost_its_file_says_so(daemon: Daemon) -> N
     daemon.wait_for_log(f"warning the output of run example.com-000000001/1 {note}")
 
 
-def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Daemon) -> None:
-    gate, note = daemon.root / "gate", f"cannot be read: {REPLACED}"
+def start_waiting(daemon: Daemon, number: int, gate: Path) -> list[Path]:
+    """Starts programs that write a line and end when the gate is there. Returns their outputs."""
     script = f"echo written; while [ ! -e {gate} ]; do sleep 0.1; done"
     daemon.conf.write_text(f'{daemon.conf.read_text()}program "wait" {{ argv = ( "/bin/sh" "-c" "{script}" ) }}\n')
     daemon.start()
-    for _ in range(5):
+    for _ in range(number):
         daemon.say("run wait")
-    files = [directory(daemon) / f"{job}-1-1" for job in range(1, 6)]
+    files = [directory(daemon) / f"{job}-1-1" for job in range(1, number + 1)]
     eventually(lambda: all(file.exists() and file.stat().st_size for file in files), "the outputs")
+    return files
+
+
+def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Daemon) -> None:
+    gate, note = daemon.root / "gate", f"cannot be read: {REPLACED}"
+    files = start_waiting(daemon, 5, gate)
     for file in files[:4]:
         file.rename(daemon.root / file.name)
     os.mkfifo(files[0])
@@ -101,13 +107,7 @@ def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Da
 
 def test_an_output_file_that_was_lost_while_no_appliance_ran_is_named(daemon: Daemon) -> None:
     gate = daemon.root / "gate"
-    script = f"echo written; while [ ! -e {gate} ]; do sleep 0.1; done"
-    daemon.conf.write_text(f'{daemon.conf.read_text()}program "wait" {{ argv = ( "/bin/sh" "-c" "{script}" ) }}\n')
-    daemon.start()
-    for _ in range(4):
-        daemon.say("run wait")
-    files = [directory(daemon) / f"{job}-1-1" for job in range(1, 5)]
-    eventually(lambda: all(file.exists() and file.stat().st_size for file in files), "the outputs")
+    files = start_waiting(daemon, 4, gate)
     daemon.kill()
     for file in files[:3]:
         file.rename(daemon.root / file.name)
